@@ -1,0 +1,51 @@
+"""Mirroring left and right."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError, ShapeError
+
+__all__ = ["RandomHorizontalFlip"]
+
+
+class RandomHorizontalFlip(nn.Module):
+    """Mirrors each sample left and right with a probability.
+
+    Args:
+        p: the probability, in [0, 1].
+
+    Raises:
+        ArgumentValueError: p is not in [0, 1].
+
+    Example:
+        >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
+        tensor([[[[3., 2., 1.]]]])
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ArgumentValueError(f"p (={p}) must be in [0, 1]")
+        self.p = p
+
+    def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Flip.
+
+        Args:
+            samples: (N, C, *spatial); the last dimension is mirrored.
+            generator: source of random numbers, on the samples' device; None is torch's own.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            ShapeError: samples without spatial dimensions.
+        """
+        if samples.ndim < 3:
+            raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, *spatial)")
+        drawn = torch.rand(len(samples), device=samples.device, generator=generator)
+        return torch.where((drawn < self.p).view(-1, *[1] * (samples.ndim - 1)), samples.flip(-1), samples)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        return f"p={self.p}"

@@ -1,0 +1,23 @@
+"""Conditions: encoders turn one into features, adapters join those to any network."""
+
+from ganlib.conditioning._batch_norm import ConditionalBatchNorm
+from ganlib.conditioning._concat import ConcatChannels, ConcatFeatures, ConcatLatent
+from ganlib.conditioning._encoders import ClassEmbedding, Maps, OneHot, TagEmbedding, VectorEmbedding
+from ganlib.conditioning._projection import Projection
+from ganlib.conditioning._unconditional import Unconditional
+from ganlib.protocols import ConditionEncoder
+
+__all__ = [
+    "ClassEmbedding",
+    "ConcatChannels",
+    "ConcatFeatures",
+    "ConcatLatent",
+    "ConditionEncoder",
+    "ConditionalBatchNorm",
+    "Maps",
+    "OneHot",
+    "Projection",
+    "TagEmbedding",
+    "Unconditional",
+    "VectorEmbedding",
+]

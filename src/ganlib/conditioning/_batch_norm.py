@@ -1,0 +1,76 @@
+"""Batch norm whose gain and bias follow the condition."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.conditioning._checks import require_condition
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.protocols import ConditionEncoder
+
+__all__ = ["ConditionalBatchNorm"]
+
+_BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class ConditionalBatchNorm(nn.Module):
+    r"""Batch norm with a gain and bias that are linear in the encoded condition.
+
+    .. math:: (1 + W_\gamma e(y)) \cdot \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + W_\beta e(y)
+
+    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as plain batch norm. In a stack:
+    ``ConvTransposeStack(plan, norm=lambda channels: ConditionalBatchNorm(channels, encoder))``, which is then called
+    with (latent, condition).
+
+    Args:
+        channels: channels of x, at least 1.
+        encoder: the condition's encoder, giving (N, features); it may be shared between places.
+        spatial_dims: 0 (vectors) to 3.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> from ganlib.conditioning import OneHot
+        >>> norm = ConditionalBatchNorm(64, OneHot(10))
+        >>> norm(torch.randn(4, 64, 7, 7), torch.tensor([3, 1, 4, 1])).shape
+        torch.Size([4, 64, 7, 7])
+
+    References:
+        De Vries et al., "Modulating early visual processing by language", 2017, section 3; in generators: Miyato and
+        Koyama, 2018; the 1 + of the gain: Brock et al., "Large Scale GAN Training", 2019, appendix B.
+    """
+
+    needs_condition = True
+
+    def __init__(self, channels: int, encoder: ConditionEncoder, *, spatial_dims: int = 2) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ArgumentValueError(f"channels (={channels}) must be at least 1")
+        if spatial_dims not in _BATCH_NORMS:
+            raise ArgumentValueError(f"spatial_dims (={spatial_dims}) must be in [0, 3]")
+        self.encoder = encoder
+        self.norm = _BATCH_NORMS[spatial_dims](channels, affine=False)
+        # Bare parameters, so that an initialisation of the whole network leaves their zeros alone.
+        self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
+        self.bias = nn.Parameter(torch.zeros(encoder.features, channels))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: (N, channels, *spatial).
+            condition: what the encoder takes.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            ArgumentValueError: no condition, or one out of range.
+            ShapeError: a condition of another length or shape, or an encoder that gives maps.
+            DTypeError: a condition of another dtype.
+        """
+        encoding = self.encoder(require_condition(condition, self.encoder))
+        if encoding.ndim != 2 or len(encoding) != len(x):
+            raise ShapeError(f"the encoded condition {tuple(encoding.shape)} must be ({len(x)}, features)")
+        places = (len(x), -1, *[1] * (x.ndim - 2))
+        return (1 + (encoding @ self.gain).view(places)) * self.norm(x) + (encoding @ self.bias).view(places)

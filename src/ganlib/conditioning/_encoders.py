@@ -1,0 +1,306 @@
+"""Encoders: class indices, tags, vectors and maps, each turned into features."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganlib.conditioning._checks import check_classes, check_floats
+from ganlib.errors import ArgumentValueError
+
+__all__ = ["ClassEmbedding", "Maps", "OneHot", "TagEmbedding", "VectorEmbedding"]
+
+
+class OneHot(nn.Module):
+    """Class indices as one-hot vectors; nothing is learned.
+
+    Args:
+        num_classes: how many classes, at least 1.
+
+    Attributes:
+        features: num_classes.
+
+    Raises:
+        ArgumentValueError: num_classes is below 1.
+
+    Example:
+        >>> OneHot(3)(torch.tensor([2, 0]))
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+
+    References:
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.1.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        _check_sizes(num_classes=num_classes)
+        self.num_classes = self.features = num_classes
+        self.recipe = {"name": "OneHot", "arguments": {"num_classes": num_classes}}
+
+    def check(self, condition: Tensor) -> None:
+        """Refuse what are not class indices (values only where they are on the host).
+
+        Args:
+            condition: (N,) int64 in [0, num_classes).
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: it is something else.
+        """
+        check_classes(condition, self.num_classes)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Encode class indices.
+
+        Args:
+            condition: (N,) int64 in [0, num_classes).
+
+        Returns:
+            (N, num_classes) float32, or whatever torch's default dtype is.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+        """
+        self.check(condition)
+        return F.one_hot(condition, self.num_classes).to(torch.get_default_dtype())
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        return f"{self.num_classes}"
+
+
+class ClassEmbedding(nn.Module):
+    """Class indices as learned vectors, N(0, 1) at first.
+
+    Args:
+        num_classes: how many classes, at least 1.
+        dim: size of a vector, at least 1.
+
+    Attributes:
+        features: dim.
+
+    Raises:
+        ArgumentValueError: an argument is below 1.
+
+    Example:
+        >>> ClassEmbedding(10, 50)(torch.tensor([2, 0])).shape
+        torch.Size([2, 50])
+
+    References:
+        Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", 2015,
+        embeds the class for its discriminator; Miyato and Koyama, "cGANs with Projection Discriminator", 2018.
+    """
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__()
+        _check_sizes(num_classes=num_classes, dim=dim)
+        self.num_classes = num_classes
+        self.features = dim
+        self.embedding = nn.Embedding(num_classes, dim)
+        self.recipe = {"name": "ClassEmbedding", "arguments": {"num_classes": num_classes, "dim": dim}}
+
+    def check(self, condition: Tensor) -> None:
+        """Refuse what are not class indices (values only where they are on the host).
+
+        Args:
+            condition: (N,) int64 in [0, num_classes).
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: it is something else.
+        """
+        check_classes(condition, self.num_classes)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Encode class indices.
+
+        Args:
+            condition: (N,) int64 in [0, num_classes).
+
+        Returns:
+            (N, dim) float.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+        """
+        self.check(condition)
+        return self.embedding(condition)
+
+
+class TagEmbedding(nn.Module):
+    r"""Sets of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, :math:`e_k \sim N(0, 1)` at first.
+
+    Args:
+        num_tags: how many tags there are, at least 1.
+        dim: size of a vector, at least 1.
+
+    Attributes:
+        features: dim.
+
+    Raises:
+        ArgumentValueError: an argument is below 1.
+
+    Example:
+        >>> encoder = TagEmbedding(3, 50)
+        >>> both = encoder(torch.tensor([[1.0, 0.0, 1.0]]))
+        >>> bool(both.allclose(encoder.weight[0] + encoder.weight[2]))
+        True
+
+    References:
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.2 (tags of images).
+    """
+
+    def __init__(self, num_tags: int, dim: int) -> None:
+        super().__init__()
+        _check_sizes(num_tags=num_tags, dim=dim)
+        self.num_tags = num_tags
+        self.features = dim
+        self.weight = nn.Parameter(torch.randn(num_tags, dim))
+        self.recipe = {"name": "TagEmbedding", "arguments": {"num_tags": num_tags, "dim": dim}}
+
+    def check(self, condition: Tensor) -> None:
+        """Refuse what are not multi-hot tags.
+
+        Args:
+            condition: (N, num_tags) float; numbers between 0 and 1 weigh a tag.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: it is something else.
+        """
+        check_floats(condition, self.num_tags, maps=False, what="multi-hot tags")
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Encode sets of tags.
+
+        Args:
+            condition: (N, num_tags) float.
+
+        Returns:
+            (N, dim) float.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+        """
+        self.check(condition)
+        return condition @ self.weight
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        return f"{self.num_tags}, {self.features}"
+
+
+class VectorEmbedding(nn.Module):
+    """Vectors (a text's embedding, say) through a learned linear map.
+
+    Args:
+        in_features: size of a condition, at least 1.
+        dim: size of its code, at least 1.
+
+    Attributes:
+        features: dim.
+
+    Raises:
+        ArgumentValueError: an argument is below 1.
+
+    Example:
+        >>> VectorEmbedding(384, 50)(torch.randn(2, 384)).shape
+        torch.Size([2, 50])
+
+    References:
+        Reed et al., "Generative Adversarial Text to Image Synthesis", 2016, section 4.1.
+    """
+
+    def __init__(self, in_features: int, dim: int) -> None:
+        super().__init__()
+        _check_sizes(in_features=in_features, dim=dim)
+        self.in_features = in_features
+        self.features = dim
+        self.linear = nn.Linear(in_features, dim)
+        self.recipe = {"name": "VectorEmbedding", "arguments": {"in_features": in_features, "dim": dim}}
+
+    def check(self, condition: Tensor) -> None:
+        """Refuse what are not vectors of the right size.
+
+        Args:
+            condition: (N, in_features) float.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: it is something else.
+        """
+        check_floats(condition, self.in_features, maps=False, what="vectors")
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Encode vectors.
+
+        Args:
+            condition: (N, in_features) float.
+
+        Returns:
+            (N, dim) float.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+        """
+        self.check(condition)
+        return self.linear(condition)
+
+
+class Maps(nn.Module):
+    """Maps (an image as the condition) as they are; nothing is learned.
+
+    Args:
+        channels: channels of a map, at least 1.
+
+    Attributes:
+        features: channels.
+
+    Raises:
+        ArgumentValueError: channels is below 1.
+
+    Example:
+        >>> Maps(3)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+
+    References:
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, section 3.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        _check_sizes(channels=channels)
+        self.channels = self.features = channels
+        self.recipe = {"name": "Maps", "arguments": {"channels": channels}}
+
+    def check(self, condition: Tensor) -> None:
+        """Refuse what are not maps with the right channels.
+
+        Args:
+            condition: (N, channels, *spatial) float.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: it is something else.
+        """
+        check_floats(condition, self.channels, maps=True, what="maps")
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Hand the maps on.
+
+        Args:
+            condition: (N, channels, *spatial) float.
+
+        Returns:
+            The same.
+
+        Raises:
+            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+        """
+        self.check(condition)
+        return condition
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        return f"{self.channels}"
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if not (isinstance(size, int) and size >= 1):
+            raise ArgumentValueError(f"{name} (={size}) must be a whole number of at least 1")

@@ -1,0 +1,82 @@
+"""The projection discriminator."""
+
+from torch import Tensor, nn
+
+from ganlib.conditioning._checks import require_condition
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.protocols import ConditionEncoder
+
+__all__ = ["Projection"]
+
+
+class Projection(nn.Module):
+    r"""A discriminator whose logit is a linear one plus the inner product of features and condition.
+
+    With :math:`\phi(x)` the backbone's features, summed over their places,
+
+    .. math:: D(x, y) = w^\top \phi(x) + b + \langle W e(y), \phi(x) \rangle;
+
+    :math:`W` is there only where the encoder's features differ from the backbone's. An encoding that has places
+    itself (``Maps``) is multiplied with the features place by place, and the products are summed.
+
+    Args:
+        backbone: from samples to features (N, features) or (N, features, \*spatial).
+        encoder: the condition's encoder.
+        features: the backbone's features, at least 1.
+
+    Raises:
+        ArgumentValueError: features is below 1.
+
+    Example:
+        >>> import torch
+        >>> from ganlib.conditioning import ClassEmbedding
+        >>> discriminator = Projection(nn.Conv2d(1, 64, 4), ClassEmbedding(10, 64), features=64)
+        >>> discriminator(torch.randn(4, 1, 28, 28), torch.tensor([3, 1, 4, 1])).shape
+        torch.Size([4, 1])
+
+    References:
+        Miyato and Koyama, "cGANs with Projection Discriminator", 2018, equation 3 and figure 1d.
+    """
+
+    def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, features: int) -> None:
+        super().__init__()
+        if features < 1:
+            raise ArgumentValueError(f"features (={features}) must be at least 1")
+        self.backbone = backbone
+        self.encoder = encoder
+        self.features = features
+        self.linear = nn.Linear(features, 1)
+        same = encoder.features == features
+        self.project = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
+
+    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Judge.
+
+        Args:
+            sample: what the backbone takes.
+            condition: what the encoder takes.
+
+        Returns:
+            (N, 1) logits.
+
+        Raises:
+            ArgumentValueError: no condition, or one out of range.
+            ShapeError: a condition of another length or shape, or a backbone with other features.
+            DTypeError: a condition of another dtype.
+        """
+        condition = require_condition(condition, self.encoder)
+        phi, e = _places(self.backbone(sample)), _places(self.encoder(condition))
+        if phi.shape[2] != self.features:
+            raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
+        if len(e) != len(phi):
+            raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
+        if e.shape[1] not in (1, phi.shape[1]):
+            raise ShapeError(
+                f"condition's maps {tuple(condition.shape)} must have the spatial sizes of the backbone's features"
+            )
+        return self.linear(phi.sum(1)) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
+
+
+def _places(x: Tensor) -> Tensor:
+    """(N, C) or (N, C, *spatial) as (N, places, C)."""
+    return (x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)).mT

@@ -1,0 +1,110 @@
+"""A whole data set as two tensors."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+
+__all__ = ["as_tensors"]
+
+
+def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
+    """Read a whole data set.
+
+    Args:
+        dataset: of length L, whose items are a sample, ``(sample,)`` or ``(sample, condition)``. A sample is a PIL
+            image, a uint8 tensor (C, ...), or a float tensor; a condition is a number or a tensor.
+
+    Returns:
+        Samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None.
+
+    Raises:
+        ArgumentTypeError, DTypeError: a sample or condition is something else.
+        ShapeError: samples of different shapes.
+        ArgumentValueError: an empty data set, or float samples that are not finite.
+    """
+    try:
+        length = len(dataset)  # type: ignore[arg-type]  # what has no length is answered below
+    except TypeError:
+        raise ArgumentTypeError(f"dataset (={dataset!r}) must have a length") from None
+    if length == 0:
+        raise ArgumentValueError(f"dataset (={dataset!r}) is empty")
+    samples, conditions = _whole(dataset) or _one_by_one(dataset, length)
+    if samples.is_floating_point():
+        if not samples.isfinite().all():
+            raise ArgumentValueError(f"dataset (={dataset!r}) holds samples that are not finite")
+    elif samples.dtype != torch.uint8:
+        raise DTypeError(f"dataset's samples must be uint8 or floating point, but their dtype is {samples.dtype}")
+    if conditions is not None:
+        _check_conditions(dataset, conditions)
+    return samples, conditions
+
+
+def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
+    """Read what lies in memory already: a TensorDataset, or torchvision's MNISTs and CIFARs without transforms."""
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) in (1, 2):
+        return dataset.tensors[0], dataset.tensors[1] if len(dataset.tensors) == 2 else None
+    data = getattr(dataset, "data", None)
+    if getattr(dataset, "transforms", None) is not None or not hasattr(dataset, "targets") or data is None:
+        return None
+    images = torch.as_tensor(data) if isinstance(data, Tensor) or hasattr(data, "__array__") else torch.empty(0)
+    if images.dtype == torch.uint8 and images.ndim == 3:  # MNIST: (L, H, W)
+        return images.unsqueeze(1), torch.as_tensor(dataset.targets)
+    if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:  # CIFAR: (L, H, W, 3)
+        return images.permute(0, 3, 1, 2).contiguous(), torch.as_tensor(dataset.targets)
+    return None
+
+
+def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
+    samples: list[Tensor] = []
+    conditions: list[Tensor] = []
+    for index in range(length):
+        item = dataset[index]
+        parts = item if isinstance(item, tuple | list) else (item,)
+        if not 1 <= len(parts) <= 2:
+            raise ArgumentTypeError(
+                f"dataset[{index}] has {len(parts)} parts; it must be a sample, (sample,) or (sample, condition)"
+            )
+        sample = _as_tensor(parts[0], index)
+        if samples and sample.shape != samples[0].shape:
+            raise ShapeError(
+                f"dataset[{index}] has shape {tuple(sample.shape)}, but dataset[0] has {tuple(samples[0].shape)}; "
+                "resize them to one"
+            )
+        samples.append(sample)
+        if len(parts) == 2:
+            conditions.append(torch.as_tensor(parts[1]))
+    if len(conditions) not in (0, length):
+        raise ArgumentTypeError(f"only {len(conditions)} of dataset's {length} items have a condition")
+    return torch.stack(samples), torch.stack(conditions) if conditions else None
+
+
+def _as_tensor(sample: Any, index: int) -> Tensor:
+    if isinstance(sample, Tensor):
+        return sample
+    if isinstance(sample, Image.Image):
+        image = sample if sample.mode in ("L", "RGB") else sample.convert("RGB")
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
+    raise ArgumentTypeError(f"dataset[{index}] holds a {type(sample).__name__}; it must be a PIL image or a tensor")
+
+
+def _check_conditions(dataset: Any, conditions: Tensor) -> None:
+    if conditions.is_floating_point():
+        if not conditions.isfinite().all():
+            raise ArgumentValueError(f"dataset (={dataset!r}) holds conditions that are not finite")
+        return
+    if conditions.dtype != torch.int64 or conditions.ndim != 1:
+        raise DTypeError(
+            f"dataset's conditions {tuple(conditions.shape)} of {conditions.dtype} must be class indices (L,) of "
+            "torch.int64, or floating point"
+        )
+    classes = getattr(dataset, "classes", None)
+    low, high = (int(value) for value in conditions.aminmax())
+    if low < 0 or (classes is not None and high >= len(classes)):
+        known = "" if classes is None else f", of which there are {len(classes)}"
+        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be indices of classes{known}")

@@ -1,0 +1,158 @@
+"""Weight initialisation of a whole network: each function takes a module and returns it.
+
+Weights of convolutions, transposed convolutions and linear layers are drawn anew and their biases set to 0; the gain
+of an affine norm is set to 1 (:func:`dcgan_` draws it) and its bias to 0. Embeddings keep torch's own N(0, 1). A weight
+under a parametrization (spectral norm) is set below it.
+
+Example:
+    >>> from torch import nn
+    >>> init_ed = dcgan_(nn.Conv2d(1, 64, 4))
+    >>> bool(init_ed.weight.std() < 0.03)
+    True
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+__all__ = ["dcgan_", "kaiming_", "normal_", "orthogonal_", "xavier_"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+_LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
+    """DCGAN's: weights from N(0, std), gains of norms from N(1, std).
+
+    Args:
+        module: changed in place, with all its submodules.
+        std: standard deviation of both.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> dcgan_(nn.Linear(2, 1)).bias
+        Parameter containing:
+        tensor([0.], requires_grad=True)
+
+    References:
+        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 4.
+    """
+    return _initialise(
+        module, lambda weight: nn.init.normal_(weight, 0.0, std), lambda gain: nn.init.normal_(gain, 1.0, std)
+    )
+
+
+def normal_(module: ModuleT, std: float = 0.02) -> ModuleT:
+    """Weights from N(0, std).
+
+    Args:
+        module: changed in place, with all its submodules.
+        std: standard deviation.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> normal_(nn.BatchNorm1d(2)).weight
+        Parameter containing:
+        tensor([1., 1.], requires_grad=True)
+    """
+    return _initialise(module, lambda weight: nn.init.normal_(weight, 0.0, std))
+
+
+def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
+    """Xavier's (Glorot's) uniform weights.
+
+    Args:
+        module: changed in place, with all its submodules.
+        gain: factor on their standard deviation; ``nn.init.calculate_gain`` knows those of activations.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> bool(xavier_(nn.Linear(3, 3)).weight.abs().max() <= 1)
+        True
+
+    References:
+        Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
+    """
+    return _initialise(module, lambda weight: nn.init.xavier_uniform_(weight, gain))
+
+
+def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
+    """Kaiming's (He's) normal weights for ReLU and its leaky kind.
+
+    Args:
+        module: changed in place, with all its submodules.
+        negative_slope: of the activation; 0 is ReLU.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> kaiming_(nn.Conv2d(1, 8, 3), negative_slope=0.2).weight.shape
+        torch.Size([8, 1, 3, 3])
+
+    References:
+        He et al., "Delving Deep into Rectifiers", 2015, equations 10 and 15.
+    """
+    return _initialise(module, lambda weight: nn.init.kaiming_normal_(weight, negative_slope))
+
+
+def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
+    """Orthogonal weights (of the weight seen as a matrix with a row an output).
+
+    Args:
+        module: changed in place, with all its submodules.
+        gain: factor on them.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> import torch
+        >>> weight = orthogonal_(nn.Linear(3, 3)).weight
+        >>> bool((weight @ weight.T).allclose(torch.eye(3), atol=1e-6))
+        True
+
+    References:
+        Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
+        used in BigGAN (Brock et al., 2019).
+    """
+    return _initialise(module, lambda weight: nn.init.orthogonal_(weight, gain))
+
+
+def _initialise(
+    module: ModuleT,
+    weight_: Callable[[Tensor], object],
+    gain_: Callable[[Tensor], object] = nn.init.ones_,
+) -> ModuleT:
+    for layer in module.modules():
+        if isinstance(layer, _LAYERS):
+            weight_(_own_weight(layer))
+        elif isinstance(layer, _NORMS) and layer.weight is not None:
+            gain_(layer.weight)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+def _own_weight(layer: Any) -> Tensor:
+    return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight

@@ -1,0 +1,126 @@
+"""Generators on disk: recipe, arguments, weights, and whatever one wants to note beside them."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganlib import conditioning, stacks
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
+from ganlib.models._dcgan import conditional_dcgan, dcgan
+from ganlib.models._mlp_gan import mlp_gan
+from ganlib.training import load_plain, save_plain
+
+__all__ = ["load_generator", "save_generator"]
+
+_FORMAT = 1
+
+# A file names what it is made of; only these names are known, so no file can make anything else.
+_MAKERS: dict[str, Callable[..., Any]] = {
+    "ClassEmbedding": conditioning.ClassEmbedding,
+    "ConcatLatent": conditioning.ConcatLatent,
+    "Maps": conditioning.Maps,
+    "OneHot": conditioning.OneHot,
+    "Stage": stacks.Stage,
+    "StackPlan": stacks.StackPlan,
+    "TagEmbedding": conditioning.TagEmbedding,
+    "Unconditional": conditioning.Unconditional,
+    "VectorEmbedding": conditioning.VectorEmbedding,
+    "conditional_dcgan": lambda **arguments: conditional_dcgan(**arguments)[0],
+    "dcgan": lambda **arguments: dcgan(**arguments)[0],
+    "mlp_gan": lambda **arguments: mlp_gan(**arguments)[0],
+}
+
+
+def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Mapping[str, Any] | None = None) -> None:
+    """Save a generator: its weights, and what rebuilds it where it is one of :mod:`ganlib.models`.
+
+    Args:
+        path: the file, written whole or not at all.
+        generator: any module; one without a recipe is loaded with ``load_generator(path, module)``.
+        info: plain values to keep beside it (the names of the classes, say).
+
+    Raises:
+        ArgumentTypeError: the generator is no module, or the info holds more than plain values.
+        RunFolderError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> generator, _ = mlp_gan((1, 28, 28), latent_dim=100)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_generator(f"{folder}/generator.pt", generator, info={"seed": 0})
+        ...     load_generator(f"{folder}/generator.pt").info
+        {'seed': 0}
+    """
+    if not isinstance(generator, nn.Module):
+        raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
+    sample_range = getattr(generator, "sample_range", None)
+    save_plain(
+        path,
+        {
+            "format": _FORMAT,
+            "recipe": getattr(generator, "recipe", None),
+            "sample_range": None if sample_range is None else [float(end) for end in sample_range],
+            "weights": generator.state_dict(),
+            "info": dict(info or {}),
+        },
+    )
+
+
+def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None) -> nn.Module:
+    """Load a generator; nothing in the file is run, and no random state changes.
+
+    Args:
+        path: the file.
+        module: gets the weights; None rebuilds the generator from the recipe in the file.
+
+    Returns:
+        The generator, on the CPU (a module given stays where it is), in evaluation mode, with the file's ``info`` as an
+        attribute.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another format or version, or of another architecture.
+        ArgumentValueError: the file holds no recipe, and no module is given.
+
+    Example:
+        >>> import tempfile
+        >>> module = nn.Linear(2, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_generator(f"{folder}/generator.pt", module)
+        ...     load_generator(f"{folder}/generator.pt", nn.Linear(2, 2)).weight.equal(module.weight)
+        True
+    """
+    values = load_plain(path)
+    if values.get("format") != _FORMAT or not {"recipe", "sample_range", "weights", "info"} <= set(values):
+        raise CheckpointError(
+            f"{path} is no generator of format {_FORMAT}, the one that is read here; its format is "
+            f"{values.get('format')!r}"
+        )
+    rebuilt = module is None
+    if module is None:
+        if values["recipe"] is None:
+            raise ArgumentValueError(
+                f"module (=None) is needed: {path} holds weights only, without a recipe that rebuilds the generator"
+            )
+        try:
+            with torch.device("meta"):  # makes the modules without memory, and without a draw of random numbers
+                module = _made(values["recipe"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} holds a recipe that this ganlib cannot follow: {error!r}") from error
+    try:
+        module.load_state_dict(values["weights"], assign=rebuilt)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is of another architecture than {type(module).__name__}: {error}") from error
+    if values["sample_range"] is not None:
+        module.sample_range = tuple(values["sample_range"])
+    module.info = values["info"]
+    return module.eval()
+
+
+def _made(described: Any) -> Any:
+    if isinstance(described, dict):
+        arguments = {name: _made(value) for name, value in described["arguments"].items()}
+        return _MAKERS[described["name"]](**arguments)
+    return [_made(member) for member in described] if isinstance(described, list) else described

@@ -1,0 +1,66 @@
+"""The fully connected GAN."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from torch import nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.models._recipe import carry
+from ganlib.stacks import Activation, LinearStack, Norm
+
+__all__ = ["mlp_gan"]
+
+
+def mlp_gan(
+    image_shape: Sequence[int],
+    latent_dim: int,
+    hidden: Sequence[int] = (128, 256, 512),
+    *,
+    norm: Norm = "none",
+    activation: Activation = None,
+    dropout: float = 0.0,
+    init: Callable[[nn.Module], nn.Module] | None = None,
+) -> tuple[nn.Module, nn.Module]:
+    r"""Two multi-layer perceptrons; the discriminator's hidden layers are the generator's in reverse.
+
+    Args:
+        image_shape: (C, \*spatial), or any shape of a sample.
+        latent_dim: size of a latent, at least 1.
+        hidden: sizes of the generator's hidden layers, from the latent on.
+        norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"none"``, or a function from features to
+            a module. The discriminator has none.
+        activation: between the layers of both; None is LeakyReLU(0.2).
+        dropout: after the hidden layers of both, probability in [0, 1).
+        init: initialises each network; None keeps torch's own.
+
+    Returns:
+        (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1).
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> generator, discriminator = mlp_gan((1, 28, 28), latent_dim=100, hidden=(32, 64, 128))
+        >>> discriminator(generator(torch.randn(4, 100))).shape
+        torch.Size([4, 1])
+
+    References:
+        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5.
+    """
+    image_shape, hidden = tuple(image_shape), tuple(hidden)
+    for name, sizes in (("image_shape", image_shape), ("latent_dim", (latent_dim,)), ("hidden", hidden)):
+        if not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise ArgumentValueError(f"{name} (={sizes}) must be whole numbers of at least 1")
+    within = {"dropout": dropout} if activation is None else {"dropout": dropout, "activation": activation}
+    generator = LinearStack(
+        [latent_dim, *hidden, prod(image_shape)], out_shape=image_shape, norm=norm, last_activation=nn.Tanh, **within
+    )
+    discriminator = LinearStack([prod(image_shape), *reversed(hidden), 1], **within)
+    if init is not None:
+        init(generator)
+        init(discriminator)
+    arguments = {"image_shape": image_shape, "latent_dim": latent_dim, "hidden": hidden, "dropout": dropout}
+    carry(generator, "mlp_gan", arguments, norm=norm, activation=activation)
+    return generator, discriminator

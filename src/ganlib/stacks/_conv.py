@@ -1,0 +1,107 @@
+"""The downward reading of a plan."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, check_shape, run_blocks
+from ganlib.stacks._plan import StackPlan
+
+__all__ = ["ConvStack"]
+
+_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class ConvStack(nn.Module):
+    r"""Strided convolutions from the image up to the top of a plan: a discriminator's body.
+
+    Every stage is followed by its norm, activation and dropout, but the first has no norm (the DCGAN rule) and the
+    last has neither norm nor dropout, and ``last_activation`` for its activation.
+
+    Args:
+        plan: the shapes, shared with the mirror.
+        image_channels: replaces the image's channels (say, where an adapter joins planes to them).
+        top_channels: replaces the top stage's channels (say, 1 for a logit).
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"none"``, or a function from channels to a module.
+        activation: a module to copy, or a function that makes one.
+        last_activation: the activation after the last stage; None is none.
+        last_norm: whether the last stage has its norm too (say, where a linear head follows).
+        bias: whether convolutions have one; None means just those that no norm follows.
+        dropout: probability in [0, 1), after each inner activation.
+        spectral_norm: whether every convolution is spectrally normalised.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ganlib.stacks import Stage
+        >>> plan = StackPlan((1, 28, 28), [Stage(64), Stage(128), Stage(256, kernel_size=7, stride=1, padding=0)])
+        >>> ConvStack(plan, top_channels=1)(torch.randn(4, 1, 28, 28)).shape
+        torch.Size([4, 1, 1, 1])
+
+    References:
+        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 3.
+    """
+
+    def __init__(
+        self,
+        plan: StackPlan,
+        *,
+        image_channels: int | None = None,
+        top_channels: int | None = None,
+        norm: Norm = "batch",
+        activation: Activation = LEAKY_RELU,
+        last_activation: Activation = None,
+        last_norm: bool = False,
+        bias: bool | None = None,
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_dropout(dropout)
+        channels = plan.channels(image_channels, top_channels)
+        self.in_shape = (channels[0], *plan.image_shape[1:])
+        self.out_shape = (channels[-1], *plan.top_shape[1:])
+        last = len(plan.stages) - 1
+        blocks = []
+        for stage in range(len(plan.stages)):
+            stage_norm: Norm = "none" if stage == 0 or (stage == last and not last_norm) else norm
+            convolution = _CONVOLUTIONS[plan.spatial_dims](
+                channels[stage],
+                channels[stage + 1],
+                plan.kernel_sizes[stage],
+                plan.strides[stage],
+                plan.paddings[stage],
+                bias=stage_norm == "none" if bias is None else bias,
+            )
+            blocks.append(
+                Block(
+                    convolution,
+                    norm=stage_norm,
+                    channels=channels[stage + 1],
+                    spatial_dims=plan.spatial_dims,
+                    activation=last_activation if stage == last else activation,
+                    dropout=0.0 if stage == last else dropout,
+                    spectral_norm=spectral_norm,
+                )
+            )
+        self.blocks = nn.ModuleList(blocks)
+        self.needs_condition = any(block.needs_condition for block in blocks)
+
+    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Read the plan downwards.
+
+        Args:
+            sample: (N, *in_shape) float.
+            condition: for conditional norms, where there are any.
+
+        Returns:
+            (N, *out_shape).
+
+        Raises:
+            ShapeError: samples of another shape.
+            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+        """
+        check_shape(sample, self.in_shape, "sample")
+        return run_blocks(self, sample, condition)

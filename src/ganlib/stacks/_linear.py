@@ -1,0 +1,101 @@
+"""The multi-layer perceptron."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, run_blocks
+
+__all__ = ["LinearStack"]
+
+
+class LinearStack(nn.Module):
+    """Linear layers from flat vectors to flat vectors, or to samples of any shape.
+
+    Every layer but the last is followed by its norm, activation and dropout.
+
+    Args:
+        features: sizes from the input to the output, at least two; (784, 128, 1) is one hidden layer.
+        out_shape: shape that a sample of the output is given; None leaves it flat.
+        norm: ``"batch"``, ``"group"``, ``"none"``, or a function from features to a module.
+        activation: a module to copy, or a function that makes one.
+        last_activation: the activation after the last layer; None is none.
+        bias: whether layers have one; None means just those that no norm follows.
+        dropout: probability in [0, 1), after each inner activation.
+        spectral_norm: whether every layer is spectrally normalised.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range, or ``out_shape`` has another size than the last layer.
+
+    Example:
+        >>> import torch
+        >>> generator = LinearStack([100, 32, 784], out_shape=(1, 28, 28), last_activation=nn.Tanh)
+        >>> generator(torch.randn(4, 100)).shape
+        torch.Size([4, 1, 28, 28])
+
+    References:
+        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5: both players of its MNIST were such stacks.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[int],
+        *,
+        out_shape: Sequence[int] | None = None,
+        norm: Norm = "none",
+        activation: Activation = LEAKY_RELU,
+        last_activation: Activation = None,
+        bias: bool | None = None,
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_dropout(dropout)
+        features = tuple(features)
+        if len(features) < 2 or min(features) < 1:
+            raise ArgumentValueError(f"features (={features}) must be at least two sizes of at least 1")
+        if out_shape is not None and prod(out_shape) != features[-1]:
+            raise ArgumentValueError(
+                f"out_shape (={tuple(out_shape)}) holds {prod(out_shape)} numbers, but the last of features "
+                f"(={features}) is {features[-1]}"
+            )
+        self.in_features = features[0]
+        self.out_shape = (features[-1],) if out_shape is None else tuple(out_shape)
+        blocks = []
+        for layer, (fan_in, fan_out) in enumerate(pairwise(features)):
+            last = layer == len(features) - 2
+            layer_norm: Norm = "none" if last else norm
+            blocks.append(
+                Block(
+                    nn.Linear(fan_in, fan_out, bias=layer_norm == "none" if bias is None else bias),
+                    norm=layer_norm,
+                    channels=fan_out,
+                    spatial_dims=0,
+                    activation=last_activation if last else activation,
+                    dropout=0.0 if last else dropout,
+                    spectral_norm=spectral_norm,
+                )
+            )
+        self.blocks = nn.ModuleList(blocks)
+        self.needs_condition = any(block.needs_condition for block in blocks)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Run the layers.
+
+        Args:
+            x: (N, ...) float with in_features numbers a sample.
+            condition: for conditional norms, where there are any.
+
+        Returns:
+            (N, *out_shape).
+
+        Raises:
+            ShapeError: samples of another size.
+            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+        """
+        if prod(x.shape[1:]) != self.in_features:
+            raise ShapeError(f"x {tuple(x.shape)} must hold {self.in_features} numbers a sample")
+        return run_blocks(self, x.flatten(1), condition).reshape(len(x), *self.out_shape)

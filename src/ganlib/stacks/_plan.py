@@ -1,0 +1,156 @@
+"""The plan that a stack and its mirror are both made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from ganlib.errors import PlanError
+
+__all__ = ["StackPlan", "Stage"]
+
+Sizes = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution of a plan, and at once the transposed convolution that undoes its shape.
+
+    Args:
+        channels: channels at its upper end (away from the image), at least 1.
+        kernel_size: int, or one per spatial dimension, at least 1.
+        stride: likewise, at least 1.
+        padding: likewise, at least 0.
+
+    Example:
+        >>> Stage(256, kernel_size=7, stride=1, padding=0)
+        Stage(channels=256, kernel_size=7, stride=1, padding=0)
+    """
+
+    channels: int
+    kernel_size: Sizes = 4
+    stride: Sizes = 2
+    padding: Sizes = 1
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    r"""The shapes that an image passes on its way up a discriminator, and down a generator.
+
+    A stage takes a size :math:`n` to :math:`m = \lfloor (n + 2 p - k) / s \rfloor + 1`. Its transpose gives back
+    :math:`(m - 1) s - 2 p + k + o`; the output padding :math:`o = (n + 2 p - k) \bmod s` makes that :math:`n` again,
+    whatever the sizes.
+
+    Args:
+        image_shape: (C, \*spatial), one to three spatial dimensions of any size.
+        stages: from the image upwards.
+
+    Attributes:
+        shapes: the shapes from the image to the top, ``image_shape`` first.
+        kernel_sizes, strides, paddings, output_paddings: one tuple a stage, one number a dimension.
+
+    Raises:
+        PlanError: the plan cannot be mirrored; it names the stage and the sizes.
+
+    Example:
+        >>> plan = StackPlan((1, 28, 28), [Stage(64), Stage(128), Stage(256, kernel_size=7, stride=1, padding=0)])
+        >>> plan.shapes
+        ((1, 28, 28), (64, 14, 14), (128, 7, 7), (256, 1, 1))
+
+    References:
+        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, figure 1. Shapes: Dumoulin and Visin,
+        "A guide to convolution arithmetic for deep learning", 2016, relationships 6 and 14.
+    """
+
+    image_shape: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    kernel_sizes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    strides: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    paddings: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    output_paddings: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __init__(self, image_shape: Sequence[int], stages: Sequence[Stage]) -> None:
+        image_shape, stages = tuple(image_shape), tuple(stages)
+        if len(image_shape) not in (2, 3, 4) or not all(isinstance(n, int) and n >= 1 for n in image_shape):
+            raise PlanError(
+                f"image_shape (={image_shape}) must be (channels, *spatial) with one to three spatial dimensions, "
+                "each a whole number of at least 1"
+            )
+        if not stages:
+            raise PlanError("stages (=()) must hold at least one Stage")
+        shapes = [image_shape]
+        kernel_sizes, strides, paddings, output_paddings = [], [], [], []
+        for index, stage in enumerate(stages):
+            name = f"stage {index} ({stage})"
+            if not isinstance(stage, Stage):
+                raise PlanError(f"stages[{index}] (={stage!r}) must be a Stage")
+            if not (isinstance(stage.channels, int) and stage.channels >= 1):
+                raise PlanError(f"{name}: channels (={stage.channels}) must be a whole number of at least 1")
+            spatial = shapes[-1][1:]
+            kernel_size = _per_dimension(name, "kernel_size", stage.kernel_size, len(spatial), 1)
+            stride = _per_dimension(name, "stride", stage.stride, len(spatial), 1)
+            padding = _per_dimension(name, "padding", stage.padding, len(spatial), 0)
+            slack = [n + 2 * p - k for n, k, p in zip(spatial, kernel_size, padding, strict=True)]
+            if min(slack) < 0:
+                raise PlanError(
+                    f"{name} cannot be mirrored: kernel_size {kernel_size} is larger than the sizes {spatial} that "
+                    f"reach it, padded by {padding} on both sides"
+                )
+            shapes.append((stage.channels, *(n // s + 1 for n, s in zip(slack, stride, strict=True))))
+            kernel_sizes.append(kernel_size)
+            strides.append(stride)
+            paddings.append(padding)
+            output_paddings.append(tuple(n % s for n, s in zip(slack, stride, strict=True)))
+        for attribute, value in {
+            "image_shape": image_shape,
+            "stages": stages,
+            "shapes": tuple(shapes),
+            "kernel_sizes": tuple(kernel_sizes),
+            "strides": tuple(strides),
+            "paddings": tuple(paddings),
+            "output_paddings": tuple(output_paddings),
+        }.items():
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def spatial_dims(self) -> int:
+        """How many spatial dimensions the image has, 1 to 3."""
+        return len(self.image_shape) - 1
+
+    @property
+    def top_shape(self) -> tuple[int, ...]:
+        """The last of the shapes."""
+        return self.shapes[-1]
+
+    def channels(self, image_channels: int | None = None, top_channels: int | None = None) -> tuple[int, ...]:
+        """The channels from the image to the top, with either end replaced.
+
+        Args:
+            image_channels: at the image, at least 1; None is the plan's.
+            top_channels: at the top, at least 1; None is the plan's.
+
+        Returns:
+            One number a shape.
+
+        Raises:
+            PlanError: a number below 1.
+        """
+        for name, value in (("image_channels", image_channels), ("top_channels", top_channels)):
+            if value is not None and value < 1:
+                raise PlanError(f"{name} (={value}) must be at least 1")
+        own = [shape[0] for shape in self.shapes]
+        return (image_channels or own[0], *own[1:-1], top_channels or own[-1])
+
+    @property
+    def top_is_flat(self) -> bool:
+        """Whether every spatial size of the top is 1, so that it is a vector."""
+        return prod(self.top_shape[1:]) == 1
+
+
+def _per_dimension(stage: str, name: str, value: Sizes, dimensions: int, least: int) -> tuple[int, ...]:
+    sizes = (value,) * dimensions if isinstance(value, int) else tuple(value)
+    if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
+        raise PlanError(
+            f"{stage}: {name} (={value}) must be a whole number of at least {least}, or {dimensions} of them"
+        )
+    return sizes

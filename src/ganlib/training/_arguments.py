@@ -1,0 +1,104 @@
+"""What AdversarialTrainer's arguments must be, said with the values that were given."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.protocols import AdversarialLoss, Term
+
+if TYPE_CHECKING:
+    from ganlib.training._adversarial_trainer import AdversarialTrainer
+
+__all__ = ["check_arguments", "metric_names"]
+
+
+def check_arguments(trainer: "AdversarialTrainer") -> None:
+    """Refuse arguments with which no training could work.
+
+    Args:
+        trainer: its attributes are the arguments.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+    """
+    for name in ("generator", "discriminator"):
+        network = getattr(trainer, name)
+        if not isinstance(network, nn.Module):
+            raise ArgumentTypeError(f"{name} (={network!r}) must be a torch.nn.Module")
+        if next(network.parameters(), None) is None:
+            raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
+    _check_optimizer("generator", trainer.generator_optimizer, trainer.generator, trainer.discriminator)
+    _check_optimizer("discriminator", trainer.discriminator_optimizer, trainer.discriminator, trainer.generator)
+    if not isinstance(trainer.loss, AdversarialLoss):
+        raise ArgumentTypeError(
+            f"loss (={trainer.loss!r}) must have the methods discriminator(real_logits, fake_logits) and "
+            "generator(fake_logits, real_logits=None)"
+        )
+    for name in ("latent", "fake_conditions", "augment"):
+        value = getattr(trainer, name)
+        if not callable(value) and not (value is None and name != "latent"):
+            raise ArgumentTypeError(f"{name} (={value!r}) must be callable")
+    for name in ("penalties", "terms"):
+        members = getattr(trainer, name)
+        if not isinstance(members, Sequence):
+            raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence of them, such as a list")
+        for member in members:
+            if not (isinstance(member, Term) if name == "terms" else callable(member)):
+                raise ArgumentTypeError(f"{name} (={members!r}) holds {member!r}, which is none")
+    for name in ("discriminator_steps", "accumulate"):
+        value = getattr(trainer, name)
+        if not (isinstance(value, int) and value >= 1):
+            raise ArgumentValueError(f"{name} (={value!r}) must be a whole number of at least 1")
+    if trainer.clip_norm is not None and not trainer.clip_norm > 0:
+        raise ArgumentValueError(f"clip_norm (={trainer.clip_norm}) must be above 0, or None")
+    if trainer.precision not in ("fp32", "bf16"):
+        raise ArgumentValueError(f"precision (={trainer.precision!r}) must be 'fp32' or 'bf16'")
+
+
+def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
+    """Names for the metrics of terms and penalties: their class's or function's in snake case, numbered if repeated.
+
+    Args:
+        groups: the terms, the penalties.
+
+    Returns:
+        One list of names a group; all names differ.
+
+    Example:
+        >>> class WeightDecay: ...
+        >>> metric_names([WeightDecay(), WeightDecay()], [])
+        (['weight_decay', 'weight_decay_2'], [])
+    """
+    counts: dict[str, int] = {}
+    groups_of_names = []
+    for group in groups:
+        names = []
+        for member in group:
+            word = getattr(member, "__name__", type(member).__name__)
+            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).lower()
+            counts[name] = counts.get(name, 0) + 1
+            names.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+        groups_of_names.append(names)
+    return tuple(groups_of_names)
+
+
+def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:
+    name = f"{player}_optimizer"
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentTypeError(f"{name} (={optimizer!r}) must be a torch.optim.Optimizer")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    owned, foreign = {id(p) for p in own.parameters()}, {id(p) for p in other.parameters()}
+    if held & (foreign - owned):
+        raise ArgumentValueError(
+            f"{name} (={type(optimizer).__name__}) holds {len(held & (foreign - owned))} parameters of the other "
+            f"network; it must hold those of the {player}"
+        )
+    if not held & owned:
+        raise ArgumentValueError(
+            f"{name} (={type(optimizer).__name__}) holds none of the {player}'s parameters (was it made before the "
+            "network was moved or copied?)"
+        )

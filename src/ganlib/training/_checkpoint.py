@@ -1,0 +1,139 @@
+"""The whole state of a run, on disk."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
+from ganlib.protocols import Run
+from ganlib.training._files import load_plain, make_folder, save_plain
+
+__all__ = ["Checkpoint"]
+
+_FORMAT = 1
+
+
+class Checkpoint:
+    """Saves everything that an exact resume needs, every so often and at the end.
+
+    Files are ``folder/checkpoints/00000500.pt``, by iteration, each written whole or not at all.
+
+    Args:
+        folder: the run's folder.
+        every: iterations between two checkpoints, at least 1.
+        keep: how many of the newest are kept, at least 1.
+
+    Raises:
+        ArgumentValueError: ``every`` or ``keep`` is below 1.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from torch import nn
+        >>> from ganlib import latents, losses, training
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> trainer = training.AdversarialTrainer(
+        ...     generator, discriminator,
+        ...     torch.optim.Adam(generator.parameters()), torch.optim.Adam(discriminator.parameters()),
+        ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoint = training.Checkpoint(folder, every=10)
+        ...     training.fit(trainer, [torch.randn(8, 2)], iterations=25, callbacks=[checkpoint])
+        ...     [path.name for path in checkpoint.paths()]
+        ['00000010.pt', '00000020.pt', '00000025.pt']
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, every: int = 1000, keep: int = 3) -> None:
+        for name, value in (("every", every), ("keep", keep)):
+            if not (isinstance(value, int) and value >= 1):
+                raise ArgumentValueError(f"{name} (={value}) must be a whole number of at least 1")
+        self.folder = Path(folder) / "checkpoints"
+        self.every = every
+        self.keep = keep
+        self._resuming = False
+        self._saved_at: int | None = None
+
+    def paths(self) -> list[Path]:
+        """The checkpoints that are there.
+
+        Returns:
+            Their paths, oldest first.
+        """
+        return sorted(self.folder.glob("[0-9]*.pt"), key=lambda path: (len(path.stem), path.stem))
+
+    def newest(self) -> dict[str, Any] | None:
+        """Read the newest checkpoint that is good, and warn of newer ones that are not.
+
+        Returns:
+            The state of the run, or None where there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: there are some, and none of them is good.
+        """
+        self._resuming = True
+        problems = []
+        for path in reversed(self.paths()):
+            try:
+                return self._read(path)
+            except CheckpointError as error:
+                problems.append(str(error))
+                warnings.warn(f"{error}; the one before it is tried", stacklevel=2)
+        if problems:
+            raise CheckpointError(f"none of the checkpoints in {self.folder} can be used: {'; '.join(problems)}")
+        return None
+
+    def on_start(self, run: Run) -> None:
+        """Make the folder, and refuse one that holds a run which is further on.
+
+        Args:
+            run: the training.
+
+        Raises:
+            RunFolderError: the folder cannot be written to, or another run would be mixed with this one.
+        """
+        make_folder(self.folder)
+        further = [path for path in self.paths() if int(path.stem) > run.iteration]
+        if further and not self._resuming:
+            raise RunFolderError(
+                f"{self.folder} holds a run that is further on ({further[-1].name}) than this one, at iteration "
+                f"{run.iteration}: go on from there with resume=True, or take another folder"
+            )
+        # What a resume passed over is damaged; left among the others, it would count as the newest.
+        for damaged in further:
+            damaged.rename(damaged.with_suffix(".damaged"))
+
+    def on_iteration(self, run: Run) -> None:
+        """Save, where it is time.
+
+        Args:
+            run: the training.
+        """
+        if run.iteration % self.every == 0:
+            self._save(run)
+
+    def on_end(self, run: Run) -> None:
+        """Save the last state, unless that has just been done.
+
+        Args:
+            run: the training.
+        """
+        if run.iteration != self._saved_at:
+            self._save(run)
+
+    def _path(self, iteration: int) -> Path:
+        return self.folder / f"{iteration:08d}.pt"
+
+    def _save(self, run: Run) -> None:
+        save_plain(self._path(run.iteration), {"format": _FORMAT, "iteration": run.iteration, "run": run.state_dict()})
+        self._saved_at = run.iteration
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        values = load_plain(path)
+        if values.get("format") != _FORMAT or "run" not in values:
+            raise CheckpointError(
+                f"{path} is no checkpoint of format {_FORMAT}, which this ganlib reads (its format is "
+                f"{values.get('format')!r})"
+            )
+        return values["run"]

@@ -1,0 +1,196 @@
+"""The loop that drives any trainer."""
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
+from ganlib.training._checkpoint import Checkpoint
+from ganlib.training._random import load_random_state, random_state
+from ganlib.training._stream import Stream
+
+__all__ = ["fit"]
+
+
+def fit(
+    trainer: Trainer,
+    batches: Iterable[Any],
+    *,
+    iterations: int | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+) -> None:
+    """Train until the first limit is reached.
+
+    Args:
+        trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
+        batches: a loader; gone over again and again.
+        iterations: total of ``trainer.iteration`` to reach.
+        epochs: total of passes over the batches to reach.
+        minutes: wall-clock time of this call.
+        callbacks: objects with any of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``, called in this
+            order, but a :class:`Checkpoint` after all others.
+        resume: go on from the newest good file of the ``Checkpoint`` among the callbacks; start afresh where its
+            folder holds none.
+
+    Raises:
+        ArgumentTypeError: something given is not what it must be.
+        ArgumentValueError: no limit, one below 0, ``resume`` without a ``Checkpoint``, empty batches.
+        BatchesExhaustedError: batches that can be iterated only once ran out.
+        CheckpointError: every checkpoint that is there is damaged, or of another training.
+        GanlibRuntimeError: ``train_step`` did not count an iteration.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ganlib import latents, losses, training
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> trainer = training.AdversarialTrainer(
+        ...     generator, discriminator,
+        ...     torch.optim.Adam(generator.parameters()), torch.optim.Adam(discriminator.parameters()),
+        ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
+        >>> training.fit(trainer, [torch.randn(8, 2)], iterations=3)
+        >>> trainer.iteration
+        3
+    """
+    if not isinstance(trainer, Trainer):
+        raise ArgumentTypeError(
+            f"trainer (={trainer!r}) must have iteration, train_step, state_dict and load_state_dict"
+        )
+    for callback in callbacks:
+        if not isinstance(callback, OnStart | OnIteration | OnEnd) or isinstance(callback, type):
+            raise ArgumentTypeError(f"callback {callback!r} has none of on_start, on_iteration and on_end")
+    limits = {"iterations": iterations, "epochs": epochs, "minutes": minutes}
+    if all(limit is None for limit in limits.values()):
+        raise ArgumentValueError("iterations, epochs and minutes are all None: give at least one limit")
+    for name, limit in limits.items():
+        if limit is not None and not limit >= 0:
+            raise ArgumentValueError(f"{name} (={limit}) must be at least 0")
+    run = _Run(trainer, batches, callbacks, iterations=iterations, epochs=epochs, minutes=minutes)
+    random_numbers = run.resume() if resume else None
+    _check_conditions(trainer, batches)
+    run.start(random_numbers)
+    while not run.is_over():
+        run.step()
+    run.end()
+
+
+class _Run:
+    """A training under way; see :class:`ganlib.protocols.Run`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Iterable[Any],
+        callbacks: Sequence[Callback],
+        *,
+        iterations: int | None,
+        epochs: int | None,
+        minutes: float | None,
+    ) -> None:
+        self.trainer = trainer
+        self.batches = batches
+        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.metrics: Mapping[str, Tensor] = {}
+        self._stream = Stream(batches)
+        self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
+        self._began = time.monotonic()
+        self._stopped = False
+
+    @property
+    def iteration(self) -> int:
+        return self.trainer.iteration
+
+    @property
+    def epoch(self) -> int:
+        return self._stream.epoch
+
+    @property
+    def samples(self) -> int:
+        return self._stream.samples
+
+    @property
+    def progress(self) -> float:
+        minutes = (time.monotonic() - self._began) / 60
+        done = ((self.iteration, self._iterations), (self._stream.passes, self._epochs), (minutes, self._minutes))
+        return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def is_over(self) -> bool:
+        """Whether a limit is reached; looks ahead, so that the end of a pass is seen where the length is unknown."""
+        while not self._stopped and self.progress < 1:
+            if self._stream.peek():
+                return False
+        return True
+
+    def start(self, random_numbers: dict[str, Any] | None) -> None:
+        self._began = time.monotonic()
+        for callback in self.callbacks:
+            if isinstance(callback, OnStart):
+                callback.on_start(self)
+        if random_numbers is not None:
+            load_random_state(random_numbers, self.batches)
+
+    def step(self) -> None:
+        before = self.iteration
+        self.metrics = self.trainer.train_step(self._stream)
+        if self.iteration <= before:
+            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
+        for callback in self.callbacks:
+            if isinstance(callback, OnIteration):
+                callback.on_iteration(self)
+
+    def end(self) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, OnEnd):
+                callback.on_end(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "trainer": self.trainer.state_dict(),
+            "batches": self._stream.state_dict(),
+            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
+            "random": random_state(self.batches),
+        }
+
+    def resume(self) -> dict[str, Any] | None:
+        """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
+        checkpoint = next((callback for callback in self.callbacks if isinstance(callback, Checkpoint)), None)
+        if checkpoint is None:
+            raise ArgumentValueError("resume (=True) needs a training.Checkpoint among the callbacks")
+        state = checkpoint.newest()
+        if state is None:
+            return None
+        self.trainer.load_state_dict(state["trainer"])
+        own = self._stateful()
+        for name, callback_state in state["callbacks"].items():
+            if name in own:
+                own[name].load_state_dict(callback_state)
+            else:
+                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=4)
+        self._stream.load_state_dict(state["batches"])
+        return state["random"]
+
+    def _stateful(self) -> dict[str, Stateful]:
+        named: dict[str, Stateful] = {}
+        for callback in self.callbacks:
+            if isinstance(callback, Stateful):
+                name = type(callback).__name__
+                count = sum(key.split("#")[0] == name for key in named)
+                named[f"{name}#{count + 1}" if count else name] = callback
+        return named
+
+
+def _check_conditions(trainer: Trainer, batches: Any) -> None:
+    """Conditions that lie on a device are checked once, all together, before any of them can choke it."""
+    conditions = getattr(batches, "conditions", None)
+    if isinstance(conditions, Tensor) and hasattr(trainer, "check_conditions"):
+        trainer.check_conditions(conditions.cpu())

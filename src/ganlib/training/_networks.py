@@ -1,0 +1,124 @@
+"""How networks are called, and what they answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentTypeError
+from ganlib.protocols import DiscriminatorOutput
+
+__all__ = ["as_output", "call", "channels_last_format", "device_and_dtype", "lay_out_", "score", "sum_over_scales"]
+
+
+def call(network: Callable[..., Any], x: Tensor, condition: Tensor | None) -> Any:
+    """Call a network by the one convention: with the condition only where there is one.
+
+    Args:
+        network: a generator or a discriminator.
+        x: a latent or a sample.
+        condition: or None.
+
+    Returns:
+        What the network gives.
+    """
+    return network(x) if condition is None else network(x, condition)
+
+
+def as_output(output: Any) -> DiscriminatorOutput:
+    """A discriminator's answer as a DiscriminatorOutput whose logits are float32 or better.
+
+    Args:
+        output: logits, a tuple of them, or a DiscriminatorOutput.
+
+    Returns:
+        The same, with the logits widened where autocast had made them half.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if not isinstance(output, DiscriminatorOutput):
+        output = DiscriminatorOutput(output)
+    if isinstance(output.logits, Tensor):
+        return output._replace(logits=_widened(output.logits))
+    if isinstance(output.logits, tuple) and all(isinstance(scale, Tensor) for scale in output.logits):
+        return output._replace(logits=tuple(_widened(scale) for scale in output.logits))
+    raise ArgumentTypeError(
+        f"discriminator gave {type(output.logits).__name__}; it must give logits (a tensor, or a tuple of them) or a "
+        "DiscriminatorOutput"
+    )
+
+
+def sum_over_scales(
+    loss: Callable[..., Tensor], first: DiscriminatorOutput, second: DiscriminatorOutput | None
+) -> Tensor:
+    """A loss of the logits, summed over the scales where there are several.
+
+    Args:
+        loss: of two logits, or of one where there is no second output.
+        first: one output.
+        second: another, or None.
+
+    Returns:
+        A scalar.
+    """
+    if second is None:
+        return torch.stack([loss(scale) for scale in _scales(first)]).sum()
+    pairs = zip(_scales(first), _scales(second), strict=True)
+    return torch.stack([loss(one, other) for one, other in pairs]).sum()
+
+
+def score(output: DiscriminatorOutput) -> Tensor:
+    """The mean probability, over samples, places and scales, that the discriminator gives to real.
+
+    Args:
+        output: what the discriminator gave.
+
+    Returns:
+        A detached scalar.
+    """
+    return torch.stack([scale.detach().sigmoid().mean() for scale in _scales(output)]).mean()
+
+
+def device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a network is, and in which precision.
+
+    Args:
+        network: any module with parameters.
+
+    Returns:
+        The device and the dtype of its first parameter.
+    """
+    first = next(network.parameters())
+    return first.device, first.dtype
+
+
+def channels_last_format(x: Tensor) -> torch.memory_format:
+    """The memory format that puts the channels last, for the number of dimensions of x.
+
+    Args:
+        x: any tensor.
+
+    Returns:
+        A format; ``preserve_format`` where there are no planes or volumes.
+    """
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.preserve_format)
+
+
+def lay_out_(network: nn.Module) -> None:
+    """Lay out a network's weights with the channels last, in place.
+
+    Args:
+        network: changed in place; its parameters stay the same objects.
+    """
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(memory_format=channels_last_format(parameter))
+
+
+def _scales(output: DiscriminatorOutput) -> tuple[Tensor, ...]:
+    return output.logits if isinstance(output.logits, tuple) else (output.logits,)
+
+
+def _widened(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,0 +1,87 @@
+"""One forward pass of both networks that leaves no trace, so that what does not fit is said before training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
+from ganlib.protocols import Batch
+from ganlib.training._networks import as_output, call, device_and_dtype
+
+if TYPE_CHECKING:
+    from ganlib.training._adversarial_trainer import AdversarialTrainer
+
+__all__ = ["rehearse"]
+
+
+def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
+    """Run both networks on a batch, in evaluation mode, without a graph or a change of any random state.
+
+    Args:
+        trainer: whose networks.
+        batch: on the generator's device.
+
+    Raises:
+        ShapeError: the generator makes samples of another shape than the batch's.
+        ArgumentValueError: a network cannot be called with what it would be given.
+    """
+    n, (sample, condition) = len(batch.sample), batch
+    device, dtype = device_and_dtype(trainer.generator)
+    devices = [] if device.type == "cpu" else [device]
+    with (
+        _evaluating(trainer.generator),
+        _evaluating(trainer.discriminator),
+        torch.no_grad(),
+        torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"),
+        torch.compiler.set_stance("force_eager"),
+        trainer._autocast(),
+    ):
+        fake_condition = condition
+        if trainer.fake_conditions is not None:
+            fake_condition = trainer.fake_conditions(n)
+            trainer.check_conditions(fake_condition.cpu())
+            fake_condition = fake_condition.to(device)
+        latent = trainer.latent(n, device=device, generator=torch.Generator(device).manual_seed(0)).to(dtype)
+        with _explained("generator", "latent", latent, fake_condition):
+            fake = call(trainer.generator, latent, fake_condition)
+        if fake.shape != sample.shape:
+            raise ShapeError(
+                f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
+            )
+        with _explained("discriminator", "sample", sample, condition):
+            judged = sample if trainer.augment is None else trainer.augment(sample)
+            as_output(call(trainer.discriminator, judged, condition))
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _explained(player: str, argument: str, x: Tensor, condition: Tensor | None) -> Iterator[None]:
+    try:
+        yield
+    except GanlibError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        hint = ""
+        if isinstance(error, TypeError):
+            hint = (
+                " (the batches have no conditions)"
+                if condition is None
+                else " (conditioning.Unconditional wraps a network that ignores conditions)"
+            )
+        given = "no condition" if condition is None else f"condition {tuple(condition.shape)}"
+        raise ArgumentValueError(
+            f"{player} cannot be called with {argument} {tuple(x.shape)} of {x.dtype} and {given}: {error}{hint}"
+        ) from error

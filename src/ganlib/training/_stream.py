@@ -1,0 +1,145 @@
+"""An endless stream of batches from a loader, which knows its place and can go back to it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
+from ganlib.protocols import Stateful
+from ganlib.training._random import load_random_state, random_state
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """Goes over the batches again and again.
+
+    Its place is exact: a loader with a state of its own (``TensorLoader``, torchdata's ``StatefulDataLoader``) is
+    asked for it; of any other, the pass that was under way is replayed, with the random state that it began with, up
+    to the place.
+
+    Args:
+        batches: anything that can be iterated.
+
+    Attributes:
+        epoch: complete passes so far.
+        samples: samples drawn so far.
+
+    Raises:
+        ArgumentTypeError: it cannot be iterated.
+        ArgumentValueError: it is empty.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        if not isinstance(batches, Iterable):
+            raise ArgumentTypeError(f"batches (={batches!r}) must be iterable, such as a DataLoader")
+        try:
+            self._length: int | None = len(batches)  # type: ignore[arg-type]  # what has no length says so by TypeError
+        except TypeError:
+            self._length = None
+        if self._length == 0:
+            raise ArgumentValueError(f"batches (={batches!r}) is empty: it has length 0")
+        self._batches = batches
+        self._pass: Iterator[Any] | None = None
+        self._ahead: list[Any] = []
+        self._random_at_start: dict[str, Any] | None = None
+        self._position = 0
+        self._just_resumed = False
+        self.epoch = 0
+        self.samples = 0
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Any:
+        while not self.peek():
+            pass
+        batch = self._ahead.pop()
+        self._position += 1
+        self.samples += _samples_in(batch)
+        if self._position == self._length:
+            self._end_pass()
+        return batch
+
+    @property
+    def passes(self) -> float:
+        """Passes so far, with the fraction of the one under way where the length is known."""
+        return self.epoch + (self._position / self._length if self._length else 0.0)
+
+    def peek(self) -> bool:
+        """Draw the batch that is given out next, so that a pass that has ended is known to have ended.
+
+        Returns:
+            Whether there is one; False where a pass has ended instead.
+
+        Raises:
+            ArgumentValueError: a whole pass gives nothing.
+            BatchesExhaustedError: the batches can be iterated only once, and have run out.
+        """
+        if self._ahead:
+            return True
+        if self._pass is None:
+            self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
+            self._pass = iter(self._batches)
+        try:
+            self._ahead.append(next(self._pass))
+        except StopIteration:
+            self._pass = None
+            if self._position:
+                self._end_pass()
+            elif self.epoch and not self._just_resumed:
+                raise BatchesExhaustedError(
+                    f"batches (={self._batches!r}) ran out after {self.epoch} pass(es) and gave nothing when iterated "
+                    "again; give a loader that can be iterated again"
+                ) from None
+            elif not self._just_resumed:
+                raise ArgumentValueError(f"batches (={self._batches!r}) is empty: it gave nothing") from None
+        self._just_resumed = False  # a loader resumed at the end of a pass may end it once more
+        return bool(self._ahead)
+
+    def _end_pass(self) -> None:
+        self.epoch += 1
+        self._position = 0
+        self._pass = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is.
+
+        Returns:
+            The counts, the loader's own state where it has one, else the random state that the pass began with.
+        """
+        return {
+            "epoch": self.epoch,
+            "samples": self.samples,
+            "position": self._position,
+            "loader": self._batches.state_dict() if isinstance(self._batches, Stateful) else None,
+            "random_at_start": self._random_at_start if self._position else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a place; the random state that this leaves behind is the caller's to set.
+
+        Args:
+            state: what :meth:`state_dict` gave.
+        """
+        self.epoch, self.samples, self._position = state["epoch"], state["samples"], state["position"]
+        self._ahead, self._pass, self._just_resumed = [], None, True
+        if isinstance(self._batches, Stateful):
+            if state["loader"] is not None:
+                self._batches.load_state_dict(state["loader"])
+        elif self._position:
+            self._random_at_start = state["random_at_start"]
+            load_random_state(self._random_at_start, self._batches)
+            self._pass = iter(self._batches)
+            for place in range(self._position):
+                if next(self._pass, self) is self:
+                    raise CheckpointError(
+                        f"batches (={self._batches!r}) cannot be resumed: a pass was at batch {self._position}, but it "
+                        f"now ends after {place}"
+                    )
+
+
+def _samples_in(batch: Any) -> int:
+    first = batch if isinstance(batch, Tensor) else batch[0] if isinstance(batch, tuple | list) and batch else None
+    return len(first) if isinstance(first, Tensor) and first.ndim else 0

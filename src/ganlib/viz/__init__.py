@@ -1,0 +1,9 @@
+"""Pictures of a run: grids of samples, their time-lapse, and curves of the losses."""
+
+from ganlib.protocols import Callback
+from ganlib.viz._grid import image_grid
+from ganlib.viz._loss_curves import LossCurves
+from ganlib.viz._sample_grid import SampleGrid
+from ganlib.viz._training_gif import TrainingGif
+
+__all__ = ["Callback", "LossCurves", "SampleGrid", "TrainingGif", "image_grid"]

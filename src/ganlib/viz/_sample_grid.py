@@ -1,0 +1,125 @@
+"""What the generator makes of the same latents, as it learns."""
+
+import os
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.protocols import Run
+from ganlib.viz._files import check_folder, save_picture
+from ganlib.viz._grid import image_grid
+
+__all__ = ["SampleGrid"]
+
+
+class SampleGrid:
+    """Draws a grid of samples from fixed latents every so often, and after the first and the last iteration.
+
+    Files are ``folder/00000500.png``, by iteration. The generator draws in evaluation mode, and is put back.
+
+    Args:
+        generator: the live one, or an average such as ``EMA(...).generator``.
+        folder: where the pictures go; those of a later iteration than the run's start, left there, are removed.
+        latent: (N, dim), the fixed latents.
+        condition: N fixed conditions, or None.
+        every: iterations between two pictures, at least 1.
+        columns: images a row; None is the root of N, rounded up.
+
+    Raises:
+        ArgumentTypeError: the latent or condition is no tensor.
+        ArgumentValueError: ``every`` is below 1, or there are not as many conditions as latents.
+
+    Example:
+        >>> from ganlib import latents, models, stacks
+        >>> generator, _ = models.dcgan(stacks.StackPlan((1, 8, 8), [stacks.Stage(8)]), latent_dim=4)
+        >>> grid = SampleGrid(generator, "run/samples", latent=latents.Gaussian(4)(9))
+        >>> grid.draw().size
+        (32, 32)
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        folder: str | os.PathLike[str],
+        *,
+        latent: Tensor,
+        condition: Tensor | None = None,
+        every: int = 500,
+        columns: int | None = None,
+    ) -> None:
+        if not isinstance(generator, nn.Module):
+            raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
+        for name, value in (("latent", latent), ("condition", condition)):
+            if not isinstance(value, Tensor) and not (value is None and name == "condition"):
+                raise ArgumentTypeError(f"{name} (={value!r}) must be a tensor")
+        if condition is not None and len(condition) != len(latent):
+            raise ArgumentValueError(f"condition has {len(condition)} entries, but latent has {len(latent)}")
+        if not (isinstance(every, int) and every >= 1):
+            raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
+        self.generator = generator
+        self.folder = Path(folder)
+        self.latent = latent
+        self.condition = condition
+        self.every = every
+        self.columns = columns
+        self._drawn_at: int | None = None
+
+    def draw(self) -> Image.Image:
+        """Draw the grid now.
+
+        Returns:
+            A Pillow image.
+        """
+        device = next(self.generator.parameters()).device
+        modes = [(module, module.training) for module in self.generator.modules()]
+        self.generator.eval()
+        try:
+            with torch.no_grad():
+                latent = self.latent.to(device)
+                condition = None if self.condition is None else self.condition.to(device)
+                samples = self.generator(latent) if condition is None else self.generator(latent, condition)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        return image_grid(
+            samples, columns=self.columns, sample_range=getattr(self.generator, "sample_range", (-1.0, 1.0))
+        )
+
+    def on_start(self, run: Run) -> None:
+        """Make the folder, and remove the pictures that the run will draw again.
+
+        Args:
+            run: the training.
+
+        Raises:
+            RunFolderError: the folder cannot be written to.
+        """
+        check_folder(self.folder)
+        for path in self.folder.glob("[0-9]*.png"):
+            if path.stem.isdigit() and int(path.stem) > run.iteration:
+                path.unlink()
+
+    def on_iteration(self, run: Run) -> None:
+        """Draw, where it is time.
+
+        Args:
+            run: the training.
+        """
+        if run.iteration == 1 or run.iteration % self.every == 0:
+            self._save(run.iteration)
+
+    def on_end(self, run: Run) -> None:
+        """Draw the last picture, unless that has just been done.
+
+        Args:
+            run: the training.
+        """
+        if run.iteration != self._drawn_at:
+            self._save(run.iteration)
+
+    def _save(self, iteration: int) -> None:
+        save_picture(self.folder / f"{iteration:08d}.png", self.draw().save, format="PNG")
+        self._drawn_at = iteration
