@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["RandomRotation"]
 
@@ -45,9 +45,12 @@ class RandomRotation(nn.Module):
 
         Raises:
             ShapeError: samples that are no images.
+            DTypeError: samples that are not floating point.
         """
         if samples.ndim != 4:
             raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, H, W)")
+        if not samples.is_floating_point():
+            raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
         n, _, height, width = samples.shape
         drawn = torch.rand(n, device=samples.device, dtype=samples.dtype, generator=generator)
         angle = (2 * drawn - 1) * math.radians(self.degrees)

@@ -36,7 +36,8 @@ class TensorLoader:
 
     Raises:
         ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors.
-        ShapeError: samples of different shapes.
+        DTypeError: samples or conditions of a dtype they cannot be.
+        ShapeError: samples, or conditions, of different shapes.
         ArgumentValueError: an empty data set, fewer samples than one batch, values that are not finite, labels out of
             range, a batch size below 1.
 
@@ -127,8 +128,11 @@ class TensorLoader:
             state: what :meth:`state_dict` gave.
 
         Raises:
-            CheckpointError: the state is of a loader with other batches.
+            CheckpointError: the state is of a loader with other batches, or no loader's.
         """
+        missing = self.state_dict().keys() - state.keys()
+        if missing:
+            raise CheckpointError(f"the state (={state}) is no TensorLoader's: it lacks {', '.join(sorted(missing))}")
         for name, own in (("batch_size", self.batch_size), ("length", len(self.samples))):
             if state[name] != own:
                 raise CheckpointError(f"the state is of a TensorLoader with {name} (={state[name]}), not {own}")

@@ -24,7 +24,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
 
     Raises:
         ArgumentTypeError, DTypeError: a sample or condition is something else.
-        ShapeError: samples of different shapes.
+        ShapeError: samples, or conditions, of different shapes.
         ArgumentValueError: an empty data set, or float samples that are not finite.
     """
     try:
@@ -46,17 +46,26 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
 
 def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     """Read what lies in memory already: a TensorDataset, or torchvision's MNISTs and CIFARs without transforms."""
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) in (1, 2):
+    if type(dataset) is TensorDataset and len(dataset.tensors) in (1, 2):
         return dataset.tensors[0], dataset.tensors[1] if len(dataset.tensors) == 2 else None
-    data = getattr(dataset, "data", None)
-    if getattr(dataset, "transforms", None) is not None or not hasattr(dataset, "targets") or data is None:
+    data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
+    transformed = any(getattr(dataset, name, None) for name in ("transform", "target_transform", "transforms"))
+    if transformed or targets is None or not (isinstance(data, Tensor) or hasattr(data, "__array__")):
         return None
-    images = torch.as_tensor(data) if isinstance(data, Tensor) or hasattr(data, "__array__") else torch.empty(0)
-    if images.dtype == torch.uint8 and images.ndim == 3:  # MNIST: (L, H, W)
-        return images.unsqueeze(1), torch.as_tensor(dataset.targets)
-    if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:  # CIFAR: (L, H, W, 3)
-        return images.permute(0, 3, 1, 2).contiguous(), torch.as_tensor(dataset.targets)
-    return None
+    images = torch.as_tensor(data)
+    if images.dtype != torch.uint8:
+        return None
+    if images.ndim == 3:  # MNIST: (L, H, W)
+        images = images.unsqueeze(1)
+    elif images.ndim == 4 and images.shape[3] == 3:  # CIFAR: (L, H, W, 3)
+        images = images.permute(0, 3, 1, 2).contiguous()
+    else:
+        return None
+    labels = torch.as_tensor(targets)
+    # A data set of the user's own may make its items otherwise: then it is read as it gives them.
+    first, its_label = _one_by_one(dataset, 1)
+    same = its_label is not None and torch.equal(images[:1], first) and torch.equal(labels[:1], its_label)
+    return (images, labels) if same else None
 
 
 def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
@@ -75,9 +84,17 @@ def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
                 f"dataset[{index}] has shape {tuple(sample.shape)}, but dataset[0] has {tuple(samples[0].shape)}; "
                 "resize them to one"
             )
+        if samples and sample.dtype != samples[0].dtype:
+            raise DTypeError(f"dataset[{index}] is of {sample.dtype}, but dataset[0] is of {samples[0].dtype}")
         samples.append(sample)
         if len(parts) == 2:
-            conditions.append(torch.as_tensor(parts[1]))
+            condition = _as_condition(parts[1], index)
+            if conditions and condition.shape != conditions[0].shape:
+                raise ShapeError(
+                    f"the condition of dataset[{index}] has shape {tuple(condition.shape)}, but an earlier one has "
+                    f"{tuple(conditions[0].shape)}"
+                )
+            conditions.append(condition)
     if len(conditions) not in (0, length):
         raise ArgumentTypeError(f"only {len(conditions)} of dataset's {length} items have a condition")
     return torch.stack(samples), torch.stack(conditions) if conditions else None
@@ -91,6 +108,15 @@ def _as_tensor(sample: Any, index: int) -> Tensor:
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
     raise ArgumentTypeError(f"dataset[{index}] holds a {type(sample).__name__}; it must be a PIL image or a tensor")
+
+
+def _as_condition(condition: Any, index: int) -> Tensor:
+    try:
+        return torch.as_tensor(condition)
+    except (TypeError, ValueError, RuntimeError):
+        raise ArgumentTypeError(
+            f"dataset[{index}] has the condition {condition!r}; it must be a number or a tensor"
+        ) from None
 
 
 def _check_conditions(dataset: Any, conditions: Tensor) -> None:

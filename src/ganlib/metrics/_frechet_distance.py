@@ -59,7 +59,7 @@ class FrechetDistance:
             real: whether they are real or generated.
 
         Raises:
-            ShapeError: ``features`` gives something else than (N, features).
+            ShapeError: ``features`` gives something else than (N, features), or another number of them than before.
             ArgumentValueError: it gives values that are not finite.
         """
         features = self._features(samples)
@@ -67,6 +67,9 @@ class FrechetDistance:
             raise ShapeError(
                 f"features gave {tuple(features.shape)} for {len(samples)} samples; it must give (N, features)"
             )
+        known = features.shape[1] if self._metric is None else len(self._metric.real_features_sum)
+        if features.shape[1] != known:
+            raise ShapeError(f"features gave {tuple(features.shape)}, but it gave {known} features a sample before")
         if not features.isfinite().all():
             raise ArgumentValueError("samples have features that are not finite")
         if self._metric is None:

@@ -98,6 +98,9 @@ def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None
             f"{path} is no generator of format {_FORMAT}, the one that is read here; its format is "
             f"{values.get('format')!r}"
         )
+    sample_range = values["sample_range"]
+    if sample_range is not None and not (isinstance(sample_range, list) and len(sample_range) == 2):
+        raise CheckpointError(f"{path} holds a sample_range (={sample_range!r}) that is no [low, high]")
     rebuilt = module is None
     if module is None:
         if values["recipe"] is None:
@@ -107,14 +110,14 @@ def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None
         try:
             with torch.device("meta"):  # makes the modules without memory, and without a draw of random numbers
                 module = _made(values["recipe"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path} holds a recipe that this ganlib cannot follow: {error!r}") from error
     try:
         module.load_state_dict(values["weights"], assign=rebuilt)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is of another architecture than {type(module).__name__}: {error}") from error
-    if values["sample_range"] is not None:
-        module.sample_range = tuple(values["sample_range"])
+    if sample_range is not None:
+        module.sample_range = tuple(sample_range)
     module.info = values["info"]
     return module.eval()
 

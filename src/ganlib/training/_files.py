@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,9 @@ def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
         ganlib.errors.CheckpointError: no/such/file.pt cannot be read: there is no such file
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on odd files before it refuses them
+            values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} cannot be read: there is no such file") from None
     except Exception as error:  # whatever a damaged or hostile file makes torch.load raise

@@ -35,7 +35,7 @@ def fit(
         epochs: total of passes over the batches to reach.
         minutes: wall-clock time of this call.
         callbacks: objects with any of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``, called in this
-            order, but a :class:`Checkpoint` after all others.
+            order, but a :class:`Checkpoint` begins before all others, and saves after them.
         resume: go on from the newest good file of the ``Checkpoint`` among the callbacks; start afresh where its
             folder holds none.
 
@@ -133,7 +133,8 @@ class _Run:
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
         self._began = time.monotonic()
-        for callback in self.callbacks:
+        # Checkpoints begin first: a folder that they refuse must not have been touched by the others.
+        for callback in sorted(self.callbacks, key=lambda callback: not isinstance(callback, Checkpoint)):
             if isinstance(callback, OnStart):
                 callback.on_start(self)
         if random_numbers is not None:

@@ -25,7 +25,7 @@ def random_state(loader: Any = None) -> dict[str, Any]:
         >>> bool(first == torch.rand(1))
         True
     """
-    cuda_in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch gives it no types
+    cuda_in_use = torch.cuda.is_initialized()
     version, internal, gauss = random.getstate()
     state: dict[str, Any] = {
         "python": [version, list(internal), gauss],

@@ -45,7 +45,6 @@ class Stream:
         self._ahead: list[Any] = []
         self._random_at_start: dict[str, Any] | None = None
         self._position = 0
-        self._just_resumed = False
         self.epoch = 0
         self.samples = 0
 
@@ -80,23 +79,25 @@ class Stream:
         if self._ahead:
             return True
         if self._pass is None:
-            self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
-            self._pass = iter(self._batches)
+            self._pass = self._begin_pass()
         try:
             self._ahead.append(next(self._pass))
         except StopIteration:
             self._pass = None
             if self._position:
                 self._end_pass()
-            elif self.epoch and not self._just_resumed:
+            elif self.epoch:
                 raise BatchesExhaustedError(
                     f"batches (={self._batches!r}) ran out after {self.epoch} pass(es) and gave nothing when iterated "
                     "again; give a loader that can be iterated again"
                 ) from None
-            elif not self._just_resumed:
+            else:
                 raise ArgumentValueError(f"batches (={self._batches!r}) is empty: it gave nothing") from None
-        self._just_resumed = False  # a loader resumed at the end of a pass may end it once more
         return bool(self._ahead)
+
+    def _begin_pass(self) -> Iterator[Any]:
+        self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
+        return iter(self._batches)
 
     def _end_pass(self) -> None:
         self.epoch += 1
@@ -104,17 +105,19 @@ class Stream:
         self._pass = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream is.
+        """Where the stream is, within a pass always: to begin one draws random numbers, which a resume must not redo.
 
         Returns:
             The counts, the loader's own state where it has one, else the random state that the pass began with.
         """
+        if self._pass is None:
+            self._pass = self._begin_pass()
         return {
             "epoch": self.epoch,
             "samples": self.samples,
             "position": self._position,
             "loader": self._batches.state_dict() if isinstance(self._batches, Stateful) else None,
-            "random_at_start": self._random_at_start if self._position else None,
+            "random_at_start": self._random_at_start,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -124,14 +127,17 @@ class Stream:
             state: what :meth:`state_dict` gave.
         """
         self.epoch, self.samples, self._position = state["epoch"], state["samples"], state["position"]
-        self._ahead, self._pass, self._just_resumed = [], None, True
+        self._ahead = []
         if isinstance(self._batches, Stateful):
-            if state["loader"] is not None:
-                self._batches.load_state_dict(state["loader"])
-        elif self._position:
-            self._random_at_start = state["random_at_start"]
-            load_random_state(self._random_at_start, self._batches)
+            if state["loader"] is None:
+                raise CheckpointError(f"the state is of batches without a state of their own, not of {self._batches!r}")
+            self._batches.load_state_dict(state["loader"])
             self._pass = iter(self._batches)
+        else:
+            if state["random_at_start"] is None:
+                raise CheckpointError(f"the state is of a loader with a state of its own, not of {self._batches!r}")
+            load_random_state(state["random_at_start"], self._batches)
+            self._pass = self._begin_pass()
             for place in range(self._position):
                 if next(self._pass, self) is self:
                     raise CheckpointError(

@@ -1,5 +1,6 @@
 """Pictures on disk, whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -42,5 +43,6 @@ def save_picture(path: Path, save: Any, **options: Any) -> None:
         save(temporary, **options)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing is left to remove where the folder itself has gone
+            temporary.unlink()
         raise RunFolderError(f"{path} cannot be written: {error}") from error

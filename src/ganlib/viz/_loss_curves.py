@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -40,6 +41,10 @@ class LossCurves:
         if not (isinstance(max_points, int) and max_points >= 2):
             raise ArgumentValueError(f"max_points (={max_points}) must be a whole number of at least 2")
         self.path = Path(path)
+        self._format = self.path.suffix.lstrip(".").lower() or "png"
+        if self._format not in FigureCanvasBase.filetypes:
+            endings = ", ".join(f".{ending}" for ending in FigureCanvasBase.filetypes)
+            raise ArgumentValueError(f"path (={self.path}) must end in one of {endings}")
         self.every = every
         self.max_points = max_points
         self._points: list[tuple[int, dict[str, Any]]] = []
@@ -91,7 +96,7 @@ class LossCurves:
             axes.grid(alpha=0.3)
             if axes.lines:
                 axes.legend(loc="upper right", fontsize="small")
-        save_picture(self.path, figure.savefig, format=self.path.suffix.lstrip(".") or "png", dpi=100)
+        save_picture(self.path, figure.savefig, format=self._format, dpi=100)
 
     def state_dict(self) -> dict[str, Any]:
         """The points so far.

@@ -98,8 +98,9 @@ class SampleGrid:
             RunFolderError: the folder cannot be written to.
         """
         check_folder(self.folder)
+        self._drawn_at = None
         for path in self.folder.glob("[0-9]*.png"):
-            if path.stem.isdigit() and int(path.stem) > run.iteration:
+            if path.stem.isdecimal() and int(path.stem) > run.iteration:
                 path.unlink()
 
     def on_iteration(self, run: Run) -> None:

@@ -69,7 +69,8 @@ class TrainingGif:
         Raises:
             RunFolderError: it cannot be written.
         """
-        paths = sorted(path for path in self.folder.glob("[0-9]*.png") if int(path.stem) <= run.iteration)
+        numbered = (path for path in self.folder.glob("[0-9]*.png") if path.stem.isdecimal())
+        paths = sorted((path for path in numbered if int(path.stem) <= run.iteration), key=lambda path: int(path.stem))
         if not paths:
             return
         last = len(paths) - 1

@@ -1,0 +1,44 @@
+# Everything sets itself up: a machine with Python 3.10 or later and make is enough.
+#   make demo             three minutes of training, and a picture of digits
+#   make demo DATA=DIR    the same on real MNIST, in torchvision's layout under DIR
+#   make test             tests, doctests, the rules of the house, lint, types
+#   make docs             the documentation, as HTML
+# VENV=DIR puts the virtual environment elsewhere, so that several checkouts can share one.
+
+PYTHON ?= python3
+VENV ?= .venv
+MINUTES ?= 3
+RUN := runs/demo
+DATA_WORDS := $(if $(DATA),--data mnist --root "$(DATA)",--data digits)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.ganlib-installed
+
+# A shared environment may have been installed from another checkout: this one's code comes first.
+export PYTHONPATH := $(CURDIR)/src
+
+.PHONY: demo test docs lint install
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	rm -rf $(RUN)
+	$(BIN)/python examples/mnist_cdcgan.py train $(DATA_WORDS) --minutes $(MINUTES) --out $(RUN)
+	$(BIN)/python examples/mnist_cdcgan.py sample --run $(RUN) --labels 0 1 2 3 4 5 6 7 8 9 --count 10 --out $(RUN)/digits.png
+
+test: lint
+	$(BIN)/python -m pytest -q
+	$(MAKE) docs
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the documentation is in docs/_build/html/index.html"

@@ -1,0 +1,1 @@
+"""What is timed or measured, and beside what."""

@@ -1,0 +1,143 @@
+"""Tests of the plan."""
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganlib.errors import GanlibError, PlanError
+from ganlib.stacks import StackPlan, Stage
+from tests import strategies
+
+MNIST = StackPlan((1, 28, 28), [Stage(64), Stage(128), Stage(256, kernel_size=7, stride=1, padding=0)])
+
+
+def test_the_plan_of_the_design():
+    """The plan for MNIST passes 28, 14, 7 and 1, and needs no output padding."""
+    assert ((1, 28, 28), (64, 14, 14), (128, 7, 7), (256, 1, 1)) == MNIST.shapes
+    assert ((4, 4), (4, 4), (7, 7)) == MNIST.kernel_sizes
+    assert ((2, 2), (2, 2), (1, 1)) == MNIST.strides
+    assert ((1, 1), (1, 1), (0, 0)) == MNIST.paddings
+    assert ((0, 0), (0, 0), (0, 0)) == MNIST.output_paddings
+
+
+@given(strategies.plans())
+def test_shapes_obey_the_formulas_in_both_directions(plan):
+    """Upwards m = floor((n + 2p - k) / s) + 1, and downwards n = (m - 1) s - 2p + k + o with 0 <= o < s."""
+    for stage in range(len(plan.stages)):
+        for d in range(plan.spatial_dims):
+            n, m = plan.shapes[stage][1 + d], plan.shapes[stage + 1][1 + d]
+            k, s, p = plan.kernel_sizes[stage][d], plan.strides[stage][d], plan.paddings[stage][d]
+            o = plan.output_paddings[stage][d]
+            assert (n + 2 * p - k) // s + 1 == m
+            assert (m - 1) * s - 2 * p + k + o == n
+            assert 0 <= o < s
+
+
+@given(strategies.plans())
+def test_attributes_describe_the_shapes(plan):
+    """The ends of the shapes, the dimensions and the channels are what the arguments say."""
+    assert plan.image_shape == plan.shapes[0]
+    assert plan.top_shape == plan.shapes[-1]
+    assert plan.spatial_dims == len(plan.image_shape) - 1
+    assert plan.top_is_flat == (set(plan.top_shape[1:]) == {1})
+    assert plan.channels() == (plan.image_shape[0], *[stage.channels for stage in plan.stages])
+    assert plan.channels(7, 9) == (7, *[stage.channels for stage in plan.stages[:-1]], 9)
+
+
+@given(strategies.plans(), st.data())
+def test_a_kernel_too_large_for_its_stage_names_the_stage(plan, data):
+    """Where the padded sizes are below the kernel's the error names the stage and quotes kernel and sizes."""
+    index = data.draw(st.integers(0, len(plan.stages) - 1))
+    dimension = data.draw(st.integers(0, plan.spatial_dims - 1))
+    kernel_size = list(plan.kernel_sizes[index])
+    kernel_size[dimension] = plan.shapes[index][1 + dimension] + 2 * plan.paddings[index][dimension] + 1
+    stages = list(plan.stages)
+    stages[index] = dataclasses.replace(stages[index], kernel_size=tuple(kernel_size))
+
+    with pytest.raises(PlanError) as caught:
+        StackPlan(plan.image_shape, stages)
+
+    assert f"stage {index} " in str(caught.value)
+    assert str(tuple(kernel_size)) in str(caught.value)
+    assert str(plan.shapes[index][1:]) in str(caught.value)
+
+
+@given(
+    st.lists(st.integers(-1, 9), min_size=0, max_size=5),
+    st.lists(st.builds(Stage, *[st.integers(-1, 6)] * 4), max_size=3),
+)
+def test_any_whole_numbers_make_a_plan_or_a_plan_error(image_shape, stages):
+    """Whatever numbers are given, the plan has sizes of at least 1 everywhere, or is refused."""
+    try:
+        plan = StackPlan(image_shape, stages)
+    except PlanError as error:
+        assert "stage" in str(error) or "image_shape" in str(error)
+    else:
+        assert min(min(shape) for shape in plan.shapes) >= 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (Stage(0), r"stage 1 .*channels \(=0\)"),
+        (Stage(2.5), r"stage 1 .*channels \(=2\.5\)"),
+        (Stage(4, kernel_size=0), r"stage 1 .*kernel_size \(=0\)"),
+        (Stage(4, kernel_size=(3, 3, 3)), r"stage 1 .*kernel_size \(=\(3, 3, 3\)\).*2 of them"),
+        (Stage(4, kernel_size=2.5), r"stage 1 .*kernel_size \(=2\.5\)"),
+        (Stage(4, stride=0), r"stage 1 .*stride \(=0\)"),
+        (Stage(4, stride=(1, -1)), r"stage 1 .*stride \(=\(1, -1\)\)"),
+        (Stage(4, stride=None), r"stage 1 .*stride \(=None\)"),
+        (Stage(4, padding=-1), r"stage 1 .*padding \(=-1\)"),
+        (Stage(4, padding="same"), r"stage 1 .*padding \(=same\)"),
+        (64, r"stages\[1\] \(=64\) must be a Stage"),
+    ],
+)
+def test_a_bad_stage_is_named(stage, message):
+    """A stage with a value that it cannot have raises an error naming the stage, the argument and the value."""
+    with pytest.raises(PlanError, match=message) as caught:
+        StackPlan((1, 8, 8), [Stage(4), stage])
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("image_shape", [(), (1,), (1, 2, 3, 4, 5), (0, 8, 8), (1, 8, -8), (1, 8.0, 8), 28])
+def test_a_bad_image_shape_is_refused(image_shape):
+    """An image_shape that is not (C, *spatial) with one to three spatial dimensions is named and quoted."""
+    with pytest.raises(PlanError, match="image_shape") as caught:
+        StackPlan(image_shape, [Stage(4)])
+    assert str(image_shape) in str(caught.value)
+
+
+def test_a_plan_without_stages_is_refused():
+    """There must be at least one stage."""
+    with pytest.raises(PlanError, match="stages"):
+        StackPlan((1, 8, 8), [])
+
+
+@pytest.mark.parametrize("name", ["image_channels", "top_channels"])
+def test_channels_below_one_are_refused(name):
+    """Replaced channels below 1 raise an error that names them."""
+    with pytest.raises(PlanError, match=rf"{name} \(=0\)"):
+        MNIST.channels(**{name: 0})
+
+
+def test_a_plan_is_frozen():
+    """Neither a plan nor a stage can be changed after it was made."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MNIST.image_shape = (3, 28, 28)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MNIST.stages[0].channels = 3
+
+
+@given(strategies.plans())
+def test_plans_are_values(plan):
+    """A plan made again, copied or pickled is equal, with equal hash and shapes."""
+    for twin in (StackPlan(list(plan.image_shape), list(plan.stages)), copy.deepcopy(plan)):
+        assert plan == twin
+        assert hash(plan) == hash(twin)
+        assert plan.shapes == twin.shapes
+    assert plan.shapes == pickle.loads(pickle.dumps(plan)).shapes

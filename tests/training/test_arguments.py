@@ -1,0 +1,74 @@
+"""AdversarialTrainer's arguments are checked when it is made, by name and value."""
+
+from typing import Any
+
+import pytest
+import torch
+from tests.training.players import make_players, make_trainer
+from torch import nn
+
+from ganlib import losses, penalties
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.training._arguments import metric_names
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"loss": nn.BCELoss()}, ArgumentTypeError, r"loss \(=BCELoss"),
+        ({"latent": 100}, ArgumentTypeError, r"latent \(=100\)"),
+        ({"penalties": penalties.R1()}, ArgumentTypeError, "penalties.*sequence"),
+        ({"penalties": [10.0]}, ArgumentTypeError, "penalties.*10.0"),
+        ({"terms": [losses.MinimaxLoss()]}, ArgumentTypeError, "terms.*MinimaxLoss"),
+        ({"fake_conditions": 3}, ArgumentTypeError, r"fake_conditions \(=3\)"),
+        ({"augment": 3}, ArgumentTypeError, r"augment \(=3\)"),
+        ({"discriminator_steps": 0}, ArgumentValueError, r"discriminator_steps \(=0\)"),
+        ({"accumulate": 1.5}, ArgumentValueError, r"accumulate \(=1.5\)"),
+        ({"clip_norm": 0}, ArgumentValueError, r"clip_norm \(=0\)"),
+        ({"precision": "fp8"}, ArgumentValueError, r"precision \(='fp8'\)"),
+    ],
+)
+def test_a_wrong_option_is_answered(options: dict[str, Any], error: type[GanlibError], words: str) -> None:
+    """The message names the option and quotes its value."""
+    with pytest.raises(error, match=words):
+        make_trainer(**options)
+
+
+def test_networks_must_be_modules_with_parameters() -> None:
+    """A function, or a module with nothing to train, is no player."""
+    generator, discriminator = make_players()
+    optimizer = torch.optim.SGD(generator.parameters(), lr=1.0)
+    from ganlib.training import AdversarialTrainer
+
+    given = {"loss": losses.MinimaxLoss(), "latent": torch.randn}
+    with pytest.raises(ArgumentTypeError, match="generator"):
+        AdversarialTrainer(lambda z: z, discriminator, optimizer, optimizer, **given)
+    with pytest.raises(ArgumentValueError, match="discriminator.*no parameters"):
+        AdversarialTrainer(generator, nn.Tanh(), optimizer, optimizer, **given)
+    with pytest.raises(ArgumentTypeError, match="generator_optimizer"):
+        AdversarialTrainer(generator, discriminator, None, optimizer, **given)
+
+
+@pytest.mark.parametrize("swapped", ["generator_optimizer", "discriminator_optimizer"])
+def test_an_optimizer_of_the_wrong_network_is_answered(swapped: str) -> None:
+    """An optimizer with the other network's parameters, or with those of neither, is named."""
+    from ganlib.training import AdversarialTrainer
+
+    generator, discriminator = make_players()
+    for wrong, words in (
+        ([*generator.parameters(), *discriminator.parameters()], "of the other network"),
+        (nn.Linear(2, 2).parameters(), "holds none of the"),
+    ):
+        optimizers = {
+            "generator_optimizer": torch.optim.SGD(generator.parameters(), lr=1.0),
+            "discriminator_optimizer": torch.optim.SGD(discriminator.parameters(), lr=1.0),
+        }
+        optimizers[swapped] = torch.optim.SGD(wrong, lr=1.0)
+        with pytest.raises(ArgumentValueError, match=f"{swapped}.*{words}"):
+            AdversarialTrainer(generator, discriminator, **optimizers, loss=losses.MinimaxLoss(), latent=torch.randn)
+
+
+def test_metric_names_differ() -> None:
+    """Names are the classes' in snake case; a second one of a class is numbered, across terms and penalties."""
+    parts = [penalties.R1(), penalties.R1(), penalties.GradientPenalty()]
+    assert metric_names([], parts) == ([], ["r1", "r1_2", "gradient_penalty"])

@@ -1,0 +1,36 @@
+"""A step down the gradient of the optimizer's own parameters."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.protocols import Batch
+from ganlib.training._descent import descend
+
+
+def test_one_step_of_the_mean_gradient() -> None:
+    """Two minibatches give one step along the mean of their gradients, and the mean of their metrics."""
+    weight = nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    minibatches = [Batch(torch.tensor([2.0])), Batch(torch.tensor([4.0]))]
+    metrics = descend(
+        optimizer, lambda batch: ((weight * batch.sample).sum(), {"sample": batch.sample.sum()}), minibatches, None
+    )
+    torch.testing.assert_close(weight.detach(), torch.tensor(1.0 - 0.1 * 3.0))
+    assert metrics == {"sample": torch.tensor(3.0)}
+
+
+def test_a_parameter_outside_the_graph_is_left_alone() -> None:
+    """A parameter of the optimizer's that the loss does not use is not an error, and does not move."""
+    used, unused = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.SGD([used, unused], lr=0.1)
+    descend(optimizer, lambda batch: (used * 2, {}), [Batch(torch.zeros(1))], None)
+    assert (used.item(), unused.item()) == (pytest.approx(0.8), 1.0)
+
+
+def test_a_frozen_network_is_answered() -> None:
+    """Where no parameter requires a gradient, the optimizer is named."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1), requires_grad=False)], lr=0.1)
+    with pytest.raises(ArgumentValueError, match="SGD.*frozen"):
+        descend(optimizer, lambda batch: (torch.zeros(()), {}), [Batch(torch.zeros(1))], None)

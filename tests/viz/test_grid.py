@@ -1,0 +1,89 @@
+"""Tests of images laid out in rows."""
+
+import numpy
+import pytest
+import torch
+
+from ganlib.errors import GanlibError
+from ganlib.viz import image_grid
+
+
+def _pixels(image):
+    return torch.from_numpy(numpy.array(image))
+
+
+def test_every_pixel_is_at_its_place():
+    """Five grey images of 2 x 3 in rows of 3, one pixel apart, are exactly this sheet."""
+    samples = torch.arange(30.0).view(5, 1, 2, 3)
+    expected = torch.tensor(
+        [
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 1, 2, 0, 6, 7, 8, 0, 12, 13, 14, 0],
+            [0, 3, 4, 5, 0, 9, 10, 11, 0, 15, 16, 17, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 18, 19, 20, 0, 24, 25, 26, 0, 0, 0, 0, 0],
+            [0, 21, 22, 23, 0, 27, 28, 29, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ],
+        dtype=torch.uint8,
+    )
+    image = image_grid(samples, columns=3, padding=1, sample_range=(0, 255))
+    assert image.mode == "L"
+    assert torch.equal(_pixels(image), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_colour_channels_stay_apart(padding):
+    """Each cell of an RGB grid is its sample, channels last, at row * (height + padding)."""
+    samples = torch.randint(0, 256, (6, 3, 4, 5)).float()
+    image = image_grid(samples, columns=2, padding=padding, sample_range=(0, 255))
+    assert (image.mode, image.size) == ("RGB", (2 * 5 + 3 * padding, 3 * 4 + 4 * padding))
+    for index, sample in enumerate(samples):
+        top, left = padding + index // 2 * (4 + padding), padding + index % 2 * (5 + padding)
+        assert torch.equal(_pixels(image)[top : top + 4, left : left + 5], sample.permute(1, 2, 0).byte())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(-1, 0), (1, 255), (0, 128), (-7, 0), (7, 255), (1 / 127.5 - 1, 1), (254 / 127.5 - 1, 254)]
+)
+def test_values_go_from_black_to_white_and_are_clipped(value, expected):
+    """Value x in [-1, 1] becomes 127.5 (x + 1), rounded, and what lies beyond becomes black or white."""
+    assert image_grid(torch.full((1, 1, 1, 1), float(value)), padding=0).getpixel((0, 0)) == expected
+
+
+def test_uint8_makes_the_round_trip():
+    """All 256 values scaled to [-1, 1] and drawn are what they were."""
+    values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(_pixels(image_grid(values / 127.5 - 1, padding=0)), values[0, 0])
+
+
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (2, 2), (9, 3), (10, 4), (100, 10)])
+def test_the_grid_is_about_square_unless_told(n, columns):
+    """Without ``columns`` a row has the root of N images, rounded up."""
+    assert image_grid(torch.zeros(n, 1, 2, 2), padding=0).width == columns * 2
+
+
+def test_samples_that_carry_gradients_or_half_precision_are_drawn():
+    """Bfloat16 samples with a graph give the same picture as plain float ones."""
+    samples = torch.tensor([-1.0, 0.5, 1.0, 0.0]).view(1, 1, 2, 2)
+    expected = image_grid(samples).tobytes()
+    assert image_grid(samples.bfloat16().requires_grad_()).tobytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "arguments", "builtin", "message"),
+    [
+        (torch.zeros(3, 8, 8), {}, ValueError, r"samples \(3, 8, 8\)"),
+        (torch.zeros(3, 2, 8, 8), {}, ValueError, r"samples \(3, 2, 8, 8\)"),
+        (torch.zeros(0, 1, 8, 8), {}, ValueError, r"samples \(0, 1, 8, 8\)"),
+        (torch.zeros(3, 1, 8, 8, dtype=torch.uint8), {}, TypeError, "samples.*torch.uint8"),
+        (torch.zeros(3, 1, 8, 8), {"columns": 0}, ValueError, r"columns \(=0\)"),
+        (torch.zeros(3, 1, 8, 8), {"padding": -1}, ValueError, r"padding \(=-1\)"),
+        (torch.zeros(3, 1, 8, 8), {"sample_range": (1, 1)}, ValueError, r"sample_range \(=\(1, 1\)\)"),
+    ],
+)
+def test_bad_arguments_are_named(samples, arguments, builtin, message):
+    """What cannot be drawn is an error of ours and the right built-in, with the shape or the value."""
+    with pytest.raises(builtin, match=message) as caught:
+        image_grid(samples, **arguments)
+    assert isinstance(caught.value, GanlibError)

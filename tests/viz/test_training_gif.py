@@ -1,0 +1,93 @@
+"""Tests of the film of a run."""
+
+import pytest
+from PIL import Image, ImageSequence
+
+from ganlib.errors import GanlibError
+from ganlib.viz import TrainingGif
+
+
+def _draw(folder, iterations, mode="L"):
+    """One picture an iteration, all of it the grey of that number."""
+    for iteration in iterations:
+        Image.new("RGB", (6, 4), (iteration,) * 3).convert(mode).save(folder / f"{iteration:08d}.png")
+
+
+def _film(path):
+    with Image.open(path) as film:
+        frames = [
+            (frame.convert("L").getpixel((0, 0)), frame.info["duration"]) for frame in ImageSequence.Iterator(film)
+        ]
+        return [grey for grey, _ in frames], [duration for _, duration in frames], film
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_frames_are_the_pictures_in_order(run, tmp_path, mode):
+    """The film shows each picture once, by iteration, loops for ever, and rests on the last for two seconds."""
+    _draw(tmp_path, [1, 20, 40, 100], mode)
+    run.iteration = 100
+    run.go(TrainingGif(tmp_path / "films" / "x.gif", tmp_path, seconds=2.0), 100)
+    greys, durations, film = _film(tmp_path / "films" / "x.gif")
+    assert greys == [1, 20, 40, 100]
+    assert durations == [500, 500, 500, 2000]
+    assert (film.info["loop"], film.size, film.format) == (0, (6, 4), "GIF")
+
+
+def test_of_many_pictures_an_even_selection_is_shown(run, tmp_path):
+    """Of 0, 10, ..., 200 five frames are 0, 50, 100, 150, 200."""
+    _draw(tmp_path, range(0, 201, 10))
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path, max_frames=5), 200)
+    assert _film(tmp_path / "x.gif")[0] == [0, 50, 100, 150, 200]
+
+
+def test_no_frame_is_shorter_than_two_hundredths(run, tmp_path):
+    """Frames that players would slow down to a tenth are given the shortest time that they keep."""
+    _draw(tmp_path, range(1, 9))
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path, seconds=0.01), 8)
+    assert _film(tmp_path / "x.gif")[1] == [20] * 7 + [2000]
+
+
+def test_pictures_of_a_later_iteration_and_other_files_are_left_out(run, tmp_path):
+    """A run that ends at 40 shows nothing of 50, nor a picture whose name is no number."""
+    _draw(tmp_path, [10, 40, 50])
+    Image.new("L", (6, 4), 99).save(tmp_path / "10 copy.png")
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 40)
+    assert _film(tmp_path / "x.gif")[0] == [10, 40]
+
+
+def test_one_picture_makes_a_film_of_one_frame(run, tmp_path):
+    """A single picture is a GIF that shows it."""
+    _draw(tmp_path, [7])
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 7)
+    with Image.open(tmp_path / "x.gif") as film:
+        assert (film.n_frames, film.convert("L").getpixel((0, 0))) == (1, 7)
+
+
+def test_without_pictures_there_is_no_film(run, tmp_path):
+    """An empty or missing folder leaves no file and no error."""
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path / "nowhere"), 3)
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
+    """Before anything is trained, an OSError of ours names the folder."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(OSError, match="run cannot be written to") as caught:
+        TrainingGif(tmp_path / "run" / "x.gif", tmp_path).on_start(run)
+    assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seconds": 0}, r"seconds \(=0\)"),
+        ({"seconds": float("nan")}, r"seconds \(=nan\)"),
+        ({"max_frames": 1}, r"max_frames \(=1\)"),
+        ({"max_frames": 2.0}, r"max_frames \(=2.0\)"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    """Each bad argument is a ValueError of ours naming it and its value."""
+    with pytest.raises(ValueError, match=message) as caught:
+        TrainingGif("x.gif", "samples", **arguments)
+    assert isinstance(caught.value, GanlibError)
