@@ -9,7 +9,7 @@ from ganlib.errors import GanlibError
 
 @pytest.mark.parametrize("shape", [(5, 2, 4), (5, 2, 3, 4), (5, 2, 3, 3, 4)])
 def test_probability_one_mirrors_and_zero_leaves(shape):
-    """p = 1 reverses the last dimension of every sample, p = 0 changes nothing, in one to three dimensions."""
+    """P = 1 reverses the last dimension of every sample, p = 0 changes nothing, in one to three dimensions."""
     samples = torch.randn(shape)
     assert torch.equal(RandomHorizontalFlip(1.0)(samples), samples.flip(-1))
     assert torch.equal(RandomHorizontalFlip(0.0)(samples), samples)
@@ -50,7 +50,7 @@ def test_gradients_flow_through_the_flip():
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
 def test_a_probability_out_of_range_is_named(p):
-    """p outside [0, 1] is a ValueError of ours with its value."""
+    """P outside [0, 1] is a ValueError of ours with its value."""
     with pytest.raises(ValueError, match=rf"p \(={p}\)") as caught:
         RandomHorizontalFlip(p)
     assert isinstance(caught.value, GanlibError)

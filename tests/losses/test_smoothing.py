@@ -53,7 +53,7 @@ def test_jitter_is_uniform_and_differs_between_samples():
 
     assert pytest.approx(0.9, abs=0.01) == targets.mean().item()
     assert pytest.approx(0.3 / math.sqrt(3), abs=0.01) == targets.std().item()
-    assert 20_000 == len(targets.unique())
+    assert len(targets.unique()) == 20_000
 
 
 def test_a_flipped_sample_gets_the_other_sides_target():

@@ -17,7 +17,7 @@ def test_a_critic_with_unit_gradient_costs_nothing(n, shape, weight):
     """For D(x) = x_1 the penalty is 0, whatever the batch size, the sample's shape and the weight."""
     actual = GradientPenalty(weight)(lambda x: x.flatten(1)[:, :1], torch.randn(n, *shape), torch.randn(n, *shape))
 
-    assert 0.0 == actual.item()
+    assert actual.item() == 0.0
 
 
 @given(strategies.normals((5,)), st.floats(0, 100), st.integers(1, 5))
@@ -99,7 +99,7 @@ def test_several_logits_are_summed(critic):
     """Four logits a sample with slopes of a half, however they are returned, have a unit gradient."""
     actual = GradientPenalty(10.0)(critic, torch.randn(3, 1, 2, 2), torch.randn(3, 1, 2, 2))
 
-    assert 0.0 == actual.item()
+    assert actual.item() == 0.0
 
 
 def test_conditions_reach_the_critic():
@@ -144,7 +144,7 @@ def test_under_bf16_autocast_it_is_exactly_float32():
 def test_its_arguments_can_be_read():
     """Weight and interval are attributes and show in the repr; the paper's 10 is the default."""
     assert isinstance(GradientPenalty(), Penalty)
-    assert (10.0, 1) == (GradientPenalty().weight, GradientPenalty().every)
+    assert (GradientPenalty().weight, GradientPenalty().every) == (10.0, 1)
     assert repr(GradientPenalty(2.0, every=4)) == "GradientPenalty(weight=2.0, every=4)"
 
 

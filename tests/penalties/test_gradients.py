@@ -78,7 +78,7 @@ def test_the_condition_is_given_only_where_there_is_one():
     squared_gradient_norms(critic, torch.zeros(2, 3), None)
     squared_gradient_norms(critic, torch.zeros(2, 3), condition)
 
-    assert [1, 2] == [len(call) for call in critic.calls]
+    assert [len(call) for call in critic.calls] == [1, 2]
     assert critic.calls[1][1] is condition
 
 
@@ -97,7 +97,7 @@ def test_it_works_where_gradients_are_off():
     with torch.no_grad():
         actual = squared_gradient_norms(lambda x: 3 * x, torch.zeros(2, 1), None)
 
-    assert [9.0, 9.0] == actual.tolist()
+    assert actual.tolist() == [9.0, 9.0]
 
 
 def test_under_bf16_autocast_it_is_exactly_float32():

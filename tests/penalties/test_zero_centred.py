@@ -58,7 +58,7 @@ def test_each_side_has_its_own_condition():
     R2()(critic, real, fake, condition)
 
     assert [condition, fake_condition, condition] == [call[1] for call in critic.calls]
-    assert [0.0, 1.0, 1.0] == [call[0].mean().item() for call in critic.calls]
+    assert [call[0].mean().item() for call in critic.calls] == [0.0, 1.0, 1.0]
 
 
 @both
@@ -68,7 +68,7 @@ def test_without_conditions_the_critic_has_one_argument(penalty_type):
 
     penalty_type()(critic, torch.zeros(2, 3), torch.zeros(2, 3))
 
-    assert 1 == len(critic.calls[0])
+    assert len(critic.calls[0]) == 1
 
 
 @both
@@ -76,7 +76,7 @@ def test_real_and_fake_may_differ_in_number(penalty_type):
     """They look at one side, so that the other's batch size is free."""
     samples = {R1: (torch.randn(3, 2), torch.randn(5, 2)), R2: (torch.randn(5, 2), torch.randn(3, 2))}
 
-    assert 45.0 == penalty_type(10.0)(lambda x: 3 * x[:, :1], *samples[penalty_type]).item()
+    assert penalty_type(10.0)(lambda x: 3 * x[:, :1], *samples[penalty_type]).item() == 45.0
 
 
 @both
@@ -115,8 +115,8 @@ def test_the_interval_is_kept_for_the_trainer(penalty_type):
     penalty = penalty_type(2.0, every=16)
 
     assert isinstance(penalty, Penalty)
-    assert (2.0, 16) == (penalty.weight, penalty.every)
-    assert 9.0 == penalty(lambda x: 3 * x, torch.zeros(2, 1), torch.zeros(2, 1)).item()
+    assert (penalty.weight, penalty.every) == (2.0, 16)
+    assert penalty(lambda x: 3 * x, torch.zeros(2, 1), torch.zeros(2, 1)).item() == 9.0
     assert f"{penalty_type.__name__}(weight=2.0, every=16)" == repr(penalty)
 
 

@@ -51,7 +51,7 @@ def test_a_function_makes_its_own_norm():
     """A function is called with the channels, and what it gives is the norm."""
     made = make_norm(lambda channels: nn.LayerNorm([channels, 2]), 6, 1)
 
-    assert (6, 2) == made.normalized_shape
+    assert made.normalized_shape == (6, 2)
 
 
 @pytest.mark.parametrize(("norm", "dims"), [("layer", 2), ("instance", 0), (None, 2), (1, 2)])
@@ -71,7 +71,7 @@ def test_activations_are_made_fresh():
     assert isinstance(make_activation(given_module), nn.PReLU)
     assert make_activation(given_module) is not given_module
     assert isinstance(make_activation(nn.Tanh), nn.Tanh)
-    assert 0.3 == make_activation(lambda: nn.LeakyReLU(0.3)).negative_slope
+    assert make_activation(lambda: nn.LeakyReLU(0.3)).negative_slope == 0.3
     assert isinstance(make_activation(None), nn.Identity)
 
 
@@ -91,7 +91,7 @@ def test_a_block_is_its_parts_in_order():
     block = Block(layer, norm="group", channels=5, spatial_dims=0, activation=nn.Tanh)
     x = torch.randn(4, 3)
 
-    assert torch.equal(nn.functional.group_norm(layer(x), 1).tanh(), block(x))
+    assert torch.allclose(nn.functional.group_norm(layer(x), 1).tanh(), block(x), atol=1e-6)
 
 
 def test_dropout_acts_in_training_alone():

@@ -63,10 +63,10 @@ def test_biases_stand_where_no_norm_follows():
     def biases(**arguments):
         return [block.layer.bias is not None for block in ConvStack(PLAN, **arguments).blocks]
 
-    assert [True, False, True] == biases(norm="batch")
-    assert [True, True, True] == biases(norm="none")
-    assert [True, True, True] == biases(norm="batch", bias=True)
-    assert [False, False, False] == biases(norm="none", bias=False)
+    assert biases(norm="batch") == [True, False, True]
+    assert biases(norm="none") == [True, True, True]
+    assert biases(norm="batch", bias=True) == [True, True, True]
+    assert biases(norm="none", bias=False) == [False, False, False]
 
 
 def test_activation_and_dropout_stand_between_stages():

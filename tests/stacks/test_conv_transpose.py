@@ -85,7 +85,7 @@ def test_norms_biases_and_dropout_stand_everywhere_but_at_the_image():
     stack = ConvTransposeStack(PLAN, dropout=0.5, last_activation=nn.Sigmoid)
 
     assert [nn.BatchNorm2d, nn.BatchNorm2d, nn.Identity] == [type(block.norm) for block in stack.blocks]
-    assert [False, False, True] == [block.layer.bias is not None for block in stack.blocks]
+    assert [block.layer.bias is not None for block in stack.blocks] == [False, False, True]
     assert [nn.ReLU, nn.ReLU, nn.Sigmoid] == [type(block.activation) for block in stack.blocks]
     assert [nn.Dropout, nn.Dropout, nn.Identity] == [type(block.dropout) for block in stack.blocks]
 

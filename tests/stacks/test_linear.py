@@ -39,7 +39,7 @@ def test_norms_biases_and_dropout_stand_everywhere_but_at_the_end():
     stack = LinearStack((3, 4, 5, 2), norm="batch", activation=nn.ReLU, dropout=0.5)
 
     assert [nn.BatchNorm1d, nn.BatchNorm1d, nn.Identity] == [type(block.norm) for block in stack.blocks]
-    assert [False, False, True] == [block.layer.bias is not None for block in stack.blocks]
+    assert [block.layer.bias is not None for block in stack.blocks] == [False, False, True]
     assert [nn.ReLU, nn.ReLU, nn.Identity] == [type(block.activation) for block in stack.blocks]
     assert [nn.Dropout, nn.Dropout, nn.Identity] == [type(block.dropout) for block in stack.blocks]
 
@@ -94,7 +94,12 @@ def test_samples_of_another_size_are_refused(shape):
         ((3,), {}, ArgumentValueError, "features (=(3,))"),
         ((3, 0, 2), {}, ArgumentValueError, "features (=(3, 0, 2))"),
         ((3, 2.5, 2), {}, ArgumentValueError, "features (=(3, 2.5, 2))"),
-        ((3, 4), {"out_shape": (1, 5)}, ArgumentValueError, "out_shape (=(1, 5)) holds 5 numbers"),
+        (
+            (3, 4),
+            {"out_shape": (1, 5)},
+            ArgumentValueError,
+            "out_shape (=(1, 5)) must be sizes of at least 1 that hold 4 numbers",
+        ),
         ((3, 4), {"out_shape": (-2, -2)}, ArgumentValueError, "out_shape (=(-2, -2))"),
         ((3, 2, 1), {"norm": "instance"}, ArgumentValueError, "norm (='instance')"),
         ((3, 2, 1), {"dropout": 2.0}, ArgumentValueError, "dropout (=2.0)"),

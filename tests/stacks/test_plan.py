@@ -17,11 +17,11 @@ MNIST = StackPlan((1, 28, 28), [Stage(64), Stage(128), Stage(256, kernel_size=7,
 
 def test_the_plan_of_the_design():
     """The plan for MNIST passes 28, 14, 7 and 1, and needs no output padding."""
-    assert ((1, 28, 28), (64, 14, 14), (128, 7, 7), (256, 1, 1)) == MNIST.shapes
-    assert ((4, 4), (4, 4), (7, 7)) == MNIST.kernel_sizes
-    assert ((2, 2), (2, 2), (1, 1)) == MNIST.strides
-    assert ((1, 1), (1, 1), (0, 0)) == MNIST.paddings
-    assert ((0, 0), (0, 0), (0, 0)) == MNIST.output_paddings
+    assert MNIST.shapes == ((1, 28, 28), (64, 14, 14), (128, 7, 7), (256, 1, 1))
+    assert MNIST.kernel_sizes == ((4, 4), (4, 4), (7, 7))
+    assert MNIST.strides == ((2, 2), (2, 2), (1, 1))
+    assert MNIST.paddings == ((1, 1), (1, 1), (0, 0))
+    assert MNIST.output_paddings == ((0, 0), (0, 0), (0, 0))
 
 
 @given(strategies.plans())
@@ -112,10 +112,12 @@ def test_a_bad_image_shape_is_refused(image_shape):
     assert str(image_shape) in str(caught.value)
 
 
-def test_a_plan_without_stages_is_refused():
-    """There must be at least one stage."""
-    with pytest.raises(PlanError, match="stages"):
-        StackPlan((1, 8, 8), [])
+@pytest.mark.parametrize("stages", [(), Stage(4), None])
+def test_a_plan_without_stages_is_refused(stages):
+    """There must be a sequence of at least one stage."""
+    with pytest.raises(PlanError) as caught:
+        StackPlan((1, 8, 8), stages)
+    assert f"stages (={stages})" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["image_channels", "top_channels"])

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 from torch import Tensor, nn
 
 from ganlib import latents, losses, penalties, training
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import Batch, DiscriminatorOutput
+from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 
 
 def by_hand(generator: nn.Module, discriminator: nn.Module, batches: list[Tensor], *, steps: int = 1) -> list[Tensor]:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.players import make_players, make_trainer
 from torch import nn
 
 from ganlib import losses, penalties
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.training._arguments import metric_names
+from tests.training.players import make_players, make_trainer
 
 
 @pytest.mark.parametrize(

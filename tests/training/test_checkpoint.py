@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.players import MyTrainer, make_players, make_trainer, points
 
 from ganlib import training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, RunFolderError
+from tests.training.players import MyTrainer, make_players, make_trainer, points
 
 
 def names(folder: Path) -> list[str]:

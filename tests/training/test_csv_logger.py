@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.players import MyTrainer, points
 from torch import Tensor
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError, CheckpointError
+from tests.training.players import MyTrainer, points
 
 
 class Lazy(MyTrainer):

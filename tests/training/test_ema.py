@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from tests.training.players import make_trainer, points
 from torch import nn
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError
+from tests.training.players import make_trainer, points
 
 
 def test_equals_its_recursion() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.players import MyTrainer, make_players, make_trainer, points, weights
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -18,6 +17,7 @@ from ganlib.errors import (
     GanlibError,
     GanlibRuntimeError,
 )
+from tests.training.players import MyTrainer, make_players, make_trainer, points, weights
 
 
 class Noted:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.training.players import make_trainer, points
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError
+from tests.training.players import make_trainer, points
 
 
 def test_what_the_bar_shows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.players import MyTrainer, points
 
 from ganlib import training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from tests.training.players import MyTrainer, points
 
 
 def make_optimizer() -> torch.optim.Optimizer:

@@ -177,6 +177,9 @@ def conditional_dcgan(
     else:
         raise ArgumentValueError(f"conditioning (={conditioning!r}) must be 'projection', 'channels' or 'features'")
     generator, discriminator = _initialised(init, generator), _initialised(init, discriminator)
+    if isinstance(discriminator, Projection) and num_classes is not None:
+        # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
+        nn.init.normal_(judge.embedding.weight, std=0.02)
     carry(
         generator,
         "conditional_dcgan",

@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, check_shape, run_blocks
+from ganlib.stacks._blocks import (
+    LEAKY_RELU,
+    Activation,
+    Block,
+    Norm,
+    check_dropout,
+    check_shape,
+    make_activation,
+    run_blocks,
+)
 from ganlib.stacks._plan import StackPlan
 
 __all__ = ["ConvStack"]
@@ -60,6 +69,7 @@ class ConvStack(nn.Module):
     ) -> None:
         super().__init__()
         check_dropout(dropout)
+        last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
         self.in_shape = (channels[0], *plan.image_shape[1:])
         self.out_shape = (channels[-1], *plan.top_shape[1:])

@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlib.errors import ShapeError
-from ganlib.stacks._blocks import Activation, Block, Norm, check_dropout, run_blocks
+from ganlib.stacks._blocks import Activation, Block, Norm, check_dropout, make_activation, run_blocks
 from ganlib.stacks._plan import StackPlan
 
 __all__ = ["ConvTransposeStack"]
@@ -61,6 +61,7 @@ class ConvTransposeStack(nn.Module):
     ) -> None:
         super().__init__()
         check_dropout(dropout)
+        last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
         self.in_shape = (channels[-1], *plan.top_shape[1:])
         self.out_shape = (channels[0], *plan.image_shape[1:])

@@ -7,7 +7,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, run_blocks
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, make_activation, run_blocks
 
 __all__ = ["LinearStack"]
 
@@ -54,13 +54,14 @@ class LinearStack(nn.Module):
     ) -> None:
         super().__init__()
         check_dropout(dropout)
+        last_activation = make_activation(last_activation, "last_activation")
         features = tuple(features)
-        if len(features) < 2 or min(features) < 1:
-            raise ArgumentValueError(f"features (={features}) must be at least two sizes of at least 1")
-        if out_shape is not None and prod(out_shape) != features[-1]:
+        if len(features) < 2 or not all(isinstance(size, int) and size >= 1 for size in features):
+            raise ArgumentValueError(f"features (={features}) must be at least two whole numbers of at least 1")
+        if out_shape is not None and (prod(out_shape) != features[-1] or min(out_shape, default=1) < 1):
             raise ArgumentValueError(
-                f"out_shape (={tuple(out_shape)}) holds {prod(out_shape)} numbers, but the last of features "
-                f"(={features}) is {features[-1]}"
+                f"out_shape (={tuple(out_shape)}) must be sizes of at least 1 that hold {features[-1]} numbers, the last "
+                f"of features (={features})"
             )
         self.in_features = features[0]
         self.out_shape = (features[-1],) if out_shape is None else tuple(out_shape)

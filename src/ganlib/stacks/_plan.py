@@ -70,14 +70,19 @@ class StackPlan:
     output_paddings: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __init__(self, image_shape: Sequence[int], stages: Sequence[Stage]) -> None:
-        image_shape, stages = tuple(image_shape), tuple(stages)
-        if len(image_shape) not in (2, 3, 4) or not all(isinstance(n, int) and n >= 1 for n in image_shape):
+        image_shape = tuple(image_shape) if isinstance(image_shape, Sequence) else image_shape
+        if not (
+            isinstance(image_shape, tuple)
+            and len(image_shape) in (2, 3, 4)
+            and all(isinstance(n, int) and n >= 1 for n in image_shape)
+        ):
             raise PlanError(
                 f"image_shape (={image_shape}) must be (channels, *spatial) with one to three spatial dimensions, "
                 "each a whole number of at least 1"
             )
-        if not stages:
-            raise PlanError("stages (=()) must hold at least one Stage")
+        stages = tuple(stages) if isinstance(stages, Sequence) else stages
+        if not (isinstance(stages, tuple) and stages):
+            raise PlanError(f"stages (={stages}) must be a sequence of at least one Stage")
         shapes = [image_shape]
         kernel_sizes, strides, paddings, output_paddings = [], [], [], []
         for index, stage in enumerate(stages):
@@ -148,7 +153,7 @@ class StackPlan:
 
 
 def _per_dimension(stage: str, name: str, value: Sizes, dimensions: int, least: int) -> tuple[int, ...]:
-    sizes = (value,) * dimensions if isinstance(value, int) else tuple(value)
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dimensions
     if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
         raise PlanError(
             f"{stage}: {name} (={value}) must be a whole number of at least {least}, or {dimensions} of them"

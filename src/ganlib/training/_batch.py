@@ -39,6 +39,7 @@ class BatchGate:
     def __init__(self, trainer: "AdversarialTrainer") -> None:
         self._trainer = trainer
         self._rehearsed: Any = None
+        self._checkers: list[ConditionChecker] = []
 
     def next(self, batches: Iterator[Any]) -> Batch:
         """The next batch, checked, on the generator's device.
@@ -63,6 +64,8 @@ class BatchGate:
             ) from None
         kind = [(part.shape[1:], part.dtype) for part in batch if part is not None]
         new = kind != self._rehearsed
+        if new:  # looked for once, not at every batch: it takes longer than all the checks
+            self._checkers = self._find_checkers()
         self._check(batch, whatever_the_device=new)
         batch = self._moved(batch)
         if new:
@@ -79,10 +82,12 @@ class BatchGate:
         Raises:
             ArgumentValueError, ArgumentTypeError: from the encoder.
         """
-        for network in (self._trainer.generator, self._trainer.discriminator):
-            for module in network.modules():
-                if isinstance(module, ConditionChecker):
-                    module.check(condition)
+        for checker in self._checkers or self._find_checkers():
+            checker.check(condition)
+
+    def _find_checkers(self) -> list[ConditionChecker]:
+        players = (self._trainer.generator, self._trainer.discriminator)
+        return [module for player in players for module in player.modules() if isinstance(module, ConditionChecker)]
 
     def _check(self, batch: Batch, *, whatever_the_device: bool) -> None:
         sample, condition = batch

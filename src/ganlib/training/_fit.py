@@ -98,6 +98,7 @@ class _Run:
         self.batches = batches
         self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
         self.metrics: Mapping[str, Tensor] = {}
+        self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
         self._stream = Stream(batches)
         self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
         self._began = time.monotonic()
@@ -145,9 +146,8 @@ class _Run:
         self.metrics = self.trainer.train_step(self._stream)
         if self.iteration <= before:
             raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
-        for callback in self.callbacks:
-            if isinstance(callback, OnIteration):
-                callback.on_iteration(self)
+        for callback in self._watching:
+            callback.on_iteration(self)
 
     def end(self) -> None:
         for callback in self.callbacks:

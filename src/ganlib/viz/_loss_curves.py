@@ -95,7 +95,7 @@ class LossCurves:
         for axes in (losses, scores):
             axes.grid(alpha=0.3)
             if axes.lines:
-                axes.legend(loc="upper right", fontsize="small")
+                axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")  # beside, not over, the curves
         save_picture(self.path, figure.savefig, format=self._format, dpi=100)
 
     def state_dict(self) -> dict[str, Any]:

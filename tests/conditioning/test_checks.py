@@ -1,0 +1,85 @@
+"""Tests of what a condition must look like."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganlib.conditioning import OneHot
+from ganlib.conditioning._checks import check_classes, check_floats, require_condition
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
+
+
+def test_a_condition_that_is_there_is_handed_on():
+    """A tensor comes back as it is."""
+    condition = torch.tensor([0])
+
+    assert require_condition(condition, OneHot(2)) is condition
+
+
+def test_a_missing_condition_is_refused():
+    """None raises an error that names the argument and the encoder."""
+    with pytest.raises(ArgumentValueError, match=r"condition \(=None\) is missing.*OneHot\(2\)") as caught:
+        require_condition(None, OneHot(2))
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_condition_that_is_no_tensor_is_refused():
+    """A list raises an error that quotes it."""
+    with pytest.raises(ArgumentTypeError, match=r"condition \(=\[0, 1\]\) must be a tensor") as caught:
+        require_condition([0, 1], OneHot(2))
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, TypeError)
+
+
+@given(st.integers(1, 5), st.lists(st.integers(-3, 8), max_size=8))
+def test_classes_pass_just_where_all_are_in_range(num_classes, values):
+    """Indices pass where all are in [0, num_classes); else the error quotes one that is not."""
+    condition = torch.tensor(values, dtype=torch.int64)
+    outside = [value for value in values if not 0 <= value < num_classes]
+    if not outside:
+        assert check_classes(condition, num_classes) is None
+        return
+    with pytest.raises(ArgumentValueError, match=rf"num_classes \(={num_classes}\)") as caught:
+        check_classes(condition, num_classes)
+    assert any(f"the class {value}," in str(caught.value) for value in outside)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bool, torch.uint8])
+def test_classes_of_another_dtype_are_refused(dtype):
+    """Class indices are int64; another dtype is quoted."""
+    with pytest.raises(DTypeError, match=rf"condition .*{dtype}") as caught:
+        check_classes(torch.zeros(2, dtype=dtype), 3)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_classes_on_another_device_are_not_read():
+    """Values are checked on the host alone, so that no device is waited for; dtype and shape always are."""
+    assert check_classes(torch.empty(2, dtype=torch.int64, device="meta"), 3) is None
+    with pytest.raises(ShapeError, match=r"condition \(2, 1\)"):
+        check_classes(torch.empty(2, 1, dtype=torch.int64, device="meta"), 3)
+
+
+def test_floats_on_another_device_are_not_read():
+    """Whether floats are finite is looked at on the host alone."""
+    assert check_floats(torch.empty(2, 3, device="meta"), 3, maps=False, what="vectors") is None
+
+
+@given(st.lists(st.integers(0, 3), max_size=5).map(tuple), st.booleans())
+def test_floats_pass_just_where_the_shape_is_right(shape, maps):
+    """Vectors are (N, 2); maps (N, 2, *spatial) with at least one spatial dimension."""
+    right = len(shape) >= 2 and shape[1] == 2 and (len(shape) > 2 if maps else len(shape) == 2)
+    if right:
+        assert check_floats(torch.zeros(shape), 2, maps=maps, what="numbers") is None
+        return
+    with pytest.raises(ShapeError, match="numbers of shape") as caught:
+        check_floats(torch.zeros(shape), 2, maps=maps, what="numbers")
+    assert f"condition {shape}" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_floats_that_are_not_finite_are_refused(value):
+    """A NaN or an infinity is refused on the host."""
+    with pytest.raises(ArgumentValueError, match="condition holds vectors that are not finite"):
+        check_floats(torch.tensor([[0.0, value]]), 2, maps=False, what="vectors")

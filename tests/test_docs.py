@@ -1,0 +1,54 @@
+"""The documentation leaves nothing out: every public name is described, every page can be found."""
+
+import importlib
+import warnings
+from pathlib import Path
+
+import pytest
+
+import ganlib
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """What Sphinx knows once it has read all the pages."""
+    application = pytest.importorskip("sphinx.application")
+    folder = tmp_path_factory.mktemp("docs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Sphinx's own affair; `make docs` is strict about the pages
+        sphinx = application.Sphinx(DOCS, DOCS, folder, folder, "dummy", status=None, warning=None)
+        sphinx.build()
+    return sphinx.env
+
+
+@pytest.mark.parametrize("room", ganlib.__all__)
+def test_every_public_name_is_on_its_rooms_page(environment, room):
+    """Each name in a room's ``__all__`` is described on the room's page in the reference."""
+    expected = {f"ganlib.{room}.{name}" for name in importlib.import_module(f"ganlib.{room}").__all__}
+    described = environment.domaindata["py"]["objects"].items()
+    actual = {name for name, entry in described if entry.docname == f"reference/{room}"}
+    assert expected <= actual, sorted(expected - actual)
+
+
+def test_every_page_is_reachable(environment):
+    """Toctrees lead from the front page to every page that there is."""
+    reached, waiting = set(), ["index"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        waiting += [found for found in environment.toctree_includes.get(page, []) if found not in reached]
+    expected = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.rst")}
+    assert expected == reached
+
+
+def test_docstrings_are_all_there(environment):
+    """No public class or function is described without a word."""
+    undocumented = [
+        f"ganlib.{room}.{name}"
+        for room in ganlib.__all__
+        for name in (module := importlib.import_module(f"ganlib.{room}")).__all__
+        if not (getattr(module, name).__doc__ or "").strip()
+    ]
+    assert undocumented == []

@@ -1,0 +1,86 @@
+"""The stream goes over the batches again and again, and knows its place."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from ganlib import data
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
+from ganlib.training._random import load_random_state
+from ganlib.training._stream import Stream
+
+
+def test_endless() -> None:
+    """Three batches are given out again and again, and passes and samples are counted."""
+    stream = Stream([torch.zeros(4), torch.ones(4), torch.ones(2)])
+    drawn = [len(next(stream)) for _ in range(7)]
+    assert drawn == [4, 4, 2, 4, 4, 2, 4]
+    assert (stream.epoch, stream.samples) == (2, 24)
+    assert stream.passes == pytest.approx(2 + 1 / 3)
+
+
+def test_looking_ahead_gives_nothing_out() -> None:
+    """peek says whether there is a batch, which is then given out once."""
+    stream = Stream(iter([torch.zeros(1), torch.ones(1)]))
+    assert stream.peek()
+    assert stream.peek()
+    assert [next(stream).item(), next(stream).item()] == [0, 1]
+    assert not stream.peek()
+    assert stream.epoch == 1
+
+
+def test_what_runs_out_or_is_empty_is_answered() -> None:
+    """Empty batches, batches without iteration, and an iterator that runs out are told apart."""
+    with pytest.raises(ArgumentTypeError, match=r"batches \(=None\)"):
+        Stream(None)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentValueError, match="length 0"):
+        Stream([])
+    with pytest.raises(ArgumentValueError, match="gave nothing"):
+        next(Stream(iter([])))
+    stream = Stream(iter([torch.zeros(1)]))
+    next(stream)
+    with pytest.raises(BatchesExhaustedError, match="ran out after 1 pass"):
+        next(stream)
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 3, 4, 6])
+@pytest.mark.parametrize("kind", ["plain", "stateful"])
+def test_goes_back_to_its_place(kind: str, drawn: int) -> None:
+    """A second stream over a fresh loader goes on with the batches that the first one would have given."""
+
+    def loader() -> Any:
+        dataset = TensorDataset(torch.arange(32.0))
+        return DataLoader(dataset, 8, shuffle=True) if kind == "plain" else data.TensorLoader(dataset, 8)
+
+    torch.manual_seed(0)
+    first = Stream(loader())
+    for _ in range(drawn):
+        next(first)
+    state, random_state = first.state_dict(), torch.get_rng_state()
+    expected = [next(first) for _ in range(9)]
+    torch.manual_seed(99)
+    second = Stream(loader())
+    second.load_state_dict(state)
+    torch.set_rng_state(random_state)
+    actual = [next(second) for _ in range(9)]
+    assert [batch[0].tolist() for batch in actual] == [batch[0].tolist() for batch in expected]
+    assert (second.epoch, second.samples) == (first.epoch, first.samples)
+
+
+def test_a_state_of_other_batches_is_refused() -> None:
+    """A loader that has become shorter, or of another kind, cannot go to the place."""
+    tensors = [torch.zeros(1)] * 5
+    stream = Stream(tensors)
+    for _ in range(4):
+        next(stream)
+    state = stream.state_dict()
+    with pytest.raises(CheckpointError, match="at batch 4, but it now ends after 2"):
+        Stream(tensors[:2]).load_state_dict(state)
+    stateful = Stream(data.TensorLoader(TensorDataset(torch.zeros(8)), 2))
+    with pytest.raises(CheckpointError, match="without a state of their own"):
+        stateful.load_state_dict(state)
+    with pytest.raises(CheckpointError, match="with a state of its own"):
+        Stream(tensors).load_state_dict(stateful.state_dict())
+    load_random_state(state["random_at_start"])
