@@ -19,7 +19,7 @@ add_module_names = False
 autodoc_default_options = {"members": True, "special-members": "__call__, __iter__, __len__"}
 autodoc_member_order = "groupwise"
 autodoc_preserve_defaults = True
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # an attribute that is a property too would be described twice
@@ -34,10 +34,18 @@ def skip_field(app: Any, what: str, name: str, obj: Any, skip: bool, options: An
 
 def escape_stars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Keep the star of a shape such as (N, C, *spatial) a star: reStructuredText would begin emphasis there."""
+    if lines[:1] == ["Call self as a function."]:  # Python's own words for a __call__ without a docstring
+        lines.clear()
     lines[:] = [line if ">>>" in line else re.sub(r"(?<=[ (])\*(?=\w+\))", r"\\*", line) for line in lines]
+
+
+def hide_protocol_arguments(app: Any, what: str, name: str, obj: Any, *signature: Any) -> tuple[str, str] | None:
+    """Show protocols without the (*args, **kwargs) of a constructor that nobody calls."""
+    return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", hide_protocol_arguments)
     app.connect("autodoc-skip-member", skip_field)
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon, at 500

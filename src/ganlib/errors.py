@@ -8,6 +8,7 @@
     │   └── PlanError                        ... a StackPlan cannot be mirrored
     ├── ArgumentTypeError (TypeError)        an argument is of a type it cannot be
     │   └── DTypeError                       ... a tensor is of a dtype it cannot be
+    ├── MissingExtraError (ImportError)      a package that an extra of ganlib brings is not installed
     └── GanlibRuntimeError (RuntimeError)    something happened while running
         ├── BatchesExhaustedError            the batches ran out before the training did
         ├── DataError                        a data set is missing or broken
@@ -34,6 +35,7 @@ __all__ = [
     "DataError",
     "GanlibError",
     "GanlibRuntimeError",
+    "MissingExtraError",
     "PlanError",
     "RunFolderError",
     "ShapeError",
@@ -62,6 +64,10 @@ class ArgumentTypeError(GanlibError, TypeError):
 
 class DTypeError(ArgumentTypeError):
     """A tensor is of a dtype that it cannot be."""
+
+
+class MissingExtraError(GanlibError, ImportError):
+    """A package that an extra of ganlib brings is not installed; the message says how to get it."""
 
 
 class GanlibRuntimeError(GanlibError, RuntimeError):

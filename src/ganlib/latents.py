@@ -153,7 +153,8 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
     # atan2 keeps its digits where acos of a cosine near 1 or -1 loses half of them.
     u, v = torch.nn.functional.normalize(a, dim=-1), torch.nn.functional.normalize(b, dim=-1)
     omega = 2 * torch.atan2((u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True))
-    sine = omega.sin()
+    # A zero vector has no angle; the formula would make it a right one.
+    sine = omega.sin() * ((a != 0).any(-1, keepdim=True) & (b != 0).any(-1, keepdim=True))
     circle = (((1 - t) * omega).sin() * a + (t * omega).sin() * b) / sine
     return torch.where(sine.abs() > 1e-4, circle, torch.lerp(a, b, t))
 

@@ -76,6 +76,15 @@ def test_an_initialisation_leaves_its_zeros_alone(initialise):
     assert 0 == norm.gain.count_nonzero() == norm.bias.count_nonzero()
 
 
+def test_it_works_in_float64():
+    """In float64 it equals batch norm in float64, also with an encoder that gives float32."""
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+
+    actual = ConditionalBatchNorm(3, OneHot(2)).double()(x, torch.tensor([0, 1, 1, 0]))
+
+    assert torch.allclose(nn.BatchNorm2d(3).double()(x), actual)
+
+
 def test_an_encoder_can_be_shared():
     """Two norms with one encoder have its parameters once."""
     encoder = nn.Embedding(3, 2)

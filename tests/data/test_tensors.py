@@ -47,6 +47,15 @@ _COLOUR = _TorchvisionLike(_random(7, 5, 4, 3).numpy(), list(range(7)))
 
 
 @pytest.mark.parametrize("dataset", [_GREY, _COLOUR], ids=["grey", "colour"])
+def test_data_in_memory_are_taken_whole(dataset, monkeypatch):
+    """Of a torchvision-like data set without a transform one item is read, to compare, and no more."""
+    read, get = [], _TorchvisionLike.__getitem__
+    monkeypatch.setattr(_TorchvisionLike, "__getitem__", lambda self, index: read.append(index) or get(self, index))
+    as_tensors(dataset)
+    assert read == [0]
+
+
+@pytest.mark.parametrize("dataset", [_GREY, _COLOUR], ids=["grey", "colour"])
 def test_the_fast_path_equals_reading_item_by_item(dataset):
     """Data taken whole are the items' pixels, channels first, exactly."""
     whole, labels = as_tensors(dataset)

@@ -69,7 +69,7 @@ class ConditionalBatchNorm(nn.Module):
             ShapeError: a condition of another length or shape, or an encoder that gives maps.
             DTypeError: a condition of another dtype.
         """
-        encoding = self.encoder(require_condition(condition, self.encoder))
+        encoding = self.encoder(require_condition(condition, self.encoder)).to(self.gain.dtype)
         if encoding.ndim != 2 or len(encoding) != len(x):
             raise ShapeError(f"the encoded condition {tuple(encoding.shape)} must be ({len(x)}, features)")
         places = (len(x), -1, *[1] * (x.ndim - 2))

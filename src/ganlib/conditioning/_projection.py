@@ -65,12 +65,13 @@ class Projection(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        phi, e = _places(self.backbone(sample)), _places(self.encoder(condition))
+        features, encoding = self.backbone(sample), self.encoder(condition).to(self.linear.weight.dtype)
+        phi, e = _places(features), _places(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
         if len(e) != len(phi):
             raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
-        if e.shape[1] not in (1, phi.shape[1]):
+        if e.shape[1] != 1 and encoding.shape[2:] != features.shape[2:]:
             raise ShapeError(
                 f"condition's maps {tuple(condition.shape)} must have the spatial sizes of the backbone's features"
             )

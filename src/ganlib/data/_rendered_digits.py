@@ -75,7 +75,7 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
             (extent / 2, extent / 2),
             str(label),
             fill=255,
-            font=_font(int(extent * 0.8)),
+            font=_font(int(extent * 0.9)),
             anchor="mm",
             stroke_width=draw.randint(0, extent // 40),
             stroke_fill=255,

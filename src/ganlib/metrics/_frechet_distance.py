@@ -1,12 +1,13 @@
 """The Fréchet distance between real and generated samples."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.metrics._extra import torchmetrics_module
 
 __all__ = ["FrechetDistance"]
 
@@ -29,6 +30,7 @@ class FrechetDistance:
 
     Raises:
         ArgumentTypeError: ``features`` cannot be called.
+        MissingExtraError: torchmetrics is not installed.
 
     Example:
         >>> distance = FrechetDistance(lambda samples: samples)
@@ -48,7 +50,8 @@ class FrechetDistance:
         if not callable(features):
             raise ArgumentTypeError(f"features (={features!r}) must be callable")
         self._features = features
-        self._metric: FrechetInceptionDistance | None = None
+        self._make = torchmetrics_module("image.fid").FrechetInceptionDistance
+        self._metric: Any = None
 
     @torch.no_grad()
     def update(self, samples: Tensor, *, real: bool) -> None:
@@ -73,7 +76,7 @@ class FrechetDistance:
         if not features.isfinite().all():
             raise ArgumentValueError("samples have features that are not finite")
         if self._metric is None:
-            self._metric = FrechetInceptionDistance(_Through(features.shape[1])).to(features.device)
+            self._metric = self._make(_Through(features.shape[1])).to(features.device)
         self._metric.update(features, real=real)
 
     def compute(self) -> Tensor:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics.aggregation import MeanMetric
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.metrics._extra import torchmetrics_module
 
 __all__ = ["LabelAccuracy"]
 
@@ -23,6 +23,7 @@ class LabelAccuracy:
 
     Raises:
         ArgumentTypeError: the classifier cannot be called.
+        MissingExtraError: torchmetrics is not installed.
 
     Example:
         >>> accuracy = LabelAccuracy(lambda samples: samples)
@@ -38,7 +39,7 @@ class LabelAccuracy:
         if not callable(classifier):
             raise ArgumentTypeError(f"classifier (={classifier!r}) must be callable")
         self._classifier = classifier
-        self._mean = MeanMetric()
+        self._mean = torchmetrics_module("aggregation").MeanMetric()
         self._seen = False
 
     @torch.no_grad()
@@ -58,7 +59,7 @@ class LabelAccuracy:
         if labels.shape != logits.shape[:1]:
             raise ShapeError(f"labels {tuple(labels.shape)} must have one entry for each of the {len(samples)} samples")
         self._mean.to(logits.device).update((logits.argmax(1) == labels.to(logits.device)).float())
-        self._seen = True
+        self._seen |= len(samples) > 0
 
     def compute(self) -> Tensor:
         """The share so far.

@@ -83,8 +83,7 @@ def dcgan(
         dropout=dropout,
         spectral_norm=spectral_norm,
     )
-    discriminator = _initialised(init, nn.Sequential(*_to_logit(plan, down)))
-    generator = _initialised(init, generator)
+    generator, discriminator = _initialised(init, generator), _initialised(init, nn.Sequential(*_to_logit(plan, down)))
     carry(generator, "dcgan", {"plan": plan, "latent_dim": latent_dim}, norm=norm, activation=activation)
     return generator, discriminator
 

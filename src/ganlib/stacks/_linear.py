@@ -60,8 +60,8 @@ class LinearStack(nn.Module):
             raise ArgumentValueError(f"features (={features}) must be at least two whole numbers of at least 1")
         if out_shape is not None and (prod(out_shape) != features[-1] or min(out_shape, default=1) < 1):
             raise ArgumentValueError(
-                f"out_shape (={tuple(out_shape)}) must be sizes of at least 1 that hold {features[-1]} numbers, the last "
-                f"of features (={features})"
+                f"out_shape (={tuple(out_shape)}) must be sizes of at least 1 that hold {features[-1]} numbers, "
+                f"the last of features (={features})"
             )
         self.in_features = features[0]
         self.out_shape = (features[-1],) if out_shape is None else tuple(out_shape)

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,10 @@ def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on odd files before it refuses them
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()  # torch.save writes checksums, but torch.load does not compare them
+            if broken is not None:
+                raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
             values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} cannot be read: there is no such file") from None

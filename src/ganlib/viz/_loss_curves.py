@@ -50,7 +50,7 @@ class LossCurves:
         self._points: list[tuple[int, dict[str, Any]]] = []
 
     def on_start(self, run: Run) -> None:
-        """Make the folder.
+        """Make the folder, and forget points of another run.
 
         Args:
             run: the training.
@@ -59,6 +59,7 @@ class LossCurves:
             RunFolderError: the folder cannot be written to.
         """
         check_folder(self.path.parent)
+        self._points = [point for point in self._points if point[0] <= run.iteration]
 
     def on_iteration(self, run: Run) -> None:
         """Note the metrics, where it is time.

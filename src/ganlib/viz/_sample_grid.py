@@ -73,7 +73,8 @@ class SampleGrid:
         Returns:
             A Pillow image.
         """
-        device = next(self.generator.parameters()).device
+        first = next(self.generator.parameters(), self.latent)
+        device = first.device
         modes = [(module, module.training) for module in self.generator.modules()]
         self.generator.eval()
         try:

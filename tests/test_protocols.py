@@ -1,0 +1,143 @@
+"""Tests of the contracts: what a user's own part must offer, and that ours offer it."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib import conditioning, latents, losses, penalties, protocols
+
+
+class MyLoss:
+    """A user's own loss."""
+
+    def discriminator(self, real, fake):
+        """Hinge."""
+        return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+    def generator(self, fake, real=None):
+        """Wasserstein."""
+        return -fake.mean()
+
+
+class MyTerm:
+    """A user's own term."""
+
+    weight = 1.0
+
+    def discriminator(self, real, fake, condition, fake_condition):
+        """Nothing."""
+        return torch.zeros(())
+
+    def generator(self, fake, real, fake_condition, condition):
+        """Nothing."""
+        return torch.zeros(())
+
+
+class MyTrainer:
+    """A user's own trainer."""
+
+    iteration = 0
+
+    def train_step(self, batches):
+        """Count."""
+        self.iteration += 1
+        return {}
+
+    def state_dict(self):
+        """The count."""
+        return {"iteration": self.iteration}
+
+    def load_state_dict(self, state):
+        """The count."""
+        self.iteration = state["iteration"]
+
+
+class MyCallback:
+    """A user's own callback, with one of the three methods."""
+
+    def on_iteration(self, run):
+        """Nothing."""
+
+
+MINE = [
+    (MyLoss(), protocols.AdversarialLoss),
+    (MyTerm(), protocols.Term),
+    (MyTrainer(), protocols.Trainer),
+    (MyTrainer(), protocols.Stateful),
+    (MyCallback(), protocols.OnIteration),
+    (lambda latent, condition=None: latent, protocols.Generator),
+    (lambda sample, condition=None: sample, protocols.Discriminator),
+    (lambda n, *, device=None, generator=None: torch.zeros(n, 2), protocols.Latent),
+    (lambda discriminator, real, fake, condition=None, fake_condition=None: 0, protocols.Penalty),
+]
+
+
+@pytest.mark.parametrize(("part", "protocol"), MINE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_users_part_inherits_from_nothing(part, protocol):
+    """A part with the methods of a contract fulfils it."""
+    assert isinstance(part, protocol)
+
+
+@pytest.mark.parametrize(
+    ("part", "protocol"),
+    [
+        (losses.MinimaxLoss(), protocols.AdversarialLoss),
+        (losses.NonSaturatingLoss(), protocols.AdversarialLoss),
+        (penalties.R1(), protocols.Penalty),
+        (penalties.R2(), protocols.Penalty),
+        (penalties.GradientPenalty(), protocols.Penalty),
+        (latents.Gaussian(2), protocols.Latent),
+        (latents.Uniform(2), protocols.Latent),
+        (conditioning.OneHot(2), protocols.ConditionEncoder),
+        (conditioning.OneHot(2), protocols.ConditionChecker),
+        (conditioning.Unconditional(nn.Identity()), protocols.Generator),
+    ],
+    ids=str,
+)
+def test_our_parts_fulfil_their_contract(part, protocol):
+    """Each of our parts has the methods of its contract."""
+    assert isinstance(part, protocol)
+
+
+@pytest.mark.parametrize(
+    ("part", "protocol"),
+    [
+        (nn.Linear(1, 1), protocols.AdversarialLoss),
+        (MyLoss(), protocols.Term),
+        (MyCallback(), protocols.OnStart),
+        (MyCallback(), protocols.OnEnd),
+        (MyCallback(), protocols.Stateful),
+        (MyLoss(), protocols.Trainer),
+        (nn.Linear(1, 1), protocols.ConditionEncoder),
+        (nn.Linear(1, 1), protocols.ConditionChecker),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_part_without_the_methods_does_not(part, protocol):
+    """A part that lacks a method of a contract does not fulfil it."""
+    assert not isinstance(part, protocol)
+
+
+def test_a_batch_is_a_sample_and_perhaps_a_condition():
+    """A Batch unpacks into (sample, condition), and the condition is None by default."""
+    sample, condition = torch.zeros(2, 3), torch.tensor([0, 1])
+
+    assert (sample, None) == protocols.Batch(sample)
+    assert (sample, condition) == tuple(protocols.Batch(sample, condition))
+    assert protocols.Batch(sample, condition).condition is condition
+
+
+def test_a_discriminator_output_is_logits_and_perhaps_more():
+    """Class logits are None and features empty by default."""
+    logits = torch.zeros(2, 1)
+
+    assert (logits, None, ()) == protocols.DiscriminatorOutput(logits)
+    assert protocols.DiscriminatorOutput._fields == ("logits", "class_logits", "features")
+
+
+def test_rooms_hand_on_the_contract_that_they_serve():
+    """The contract can be imported from its room too."""
+    assert losses.AdversarialLoss is protocols.AdversarialLoss
+    assert penalties.Penalty is protocols.Penalty
+    assert latents.Latent is protocols.Latent
+    assert conditioning.ConditionEncoder is protocols.ConditionEncoder
