@@ -12,6 +12,7 @@ TREE = {
     "PlanError": (errors.ArgumentValueError, ValueError),
     "ArgumentTypeError": (errors.GanlibError, TypeError),
     "DTypeError": (errors.ArgumentTypeError, TypeError),
+    "MissingExtraError": (errors.GanlibError, ImportError),
     "GanlibRuntimeError": (errors.GanlibError, RuntimeError),
     "BatchesExhaustedError": (errors.GanlibRuntimeError, RuntimeError),
     "DataError": (errors.GanlibRuntimeError, RuntimeError),
@@ -40,7 +41,9 @@ def test_an_error_is_ours_and_a_built_in(name):
 @everyone
 def test_an_error_is_of_one_built_in_kind(name):
     """Errors of values, of types and of running are not each other."""
-    kinds = {kind for kind in (ValueError, TypeError, RuntimeError) if issubclass(getattr(errors, name), kind)}
+    kinds = {
+        kind for kind in (ValueError, TypeError, ImportError, RuntimeError) if issubclass(getattr(errors, name), kind)
+    }
 
     assert len(kinds) == 1
 

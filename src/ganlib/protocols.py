@@ -25,6 +25,7 @@ __all__ = [
     "AdversarialLoss",
     "Batch",
     "Callback",
+    "Condition",
     "ConditionChecker",
     "ConditionEncoder",
     "Discriminator",
@@ -44,6 +45,10 @@ __all__ = [
 
 Logits: TypeAlias = Tensor | tuple[Tensor, ...]
 """Logits of any shape whose first dimension is the batch; a tuple of them where there are several scales."""
+
+
+Condition: TypeAlias = Tensor | None
+"""None, or conditions whose first dimension is the batch; see :class:`Batch`."""
 
 
 class Batch(NamedTuple):
@@ -88,14 +93,14 @@ class Generator(Protocol):
     One that carries ``sample_range = (low, high)`` has the real samples checked against it.
     """
 
-    def __call__(self, latent: Tensor, condition: Tensor | None = None, /) -> Tensor: ...
+    def __call__(self, latent: Tensor, condition: Condition = None, /) -> Tensor: ...
 
 
 @runtime_checkable
 class Discriminator(Protocol):
     """``discriminator(sample, condition) -> logits``; called with the sample alone where the condition is None."""
 
-    def __call__(self, sample: Tensor, condition: Tensor | None = None, /) -> Logits | DiscriminatorOutput: ...
+    def __call__(self, sample: Tensor, condition: Condition = None, /) -> Logits | DiscriminatorOutput: ...
 
 
 @runtime_checkable
@@ -147,20 +152,15 @@ class Term(Protocol):
     weight: float
 
     def discriminator(
-        self,
-        real: DiscriminatorOutput,
-        fake: DiscriminatorOutput,
-        condition: Tensor | None,
-        fake_condition: Tensor | None,
-        /,
+        self, real: DiscriminatorOutput, fake: DiscriminatorOutput, condition: Condition, fake_condition: Condition, /
     ) -> Tensor: ...
 
     def generator(
         self,
         fake: DiscriminatorOutput,
         real: DiscriminatorOutput | None,
-        fake_condition: Tensor | None,
-        condition: Tensor | None,
+        fake_condition: Condition,
+        condition: Condition,
         /,
     ) -> Tensor: ...
 
@@ -178,8 +178,8 @@ class Penalty(Protocol):
         real: Tensor,
         fake: Tensor,
         /,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor: ...
 
 

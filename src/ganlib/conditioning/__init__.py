@@ -1,10 +1,11 @@
 """Conditions: encoders turn one into features, adapters join those to any network."""
 
 from ganlib.conditioning._batch_norm import ConditionalBatchNorm
+from ganlib.conditioning._classes import ClassEmbedding, OneHot
 from ganlib.conditioning._concat import ConcatChannels, ConcatFeatures, ConcatLatent
-from ganlib.conditioning._encoders import ClassEmbedding, Maps, OneHot, TagEmbedding, VectorEmbedding
 from ganlib.conditioning._projection import Projection
 from ganlib.conditioning._unconditional import Unconditional
+from ganlib.conditioning._vectors import Maps, TagEmbedding, VectorEmbedding
 from ganlib.protocols import ConditionEncoder
 
 __all__ = [

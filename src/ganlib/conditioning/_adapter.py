@@ -2,7 +2,23 @@
 
 from typing import Any
 
-__all__ = ["keep_what_it_carries"]
+from torch import Tensor
+
+__all__ = ["call_module", "keep_what_it_carries"]
+
+
+def call_module(module: Any, x: Tensor, condition: Tensor) -> Any:
+    """Call an adapter's module; a stack with conditional norms inside takes the condition a second time.
+
+    Args:
+        module: the module.
+        x: what it takes.
+        condition: handed on where the module has ``needs_condition``.
+
+    Returns:
+        What the module gives.
+    """
+    return module(x, condition) if getattr(module, "needs_condition", False) else module(x)
 
 
 def keep_what_it_carries(adapter: Any, **parts: Any) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
-__all__ = ["check_classes", "check_floats", "require_condition"]
+__all__ = ["check_classes", "check_floats", "check_sizes", "require_condition"]
 
 
 def require_condition(condition: Tensor | None, encoder: object) -> Tensor:
@@ -77,3 +77,17 @@ def check_floats(condition: Tensor, features: int, *, maps: bool, what: str) -> 
         raise ShapeError(f"condition {tuple(condition.shape)} must be {what} of shape {shape}")
     if condition.device.type == "cpu" and not torch.compiler.is_compiling() and not condition.isfinite().all():
         raise ArgumentValueError(f"condition holds {what} that are not finite")
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes that are no whole numbers of at least 1.
+
+    Args:
+        sizes: by the names of the arguments.
+
+    Raises:
+        ArgumentValueError: naming the first that is wrong.
+    """
+    for name, size in sizes.items():
+        if not (isinstance(size, int) and size >= 1):
+            raise ArgumentValueError(f"{name} (={size}) must be a whole number of at least 1")

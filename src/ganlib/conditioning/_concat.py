@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._adapter import keep_what_it_carries
+from ganlib.conditioning._adapter import call_module, keep_what_it_carries
 from ganlib.conditioning._checks import require_condition
 from ganlib.conditioning._join import join
 from ganlib.protocols import ConditionEncoder, DiscriminatorOutput, Logits
@@ -52,9 +52,7 @@ class ConcatLatent(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        joined = join(latent, self.encoder(condition), "latent")
-        # A stack with conditional norms inside takes the condition a second time.
-        return self.module(joined, condition) if getattr(self.module, "needs_condition", False) else self.module(joined)
+        return call_module(self.module, join(latent, self.encoder(condition), "latent"), condition)
 
 
 class ConcatChannels(nn.Module):
@@ -98,7 +96,7 @@ class ConcatChannels(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        return self.module(join(sample, self.encoder(condition), "sample"))
+        return call_module(self.module, join(sample, self.encoder(condition), "sample"), condition)
 
 
 class ConcatFeatures(nn.Module):
@@ -146,7 +144,7 @@ class ConcatFeatures(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        features = self.backbone(sample)
+        features = call_module(self.backbone, sample, condition)
         if features.shape[2:].numel() == 1:
             features = features.flatten(1)
         return self.head(join(features, self.encoder(condition), "the backbone's features"))

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ganlib.conditioning._adapter import call_module
 from ganlib.conditioning._checks import require_condition
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import ConditionEncoder
@@ -65,7 +66,8 @@ class Projection(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        features, encoding = self.backbone(sample), self.encoder(condition).to(self.linear.weight.dtype)
+        features = call_module(self.backbone, sample, condition)
+        encoding = self.encoder(condition).to(self.linear.weight.dtype)
         phi, e = _places(features), _places(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")

@@ -83,13 +83,15 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
     """
     if activation is None:
         return nn.Identity()
-    made = copy.deepcopy(activation) if isinstance(activation, nn.Module) else activation
-    if not isinstance(made, nn.Module) and callable(made):
-        made = made()
+    if isinstance(activation, nn.Module):
+        return copy.deepcopy(activation)
+    what = f"{name} (={activation!r}) must be a module, a function that makes one (such as nn.ReLU), or None"
+    try:
+        made = activation()
+    except TypeError as error:
+        raise ArgumentTypeError(what) from error
     if not isinstance(made, nn.Module):
-        raise ArgumentTypeError(
-            f"{name} (={activation!r}) must be a module, a function that makes one (such as nn.ReLU), or None"
-        )
+        raise ArgumentTypeError(what)
     return made
 
 

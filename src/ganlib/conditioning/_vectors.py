@@ -1,128 +1,11 @@
-"""Encoders: class indices, tags, vectors and maps, each turned into features."""
+"""Encoders of tags, vectors and maps: conditions that are floating point."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_classes, check_floats
-from ganlib.errors import ArgumentValueError
+from ganlib.conditioning._checks import check_floats, check_sizes
 
-__all__ = ["ClassEmbedding", "Maps", "OneHot", "TagEmbedding", "VectorEmbedding"]
-
-
-class OneHot(nn.Module):
-    """Class indices as one-hot vectors; nothing is learned.
-
-    Args:
-        num_classes: how many classes, at least 1.
-
-    Attributes:
-        features: num_classes.
-
-    Raises:
-        ArgumentValueError: num_classes is below 1.
-
-    Example:
-        >>> OneHot(3)(torch.tensor([2, 0]))
-        tensor([[0., 0., 1.],
-                [1., 0., 0.]])
-
-    References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.1.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        _check_sizes(num_classes=num_classes)
-        self.num_classes = self.features = num_classes
-        self.recipe = {"name": "OneHot", "arguments": {"num_classes": num_classes}}
-
-    def check(self, condition: Tensor) -> None:
-        """Refuse what are not class indices (values only where they are on the host).
-
-        Args:
-            condition: (N,) int64 in [0, num_classes).
-
-        Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
-        """
-        check_classes(condition, self.num_classes)
-
-    def forward(self, condition: Tensor) -> Tensor:
-        """Encode class indices.
-
-        Args:
-            condition: (N,) int64 in [0, num_classes).
-
-        Returns:
-            (N, num_classes) float32, or whatever torch's default dtype is.
-
-        Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
-        """
-        self.check(condition)
-        return F.one_hot(condition, self.num_classes).to(torch.get_default_dtype())
-
-    def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
-        return f"{self.num_classes}"
-
-
-class ClassEmbedding(nn.Module):
-    """Class indices as learned vectors, N(0, 1) at first.
-
-    Args:
-        num_classes: how many classes, at least 1.
-        dim: size of a vector, at least 1.
-
-    Attributes:
-        features: dim.
-
-    Raises:
-        ArgumentValueError: an argument is below 1.
-
-    Example:
-        >>> ClassEmbedding(10, 50)(torch.tensor([2, 0])).shape
-        torch.Size([2, 50])
-
-    References:
-        Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", 2015,
-        embeds the class for its discriminator; Miyato and Koyama, "cGANs with Projection Discriminator", 2018.
-    """
-
-    def __init__(self, num_classes: int, dim: int) -> None:
-        super().__init__()
-        _check_sizes(num_classes=num_classes, dim=dim)
-        self.num_classes = num_classes
-        self.features = dim
-        self.embedding = nn.Embedding(num_classes, dim)
-        self.recipe = {"name": "ClassEmbedding", "arguments": {"num_classes": num_classes, "dim": dim}}
-
-    def check(self, condition: Tensor) -> None:
-        """Refuse what are not class indices (values only where they are on the host).
-
-        Args:
-            condition: (N,) int64 in [0, num_classes).
-
-        Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
-        """
-        check_classes(condition, self.num_classes)
-
-    def forward(self, condition: Tensor) -> Tensor:
-        """Encode class indices.
-
-        Args:
-            condition: (N,) int64 in [0, num_classes).
-
-        Returns:
-            (N, dim) float.
-
-        Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
-        """
-        self.check(condition)
-        return self.embedding(condition)
+__all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
 
 
 class TagEmbedding(nn.Module):
@@ -150,7 +33,7 @@ class TagEmbedding(nn.Module):
 
     def __init__(self, num_tags: int, dim: int) -> None:
         super().__init__()
-        _check_sizes(num_tags=num_tags, dim=dim)
+        check_sizes(num_tags=num_tags, dim=dim)
         self.num_tags = num_tags
         self.features = dim
         self.weight = nn.Parameter(torch.randn(num_tags, dim))
@@ -210,7 +93,7 @@ class VectorEmbedding(nn.Module):
 
     def __init__(self, in_features: int, dim: int) -> None:
         super().__init__()
-        _check_sizes(in_features=in_features, dim=dim)
+        check_sizes(in_features=in_features, dim=dim)
         self.in_features = in_features
         self.features = dim
         self.linear = nn.Linear(in_features, dim)
@@ -265,7 +148,7 @@ class Maps(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        _check_sizes(channels=channels)
+        check_sizes(channels=channels)
         self.channels = self.features = channels
         self.recipe = {"name": "Maps", "arguments": {"channels": channels}}
 
@@ -298,9 +181,3 @@ class Maps(nn.Module):
     def extra_repr(self) -> str:
         """What ``repr`` shows: the arguments."""
         return f"{self.channels}"
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not (isinstance(size, int) and size >= 1):
-            raise ArgumentValueError(f"{name} (={size}) must be a whole number of at least 1")

@@ -1,4 +1,4 @@
-"""Tests of the condition encoders."""
+"""Tests of the encoders of floating-point conditions, and of what all encoders share."""
 
 import pytest
 import torch
@@ -9,8 +9,6 @@ from ganlib.conditioning import ClassEmbedding, ConditionEncoder, Maps, OneHot, 
 from ganlib.errors import ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.protocols import ConditionChecker
 from tests import strategies
-
-classes = st.lists(st.integers(0, 4), max_size=6).map(lambda values: torch.tensor(values, dtype=torch.int64))
 
 
 @given(strategies.conditions(5))
@@ -23,32 +21,6 @@ def test_every_encoder_gives_its_features(pair):
     assert isinstance(encoder, ConditionEncoder)
     assert isinstance(encoder, ConditionChecker)
     assert encoder.check(condition) is None
-
-
-@given(classes)
-def test_one_hot_is_a_row_of_the_identity(condition):
-    """A class is encoded as its row of the identity matrix, in the default dtype."""
-    actual = OneHot(5)(condition)
-
-    assert torch.equal(torch.eye(5)[condition], actual)
-    assert list(OneHot(5).parameters()) == []
-
-
-def test_one_hot_has_the_default_dtype():
-    """Where the default dtype is float64 so is the encoding."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        assert torch.float64 == OneHot(2)(torch.tensor([1])).dtype
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@given(classes)
-def test_a_class_embedding_is_a_row_of_its_weight(condition):
-    """A class is encoded as its row of the embedding's weight."""
-    encoder = ClassEmbedding(5, 3)
-
-    assert torch.equal(encoder.embedding.weight[condition], encoder(condition))
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=5))
