@@ -80,6 +80,14 @@ def test_a_latent_of_another_size_is_answered() -> None:
         make_trainer(latent=latents.Gaussian(7)).train_step(iter([torch.zeros(4, 2)]))
 
 
+def test_a_latent_that_is_no_distribution_is_answered() -> None:
+    """A latent that cannot be called as one, or gives something else than n latents, is named."""
+    with pytest.raises(ArgumentTypeError, match=r"latent.*cannot be called as latent\(n, device"):
+        make_trainer(latent=lambda n: torch.zeros(n, 3)).train_step(iter([torch.zeros(4, 2)]))
+    with pytest.raises(ArgumentValueError, match=r"latent.*gave \(3,\) for n \(=4\)"):
+        make_trainer(latent=lambda n, **_: torch.zeros(3)).train_step(iter([torch.zeros(4, 2)]))
+
+
 def test_labels_for_an_unconditional_network_are_answered() -> None:
     """A labelled data set and an unconditional network: the error points to Unconditional, which then works."""
     with pytest.raises(ArgumentValueError, match="Unconditional"):

@@ -159,7 +159,7 @@ class AdversarialTrainer:
             if self.iteration % every == 0:
                 # A compiled module refuses a second derivative.
                 with torch.compiler.set_stance("force_eager"):
-                    value = penalty(self._judge, real, fake, condition, fake_condition)
+                    value = penalty(self._answer, real, fake, condition, fake_condition)
                 total, metrics[name] = total + every * value, value
         metrics["real_score"] = score(real_output)
         metrics["fake_score"] = score(fake_output)
@@ -187,7 +187,10 @@ class AdversarialTrainer:
         return fake.to(batch.sample.dtype), condition
 
     def _judge(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
-        return as_output(call(self.discriminator, sample if self.augment is None else self.augment(sample), condition))
+        return as_output(self._answer(sample, condition))
+
+    def _answer(self, sample: Tensor, condition: Tensor | None = None) -> Any:
+        return call(self.discriminator, sample if self.augment is None else self.augment(sample), condition)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
-from ganlib.protocols import Batch
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
+from ganlib.protocols import Batch, Latent
 from ganlib.training._networks import as_output, call, device_and_dtype
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
             fake_condition = trainer.fake_conditions(n)
             trainer.check_conditions(fake_condition.cpu())
             fake_condition = fake_condition.to(device)
-        latent = trainer.latent(n, device=device, generator=torch.Generator(device).manual_seed(0)).to(dtype)
+        latent = _draw(trainer.latent, n, device).to(dtype)
         with _explained("generator", "latent", latent, fake_condition):
             fake = call(trainer.generator, latent, fake_condition)
         if fake.shape != sample.shape:
@@ -54,6 +54,20 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
         with _explained("discriminator", "sample", sample, condition):
             judged = sample if trainer.augment is None else trainer.augment(sample)
             as_output(call(trainer.discriminator, judged, condition))
+
+
+def _draw(distribution: Latent, n: int, device: torch.device) -> Tensor:
+    """Latents from a generator of their own, so that not even a distribution with random numbers inside moves on."""
+    try:
+        latent = distribution(n, device=device, generator=torch.Generator(device).manual_seed(0))
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"latent (={distribution!r}) cannot be called as latent(n, device=..., generator=...): {error}"
+        ) from error
+    if not isinstance(latent, Tensor) or latent.shape[:1] != (n,):
+        what = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
+        raise ArgumentValueError(f"latent (={distribution!r}) gave {what} for n (={n}); it must give (n, dim)")
+    return latent
 
 
 @contextmanager

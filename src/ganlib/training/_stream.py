@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import Self
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
@@ -48,7 +49,7 @@ class Stream:
         self.epoch = 0
         self.samples = 0
 
-    def __iter__(self) -> "Stream":
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
