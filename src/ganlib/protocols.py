@@ -194,7 +194,10 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Trainer(Stateful, Protocol):
-    """Whatever can take one training step; ``iteration`` counts the steps taken."""
+    """Whatever can take one training step; ``iteration`` counts the steps taken.
+
+    One whose step draws several batches has ``batches_per_iteration`` (absent means 1).
+    """
 
     iteration: int
 

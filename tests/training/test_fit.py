@@ -60,6 +60,15 @@ def test_epochs_are_passes(sized: bool) -> None:
     assert [epoch for _, epoch, _, _ in noted.seen] == ([0, 1, 1, 2] if sized else [0, 0, 1, 1])
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_epochs_are_a_total_too(steps: int) -> None:
+    """A second call does only the passes that are missing, also where a step draws several batches."""
+    trainer = make_trainer(discriminator_steps=steps)
+    training.fit(trainer, [points()] * 4, epochs=2)
+    training.fit(trainer, [points()] * 4, epochs=3)
+    assert trainer.iteration == 3 * 4 // steps
+
+
 def test_minutes_are_of_this_call() -> None:
     """Minutes stops by the clock, whatever the counter says."""
     trainer = MyTrainer()
@@ -113,6 +122,7 @@ def test_callbacks_are_called_in_order_and_checkpoints_last(tmp_path: Path) -> N
     ("arguments", "error", "words"),
     [
         ({"trainer": object()}, ArgumentTypeError, "train_step"),
+        ({"callbacks": Noted()}, ArgumentTypeError, "callbacks.*sequence"),
         ({"callbacks": [object()]}, ArgumentTypeError, "on_start, on_iteration and on_end"),
         ({"callbacks": [Noted]}, ArgumentTypeError, "on_start, on_iteration and on_end"),
         ({"iterations": None}, ArgumentValueError, "iterations, epochs and minutes are all None"),

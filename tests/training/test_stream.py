@@ -21,6 +21,33 @@ def test_endless() -> None:
     assert stream.passes == pytest.approx(2 + 1 / 3)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_pass_is_whole(workers: int) -> None:
+    """Every pass over torchdata's loader gives each sample once, in an order of its own."""
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    torch.manual_seed(0)
+    loader = StatefulDataLoader(TensorDataset(torch.arange(12)), 4, shuffle=True, num_workers=workers)
+    stream = Stream(loader)
+    passes = [[value for _ in range(3) for value in next(stream)[0].tolist()] for _ in range(3)]
+    assert [sorted(values) for values in passes] == [list(range(12))] * 3
+    assert passes[0] != passes[1] != passes[2]
+    assert stream.epoch == 3
+
+
+def test_batches_longer_than_they_say_are_all_given_out() -> None:
+    """A length that is too small loses no batch."""
+
+    class Modest(list[torch.Tensor]):
+        """Says that it is shorter than it is."""
+
+        def __len__(self) -> int:
+            return 2
+
+    stream = Stream(Modest([torch.zeros(1), torch.ones(1), torch.full((1,), 2.0)]))
+    assert [next(stream).item() for _ in range(6)] == [0, 1, 2, 0, 1, 2]
+
+
 def test_looking_ahead_gives_nothing_out() -> None:
     """peek says whether there is a batch, which is then given out once."""
     stream = Stream(iter([torch.zeros(1), torch.ones(1)]))

@@ -118,6 +118,11 @@ class AdversarialTrainer:
             generator.compile()
             discriminator.compile()
 
+    @property
+    def batches_per_iteration(self) -> int:
+        """How many batches a step draws."""
+        return self.discriminator_steps * self.accumulate
+
     def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
         """Update the discriminator ``discriminator_steps`` times, then the generator once.
 

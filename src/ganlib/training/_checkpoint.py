@@ -43,7 +43,7 @@ class Checkpoint:
         ['00000010.pt', '00000020.pt', '00000025.pt']
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, every: int = 1000, keep: int = 3) -> None:
+    def __init__(self, folder: str | os.PathLike[str], every: int = 1000, keep: int = 3) -> None:
         for name, value in (("every", every), ("keep", keep)):
             if not (isinstance(value, int) and value >= 1):
                 raise ArgumentValueError(f"{name} (={value}) must be a whole number of at least 1")

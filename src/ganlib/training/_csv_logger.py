@@ -43,7 +43,7 @@ class CSVLogger:
         iteration,epoch,discriminator_loss,real_score,fake_score,generator_loss
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, every: int = 50) -> None:
+    def __init__(self, path: str | os.PathLike[str], every: int = 50) -> None:
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
         self.path = Path(path)

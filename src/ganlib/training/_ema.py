@@ -43,7 +43,7 @@ class EMA:
         ``ExponentialMovingAverage(num_updates=...)``.
     """
 
-    def __init__(self, generator: nn.Module, *, decay: float = 0.999) -> None:
+    def __init__(self, generator: nn.Module, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
             raise ArgumentValueError(f"decay (={decay}) must be in [0, 1)")
         self.decay = decay

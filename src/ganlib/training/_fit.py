@@ -32,7 +32,8 @@ def fit(
         trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
         batches: a loader; gone over again and again.
         iterations: total of ``trainer.iteration`` to reach.
-        epochs: total of passes over the batches to reach.
+        epochs: total of passes over the batches to reach; those before this call are reckoned from
+            ``trainer.iteration``, where the batches have a length.
         minutes: wall-clock time of this call.
         callbacks: objects with any of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``, called in this
             order, but a :class:`Checkpoint` begins before all others, and saves after them.
@@ -63,6 +64,8 @@ def fit(
         raise ArgumentTypeError(
             f"trainer (={trainer!r}) must have iteration, train_step, state_dict and load_state_dict"
         )
+    if not isinstance(callbacks, Sequence):
+        raise ArgumentTypeError(f"callbacks (={callbacks!r}) must be a sequence of them, such as a list")
     for callback in callbacks:
         if not isinstance(callback, OnStart | OnIteration | OnEnd) or isinstance(callback, type):
             raise ArgumentTypeError(f"callback {callback!r} has none of on_start, on_iteration and on_end")
@@ -100,6 +103,9 @@ class _Run:
         self.metrics: Mapping[str, Tensor] = {}
         self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
         self._stream = Stream(batches)
+        if self._stream.length:
+            drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
+            self._stream.epoch = drawn // self._stream.length
         self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
         self._began = time.monotonic()
         self._stopped = False

@@ -24,6 +24,7 @@ class Stream:
         batches: anything that can be iterated.
 
     Attributes:
+        length: batches a pass, or None where that is not known.
         epoch: complete passes so far.
         samples: samples drawn so far.
 
@@ -36,10 +37,10 @@ class Stream:
         if not isinstance(batches, Iterable):
             raise ArgumentTypeError(f"batches (={batches!r}) must be iterable, such as a DataLoader")
         try:
-            self._length: int | None = len(batches)  # type: ignore[arg-type]  # what has no length says so by TypeError
+            self.length: int | None = len(batches)  # type: ignore[arg-type]  # what has no length says so by TypeError
         except TypeError:
-            self._length = None
-        if self._length == 0:
+            self.length = None
+        if self.length == 0:
             raise ArgumentValueError(f"batches (={batches!r}) is empty: it has length 0")
         self._batches = batches
         self._pass: Iterator[Any] | None = None
@@ -58,14 +59,19 @@ class Stream:
         batch = self._ahead.pop()
         self._position += 1
         self.samples += _samples_in(batch)
-        if self._position == self._length:
-            self._end_pass()
+        if self._position == self.length and self._pass is not None:
+            # Asked once more, so that a loader sees its own end; one that is longer than it says goes on.
+            surplus = next(self._pass, self)
+            if surplus is self:
+                self._end_pass()
+            else:
+                self._ahead.append(surplus)
         return batch
 
     @property
     def passes(self) -> float:
         """Passes so far, with the fraction of the one under way where the length is known."""
-        return self.epoch + (self._position / self._length if self._length else 0.0)
+        return self.epoch + (self._position / self.length if self.length else 0.0)
 
     def peek(self) -> bool:
         """Draw the batch that is given out next, so that a pass that has ended is known to have ended.

@@ -35,7 +35,7 @@ class LossCurves:
         20
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, every: int = 10, max_points: int = 2000) -> None:
+    def __init__(self, path: str | os.PathLike[str], every: int = 10, max_points: int = 2000) -> None:
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
         if not (isinstance(max_points, int) and max_points >= 2):
