@@ -110,6 +110,7 @@ class AdversarialTrainer:
         self._needs_real = getattr(loss, "needs_real_logits", False) or any(
             getattr(term, "needs_real", False) for term in terms
         )
+        self._penalty_values: dict[str, Tensor] = {}
         self._gate = BatchGate(self)
         if channels_last:
             lay_out_(generator)
@@ -133,7 +134,8 @@ class AdversarialTrainer:
         Returns:
             Detached scalars, of the last update of each player: ``discriminator_loss`` and ``generator_loss`` (the
             adversarial losses alone), ``real_score`` and ``fake_score`` (mean sigmoid of the logits in the
-            discriminator's update), and one for each term and each penalty that was applied.
+            discriminator's update), and one for each term and each penalty; a lazy penalty's is the one that was last
+            computed.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: a batch that cannot be trained on; nothing was trained on it.
@@ -143,6 +145,8 @@ class AdversarialTrainer:
         for _ in range(self.discriminator_steps):
             minibatches = [self._gate.next(batches) for _ in range(self.accumulate)]
             metrics |= descend(self.discriminator_optimizer, self._discriminator_losses, minibatches, self.clip_norm)
+        self._penalty_values |= {name: metrics[name] for name in self._penalty_names if name in metrics}
+        metrics |= self._penalty_values
         metrics |= descend(self.generator_optimizer, self._generator_losses, minibatches, self.clip_norm)
         self.iteration += 1
         return metrics
@@ -220,7 +224,7 @@ class AdversarialTrainer:
             The iteration, and the states of the networks, the optimizers, and of the loss, terms, penalties, latent
             and augmentation that have one.
         """
-        return {"iteration": self.iteration, **parts_state(self)}
+        return {"iteration": self.iteration, "penalty_values": dict(self._penalty_values), **parts_state(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state.
@@ -233,3 +237,5 @@ class AdversarialTrainer:
         """
         load_parts(self, state)
         self.iteration = state["iteration"]
+        device, _ = device_and_dtype(self.generator)
+        self._penalty_values = {name: value.to(device) for name, value in state["penalty_values"].items()}
