@@ -118,6 +118,18 @@ def test_two_runs_do_not_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["00000002.pt", "00000004.pt"]
 
 
+def test_reading_the_newest_does_not_open_the_folder_to_another_run(tmp_path: Path) -> None:
+    """After newest() has been read, or a resume been done, a new run with the same Checkpoint is refused all the same."""
+    checkpoint = training.Checkpoint(tmp_path)
+    training.fit(MyTrainer(), [points()], iterations=4, resume=True, callbacks=[checkpoint])
+    state = checkpoint.newest()
+    assert state is not None
+    assert state["trainer"]["iteration"] == 4
+    with pytest.raises(RunFolderError, match="00000004.pt"):
+        training.fit(MyTrainer(), [points()], iterations=2, callbacks=[checkpoint])
+    assert names(tmp_path) == ["00000004.pt"]
+
+
 def test_an_unwritable_folder_is_answered_before_training(tmp_path: Path) -> None:
     """A run folder that cannot be made is an error of ours, and an OSError, and nothing has been trained."""
     (tmp_path / "file").write_text("in the way")

@@ -50,7 +50,7 @@ class Checkpoint:
         self.folder = Path(folder) / "checkpoints"
         self.every = every
         self.keep = keep
-        self._resuming = False
+        self._passed_over: list[Path] = []
         self._saved_at: int | None = None
 
     def paths(self) -> list[Path]:
@@ -70,13 +70,13 @@ class Checkpoint:
         Raises:
             CheckpointError: there are some, and none of them is good.
         """
-        self._resuming = True
         problems = []
         for path in reversed(self.paths()):
             try:
                 return self._read(path)
             except CheckpointError as error:
                 problems.append(str(error))
+                self._passed_over.append(path)
                 warnings.warn(f"{error}; the one before it is tried", stacklevel=2)
         if problems:
             raise CheckpointError(f"none of the checkpoints in {self.folder} can be used: {'; '.join(problems)}")
@@ -92,15 +92,16 @@ class Checkpoint:
             RunFolderError: the folder cannot be written to, or another run would be mixed with this one.
         """
         make_folder(self.folder)
-        further = [path for path in self.paths() if int(path.stem) > run.iteration]
-        if further and not self._resuming:
+        further = [path for path in self.paths() if int(path.stem) > run.iteration and path not in self._passed_over]
+        if further:
             raise RunFolderError(
                 f"{self.folder} holds a run that is further on ({further[-1].name}) than this one, at iteration "
                 f"{run.iteration}: go on from there with resume=True, or take another folder"
             )
         # What a resume passed over is damaged; left among the others, it would count as the newest.
-        for damaged in further:
+        for damaged in self._passed_over:
             damaged.rename(damaged.with_suffix(".damaged"))
+        self._passed_over = []
 
     def on_iteration(self, run: Run) -> None:
         """Save, where it is time.
