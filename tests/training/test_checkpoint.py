@@ -119,7 +119,7 @@ def test_two_runs_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_reading_the_newest_does_not_open_the_folder_to_another_run(tmp_path: Path) -> None:
-    """After newest() has been read, or a resume been done, a new run with the same Checkpoint is refused all the same."""
+    """After newest() has been read, or a resume been done, a new run with the same Checkpoint is still refused."""
     checkpoint = training.Checkpoint(tmp_path)
     training.fit(MyTrainer(), [points()], iterations=4, resume=True, callbacks=[checkpoint])
     state = checkpoint.newest()

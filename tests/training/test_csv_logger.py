@@ -58,6 +58,16 @@ def test_a_resumed_run_drops_the_rows_ahead_of_it(tmp_path: Path) -> None:
     assert (tmp_path / "stopped/m.csv").read_text() == (tmp_path / "whole/m.csv").read_text()
 
 
+def test_a_row_that_was_cut_is_dropped(tmp_path: Path) -> None:
+    """A last row that a kill has cut, in the middle of its iteration, is not taken for an early one."""
+    trainer, path = MyTrainer(), tmp_path / "m.csv"
+    training.fit(trainer, [points()], iterations=20, callbacks=[training.CSVLogger(path, every=10)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"3")
+    training.fit(trainer, [points()], iterations=20, callbacks=[training.CSVLogger(path, every=10)])
+    assert path.read_bytes() == whole
+
+
 def test_a_new_run_begins_the_file_anew(tmp_path: Path) -> None:
     """The table of an older run is not mixed with a new one's."""
     (tmp_path / "m.csv").write_text("iteration,epoch,x\n1,0,2\n")

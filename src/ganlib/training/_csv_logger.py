@@ -1,6 +1,7 @@
 """Metrics as a table."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -64,10 +65,11 @@ class CSVLogger:
         make_folder(self.path.parent)
         self._columns, self._last, rows = [], 0, []
         if run.iteration and self.path.exists():
-            with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
-                reader = csv.DictReader(file)
-                self._columns = list(reader.fieldnames or [])
-                rows = [row for row in reader if self._iteration(row) <= run.iteration]
+            text = self.path.read_bytes().decode(errors="replace")
+            # A row without its end was cut by a kill, and so perhaps was its iteration.
+            reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+            self._columns = list(reader.fieldnames or [])
+            rows = [row for row in reader if self._iteration(row) <= run.iteration]
             self._last = max((self._iteration(row) for row in rows), default=0)
         self._rewrite(rows)
 
