@@ -33,8 +33,12 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, batch_size: in
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--checkpoint-every", type=int, default=1000, metavar="N")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one"
+    )
 
 
 def limits(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -73,10 +77,15 @@ def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
 
 
 class Summary:
-    """Says at the end how much was trained, and how fast."""
+    """Says where a resumed run goes on, and at the end how much was trained, and how fast."""
+
+    def __init__(self, *, resume: bool) -> None:
+        self.resume = resume
 
     def on_start(self, run: Run) -> None:
         """Start the clock."""
+        if self.resume:
+            print(f"goes on from iteration {run.iteration}" if run.iteration else "no checkpoint yet: starts afresh")
         self._began, self._iteration, self._samples = time.monotonic(), run.iteration, run.samples
 
     def on_end(self, run: Run) -> None:
@@ -90,8 +99,12 @@ class Summary:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a script; an error of ganlib's is for the user, so it is shown without a traceback."""
+    """Run a script; an error of ganlib's or the system's is for the user, so it is shown without a traceback."""
+    name = Path(sys.argv[0]).name
     try:
         main()
-    except GanlibError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    except (GanlibError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; the same command with --resume goes on from the newest checkpoint", file=sys.stderr)
+        sys.exit(130)  # what a shell calls an end by Ctrl-C

@@ -78,7 +78,7 @@ def train(arguments: argparse.Namespace) -> None:
             viz.LossCurves(run / "losses.png"),
             training.Checkpoint(run, every=arguments.checkpoint_every),
             training.ProgressBar(),
-            Summary(),
+            Summary(resume=arguments.resume),
         ],
     )
     info = {"data": arguments.data, "classes": classes, "latent_dim": arguments.latent_dim}
@@ -90,7 +90,13 @@ def sample(arguments: argparse.Namespace) -> None:
     """Draw ``count`` samples of each label that is asked for, a picture of them all, and their numbers if wanted."""
     if arguments.count < 1:
         raise ArgumentValueError(f"--count (={arguments.count}) must be at least 1")
-    generator = models.load_generator(arguments.run / "generator.pt")
+    path = arguments.run / "generator.pt"
+    if not path.exists():
+        raise ArgumentValueError(
+            f"--run (={arguments.run}) holds no generator.pt, which a training writes when it ends: "
+            f"finish it with train ... --out {arguments.run} --resume"
+        )
+    generator = models.load_generator(path)
     info: Any = generator.info
     labels = torch.tensor(arguments.labels).repeat_interleave(arguments.count)
     drawn = latents.Gaussian(info["latent_dim"])(len(labels), generator=torch.Generator().manual_seed(arguments.seed))

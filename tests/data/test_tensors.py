@@ -142,7 +142,7 @@ _BAD = {
     "int32 labels": (TensorDataset(_X, torch.zeros(2, dtype=torch.int32)), TypeError, "torch.int32"),
     "labels (L, 1)": (TensorDataset(_X, torch.zeros(2, 1, dtype=torch.int64)), TypeError, r"\(2, 1\)"),
     "negative label": (TensorDataset(_X, torch.tensor([0, -1])), ValueError, "labels from -1 to 0"),
-    "label too high": (_Listed([(_X, 0), (_X, 2)], classes=["a", "b"]), ValueError, "from 0 to 2.*there are 2"),
+    "label too high": (_Listed([(_X, 0), (_X, 2)], classes=["a", "b"]), ValueError, "from 0 to 2.*below 2"),
 }
 
 

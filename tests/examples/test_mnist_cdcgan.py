@@ -62,7 +62,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished: Path, tmp_pat
     shutil.copytree(finished, killed)
     for name in ("generator.pt", "checkpoints/00000015.pt", "checkpoints/00000020.pt"):
         (killed / name).unlink()
-    run("train", "--iterations", 20, "--batch-size", 16, "--out", killed, "--checkpoint-every", 5, "--resume")
+    printed = run("train", "--iterations", 20, "--batch-size", 16, "--out", killed, "--checkpoint-every", 5, "--resume")
+    assert "goes on from iteration 10" in printed
     one, other = (models.load_generator(folder / "generator.pt").state_dict() for folder in (finished, killed))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -96,7 +97,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--iterations", "-3"], "iterations (=-3)"),
         (["train", "--batch-size", "0"], "batch_size (=0)"),
         (["train", "--latent-dim", "0"], "latent_dim (=0)"),
-        (["sample", "--run", "nowhere"], "generator.pt cannot be read: there is no such file"),
+        (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.pt"),
     ],
 )
 def test_a_wrong_word_is_answered_without_a_traceback(words: list[str], answer: str, tmp_path: Path) -> None:
@@ -108,7 +109,10 @@ def test_a_wrong_word_is_answered_without_a_traceback(words: list[str], answer: 
 
 def test_wrong_labels_and_counts_are_answered(finished: Path, tmp_path: Path) -> None:
     """A label that the generator does not know, and no samples at all, are named."""
+    (tmp_path / "x.png").write_text("in the way")
     assert "class 11" in run("sample", "--run", finished, "--labels", 11, "--out", tmp_path / "x.png", fails=True)
+    wrong = run("sample", "--run", finished, "--out", tmp_path / "x.png/y.png", fails=True)
+    assert "Traceback" not in wrong
     assert "--count (=0)" in run("sample", "--run", finished, "--count", 0, "--out", tmp_path / "x.png", fails=True)
 
 

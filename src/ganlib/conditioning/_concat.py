@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from ganlib.conditioning._adapter import call_module, keep_what_it_carries
 from ganlib.conditioning._checks import require_condition
 from ganlib.conditioning._join import join
+from ganlib.errors import ShapeError
 from ganlib.protocols import ConditionEncoder, DiscriminatorOutput, Logits
 
 __all__ = ["ConcatChannels", "ConcatFeatures", "ConcatLatent"]
@@ -52,7 +53,13 @@ class ConcatLatent(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        return call_module(self.module, join(latent, self.encoder(condition), "latent"), condition)
+        encoding = self.encoder(condition)
+        try:
+            return call_module(self.module, join(latent, encoding, "latent"), condition)
+        except ShapeError as error:
+            raise ShapeError(
+                f"latent {tuple(latent.shape)} with the encoded condition {tuple(encoding.shape)} beside it: {error}"
+            ) from error
 
 
 class ConcatChannels(nn.Module):

@@ -127,10 +127,10 @@ def _check_conditions(dataset: Any, conditions: Tensor) -> None:
     if conditions.dtype != torch.int64 or conditions.ndim != 1:
         raise DTypeError(
             f"dataset's conditions {tuple(conditions.shape)} of {conditions.dtype} must be class indices (L,) of "
-            "torch.int64, or floating point"
+            "torch.int64; tags, vectors and maps must be floating point, so call .float()"
         )
     classes = getattr(dataset, "classes", None)
     low, high = (int(value) for value in conditions.aminmax())
     if low < 0 or (classes is not None and high >= len(classes)):
-        known = "" if classes is None else f", of which there are {len(classes)}"
-        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be indices of classes{known}")
+        known = "" if classes is None else f" and below {len(classes)}"
+        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be indices from 0 on{known}")
