@@ -114,6 +114,42 @@ def test_a_discriminator_that_gives_no_logits_is_answered() -> None:
         make_trainer(nn.Linear(3, 2), Listing()).train_step(iter([torch.zeros(4, 2)]))
 
 
+class Split(nn.Module):
+    """A user's network that gives each of two encoders a column of the condition."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.one, self.other = conditioning.OneHot(2), conditioning.OneHot(5)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Encode the columns apart."""
+        return self.layer(torch.cat([x, self.one(condition[:, 0]), self.other(condition[:, 1])], 1))
+
+
+def test_encoders_inside_a_users_network_may_take_a_part_of_the_condition() -> None:
+    """Only encoders that are given the whole condition look at it beforehand."""
+    trainer = make_trainer(Split(nn.Linear(3 + 7, 2)), Split(nn.Linear(2 + 7, 1)))
+    pairs = torch.stack([torch.arange(4) % 2, torch.arange(4)], 1)
+    assert trainer.train_step(iter([(torch.zeros(4, 2), pairs)]))["generator_loss"].isfinite()
+    with pytest.raises(ArgumentValueError, match="class 2"):
+        trainer.train_step(iter([(torch.zeros(4, 2), pairs + 1)]))
+
+
+def test_encoders_of_conditional_norms_look_at_labels_beforehand() -> None:
+    """A stack with conditional norms has its labels checked as an adapter has."""
+    generator = stacks.ConvTransposeStack(
+        PLAN,
+        top_channels=2,
+        norm=lambda channels: conditioning.ConditionalBatchNorm(channels, conditioning.OneHot(3)),
+    )
+    discriminator = conditioning.Unconditional(nn.Sequential(nn.Flatten(), nn.Linear(64, 1)))
+    trainer = make_trainer(generator, discriminator, latent=latents.Gaussian(8))
+    trainer.check_conditions(LABELS)
+    with pytest.raises(ArgumentValueError, match="class 3"):
+        trainer.check_conditions(LABELS + 1)
+
+
 def test_a_growing_generator_may_change_the_shape() -> None:
     """Samples of a new shape are rehearsed anew, so that a user's generator may grow with them."""
     generator = nn.Linear(3, 2)

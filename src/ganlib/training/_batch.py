@@ -39,7 +39,7 @@ class BatchGate:
     def __init__(self, trainer: "AdversarialTrainer") -> None:
         self._trainer = trainer
         self._rehearsed: Any = None
-        self._checkers: list[ConditionChecker] = []
+        self._checkers: list[ConditionChecker] | None = None
 
     def next(self, batches: Iterator[Any]) -> Batch:
         """The next batch, checked, on the generator's device.
@@ -82,12 +82,19 @@ class BatchGate:
         Raises:
             ArgumentValueError, ArgumentTypeError: from the encoder.
         """
-        for checker in self._checkers or self._find_checkers():
+        for checker in self._find_checkers() if self._checkers is None else self._checkers:
             checker.check(condition)
 
     def _find_checkers(self) -> list[ConditionChecker]:
-        players = (self._trainer.generator, self._trainer.discriminator)
-        return [module for player in players for module in player.modules() if isinstance(module, ConditionChecker)]
+        """Encoders that are given the whole condition; one inside a user's own network may be given a part of it."""
+        found = []
+        for player in (self._trainer.generator, self._trainer.discriminator):
+            module: Any = player
+            while module is not None:
+                takers = module.modules() if getattr(module, "needs_condition", False) else [module]
+                found += [getattr(taker, "encoder", None) for taker in takers]
+                module = getattr(module, "module", None)
+        return [encoder for encoder in found if isinstance(encoder, ConditionChecker)]
 
     def _check(self, batch: Batch, *, whatever_the_device: bool) -> None:
         sample, condition = batch
