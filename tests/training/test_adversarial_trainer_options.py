@@ -183,3 +183,42 @@ def test_a_step_waits_for_the_device_nowhere() -> None:
         trainer.train_step(iter(batches))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("needs_real", [False, True])
+def test_terms_are_added_with_their_weight(needs_real: bool) -> None:
+    """A term adds weight times its value to both losses, is a metric, and sees real outputs where it needs them."""
+    seen: list[bool] = []
+
+    class Bias:
+        """The discriminator's last bias, and the generator's, so that the gradients are known."""
+
+        weight = 3.0
+
+        def __init__(self) -> None:
+            self.needs_real = needs_real
+
+        def discriminator(self, real: Any, fake: Any, condition: Any, fake_condition: Any) -> Tensor:
+            """Of the discriminator's update."""
+            assert isinstance(real, DiscriminatorOutput)
+            return discriminator[3].bias.sum()
+
+        def generator(self, fake: Any, real: Any, fake_condition: Any, condition: Any) -> Tensor:
+            """Of the generator's update."""
+            seen.append(isinstance(real, DiscriminatorOutput))
+            return generator[3].bias.sum()
+
+    generator, discriminator = make_players()
+    plain_players = copy.deepcopy((generator, discriminator))
+    gradients = []
+    for players, terms in (((generator, discriminator), [Bias()]), (plain_players, [])):
+        trainer = make_trainer(*players, terms=terms, loss=MyHinge())
+        for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0  # so that both sides' generators meet the same discriminator
+        torch.manual_seed(0)
+        metrics = trainer.train_step(iter([points()]))
+        assert ("bias" in metrics) == bool(terms)
+        gradients.append(torch.cat([player[3].bias.grad for player in players]))
+    torch.testing.assert_close(gradients[0], gradients[1] + 3)
+    assert seen == [needs_real]
