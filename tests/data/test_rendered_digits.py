@@ -66,10 +66,10 @@ def test_the_picture_shows_the_label():
 
 
 def test_digits_lie_within_the_picture():
-    """At most 3 % of 1,000 digits touch the picture's frame of one pixel."""
-    pixels = _pixels(RenderedDigits(length=1000), range(1000))
+    """The frame of one pixel around each of 500 digits is black."""
+    pixels = _pixels(RenderedDigits(length=500), range(500))
     pixels[:, :, 1:-1, 1:-1] = 0
-    assert (pixels.flatten(1).amax(1) >= 128).float().mean() <= 0.03
+    assert pixels.max() < 128
 
 
 def test_negative_indices_count_from_the_end():

@@ -68,11 +68,12 @@ def test_two_points_are_learned_with_a_loss_of_ones_own() -> None:
     """A user's own loss and two plain nn.Sequentials learn a Gaussian, in a loop of the user's."""
     torch.manual_seed(0)
     trainer = make_trainer(loss=MyHinge())
+    middles = []
     for seed in range(400):
         trainer.train_step(iter([points(seed=seed)]))
-    drawn = trainer.generator.eval()(torch.randn(500, 3))
-    # The players circle about the middle; at first the points are two away from it.
-    assert (drawn.mean(0) - torch.tensor([2.0, -1.0])).norm() < 0.6
+        middles.append(trainer.generator(torch.randn(32, 3)).mean(0).detach())
+    # The players circle about the middle, so a single iteration says little.
+    assert (torch.stack(middles[-200:]).mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.1
     assert trainer.iteration == 400
 
 

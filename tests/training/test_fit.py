@@ -1,15 +1,12 @@
-"""fit drives any Trainer to any limit, and a run that was stopped goes on exactly."""
+"""fit drives any Trainer to any limit."""
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
 
-from ganlib import data, training
+from ganlib import training
 from ganlib.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -17,7 +14,7 @@ from ganlib.errors import (
     GanlibError,
     GanlibRuntimeError,
 )
-from tests.training.players import MyTrainer, make_players, make_trainer, points, weights
+from tests.training.players import MyTrainer, make_trainer, points
 
 
 class Noted:
@@ -160,100 +157,3 @@ def test_a_trainer_that_does_not_count_is_answered() -> None:
 
     with pytest.raises(GanlibRuntimeError, match=r"iteration \(=0\)"):
         training.fit(Stuck(), [points()], iterations=1)
-
-
-class Wandering(TensorDataset):
-    """A data set that draws random numbers of torch's and Python's for every sample."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        (point,) = super().__getitem__(index)
-        return (point + torch.rand(2) * random.random() * 1e-2,)
-
-
-def make_loader(kind: str) -> Any:
-    """A loader of five batches, of the kind that is asked for."""
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    if kind == "list":
-        return list(points(40).split(8))
-    if kind == "TensorLoader":
-        return data.TensorLoader(TensorDataset(points(40)), 8)
-    if kind == "StatefulDataLoader":
-        return StatefulDataLoader(TensorDataset(points(40)), 8, shuffle=True)
-    own = torch.Generator().manual_seed(3) if kind == "DataLoader with a generator" else None
-    dataset = Wandering(points(40)) if kind == "DataLoader of random samples" else TensorDataset(points(40))
-    return DataLoader(dataset, 8, shuffle=True, generator=own)
-
-
-LOADERS = [
-    "list",
-    "TensorLoader",
-    "DataLoader",
-    "DataLoader of random samples",
-    "DataLoader with a generator",
-    "StatefulDataLoader",
-]
-
-
-def run_for(iterations: int, kind: str, folder: Path, *, seed: int, resume: bool) -> dict[str, Tensor]:
-    """Train a GAN with dropout, batch norm, an EMA and everything random, in what could be a fresh process."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    trainer = make_trainer(*make_players(seed=seed), discriminator_steps=2)
-    ema = training.EMA(trainer.generator, decay=0.9)
-    schedules = [
-        training.LearningRateSchedule(optimizer, training.linear_decay(start=0.0))
-        for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer)
-    ]
-    training.fit(
-        trainer,
-        make_loader(kind),
-        iterations=iterations if resume or iterations == 11 else 11,
-        resume=resume,
-        callbacks=[*schedules, ema, training.Checkpoint(folder, every=3), Noted(stop_at=iterations)],
-    )
-    state = {f"ema.{name}": value for name, value in ema.state_dict().items()}
-    return weights(trainer) | state | {"next random number": torch.rand(1)}
-
-
-@pytest.mark.parametrize("kind", LOADERS)
-def test_a_run_stopped_after_any_iteration_goes_on_exactly(kind: str, tmp_path: Path) -> None:
-    """Stopped after any of its iterations and resumed by fresh objects, a run ends with the same bits."""
-    expected = run_for(11, kind, tmp_path / "whole", seed=0, resume=False)
-    for stop in (1, 2, 3, 4, 5, 7, 10):
-        folder = tmp_path / str(stop)
-        run_for(stop, kind, folder, seed=0, resume=False)
-        actual = run_for(11, kind, folder, seed=99, resume=True)
-        assert actual.keys() == expected.keys()
-        for name in expected:
-            assert torch.equal(actual[name], expected[name]), (stop, name)
-
-
-def test_a_users_trainer_is_resumed_too(tmp_path: Path) -> None:
-    """A Trainer of the user's own, with our checkpoints, goes on exactly."""
-    torch.manual_seed(0)
-    whole = MyTrainer()
-    training.fit(whole, [points(seed=seed) for seed in range(3)], iterations=8)
-    torch.manual_seed(0)
-    training.fit(MyTrainer(), [points(seed=seed) for seed in range(3)], iterations=5,
-                 callbacks=[training.Checkpoint(tmp_path)])  # fmt: skip
-    resumed = MyTrainer()
-    training.fit(resumed, [points(seed=seed) for seed in range(3)], iterations=8, resume=True,
-                 callbacks=[training.Checkpoint(tmp_path)])  # fmt: skip
-    assert torch.equal(resumed.total, whole.total)
-
-
-def test_resume_starts_afresh_where_there_is_nothing(tmp_path: Path) -> None:
-    """resume=True with an empty folder is a new run."""
-    trainer = MyTrainer()
-    training.fit(trainer, [points()], iterations=2, resume=True, callbacks=[training.Checkpoint(tmp_path)])
-    assert trainer.iteration == 2
-
-
-def test_a_state_without_its_callback_is_warned_of(tmp_path: Path) -> None:
-    """Resuming without the EMA that the checkpoint holds says so."""
-    trainer = make_trainer()
-    callbacks = [training.EMA(trainer.generator), training.Checkpoint(tmp_path)]
-    training.fit(trainer, [points()], iterations=2, callbacks=callbacks)
-    with pytest.warns(UserWarning, match="EMA"):
-        training.fit(make_trainer(), [points()], iterations=3, resume=True, callbacks=[training.Checkpoint(tmp_path)])

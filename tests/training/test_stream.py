@@ -61,7 +61,7 @@ def test_looking_ahead_gives_nothing_out() -> None:
 def test_what_runs_out_or_is_empty_is_answered() -> None:
     """Empty batches, batches without iteration, and an iterator that runs out are told apart."""
     with pytest.raises(ArgumentTypeError, match=r"batches \(=None\)"):
-        Stream(None)  # type: ignore[arg-type]
+        Stream(None)
     with pytest.raises(ArgumentValueError, match="length 0"):
         Stream([])
     with pytest.raises(ArgumentValueError, match="gave nothing"):

@@ -101,5 +101,5 @@ def _warp(draw: random.Random, extent: int) -> tuple[float, float, float, float,
     a, b = wide * (cosine + slant * sine), wide * (-sine + slant * cosine)
     d, e = high * sine, high * cosine
     middle = extent / 2
-    x, y = middle * (1 + draw.uniform(-0.16, 0.16)), middle * (1 + draw.uniform(-0.12, 0.12))
+    x, y = middle * (1 + draw.uniform(-0.12, 0.12)), middle * (1 + draw.uniform(-0.08, 0.08))
     return a, b, middle - a * x - b * y, d, e, middle - d * x - e * y
