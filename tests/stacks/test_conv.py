@@ -58,13 +58,14 @@ def test_norms_stand_where_dcgan_has_them():
 
 
 def test_biases_stand_where_no_norm_follows():
-    """By default a convolution has a bias just where it has no norm; a word from the user goes for all."""
+    """By default a convolution has a bias just where no norm adds one; a word from the user goes for all."""
 
     def biases(**arguments):
         return [block.layer.bias is not None for block in ConvStack(PLAN, **arguments).blocks]
 
     assert biases(norm="batch") == [True, False, True]
     assert biases(norm="none") == [True, True, True]
+    assert biases(norm="pixel") == [True, True, True]
     assert biases(norm="batch", bias=True) == [True, True, True]
     assert biases(norm="none", bias=False) == [False, False, False]
 
@@ -93,7 +94,8 @@ def test_spectral_norm_makes_every_layer_one_lipschitz(dims):
 def test_conditional_norms_are_given_the_condition():
     """A stack with conditional norms takes (sample, condition) and depends on it."""
     stack = ConvStack(PLAN, norm=lambda channels: ConditionalBatchNorm(channels, OneHot(2)))
-    nn.init.normal_(stack.blocks[1].norm.bias)
+    for parameter in stack.blocks[1].norm.parameters():
+        nn.init.normal_(parameter)
     x = torch.randn(1, 1, 8, 6).expand(2, -1, -1, -1)
 
     first, second = stack(x, torch.tensor([0, 1]))

@@ -10,7 +10,7 @@ from torch import nn
 
 from ganlib.conditioning import ConditionalBatchNorm, OneHot
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, PlanError, ShapeError
-from ganlib.stacks import ConvStack, ConvTransposeStack, StackPlan, Stage
+from ganlib.stacks import ConvStack, ConvTransposeStack, StackPlan, Stage, UpsampleConv
 from tests import strategies
 
 PLAN = StackPlan((1, 8, 6), [Stage(2), Stage(4), Stage(3, (2, 1), 1, 0)])
@@ -110,10 +110,80 @@ def test_spectral_norm_makes_every_layer_one_lipschitz(dims):
         assert torch.allclose(torch.tensor(1.0), torch.linalg.matrix_norm(matrix, 2), atol=1e-3)
 
 
+@pytest.mark.parametrize("upsample", ["nearest", "linear"])
+@given(data=st.data())
+def test_upsampled_it_gives_back_exactly_the_images_shape(upsample, data):
+    """With upsampling, too, every block has the shape of the plan, for any plan that can be made."""
+    plan = data.draw(strategies.plans())
+    x = torch.randn(2, *plan.top_shape)
+    stack = ConvTransposeStack(plan, norm="none", upsample=upsample)
+
+    for block, shape in zip(stack.blocks, reversed(plan.shapes[:-1]), strict=True):
+        x = block(x)
+        assert (2, *shape) == x.shape
+
+
+@given(strategies.plans(), st.sampled_from(["nearest", "linear"]))
+def test_only_a_single_place_is_not_upsampled(plan, upsample):
+    """Just the stages that start from one place are transposed convolutions, with the plan's own kernels."""
+    blocks = ConvTransposeStack(plan, upsample=upsample).blocks
+
+    for block, stage in zip(blocks, reversed(range(len(plan.stages))), strict=True):
+        if plan.shapes[stage + 1][1:] == (1,) * plan.spatial_dims:
+            assert plan.kernel_sizes[stage] == block.layer.kernel_size
+            assert block.layer.transposed
+        else:
+            assert isinstance(block.layer, UpsampleConv)
+            assert (block.layer.upsample.mode == "nearest") == (upsample == "nearest")
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "padding", "expected"),
+    [(4, 2, 1, 3), (2, 2, 0, 3), (5, 2, 2, 5), (6, 2, 2, 5), (3, 1, 1, 3), (1, 1, 0, 1), (1, 2, 0, 3), (2, 1, 0, 3)],
+)
+def test_kernels_of_upsampled_stages_are_odd(kernel_size, stride, padding, expected):
+    """An even kernel is made smaller by 1; where the size changes there are at least 3 taps."""
+    plan = StackPlan((1, 8), [Stage(2, kernel_size, stride, padding)])
+
+    assert (expected,) == ConvTransposeStack(plan, upsample="nearest").blocks[0].layer.conv.kernel_size
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "linear"])
+def test_upsampled_it_is_upsampling_and_convolutions(upsample):
+    """Without norms it equals torch's interpolation and convolutions, with ReLUs between and a tanh at the end."""
+    plan = StackPlan((1, 9, 6), [Stage(2), Stage(4)])
+    stack = ConvTransposeStack(plan, norm="none", upsample=upsample)
+    first, second = (block.layer.conv for block in stack.blocks)
+    latent, mode = torch.randn(2, *plan.top_shape), {"nearest": "nearest", "linear": "bilinear"}[upsample]
+
+    x = first(nn.functional.interpolate(latent, (4, 3), mode=mode)).relu()
+    x = second(nn.functional.interpolate(x, (9, 6), mode=mode)).tanh()
+
+    assert torch.equal(x, stack(latent))
+
+
+def test_upsampled_stages_take_bias_and_spectral_norm():
+    """bias and spectral_norm reach the convolutions inside of upsampled stages, and those of a single place."""
+    torch.manual_seed(0)
+    stack = ConvTransposeStack(PLAN, upsample="nearest", spectral_norm=True)
+    for _ in range(100):
+        stack(torch.randn(2, *PLAN.top_shape))
+    layers = [getattr(block.layer, "conv", block.layer) for block in stack.eval().blocks]
+
+    assert [layer.bias is not None for layer in layers] == [False, False, True]
+    for layer in layers:
+        matrix = (layer.weight.transpose(0, 1) if layer.transposed else layer.weight).flatten(1)
+        assert torch.allclose(torch.tensor(1.0), torch.linalg.matrix_norm(matrix, 2), atol=1e-3)
+    for bias in (True, False):
+        blocks = ConvTransposeStack(PLAN, upsample="nearest", bias=bias).blocks
+        assert {bias} == {getattr(block.layer, "conv", block.layer).bias is not None for block in blocks}
+
+
 def test_conditional_norms_are_given_the_condition():
     """A stack with conditional norms takes (latent, condition) and depends on it."""
     stack = ConvTransposeStack(PLAN, norm=lambda channels: ConditionalBatchNorm(channels, OneHot(2)))
-    nn.init.normal_(stack.blocks[0].norm.bias)
+    for parameter in stack.blocks[0].norm.parameters():
+        nn.init.normal_(parameter)
     latent = torch.randn(1, *PLAN.top_shape).expand(2, -1, -1, -1)
 
     first, second = stack(latent, torch.tensor([0, 1]))
@@ -149,6 +219,7 @@ def test_latents_of_another_size_are_refused(shape):
         ({"last_activation": "tanh"}, ArgumentTypeError, "last_activation (='tanh')"),
         ({"dropout": -0.5}, ArgumentValueError, "dropout (=-0.5)"),
         ({"top_channels": 0}, PlanError, "top_channels (=0)"),
+        ({"upsample": "bicubic"}, ArgumentValueError, "upsample (='bicubic') must be 'transposed', 'nearest' or"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

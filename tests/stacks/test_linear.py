@@ -66,7 +66,8 @@ def test_spectral_norm_makes_every_layer_one_lipschitz():
 def test_conditional_norms_are_given_the_condition():
     """A stack with conditional norms takes (x, condition) and depends on it."""
     stack = LinearStack((3, 4, 2), norm=lambda channels: ConditionalBatchNorm(channels, OneHot(2), spatial_dims=0))
-    nn.init.normal_(stack.blocks[0].norm.bias)
+    for parameter in stack.blocks[0].norm.parameters():
+        nn.init.normal_(parameter)
     x = torch.randn(1, 3).expand(2, -1)
 
     first, second = stack(x, torch.tensor([0, 1]))

@@ -1,19 +1,36 @@
-"""Mirrored stacks: one frozen plan, read downwards by a discriminator and backwards by a generator."""
+"""Network bodies: stacks that read one frozen plan upwards and downwards, discriminators of patches, and blocks."""
 
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm
 from ganlib.stacks._conv import ConvStack
 from ganlib.stacks._conv_transpose import ConvTransposeStack
 from ganlib.stacks._linear import LinearStack
+from ganlib.stacks._minibatch_std_dev import MinibatchStdDev
+from ganlib.stacks._multi_scale import MultiScaleDiscriminator
+from ganlib.stacks._patch_discriminator import PatchDiscriminator
+from ganlib.stacks._pixel_norm import PixelNorm
 from ganlib.stacks._plan import StackPlan, Stage
+from ganlib.stacks._residual import ResidualDownBlock, ResidualUpBlock
+from ganlib.stacks._self_attention import SelfAttention
+from ganlib.stacks._sequential import ConditionalSequential
+from ganlib.stacks._upsample_conv import UpsampleConv
 
 __all__ = [
     "Activation",
+    "ConditionalSequential",
     "ConvStack",
     "ConvTransposeStack",
     "LinearStack",
+    "MinibatchStdDev",
+    "MultiScaleDiscriminator",
     "Norm",
+    "PatchDiscriminator",
+    "PixelNorm",
+    "ResidualDownBlock",
+    "ResidualUpBlock",
+    "SelfAttention",
     "StackPlan",
     "Stage",
+    "UpsampleConv",
     "make_activation",
     "make_norm",
 ]

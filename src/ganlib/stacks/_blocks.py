@@ -7,13 +7,15 @@ from math import gcd
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.stacks._condition import call, check_condition, needs_condition
+from ganlib.stacks._layers import normalise_spectrally
+from ganlib.stacks._pixel_norm import PixelNorm
 
-__all__ = ["LEAKY_RELU", "Activation", "Block", "Norm", "check_dropout", "make_activation", "make_norm", "run_blocks"]
+__all__ = ["LEAKY_RELU", "Activation", "Block", "Norm", "make_activation", "make_norm", "needs_bias", "run_blocks"]
 
-Norm: TypeAlias = Literal["batch", "instance", "group", "none"] | Callable[[int], nn.Module]
+Norm: TypeAlias = Literal["batch", "instance", "group", "pixel", "none"] | Callable[[int], nn.Module]
 Activation: TypeAlias = nn.Module | Callable[[], nn.Module] | None
 
 _BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -29,8 +31,8 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
 
     Args:
         norm: ``"batch"``, ``"instance"`` (with a gain and bias), ``"group"`` (as many groups as divide both the
-            channels and 32), ``"none"``, or a function from a number of channels to a module. A module that has
-            ``needs_condition = True`` is called with (x, condition).
+            channels and 32), ``"pixel"`` (:class:`PixelNorm`, which has neither), ``"none"``, or a function from a
+            number of channels to a module. A module that has ``needs_condition = True`` is called with (x, condition).
         channels: how many channels it normalises.
         spatial_dims: 0 (vectors) to 3.
 
@@ -46,10 +48,12 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
 
     References:
         Ioffe and Szegedy, "Batch Normalization", 2015; Ulyanov et al., "Instance Normalization", 2016; Wu and He,
-        "Group Normalization", 2018.
+        "Group Normalization", 2018; Karras et al., "Progressive Growing of GANs", 2018.
     """
     if norm == "none":
         return nn.Identity()
+    if norm == "pixel":
+        return PixelNorm()
     if norm == "batch":
         return _BATCH_NORMS[spatial_dims](channels)
     if norm == "group":
@@ -59,9 +63,23 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
     if callable(norm):
         return norm(channels)
     raise ArgumentValueError(
-        f"norm (={norm!r}) must be 'batch', 'instance' (not of vectors), 'group', 'none' or a function from a number "
-        "of channels to a module"
+        f"norm (={norm!r}) must be 'batch', 'instance' (not of vectors), 'group', 'pixel', 'none' or a function from "
+        "a number of channels to a module"
     )
+
+
+def needs_bias(norm: Norm) -> bool:
+    """Whether a layer that this norm follows needs a bias of its own.
+
+    The others subtract a mean, and with it the bias, and then add their own.
+
+    Args:
+        norm: see :func:`make_norm`.
+
+    Returns:
+        True for ``"none"`` and ``"pixel"``.
+    """
+    return norm in ("none", "pixel")
 
 
 def make_activation(activation: Activation, name: str = "activation") -> nn.Module:
@@ -99,22 +117,19 @@ class Block(nn.Module):
     """Layer, norm, activation and dropout, one after the other.
 
     Args:
-        layer: a convolution, its transpose, or a linear layer.
+        layer: a convolution, its transpose, a linear layer, or a module that holds one.
         norm: what follows it; see :func:`make_norm`.
         channels: the layer's output channels.
         spatial_dims: 0 to 3.
         activation: see :func:`make_activation`.
         dropout: probability in [0, 1); 0 is none.
-        spectral_norm: whether the layer's weight is divided by its largest singular value.
+        spectral_norm: see :func:`normalise_spectrally`.
 
     Example:
         >>> import torch
         >>> block = Block(nn.Linear(3, 5), norm="batch", channels=5, spatial_dims=0, activation=nn.ReLU)
         >>> block(torch.randn(4, 3)).shape
         torch.Size([4, 5])
-
-    References:
-        Spectral norm: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018.
     """
 
     def __init__(
@@ -129,11 +144,11 @@ class Block(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.layer = parametrizations.spectral_norm(layer) if spectral_norm else layer
+        self.layer = normalise_spectrally(layer) if spectral_norm else layer
         self.norm = make_norm(norm, channels, spatial_dims)
         self.activation = make_activation(activation)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.needs_condition = bool(getattr(self.norm, "needs_condition", False))
+        self.needs_condition = needs_condition(self.norm)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Run the parts.
@@ -145,13 +160,11 @@ class Block(nn.Module):
         Returns:
             (N, channels, ...).
         """
-        x = self.layer(x)
-        x = self.norm(x, condition) if self.needs_condition else self.norm(x)
-        return self.dropout(self.activation(x))
+        return self.dropout(self.activation(call(self.norm, self.layer(x), condition)))
 
 
 def run_blocks(stack: Any, x: Tensor, condition: Tensor | None) -> Tensor:
-    """Run a stack's blocks, and refuse a condition that none of them would look at.
+    """Run a stack's blocks.
 
     Args:
         stack: a module with ``blocks`` and ``needs_condition``.
@@ -164,42 +177,7 @@ def run_blocks(stack: Any, x: Tensor, condition: Tensor | None) -> Tensor:
     Raises:
         ArgumentValueError: there is a condition, and no block takes one; or the other way round.
     """
-    if (condition is not None) != stack.needs_condition:
-        name = type(stack).__name__
-        if stack.needs_condition:
-            raise ArgumentValueError(f"condition (=None) is missing: this {name} has conditional norms")
-        raise ArgumentValueError(
-            f"condition {tuple(condition.shape) if condition is not None else None} was given to a {name} that takes "
-            "none; wrap it in an adapter of ganlib.conditioning, such as Unconditional to ignore the condition"
-        )
+    check_condition(stack, condition)
     for block in stack.blocks:
         x = block(x, condition)
     return x
-
-
-def check_dropout(dropout: float) -> None:
-    """Refuse a dropout that is no probability below 1.
-
-    Args:
-        dropout: must be in [0, 1).
-
-    Raises:
-        ArgumentValueError: it is not.
-    """
-    if not 0 <= dropout < 1:
-        raise ArgumentValueError(f"dropout (={dropout}) must be in [0, 1)")
-
-
-def check_shape(x: Tensor, shape: tuple[int, ...], name: str) -> None:
-    """Refuse a batch whose samples have another shape.
-
-    Args:
-        x: (N, ...).
-        shape: the shape of one sample.
-        name: what the caller calls x, for the error.
-
-    Raises:
-        ShapeError: the shapes differ.
-    """
-    if tuple(x.shape[1:]) != shape:
-        raise ShapeError(f"{name} {tuple(x.shape)} must have shape (N, {', '.join(map(str, shape))})")

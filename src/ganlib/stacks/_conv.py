@@ -1,24 +1,14 @@
 """The downward reading of a plan."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from ganlib.stacks._blocks import (
-    LEAKY_RELU,
-    Activation,
-    Block,
-    Norm,
-    check_dropout,
-    check_shape,
-    make_activation,
-    run_blocks,
-)
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
+from ganlib.stacks._checks import check_dropout, check_shape
+from ganlib.stacks._condition import needs_condition
+from ganlib.stacks._layers import make_convolution
 from ganlib.stacks._plan import StackPlan
 
 __all__ = ["ConvStack"]
-
-_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class ConvStack(nn.Module):
@@ -31,11 +21,12 @@ class ConvStack(nn.Module):
         plan: the shapes, shared with the mirror.
         image_channels: replaces the image's channels (say, where an adapter joins planes to them).
         top_channels: replaces the top stage's channels (say, 1 for a logit).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"none"``, or a function from channels to a module.
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
+            module.
         activation: a module to copy, or a function that makes one.
         last_activation: the activation after the last stage; None is none.
         last_norm: whether the last stage has its norm too (say, where a linear head follows).
-        bias: whether convolutions have one; None means just those that no norm follows.
+        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether every convolution is spectrally normalised.
 
@@ -77,13 +68,14 @@ class ConvStack(nn.Module):
         blocks = []
         for stage in range(len(plan.stages)):
             stage_norm: Norm = "none" if stage == 0 or (stage == last and not last_norm) else norm
-            convolution = _CONVOLUTIONS[plan.spatial_dims](
+            convolution = make_convolution(
+                plan.spatial_dims,
                 channels[stage],
                 channels[stage + 1],
                 plan.kernel_sizes[stage],
-                plan.strides[stage],
-                plan.paddings[stage],
-                bias=stage_norm == "none" if bias is None else bias,
+                stride=plan.strides[stage],
+                padding=plan.paddings[stage],
+                bias=needs_bias(stage_norm) if bias is None else bias,
             )
             blocks.append(
                 Block(
@@ -97,7 +89,7 @@ class ConvStack(nn.Module):
                 )
             )
         self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = any(block.needs_condition for block in blocks)
+        self.needs_condition = needs_condition(*blocks)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         """Read the plan downwards.

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from math import prod
+from typing import Literal
 
 from torch import Tensor, nn
 
-from ganlib.errors import ShapeError
-from ganlib.stacks._blocks import Activation, Block, Norm, check_dropout, make_activation, run_blocks
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.stacks._blocks import Activation, Block, Norm, make_activation, needs_bias, run_blocks
+from ganlib.stacks._checks import check_dropout
+from ganlib.stacks._condition import needs_condition
 from ganlib.stacks._plan import StackPlan
+from ganlib.stacks._upsample_conv import UpsampleConv
 
 __all__ = ["ConvTransposeStack"]
 
@@ -21,16 +25,23 @@ class ConvTransposeStack(nn.Module):
     plan's output padding gives back exactly the image's. Every stage but the last (the one that makes the image) is
     followed by its norm, activation and dropout.
 
+    The taps of a transposed convolution overlap unevenly where its stride does not divide its kernel, which shows as a
+    checkerboard. With ``upsample="nearest"`` or ``"linear"`` a stage is an :class:`UpsampleConv` to the same size
+    instead. Its kernel is the stage's, an even one made smaller by 1, and at least 3 where the size changes. A stage
+    that starts from spatial size 1 stays a transposed convolution.
+
     Args:
         plan: the shapes, shared with the mirror.
         image_channels: replaces the image's channels.
         top_channels: replaces the top's channels (say, a latent's size).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"none"``, or a function from channels to a module.
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
+            module.
         activation: a module to copy, or a function that makes one.
         last_activation: what makes the image; Tanh for samples in [-1, 1], None for none.
-        bias: whether convolutions have one; None means just those that no norm follows.
+        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether every convolution is spectrally normalised.
+        upsample: ``"transposed"``, ``"nearest"`` or ``"linear"``.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -43,7 +54,8 @@ class ConvTransposeStack(nn.Module):
         torch.Size([4, 1, 28, 28])
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 3.
+        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 3; the checkerboard: Odena et
+        al., "Deconvolution and Checkerboard Artifacts", 2016.
     """
 
     def __init__(
@@ -58,9 +70,12 @@ class ConvTransposeStack(nn.Module):
         bias: bool | None = None,
         dropout: float = 0.0,
         spectral_norm: bool = False,
+        upsample: Literal["transposed", "nearest", "linear"] = "transposed",
     ) -> None:
         super().__init__()
         check_dropout(dropout)
+        if upsample not in ("transposed", "nearest", "linear"):
+            raise ArgumentValueError(f"upsample (={upsample!r}) must be 'transposed', 'nearest' or 'linear'")
         last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
         self.in_shape = (channels[-1], *plan.top_shape[1:])
@@ -68,18 +83,30 @@ class ConvTransposeStack(nn.Module):
         blocks = []
         for stage in reversed(range(len(plan.stages))):
             stage_norm: Norm = "none" if stage == 0 else norm
-            transposed = _TRANSPOSED[plan.spatial_dims](
-                channels[stage + 1],
-                channels[stage],
-                plan.kernel_sizes[stage],
-                plan.strides[stage],
-                plan.paddings[stage],
-                plan.output_paddings[stage],
-                bias=stage_norm == "none" if bias is None else bias,
-            )
+            stage_bias = needs_bias(stage_norm) if bias is None else bias
+            ends = channels[stage + 1], channels[stage]
+            # From a single place each output is reached by one tap of the kernel at most: nothing overlaps.
+            if upsample == "transposed" or prod(plan.shapes[stage + 1][1:]) == 1:
+                layer = _TRANSPOSED[plan.spatial_dims](
+                    *ends,
+                    plan.kernel_sizes[stage],
+                    plan.strides[stage],
+                    plan.paddings[stage],
+                    plan.output_paddings[stage],
+                    bias=stage_bias,
+                )
+            else:
+                layer = UpsampleConv(
+                    *ends,
+                    kernel_size=_odd_kernel(plan, stage),
+                    size=plan.shapes[stage][1:],
+                    mode=upsample,
+                    spatial_dims=plan.spatial_dims,
+                    bias=stage_bias,
+                )
             blocks.append(
                 Block(
-                    transposed,
+                    layer,
                     norm=stage_norm,
                     channels=channels[stage],
                     spatial_dims=plan.spatial_dims,
@@ -89,7 +116,7 @@ class ConvTransposeStack(nn.Module):
                 )
             )
         self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = any(block.needs_condition for block in blocks)
+        self.needs_condition = needs_condition(*blocks)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Read the plan backwards.
@@ -111,3 +138,9 @@ class ConvTransposeStack(nn.Module):
                 f"or (N, {prod(self.in_shape)})"
             )
         return run_blocks(self, latent.reshape(len(latent), *self.in_shape), condition)
+
+
+def _odd_kernel(plan: StackPlan, stage: int) -> tuple[int, ...]:
+    """The stage's kernel, odd, and large enough that enlarged pixels do not stay flat squares."""
+    sizes = zip(plan.kernel_sizes[stage], plan.shapes[stage][1:], plan.shapes[stage + 1][1:], strict=True)
+    return tuple(max(k - 1 + k % 2, 1 if lower == upper else 3) for k, lower, upper in sizes)

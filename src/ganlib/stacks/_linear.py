@@ -7,7 +7,9 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, check_dropout, make_activation, run_blocks
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
+from ganlib.stacks._checks import check_dropout
+from ganlib.stacks._condition import needs_condition
 
 __all__ = ["LinearStack"]
 
@@ -20,10 +22,10 @@ class LinearStack(nn.Module):
     Args:
         features: sizes from the input to the output, at least two; (784, 128, 1) is one hidden layer.
         out_shape: shape that a sample of the output is given; None leaves it flat.
-        norm: ``"batch"``, ``"group"``, ``"none"``, or a function from features to a module.
+        norm: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from features to a module.
         activation: a module to copy, or a function that makes one.
         last_activation: the activation after the last layer; None is none.
-        bias: whether layers have one; None means just those that no norm follows.
+        bias: whether layers have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether every layer is spectrally normalised.
 
@@ -71,7 +73,7 @@ class LinearStack(nn.Module):
             layer_norm: Norm = "none" if last else norm
             blocks.append(
                 Block(
-                    nn.Linear(fan_in, fan_out, bias=layer_norm == "none" if bias is None else bias),
+                    nn.Linear(fan_in, fan_out, bias=needs_bias(layer_norm) if bias is None else bias),
                     norm=layer_norm,
                     channels=fan_out,
                     spatial_dims=0,
@@ -81,7 +83,7 @@ class LinearStack(nn.Module):
                 )
             )
         self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = any(block.needs_condition for block in blocks)
+        self.needs_condition = needs_condition(*blocks)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Run the layers.

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ganlib.errors import PlanError
+from ganlib.stacks._checks import Sizes, per_dimension
 
 __all__ = ["StackPlan", "Stage"]
-
-Sizes = int | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,9 @@ class StackPlan:
             if not (isinstance(stage.channels, int) and stage.channels >= 1):
                 raise PlanError(f"{name}: channels (={stage.channels}) must be a whole number of at least 1")
             spatial = shapes[-1][1:]
-            kernel_size = _per_dimension(name, "kernel_size", stage.kernel_size, len(spatial), 1)
-            stride = _per_dimension(name, "stride", stage.stride, len(spatial), 1)
-            padding = _per_dimension(name, "padding", stage.padding, len(spatial), 0)
+            kernel_size = per_dimension(f"{name}: kernel_size", stage.kernel_size, len(spatial), 1, PlanError)
+            stride = per_dimension(f"{name}: stride", stage.stride, len(spatial), 1, PlanError)
+            padding = per_dimension(f"{name}: padding", stage.padding, len(spatial), 0, PlanError)
             slack = [n + 2 * p - k for n, k, p in zip(spatial, kernel_size, padding, strict=True)]
             if min(slack) < 0:
                 raise PlanError(
@@ -150,12 +149,3 @@ class StackPlan:
     def top_is_flat(self) -> bool:
         """Whether every spatial size of the top is 1, so that it is a vector."""
         return prod(self.top_shape[1:]) == 1
-
-
-def _per_dimension(stage: str, name: str, value: Sizes, dimensions: int, least: int) -> tuple[int, ...]:
-    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dimensions
-    if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
-        raise PlanError(
-            f"{stage}: {name} (={value}) must be a whole number of at least {least}, or {dimensions} of them"
-        )
-    return sizes

@@ -1,0 +1,80 @@
+"""How much the samples of a batch differ, shown to the discriminator."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ShapeError
+from ganlib.stacks._checks import check_sizes
+
+__all__ = ["MinibatchStdDev"]
+
+_EPS = 1e-8
+
+
+class MinibatchStdDev(nn.Module):
+    r"""Appends to each sample the standard deviation of the features within its group, as a constant map.
+
+    .. math:: s_m = \frac{1}{F P} \sum_{f, p} \sqrt{\frac{1}{G} \sum_{i \in m} (x_{ifp} - \mu_{mfp})^2 + \epsilon}
+
+    over the :math:`G` samples of group :math:`m`, the :math:`F` features and the :math:`P` places, with
+    :math:`\epsilon = 10^{-8}`. A generator that always makes the same sample is then easy to tell. It is computed in
+    float32 or better.
+
+    It couples the samples of a batch, in evaluation too: the logit of one depends on the others of its group. Sample
+    :math:`i` of :math:`N` is in group :math:`i \bmod (N / G)`.
+
+    Args:
+        group_size: samples in a group, at least 1; where it does not divide N, the largest divisor of N below it is
+            taken.
+        channels: how many maps are appended, at least 1; each is the mean over its share of the features.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> MinibatchStdDev()(torch.randn(8, 16, 4, 4)).shape
+        torch.Size([8, 17, 4, 4])
+
+    References:
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, section 3;
+        groups of 4: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, its code.
+    """
+
+    def __init__(self, group_size: int = 4, channels: int = 1) -> None:
+        super().__init__()
+        check_sizes(group_size=group_size, channels=channels)
+        self.group_size = group_size
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Append the maps.
+
+        Args:
+            x: (N, C, *spatial) float, or (N, C); C must be divisible by channels.
+
+        Returns:
+            (N, C + channels, *spatial).
+
+        Raises:
+            ShapeError: x has another shape.
+        """
+        if x.ndim < 2 or x.shape[1] == 0 or x.shape[1] % self.channels:
+            raise ShapeError(
+                f"x {tuple(x.shape)} must have shape (N, C, *spatial) with C divisible by channels (={self.channels})"
+            )
+        n, c = x.shape[:2]
+        group = max((size for size in range(1, min(self.group_size, n) + 1) if n % size == 0), default=1)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        grouped = wide.reshape(group, n // group, self.channels, c // self.channels, x.shape[2:].numel())
+        # Without eps the root has no finite slope at 0, where all samples of a group agree.
+        deviation = (grouped.var(0, correction=0) + _EPS).sqrt().mean((2, 3)).to(x.dtype)
+        maps = deviation.repeat(group, 1).view(n, self.channels, *[1] * (x.ndim - 2))
+        return torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
+
+    def extra_repr(self) -> str:
+        """What its repr shows.
+
+        Returns:
+            The arguments.
+        """
+        return f"group_size={self.group_size}, channels={self.channels}"

@@ -1,0 +1,95 @@
+"""Several discriminators, each for another size of the same image."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.protocols import DiscriminatorOutput
+from ganlib.stacks._checks import check_sizes
+from ganlib.stacks._condition import needs_condition
+
+__all__ = ["MultiScaleDiscriminator"]
+
+_POOLS = {3: nn.functional.avg_pool1d, 4: nn.functional.avg_pool2d, 5: nn.functional.avg_pool3d}
+
+
+class MultiScaleDiscriminator(nn.Module):
+    r"""The first discriminator sees the sample, the second one the sample average-pooled once, and so on.
+
+    Any discriminators will do, yours too. They are called with (sample), or (sample, condition) where there is a
+    condition. Conditions are not pooled: where a condition is a map, put
+    :class:`~ganlib.conditioning.ConcatChannels` around the whole, and it is pooled together with the sample.
+
+    Args:
+        discriminators: from the finest scale to the coarsest, at least one.
+        pooling: kernel and stride of the average pooling between two scales, at least 1.
+
+    Raises:
+        ArgumentTypeError: a discriminator is no module.
+        ArgumentValueError: there is none, or the pooling is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ganlib.stacks import PatchDiscriminator
+        >>> discriminator = MultiScaleDiscriminator(PatchDiscriminator(3, channels=8, layers=2) for _ in range(2))
+        >>> [tuple(logits.shape) for logits in discriminator(torch.randn(4, 3, 64, 64))]
+        [(4, 1, 14, 14), (4, 1, 6, 6)]
+
+    References:
+        Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018, section
+        3.2; its code pools with a kernel of 3, which overlaps.
+    """
+
+    def __init__(self, discriminators: Iterable[nn.Module], *, pooling: int = 2) -> None:
+        super().__init__()
+        members = [*discriminators]
+        if not members:
+            raise ArgumentValueError("discriminators (=[]) must be at least one")
+        for index, member in enumerate(members):
+            if not isinstance(member, nn.Module):
+                raise ArgumentTypeError(f"discriminators[{index}] (={member!r}) must be a module")
+        check_sizes(pooling=pooling)
+        self.discriminators = nn.ModuleList(members)
+        self.pooling = pooling
+        self.needs_condition = needs_condition(*members)
+
+    def forward(self, sample: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...] | DiscriminatorOutput:
+        """Judge at every scale.
+
+        Args:
+            sample: (N, C, *spatial) float, one to three spatial dimensions.
+            condition: handed to every discriminator where it is not None.
+
+        Returns:
+            The logits of all scales, finest first; or, where any discriminator gives a DiscriminatorOutput, one that
+            holds them and the features of all.
+
+        Raises:
+            ShapeError: samples of another shape, or too small for the coarsest scale.
+            ArgumentValueError: a discriminator gives class_logits, of which there can be but one.
+        """
+        least = self.pooling ** (len(self.discriminators) - 1)
+        if sample.ndim not in _POOLS or min(sample.shape[2:]) < least:
+            raise ShapeError(
+                f"sample {tuple(sample.shape)} must have shape (N, C, *spatial) with one to three spatial dimensions "
+                f"of at least {least}, for {len(self.discriminators)} scales"
+            )
+        logits: list[Tensor] = []
+        features: list[Tensor] = []
+        bare = True
+        for index, discriminator in enumerate(self.discriminators):
+            if index > 0:
+                sample = _POOLS[sample.ndim](sample, self.pooling)
+            output = discriminator(sample) if condition is None else discriminator(sample, condition)
+            if isinstance(output, DiscriminatorOutput):
+                if output.class_logits is not None:
+                    raise ArgumentValueError(
+                        f"discriminators[{index}] gives class_logits {tuple(output.class_logits.shape)}, which several "
+                        "scales cannot share; put the classifier beside MultiScaleDiscriminator"
+                    )
+                bare = False
+                features += output.features
+                output = output.logits
+            logits += output if isinstance(output, tuple) else [output]
+        return tuple(logits) if bare else DiscriminatorOutput(tuple(logits), features=tuple(features))

@@ -1,0 +1,136 @@
+"""The discriminator that judges patches."""
+
+from torch import Tensor, nn
+
+from ganlib.protocols import DiscriminatorOutput
+from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, needs_bias
+from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
+from ganlib.stacks._condition import check_condition, needs_condition
+from ganlib.stacks._layers import make_convolution
+
+__all__ = ["PatchDiscriminator"]
+
+_WIDEST = 8
+
+
+class PatchDiscriminator(nn.Module):
+    r"""Convolutions from an image of any size to a map of logits, one a patch.
+
+    ``layers`` convolutions of stride 2, one of stride 1, and one of stride 1 that makes the logits. The channels
+    double at each but the last, up to 8 times the first's. Each is padded by (kernel_size - 1) // 2. The first has no
+    norm, and the last neither norm nor activation.
+
+    Args:
+        in_channels: the image's channels, at least 1.
+        channels: of the first convolution, at least 1.
+        layers: how many convolutions have stride 2, at least 1.
+        spatial_dims: 1 to 3.
+        kernel_size: of all convolutions, at least 1.
+        norm: see :func:`make_norm`; a conditional one makes it take (sample, condition).
+        activation: a module to copy, or a function that makes one.
+        spectral_norm: whether every convolution is spectrally normalised.
+        features: whether it gives a DiscriminatorOutput that also holds the inner activations.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> discriminator = PatchDiscriminator(3)
+        >>> discriminator(torch.randn(1, 3, 256, 256)).shape
+        torch.Size([1, 1, 30, 30])
+        >>> discriminator.receptive_field
+        70
+
+    References:
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, section 3.2.2 and
+        appendix 6.1.2; its patches of 16, 70 and 286 pixels are 1, 3 and 5 layers.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int = 64,
+        layers: int = 3,
+        spatial_dims: int = 2,
+        kernel_size: int = 4,
+        norm: Norm = "batch",
+        activation: Activation = LEAKY_RELU,
+        spectral_norm: bool = False,
+        features: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, channels=channels, layers=layers, kernel_size=kernel_size)
+        check_spatial_dims(spatial_dims)
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.kernel_size = kernel_size
+        self.padding = (kernel_size - 1) // 2
+        self.strides = (*[2] * layers, 1, 1)
+        self.features = features
+        widths = [in_channels, *(channels * min(2**layer, _WIDEST) for layer in range(layers + 1)), 1]
+        blocks = []
+        for layer, stride in enumerate(self.strides):
+            last = layer == layers + 1
+            layer_norm: Norm = "none" if layer == 0 or last else norm
+            convolution = make_convolution(
+                spatial_dims,
+                widths[layer],
+                widths[layer + 1],
+                kernel_size,
+                stride=stride,
+                padding=self.padding,
+                bias=needs_bias(layer_norm),
+            )
+            blocks.append(
+                Block(
+                    convolution,
+                    norm=layer_norm,
+                    channels=widths[layer + 1],
+                    spatial_dims=spatial_dims,
+                    activation=None if last else activation,
+                    spectral_norm=spectral_norm,
+                )
+            )
+        self.blocks = nn.ModuleList(blocks)
+        self.needs_condition = needs_condition(*blocks)
+
+    @property
+    def receptive_field(self) -> int:
+        """How many pixels along each dimension a logit sees; a norm of batches or instances sees all, faintly."""
+        field = 1
+        for stride in reversed(self.strides):
+            field = (field - 1) * stride + self.kernel_size
+        return field
+
+    @property
+    def smallest_size(self) -> int:
+        """The smallest size of an image, along each dimension, that gives a logit."""
+        size = 1
+        for stride in reversed(self.strides):
+            size = max(1, (size - 1) * stride + self.kernel_size - 2 * self.padding)
+        return size
+
+    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor | DiscriminatorOutput:
+        """Judge.
+
+        Args:
+            sample: (N, in_channels, *spatial) float, each size at least ``smallest_size``.
+            condition: for conditional norms, where there are any.
+
+        Returns:
+            Logits (N, 1, *patches), or a DiscriminatorOutput with them and the activations of every convolution but
+            the last.
+
+        Raises:
+            ShapeError: samples of another shape, or too small for one patch.
+            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+        """
+        check_condition(self, condition)
+        check_maps(sample, self.in_channels, self.spatial_dims, "sample", self.smallest_size)
+        activations = [sample]
+        for block in self.blocks:
+            activations.append(block(activations[-1], condition))
+        _, *inner, logits = activations
+        return DiscriminatorOutput(logits, features=tuple(inner)) if self.features else logits

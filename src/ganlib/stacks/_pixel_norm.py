@@ -1,0 +1,64 @@
+"""The norm of each place's vector of channels."""
+
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError, ShapeError
+
+__all__ = ["PixelNorm"]
+
+
+class PixelNorm(nn.Module):
+    r"""Scales the vector of channels at each place to unit root mean square; it has no weights.
+
+    .. math:: \frac{x_c}{\sqrt{\frac{1}{C} \sum_{c'} x_{c'}^2 + \epsilon}}
+
+    In a stack: ``norm="pixel"``. It is computed in float32 or better.
+
+    Args:
+        eps: added to the mean square, above 0.
+
+    Raises:
+        ArgumentValueError: eps is out of its range.
+
+    Example:
+        >>> PixelNorm()(torch.tensor([[1.0, -7.0]]))
+        tensor([[ 0.2000, -1.4000]])
+
+    References:
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, section 4.2.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        if not (isinstance(eps, int | float) and 0 < eps < inf):
+            raise ArgumentValueError(f"eps (={eps}) must be a finite number above 0")
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: (N, C, *spatial) float, or (N, C).
+
+        Returns:
+            The same shape and dtype.
+
+        Raises:
+            ShapeError: x has no channels.
+        """
+        if x.ndim < 2:
+            raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial)")
+        # Squares of half-precision numbers overflow, and eps is 0 in float16.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + self.eps)).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """What its repr shows.
+
+        Returns:
+            The eps.
+        """
+        return f"eps={self.eps}"

@@ -1,0 +1,186 @@
+"""Residual blocks that enlarge in a generator, and reduce in a discriminator."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
+from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
+from ganlib.stacks._condition import call, check_condition, needs_condition
+from ganlib.stacks._layers import make_convolution
+
+__all__ = ["ResidualDownBlock", "ResidualUpBlock"]
+
+_POOLS: dict[int, Callable[[int], nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+class ResidualUpBlock(nn.Module):
+    """Norm, activation, upsampling, convolution, norm, activation, convolution; and a skip path around them.
+
+    Upsampling repeats the nearest pixel. The convolutions have kernel 3; on the skip path there is one of kernel 1
+    where the channels differ.
+
+    Args:
+        in_channels: at least 1.
+        out_channels: at least 1.
+        spatial_dims: 1 to 3.
+        scale: how many times larger the maps become, at least 1.
+        norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
+        activation: a module to copy, or a function that makes one; not one that works in place.
+        spectral_norm: whether every convolution is spectrally normalised.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> ResidualUpBlock(8, 4)(torch.randn(2, 8, 7, 7)).shape
+        torch.Size([2, 4, 14, 14])
+
+    References:
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, appendix B.4; with
+        conditional norms: Brock et al., "Large Scale GAN Training", 2019, appendix B.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        spatial_dims: int = 2,
+        scale: int = 2,
+        norm: Norm = "batch",
+        activation: Activation = nn.ReLU,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels, scale=scale)
+        check_spatial_dims(spatial_dims)
+        convolution = partial(make_convolution, spatial_dims, spectral_norm=spectral_norm)
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.norm1 = make_norm(norm, in_channels, spatial_dims)
+        self.activation1 = _make_activation(activation)
+        self.upsample = nn.Identity() if scale == 1 else nn.Upsample(scale_factor=scale)
+        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
+        self.norm2 = make_norm(norm, out_channels, spatial_dims)
+        self.activation2 = _make_activation(activation)
+        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Identity() if in_channels == out_channels else convolution(in_channels, out_channels, 1)
+        self.needs_condition = needs_condition(self.norm1, self.norm2)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Enlarge.
+
+        Args:
+            x: (N, in_channels, *spatial) float.
+            condition: for conditional norms, where there are any.
+
+        Returns:
+            (N, out_channels, *larger), scale times the size.
+
+        Raises:
+            ShapeError: x has another shape.
+            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+        """
+        check_condition(self, condition)
+        check_maps(x, self.in_channels, self.spatial_dims)
+        h = self.conv1(self.upsample(self.activation1(call(self.norm1, x, condition))))
+        h = self.conv2(self.activation2(call(self.norm2, h, condition)))
+        # The papers upsample first; a convolution of single pixels gives the same, at the smaller size.
+        return h + self.upsample(self.skip(x))
+
+
+class ResidualDownBlock(nn.Module):
+    """Norm, activation, convolution, norm, activation, convolution, average pooling; and a skip path around them.
+
+    The convolutions have kernel 3; on the skip path there is one of kernel 1 where the channels or the size change.
+    The first convolution already has ``out_channels`` (BigGAN's choice; SNGAN's has ``in_channels``). Pooling leaves
+    out what is over where the scale does not divide a size, as torch does.
+
+    Args:
+        in_channels: at least 1.
+        out_channels: at least 1.
+        spatial_dims: 1 to 3.
+        scale: how many times smaller the maps become, at least 1.
+        norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
+        activation: a module to copy, or a function that makes one; not one that works in place.
+        spectral_norm: whether every convolution is spectrally normalised.
+        first: whether it is given the image, so that no norm or activation comes before the first convolution: a ReLU
+            would cut all that is dark.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> ResidualDownBlock(3, 8, first=True)(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 8, 16, 16])
+
+    References:
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, appendix B.4; Brock et al.,
+        "Large Scale GAN Training", 2019, appendix B.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        spatial_dims: int = 2,
+        scale: int = 2,
+        norm: Norm = "none",
+        activation: Activation = nn.ReLU,
+        spectral_norm: bool = False,
+        first: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels, scale=scale)
+        check_spatial_dims(spatial_dims)
+        convolution = partial(make_convolution, spatial_dims, spectral_norm=spectral_norm)
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.scale = scale
+        self.norm1 = make_norm("none" if first else norm, in_channels, spatial_dims)
+        self.activation1 = _make_activation(None if first else activation)
+        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
+        self.norm2 = make_norm(norm, out_channels, spatial_dims)
+        self.activation2 = _make_activation(activation)
+        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
+        self.pool = nn.Identity() if scale == 1 else _POOLS[spatial_dims](scale)
+        same = in_channels == out_channels and scale == 1
+        self.skip = nn.Identity() if same else convolution(in_channels, out_channels, 1)
+        self.needs_condition = needs_condition(self.norm1, self.norm2)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Reduce.
+
+        Args:
+            x: (N, in_channels, *spatial) float, each size at least the scale.
+            condition: for conditional norms, where there are any.
+
+        Returns:
+            (N, out_channels, *smaller), the size // scale.
+
+        Raises:
+            ShapeError: x has another shape, or is too small to be pooled.
+            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+        """
+        check_condition(self, condition)
+        check_maps(x, self.in_channels, self.spatial_dims, least=self.scale)
+        h = self.conv1(self.activation1(call(self.norm1, x, condition)))
+        h = self.conv2(self.activation2(call(self.norm2, h, condition)))
+        # The papers pool first in the first block alone; averages and sums of single pixels can change places, and
+        # this order is the cheaper one.
+        return self.pool(h) + self.skip(self.pool(x))
+
+
+def _make_activation(activation: Activation) -> nn.Module:
+    made = make_activation(activation)
+    if any(getattr(part, "inplace", False) for part in made.modules()):
+        raise ArgumentValueError(
+            f"activation (={made}) must not work in place, because the skip path reads what it would change"
+        )
+    return made

@@ -1,0 +1,80 @@
+"""Attention from each place of a map to all others."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
+from ganlib.stacks._layers import make_convolution
+
+__all__ = ["SelfAttention"]
+
+
+class SelfAttention(nn.Module):
+    r"""Adds to each place of a map what it finds at the places that it attends to.
+
+    .. math::
+
+        \beta_{ji} = \frac{\exp(f(x_i)^T g(x_j))}{\sum_k \exp(f(x_k)^T g(x_j))}, \qquad
+        o_j = v\Bigl(\sum_i \beta_{ji} h(x_i)\Bigr), \qquad y_j = \gamma o_j + x_j
+
+    The key :math:`f`, query :math:`g`, value :math:`h` and output :math:`v` are convolutions of kernel 1 without a
+    bias. The gate :math:`\gamma` is 0 at first, so that it starts as the identity. Keys and queries have
+    channels // reduction channels and values channels // 2, at least 1 each: the authors' code halves the channels of
+    the values, where their paper reduces them like the keys'. (That code also pools keys and values; this does not.)
+
+    Time and memory grow with the square of the number of places.
+
+    Args:
+        channels: channels of x, at least 1.
+        spatial_dims: 1 to 3.
+        reduction: how many times fewer channels keys and queries have, at least 1.
+        spectral_norm: whether every convolution is spectrally normalised.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> attention = SelfAttention(16)
+        >>> x = torch.randn(2, 16, 7, 7)
+        >>> bool((attention(x) == x).all())
+        True
+
+    References:
+        Zhang et al., "Self-Attention Generative Adversarial Networks", 2019, section 3, equations 1 to 3.
+    """
+
+    def __init__(
+        self, channels: int, *, spatial_dims: int = 2, reduction: int = 8, spectral_norm: bool = False
+    ) -> None:
+        super().__init__()
+        check_sizes(channels=channels, reduction=reduction)
+        check_spatial_dims(spatial_dims)
+        self.channels = channels
+        self.spatial_dims = spatial_dims
+        convolution = partial(make_convolution, spatial_dims, kernel_size=1, bias=False, spectral_norm=spectral_norm)
+        self.key = convolution(channels, max(1, channels // reduction))
+        self.query = convolution(channels, max(1, channels // reduction))
+        self.value = convolution(channels, max(1, channels // 2))
+        self.output = convolution(max(1, channels // 2), channels)
+        # A bare parameter, so that an initialisation of the whole network leaves its zero alone.
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (N, channels, *spatial) float.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            ShapeError: x has another shape.
+        """
+        check_maps(x, self.channels, self.spatial_dims)
+        keys, queries, values = (part(x).flatten(2) for part in (self.key, self.query, self.value))
+        # torch's fused attention kernels have no second derivative, and gradient penalties need one.
+        attention = (queries.mT @ keys).softmax(-1)
+        return x + self.gate * self.output((values @ attention.mT).unflatten(2, x.shape[2:]))

@@ -1,0 +1,88 @@
+"""Enlarging without a checkerboard."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.stacks._checks import Sizes, check_maps, check_sizes, check_spatial_dims, per_dimension
+from ganlib.stacks._layers import make_convolution
+
+__all__ = ["UpsampleConv"]
+
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class UpsampleConv(nn.Module):
+    r"""Enlarges maps by interpolation, and then convolves them.
+
+    Every output sees equally many taps of the kernel, where those of a transposed convolution overlap unevenly.
+
+    Args:
+        in_channels: at least 1.
+        out_channels: at least 1.
+        kernel_size: an odd number, or one per dimension; the convolution pads with zeros and leaves the size.
+        scale_factor: how many times larger, a whole number of at least 1, or one per dimension.
+        size: the spatial size to enlarge to, one number or one per dimension, instead of ``scale_factor``.
+        mode: ``"nearest"``, or ``"linear"`` (in two dimensions bilinear, in three trilinear).
+        spatial_dims: 1 to 3.
+        bias: whether the convolution has one.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> UpsampleConv(8, 4)(torch.randn(2, 8, 7, 7)).shape
+        torch.Size([2, 4, 14, 14])
+
+    References:
+        Odena et al., "Deconvolution and Checkerboard Artifacts", 2016.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: Sizes = 3,
+        scale_factor: Sizes = 2,
+        size: Sizes | None = None,
+        mode: Literal["nearest", "linear"] = "nearest",
+        spatial_dims: int = 2,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
+        check_spatial_dims(spatial_dims)
+        kernel = per_dimension("kernel_size", kernel_size, spatial_dims, 1)
+        if any(k % 2 == 0 for k in kernel):
+            raise ArgumentValueError(f"kernel_size (={kernel_size}) must be odd, so that the size stays")
+        if mode not in ("nearest", "linear"):
+            raise ArgumentValueError(f"mode (={mode!r}) must be 'nearest' or 'linear'")
+        scales = per_dimension("scale_factor", scale_factor, spatial_dims, 1)
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.upsample = nn.Upsample(
+            size=None if size is None else per_dimension("size", size, spatial_dims, 1),
+            scale_factor=scales if size is None else None,
+            mode=mode if mode == "nearest" else _LINEAR[spatial_dims],
+        )
+        self.conv = make_convolution(
+            spatial_dims, in_channels, out_channels, kernel, padding=[k // 2 for k in kernel], bias=bias
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge and convolve.
+
+        Args:
+            x: (N, in_channels, *spatial) float.
+
+        Returns:
+            (N, out_channels, *larger).
+
+        Raises:
+            ShapeError: x has another shape.
+        """
+        check_maps(x, self.in_channels, self.spatial_dims)
+        return self.conv(self.upsample(x))
