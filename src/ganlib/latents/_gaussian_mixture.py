@@ -1,0 +1,128 @@
+"""Several normal distributions, of which each latent takes one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+
+__all__ = ["GaussianMixture"]
+
+
+class GaussianMixture:
+    r"""A mixture of normal distributions, each round about a mean of its own.
+
+    .. math:: p(z) = \sum_k w_k \, \mathcal{N}(z; \mu_k, \sigma_k^2 I)
+
+    For data of separate kinds: one connected cloud of latents has to be torn apart to cover them. It cannot be changed
+    once it is made.
+
+    Args:
+        means: (K, dim), a tensor or rows of numbers; finite.
+        std: :math:`\sigma`, one for all components or K of them; finite, at least 0.
+        weights: K numbers in the ratio of the components' probabilities, finite, at least 0 and not all 0; None takes
+            all equal.
+
+    Attributes:
+        dim: size of a latent.
+
+    Raises:
+        ShapeError: means that are not (K, dim), with at least one of each.
+        ArgumentValueError: numbers out of range, or of std or weights not as many as there are means.
+        ArgumentTypeError: what are no numbers.
+
+    Example:
+        >>> eight = torch.arange(8) * torch.pi / 4
+        >>> ring = GaussianMixture(torch.stack([eight.cos(), eight.sin()], 1), std=0.05)
+        >>> ring
+        GaussianMixture(means=(8, 2), std=0.05, weights=None)
+        >>> ring(16).shape
+        torch.Size([16, 2])
+
+    References:
+        Ben-Yosef and Weinshall, "Gaussian Mixture Generative Adversarial Networks for Diverse Datasets, and the
+        Unsupervised Clustering of Images", 2018; Gurumurthy et al., "DeLiGAN: Generative Adversarial Networks for
+        Diverse and Limited Data", 2017 (there means and deviations are learned too).
+    """
+
+    def __init__(
+        self,
+        means: Tensor | Sequence[Sequence[float]],
+        std: float | Tensor | Sequence[float] = 1.0,
+        weights: Tensor | Sequence[float] | None = None,
+    ) -> None:
+        self._means = _numbers("means", means)
+        if self._means.ndim != 2 or not self._means.numel():
+            raise ShapeError(f"means {tuple(self._means.shape)} must be (K, dim), with at least one of each")
+        k = len(self._means)
+        self._std = _numbers("std", std)
+        if self._std.shape not in ((), (k,)) or (self._std < 0).any():
+            raise ArgumentValueError(f"std (={std}) must be one number of at least 0, or one for each of {k} means")
+        self._weights = None if weights is None else _numbers("weights", weights)
+        if self._weights is not None and (
+            self._weights.shape != (k,) or (self._weights < 0).any() or not self._weights.any()
+        ):
+            raise ArgumentValueError(
+                f"weights (={weights}) must be one number of at least 0 for each of {k} means, and not all 0"
+            )
+        self._tables: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @property
+    def dim(self) -> int:
+        """Size of a latent."""
+        return self._means.shape[1]
+
+    def __call__(
+        self, n: int, *, device: torch.device | str | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw n latents.
+
+        Args:
+            n: how many.
+            device: where they are made.
+            generator: source of random numbers, on that device; None is torch's own.
+
+        Returns:
+            (n, dim) float32.
+        """
+        place = torch.rand(n, device=device, dtype=torch.float32, generator=generator)
+        noise = torch.randn(n, self.dim, device=device, dtype=torch.float32, generator=generator)
+        ends, means, std = self._on(place.device)
+        component = torch.bucketize(place, ends, right=True)
+        return torch.addcmul(means[component], std[component], noise)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        # Kept for each device, as sending them there for every batch would wait for it.
+        if device not in self._tables:
+            k = len(self._means)
+            shares = (
+                torch.ones(k, dtype=torch.float64, device="cpu") if self._weights is None else self._weights
+            ).cumsum(0)
+            tables = (shares / shares[-1])[:-1], self._means, self._std.expand(k).unsqueeze(1)
+            ends, means, std = (table.to(device, torch.float32) for table in tables)
+            self._tables[device] = ends, means, std
+        return self._tables[device]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the tables, which a process without that device could not read.
+        return GaussianMixture, (self._means, self._std, self._weights)
+
+    def __repr__(self) -> str:
+        weights = None if self._weights is None else self._weights.tolist()
+        return f"GaussianMixture(means={tuple(self._means.shape)}, std={self._std.tolist()}, weights={weights})"
+
+
+def _numbers(name: str, value: Any) -> Tensor:
+    """A copy on the host, in float64, so that nobody changes it and repr shows the numbers as they were given."""
+    try:
+        if isinstance(value, Tensor):
+            numbers = value.detach().to("cpu", torch.float64, copy=True)
+        else:
+            numbers = torch.tensor(value, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(f"{name} (={value!r}) must be numbers, as many in every row") from error
+    if not numbers.float().isfinite().all():
+        raise ArgumentValueError(f"{name} (={value!r}) must be finite")
+    return numbers
