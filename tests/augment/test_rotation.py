@@ -87,6 +87,31 @@ def test_gradients_flow_through_the_rotation():
     assert torch.autograd.gradcheck(lambda x: RandomRotation(40)(x, torch.Generator().manual_seed(1)), samples)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_turned_as_exactly_as_float32(dtype):
+    """Samples of 16 bits come back as what float32 gives, rounded to 16 bits."""
+    samples = torch.randn(4, 1, 64, 64).to(dtype)
+    turned, expected = (RandomRotation(30)(x, torch.Generator().manual_seed(0)) for x in (samples, samples.float()))
+    assert torch.equal(turned, expected.to(dtype))
+
+
+def test_autocast_changes_nothing():
+    """Under autocast to bfloat16 float32 samples are turned to the very same values."""
+    samples = torch.randn(4, 1, 64, 64)
+    expected = RandomRotation(30)(samples, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        turned = RandomRotation(30)(samples, torch.Generator().manual_seed(0))
+    assert torch.equal(turned, expected)
+
+
+@pytest.mark.parametrize("fill", [float("nan"), float("inf"), None])
+def test_a_fill_that_is_no_finite_number_is_named(fill):
+    """NaN, infinity and None are a ValueError of ours with their value."""
+    with pytest.raises(ValueError, match=rf"fill \(={fill}\)") as caught:
+        RandomRotation(10, fill=fill)
+    assert isinstance(caught.value, GanlibError)
+
+
 @pytest.mark.parametrize("degrees", [-1, 181, float("nan")])
 def test_degrees_out_of_range_are_named(degrees):
     """Degrees outside [0, 180] are a ValueError of ours with their value."""

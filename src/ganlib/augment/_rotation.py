@@ -3,9 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganlib.augment._read_places import read_places
 from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["RandomRotation"]
@@ -14,12 +14,15 @@ __all__ = ["RandomRotation"]
 class RandomRotation(nn.Module):
     """Turns each sample about its middle by an angle of its own, with bilinear interpolation.
 
+    It is linear in the samples, and can be differentiated by them any number of times, so that a gradient penalty
+    works through it.
+
     Args:
         degrees: angles are drawn from U(-degrees, degrees); in [0, 180]; positive is counter-clockwise.
-        fill: value of the corners that come into sight; -1 is the black of samples in [-1, 1].
+        fill: value of the corners that come into sight, finite; -1 is the black of samples in [-1, 1].
 
     Raises:
-        ArgumentValueError: degrees is not in [0, 180].
+        ArgumentValueError: degrees is not in [0, 180], or fill is not finite.
 
     Example:
         >>> RandomRotation(25)(torch.full((4, 1, 28, 28), -1.0)).min()
@@ -30,6 +33,8 @@ class RandomRotation(nn.Module):
         super().__init__()
         if not 0 <= degrees <= 180:
             raise ArgumentValueError(f"degrees (={degrees}) must be in [0, 180]")
+        if not (isinstance(fill, int | float) and math.isfinite(fill)):
+            raise ArgumentValueError(f"fill (={fill}) must be a finite number")
         self.degrees = degrees
         self.fill = fill
 
@@ -52,20 +57,20 @@ class RandomRotation(nn.Module):
         if not samples.is_floating_point():
             raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
         n, _, height, width = samples.shape
-        drawn = torch.rand(n, device=samples.device, dtype=samples.dtype, generator=generator)
+        # A place in bfloat16 would be off by a good part of a pixel.
+        dtype = torch.promote_types(samples.dtype, torch.float32)
+        drawn = torch.rand(n, device=samples.device, dtype=dtype, generator=generator).view(-1, 1, 1)
         angle = (2 * drawn - 1) * math.radians(self.degrees)
         cosine, sine = angle.cos(), angle.sin()
-        zero = torch.zeros_like(angle)
-        # Coordinates run from -1 to 1 on both axes, so a turn of an oblong image must undo their ratio.
-        theta = torch.stack(
-            [
-                torch.stack([cosine, -sine * height / width, zero], 1),
-                torch.stack([sine * width / height, cosine, zero], 1),
-            ],
-            1,
+        y, x = (
+            (torch.arange(1 - size, size, 2, device=samples.device, dtype=dtype) / size).view(shape)
+            for size, shape in ((height, (-1, 1)), (width, (1, -1)))
         )
-        grid = F.affine_grid(theta, list(samples.shape), align_corners=False)
-        return F.grid_sample(samples - self.fill, grid, align_corners=False) + self.fill
+        # Coordinates run from -1 to 1 on both axes, so a turn of an oblong image must undo their ratio. By hand, as
+        # affine_grid has a matrix product, which autocast would take to bfloat16.
+        places = torch.stack([cosine * x - sine * height / width * y, sine * width / height * x + cosine * y], -1)
+        turned = read_places(samples.to(dtype) - self.fill, places, "bilinear") + self.fill
+        return turned.to(samples.dtype)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows: the arguments."""
