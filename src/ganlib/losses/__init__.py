@@ -1,8 +1,29 @@
-"""Adversarial losses: what the two players minimise, computed from logits in a numerically stable form."""
+"""What the players minimise: adversarial losses, from logits in a stable form, and terms that are added to them."""
 
+from ganlib.losses._auxiliary_classifier import AuxiliaryClassifier
+from ganlib.losses._feature_matching import FeatureMatching
+from ganlib.losses._hinge import HingeLoss
+from ganlib.losses._least_squares import LeastSquaresLoss
 from ganlib.losses._minimax import MinimaxLoss
 from ganlib.losses._non_saturating import NonSaturatingLoss
+from ganlib.losses._relativistic import RelativisticAverageLoss, RelativisticLoss
 from ganlib.losses._smoothing import LabelSmoothing
-from ganlib.protocols import AdversarialLoss
+from ganlib.losses._wasserstein import WassersteinLoss
+from ganlib.losses._weighted_sum import WeightedSum
+from ganlib.protocols import AdversarialLoss, Term
 
-__all__ = ["AdversarialLoss", "LabelSmoothing", "MinimaxLoss", "NonSaturatingLoss"]
+__all__ = [
+    "AdversarialLoss",
+    "AuxiliaryClassifier",
+    "FeatureMatching",
+    "HingeLoss",
+    "LabelSmoothing",
+    "LeastSquaresLoss",
+    "MinimaxLoss",
+    "NonSaturatingLoss",
+    "RelativisticAverageLoss",
+    "RelativisticLoss",
+    "Term",
+    "WassersteinLoss",
+    "WeightedSum",
+]

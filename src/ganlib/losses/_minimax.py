@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.losses._logits import at_least_float32
+from ganlib.losses._logits import sum_over_scales
 from ganlib.losses._smoothing import LabelSmoothing
+from ganlib.protocols import Logits
 
 __all__ = ["MinimaxLoss"]
 
@@ -19,7 +20,8 @@ class MinimaxLoss(nn.Module):
         L_G = \operatorname{mean} \log(1 - \sigma(f)).
 
     Its generator's gradient vanishes as :math:`f \to -\infty`; :class:`NonSaturatingLoss` has the same fixed point
-    without that.
+    without that. (TF-GAN's loss of this name is another one by default: it smooths the real targets to 0.875, which
+    is ``LabelSmoothing(real=0.875)`` here, and adds the constant :math:`-\log(1 + 1/e)` to the generator's.)
 
     Args:
         smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
@@ -40,11 +42,11 @@ class MinimaxLoss(nn.Module):
         super().__init__()
         self.smoothing = smoothing
 
-    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Binary cross-entropy of the real and the fake logits, each a mean, summed.
 
         Args:
-            real_logits: float, of any shape whose first dimension is the batch.
+            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
             fake_logits: likewise; the shapes may differ.
 
         Returns:
@@ -53,18 +55,13 @@ class MinimaxLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        real, fake = at_least_float32(real_logits, "real_logits"), at_least_float32(fake_logits, "fake_logits")
-        if self.smoothing is None:
-            return F.softplus(-real).mean() + F.softplus(fake).mean()
-        return F.binary_cross_entropy_with_logits(
-            real, self.smoothing.real_targets(real)
-        ) + F.binary_cross_entropy_with_logits(fake, self.smoothing.fake_targets(fake))
+        return sum_over_scales(self._cross_entropies, real_logits=real_logits, fake_logits=fake_logits)
 
-    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
         """The mean log-probability that the discriminator gives to a fake being fake.
 
         Args:
-            fake_logits: float, of any shape.
+            fake_logits: float, of any shape, or a tuple of several scales.
             real_logits: not used.
 
         Returns:
@@ -73,8 +70,15 @@ class MinimaxLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return -F.softplus(at_least_float32(fake_logits, "fake_logits")).mean()
+        return sum_over_scales(lambda fake: -F.softplus(fake).mean(), fake_logits=fake_logits)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the smoothing, where there is one."""
+        """What ``repr`` shows: the arguments."""
         return "" if self.smoothing is None else f"smoothing={self.smoothing}"
+
+    def _cross_entropies(self, real: Tensor, fake: Tensor) -> Tensor:
+        if self.smoothing is None:
+            return F.softplus(-real).mean() + F.softplus(fake).mean()
+        return F.binary_cross_entropy_with_logits(
+            real, self.smoothing.real_targets(real)
+        ) + F.binary_cross_entropy_with_logits(fake, self.smoothing.fake_targets(fake))

@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.losses._logits import at_least_float32
+from ganlib.losses._logits import sum_over_scales
 from ganlib.losses._minimax import MinimaxLoss
 from ganlib.losses._smoothing import LabelSmoothing
+from ganlib.protocols import Logits
 
 __all__ = ["NonSaturatingLoss"]
 
@@ -44,11 +45,11 @@ class NonSaturatingLoss(nn.Module):
         """The targets of the discriminator's cross-entropy."""
         return self._minimax.smoothing
 
-    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Binary cross-entropy of the real and the fake logits, each a mean, summed.
 
         Args:
-            real_logits: float, of any shape whose first dimension is the batch.
+            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
             fake_logits: likewise; the shapes may differ.
 
         Returns:
@@ -59,11 +60,11 @@ class NonSaturatingLoss(nn.Module):
         """
         return self._minimax.discriminator(real_logits, fake_logits)
 
-    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
         """Binary cross-entropy of the fake logits with the target of real ones.
 
         Args:
-            fake_logits: float, of any shape.
+            fake_logits: float, of any shape, or a tuple of several scales.
             real_logits: not used.
 
         Returns:
@@ -72,7 +73,7 @@ class NonSaturatingLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return F.softplus(-at_least_float32(fake_logits, "fake_logits")).mean()
+        return sum_over_scales(lambda fake: F.softplus(-fake).mean(), fake_logits=fake_logits)
 
     def __repr__(self) -> str:
         return f"NonSaturatingLoss({self._minimax.extra_repr()})"

@@ -16,8 +16,9 @@ class LabelSmoothing:
 
     A real sample's target is ``real`` and a fake's ``fake``; with probability ``flip``, drawn per sample, a sample
     gets the other's; then :math:`U(-\text{jitter}, \text{jitter})`, drawn per sample, is added. Given to a loss that
-    has targets, it acts in the discriminator's update alone. (Cross-entropy is linear in its target, so jitter leaves
-    the expected gradient as it is also where it carries a target past 0 or 1.)
+    has targets, it acts in the discriminator's update alone; of several scales, each has its own draws.
+    (Cross-entropy is linear in its target, so jitter leaves the expected gradient as it is also where it carries a
+    target past 0 or 1.)
 
     Args:
         real: target of real samples, in [0, 1]. One-sided smoothing is ``real=0.9, fake=0.0``.

@@ -1,0 +1,112 @@
+"""The least-squares loss."""
+
+import math
+
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.losses._logits import sum_over_scales
+from ganlib.losses._smoothing import LabelSmoothing
+from ganlib.protocols import Logits
+
+__all__ = ["LeastSquaresLoss"]
+
+
+class LeastSquaresLoss(nn.Module):
+    r"""The least-squares loss of Mao et al. (2017), with free targets.
+
+    With logits :math:`r = D(x)`, :math:`f = D(G(z))` and the targets :math:`b` of real samples, :math:`a` of fakes and
+    :math:`c` of the generator,
+
+    .. math::
+        L_D = \tfrac12 \operatorname{mean} (r - b)^2 + \tfrac12 \operatorname{mean} (f - a)^2, \qquad
+        L_G = \tfrac12 \operatorname{mean} (f - c)^2.
+
+    Args:
+        smoothing: moves the discriminator's targets on the scale where 0 is ``fake_target`` and 1 is ``real_target``;
+            None leaves them there.
+        real_target: b, finite.
+        fake_target: a, finite and other than b.
+        generator_target: c, finite. With b - c = 1 and b - a = 2 (say a = -1, b = 1, c = 0), the players minimise
+            the Pearson :math:`\chi^2` divergence.
+
+    Raises:
+        ArgumentValueError: a target that is not finite, or two equal ones of the discriminator.
+
+    Example:
+        >>> import torch
+        >>> loss = LeastSquaresLoss()
+        >>> loss.discriminator(torch.ones(4, 1), torch.zeros(4, 1))  # every logit is at its target
+        tensor(0.)
+        >>> loss.generator(torch.zeros(4, 1))
+        tensor(0.5000)
+
+    References:
+        Mao et al., "Least Squares Generative Adversarial Networks", 2017, equations 2, 8 and 9.
+    """
+
+    def __init__(
+        self,
+        smoothing: LabelSmoothing | None = None,
+        *,
+        real_target: float = 1.0,
+        fake_target: float = 0.0,
+        generator_target: float = 1.0,
+    ) -> None:
+        super().__init__()
+        targets = {"real_target": real_target, "fake_target": fake_target, "generator_target": generator_target}
+        for name, target in targets.items():
+            if not math.isfinite(target):
+                raise ArgumentValueError(f"{name} (={target}) must be finite")
+        if real_target == fake_target:
+            raise ArgumentValueError(f"real_target (={real_target}) must differ from fake_target (={fake_target})")
+        self.smoothing = smoothing
+        self.real_target = real_target
+        self.fake_target = fake_target
+        self.generator_target = generator_target
+
+    def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
+        """Half the mean squared distance of the real and the fake logits from their targets, summed.
+
+        Args:
+            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
+            fake_logits: likewise; the shapes may differ.
+
+        Returns:
+            A scalar, float32 or better.
+
+        Raises:
+            DTypeError: logits that are not floating point.
+        """
+        return sum_over_scales(self._distances, real_logits=real_logits, fake_logits=fake_logits)
+
+    def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
+        """Half the mean squared distance of the fake logits from the generator's target.
+
+        Args:
+            fake_logits: float, of any shape, or a tuple of several scales.
+            real_logits: not used.
+
+        Returns:
+            A scalar, float32 or better.
+
+        Raises:
+            DTypeError: logits that are not floating point.
+        """
+        return sum_over_scales(lambda fake: (fake - self.generator_target).square().mean() / 2, fake_logits=fake_logits)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        targets = (
+            f"real_target={self.real_target}, fake_target={self.fake_target}, generator_target={self.generator_target}"
+        )
+        return targets if self.smoothing is None else f"smoothing={self.smoothing}, {targets}"
+
+    def _distances(self, real: Tensor, fake: Tensor) -> Tensor:
+        real_target: Tensor | float = self.real_target
+        fake_target: Tensor | float = self.fake_target
+        if self.smoothing is not None:
+            span = self.real_target - self.fake_target
+            real_target = self.fake_target + span * self.smoothing.real_targets(real)
+            fake_target = self.fake_target + span * self.smoothing.fake_targets(fake)
+        return ((real - real_target).square().mean() + (fake - fake_target).square().mean()) / 2

@@ -1,0 +1,108 @@
+"""Several losses as one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.losses._logits import sum_over_scales
+from ganlib.losses._weights import check_weight
+from ganlib.protocols import AdversarialLoss, Logits
+
+__all__ = ["WeightedSum"]
+
+
+class WeightedSum(nn.Module):
+    r"""A weighted sum of adversarial losses, which is an adversarial loss itself.
+
+    .. math:: L_D = \sum_i w_i L_D^{(i)}, \qquad L_G = \sum_i w_i L_G^{(i)}
+
+    Args:
+        losses: at least one, ours or your own.
+        weights: a finite number of at least 0 for each.
+
+    Attributes:
+        needs_real_logits: whether any of the losses needs them.
+
+    Raises:
+        ArgumentTypeError: something among the losses that is none.
+        ArgumentValueError: no losses, another number of weights, or a weight out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ganlib.losses import HingeLoss, WassersteinLoss
+        >>> loss = WeightedSum([HingeLoss(), WassersteinLoss()], weights=[1.0, 0.1])
+        >>> round(loss.generator(torch.full((4, 1), -1.0)).item(), 4)
+        1.1
+    """
+
+    def __init__(self, losses: Sequence[AdversarialLoss], weights: Sequence[float]) -> None:
+        super().__init__()
+        self.losses = tuple(losses)
+        self.weights = tuple(weights)
+        for loss in self.losses:
+            if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
+                raise ArgumentTypeError(
+                    f"losses holds {loss!r}, which is no object with the methods discriminator and generator"
+                )
+        if not self.losses or len(self.losses) != len(self.weights):
+            raise ArgumentValueError(
+                f"weights (={self.weights}) must hold one number for each of the {len(self.losses)} losses, which must "
+                "be at least one"
+            )
+        for weight in self.weights:
+            check_weight(weight, "a weight")
+        self.needs_real_logits = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
+        # A loss with parameters or buffers of its own is moved and saved with the sum.
+        self.parts = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
+
+    def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
+        """The weighted sum of the discriminator's losses.
+
+        Args:
+            real_logits: float, of any shape that all the losses take, or a tuple of several scales.
+            fake_logits: likewise.
+
+        Returns:
+            A scalar, float32 or better.
+
+        Raises:
+            DTypeError: logits that are not floating point.
+        """
+        return sum_over_scales(
+            lambda real, fake: self._sum([loss.discriminator(real, fake) for loss in self.losses]),
+            real_logits=real_logits,
+            fake_logits=fake_logits,
+        )
+
+    def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
+        """The weighted sum of the generator's losses.
+
+        Args:
+            fake_logits: float, of any shape that all the losses take, or a tuple of several scales.
+            real_logits: likewise, where any of the losses needs them.
+
+        Returns:
+            A scalar, float32 or better.
+
+        Raises:
+            ArgumentValueError: no real logits, where they are needed.
+            DTypeError: logits that are not floating point.
+        """
+        if not self.needs_real_logits:
+            return sum_over_scales(
+                lambda fake: self._sum([loss.generator(fake) for loss in self.losses]), fake_logits=fake_logits
+            )
+        return sum_over_scales(
+            lambda fake, real: self._sum([loss.generator(fake, real) for loss in self.losses]),
+            fake_logits=fake_logits,
+            real_logits=real_logits,
+        )
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows beside the losses: the weights."""
+        return f"weights={self.weights}"
+
+    def _sum(self, values: list[Tensor]) -> Tensor:
+        return torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()

@@ -1,0 +1,412 @@
+"""One contract that every adversarial loss of the room keeps, and the numbers that others publish."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import ganlib.losses
+from ganlib import latents, training
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
+from ganlib.losses import (
+    AdversarialLoss,
+    HingeLoss,
+    LabelSmoothing,
+    LeastSquaresLoss,
+    MinimaxLoss,
+    NonSaturatingLoss,
+    RelativisticAverageLoss,
+    RelativisticLoss,
+    WassersteinLoss,
+    WeightedSum,
+)
+from ganlib.protocols import DiscriminatorOutput
+from tests import strategies
+
+REAL = torch.tensor([-5.0, 1.4, 12.5, 2.7])
+FAKE = torch.tensor([10.0, 4.4, -5.5, 3.6])
+
+ELSEWHERE = {"AdversarialLoss", "Term", "LabelSmoothing", "AuxiliaryClassifier", "FeatureMatching"}
+"""Public names of the room that are protocols, smoothing or terms."""
+
+
+class Case(NamedTuple):
+    """A loss, and what it must be.
+
+    Args:
+        loss: under test.
+        discriminator: (real, fake) -> the discriminator's loss, as one would write it down.
+        generator: (fake, real) -> the generator's loss.
+        pairs: whether it compares real with fake.
+        monotone: the logits between which its gradients have the signs of a game.
+    """
+
+    loss: AdversarialLoss
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    pairs: bool = False
+    monotone: tuple[float, float] = (-1e4, 1e4)
+
+
+def log_sigmoid(x):
+    """Log of the probability of being real, for logits that are not extreme."""
+    return x.sigmoid().log()
+
+
+def cross_entropies(real_target, fake_target):
+    """The discriminator's cross-entropy with two targets."""
+
+    def formula(r, f):
+        real = real_target * log_sigmoid(r) + (1 - real_target) * log_sigmoid(-r)
+        fake = fake_target * log_sigmoid(f) + (1 - fake_target) * log_sigmoid(-f)
+        return -real.mean() - fake.mean()
+
+    return formula
+
+
+def margins(r, f):
+    """The hinge loss of the discriminator."""
+    return torch.where(r < 1, 1 - r, 0).mean() + torch.where(f > -1, 1 + f, 0).mean()
+
+
+def above_average(r, f):
+    """The relativistic average loss of the player who wants r above f."""
+    return -log_sigmoid(r - f.mean()).mean() - log_sigmoid(r.mean() - f).mean()
+
+
+SMOOTHING = LabelSmoothing(real=0.9, fake=0.1)
+"""Cross-entropy with these targets pushes a logit towards ±log 9, which is about ±2.197."""
+
+CASES = {
+    "minimax": Case(MinimaxLoss(), cross_entropies(1, 0), lambda f, r: (1 - f.sigmoid()).log().mean()),
+    "minimax, smoothed": Case(
+        MinimaxLoss(SMOOTHING),
+        cross_entropies(0.9, 0.1),
+        lambda f, r: (1 - f.sigmoid()).log().mean(),
+        monotone=(-2.1875, 2.1875),
+    ),
+    "non-saturating": Case(NonSaturatingLoss(), cross_entropies(1, 0), lambda f, r: -log_sigmoid(f).mean()),
+    "non-saturating, smoothed": Case(
+        NonSaturatingLoss(SMOOTHING),
+        cross_entropies(0.9, 0.1),
+        lambda f, r: -log_sigmoid(f).mean(),
+        monotone=(-2.1875, 2.1875),
+    ),
+    "least squares": Case(
+        LeastSquaresLoss(),
+        lambda r, f: ((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2,
+        lambda f, r: ((f - 1) ** 2).mean() / 2,
+        monotone=(0, 1),
+    ),
+    "least squares, targets": Case(
+        LeastSquaresLoss(SMOOTHING, real_target=2.0, fake_target=-3.0, generator_target=1.5),
+        lambda r, f: ((r - 1.5) ** 2).mean() / 2 + ((f + 2.5) ** 2).mean() / 2,
+        lambda f, r: ((f - 1.5) ** 2).mean() / 2,
+        monotone=(-2.5, 1.5),
+    ),
+    "hinge": Case(HingeLoss(), margins, lambda f, r: -f.mean()),
+    "wasserstein": Case(WassersteinLoss(), lambda r, f: f.mean() - r.mean(), lambda f, r: -f.mean()),
+    "relativistic": Case(
+        RelativisticLoss(),
+        lambda r, f: -log_sigmoid(r - f).mean(),
+        lambda f, r: -log_sigmoid(f - r).mean(),
+        pairs=True,
+    ),
+    "relativistic average": Case(
+        RelativisticAverageLoss(), above_average, lambda f, r: above_average(f, r), pairs=True
+    ),
+    "weighted sum": Case(
+        WeightedSum([HingeLoss(), WassersteinLoss()], [0.5, 2.0]),
+        lambda r, f: margins(r, f) / 2 + 2 * (f.mean() - r.mean()),
+        lambda f, r: -2.5 * f.mean(),
+    ),
+    "weighted sum that pairs": Case(
+        WeightedSum([WassersteinLoss(), RelativisticLoss()], [0.5, 2.0]),
+        lambda r, f: (f.mean() - r.mean()) / 2 - 2 * log_sigmoid(r - f).mean(),
+        lambda f, r: -f.mean() / 2 - 2 * log_sigmoid(f - r).mean(),
+        pairs=True,
+    ),
+}
+
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+@st.composite
+def logit_pairs(draw, case, lowest=-20.0, highest=20.0, dtype=torch.float64):
+    """Real and fake logits of any shapes, of one shape for a loss that compares them."""
+    real = draw(strategies.shapes)
+    numbers = st.floats(lowest, highest, width=32)
+    return tuple(
+        torch.tensor(draw(st.lists(numbers, min_size=math.prod(shape), max_size=math.prod(shape))), dtype=dtype).view(
+            shape
+        )
+        for shape in (real, real if case.pairs else draw(strategies.shapes))
+    )
+
+
+def generator_loss(case, fake, real):
+    """The generator's loss, given real logits only where it asks for them."""
+    return case.loss.generator(fake, real) if case.pairs else case.loss.generator(fake)
+
+
+def gradients(case, real, fake):
+    """Both losses, and the gradients of the discriminator's by real and fake, of the generator's by fake."""
+    real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
+    discriminator, generator = case.loss.discriminator(real, fake), generator_loss(case, fake, real.detach())
+    by_logits = torch.autograd.grad(discriminator, (real, fake))
+    return (discriminator, generator), (*by_logits, *torch.autograd.grad(generator, fake))
+
+
+def test_the_table_holds_every_loss():
+    """Every public loss of the room is in the table; a new one has to be entered."""
+    assert {*ganlib.losses.__all__} - ELSEWHERE == {type(case.loss).__name__ for case in CASES.values()}
+
+
+@every_case
+@settings(max_examples=20)
+@given(data=st.data())
+def test_both_losses_are_their_formulas(case, data):
+    """For logits of any shape both losses are, in float64, the formulas as one would write them down."""
+    real, fake = data.draw(logit_pairs(case))
+
+    discriminator, generator = case.loss.discriminator(real, fake), generator_loss(case, fake, real)
+
+    assert () == discriminator.shape == generator.shape
+    assert torch.allclose(case.discriminator(real, fake), discriminator, rtol=1e-6, atol=1e-6)
+    assert torch.allclose(case.generator(fake, real), generator, rtol=1e-6, atol=1e-6)
+
+
+@every_case
+@settings(max_examples=20)
+@given(data=st.data())
+def test_the_players_pull_the_logits_their_ways(case, data):
+    """The discriminator raises real and lowers fake logits, the generator raises fake ones; nobody ever the reverse."""
+    _, (by_real, by_fake, by_own) = gradients(case, *data.draw(logit_pairs(case, *case.monotone)))
+
+    assert by_real.max() <= 0
+    assert by_fake.min() >= 0
+    assert by_own.max() <= 0
+
+
+@every_case
+@settings(max_examples=20)
+@given(data=st.data())
+def test_the_players_do_pull(case, data):
+    """Between 0.1 and 0.8, where no loss is saturated or at a target, no gradient is 0."""
+    _, (by_real, by_fake, by_own) = gradients(case, *data.draw(logit_pairs(case, 0.125, 0.75)))
+
+    assert by_real.max() < 0
+    assert by_fake.min() > 0
+    assert by_own.max() < 0
+
+
+@every_case
+@settings(max_examples=20)
+@given(data=st.data())
+def test_extreme_logits_give_the_gradients_of_float64(case, data):
+    """Up to 1e4 values and gradients in float32 are finite, and the gradients are those of float64."""
+    real, fake = data.draw(logit_pairs(case, -1e4, 1e4, torch.float32))
+
+    values, actual = gradients(case, real, fake)
+    _, expected = gradients(case, real.double(), fake.double())
+
+    assert all(value.isfinite() for value in values)
+    for one, other in zip(expected, actual, strict=True):
+        assert other.isfinite().all()
+        assert torch.allclose(one.float(), other, rtol=1e-4, atol=1e-3)
+
+
+@every_case
+@pytest.mark.parametrize("real", [-1e4, 1e4])
+@pytest.mark.parametrize("fake", [-1e4, 1e4])
+def test_values_and_gradients_are_finite_at_the_extremes(case, real, fake):
+    """At logits of ±1e4 on either side nothing overflows and nothing is NaN."""
+    values, by_logits = gradients(case, torch.full((2, 1), real), torch.full((2, 1), fake))
+
+    assert all(number.isfinite().all() for number in (*values, *by_logits))
+
+
+@every_case
+def test_gradients_are_those_of_finite_differences(case):
+    """Away from the hinge's kinks the derivatives are those of finite differences in float64."""
+    real = torch.tensor([[-2.5, -0.4], [0.3, 1.7]], dtype=torch.float64, requires_grad=True)
+    fake = torch.tensor([[2.2, -1.6], [0.6, -0.3]], dtype=torch.float64, requires_grad=True)
+
+    assert torch.autograd.gradcheck(case.loss.discriminator, (real, fake))
+    assert torch.autograd.gradcheck(lambda fake, real: generator_loss(case, fake, real), (fake, real.detach()))
+
+
+@every_case
+@pytest.mark.parametrize("shape", [(12,), (12, 1), (3, 1, 2, 2), (2, 1, 6), (1, 12)])
+def test_a_map_of_logits_counts_as_that_many(case, shape):
+    """Places of a map count as samples do: the losses are means over all of them, whatever the shape."""
+    real, fake = torch.linspace(-3, 4, 12), torch.linspace(2, -5, 12).square()
+
+    expected = case.loss.discriminator(real, fake), generator_loss(case, fake, real)
+    actual = (
+        case.loss.discriminator(real.view(shape), fake.view(shape)),
+        generator_loss(case, fake.view(shape), real.view(shape)),
+    )
+
+    assert torch.allclose(torch.stack(expected), torch.stack(actual))
+
+
+@every_case
+def test_several_scales_are_summed(case):
+    """The loss of a tuple of scales, of different shapes, is the sum of their losses."""
+    real = torch.randn(3, 1, 2, 2), torch.randn(3, 1), torch.randn(3)
+    fake = torch.randn(3, 1, 2, 2), torch.randn(3, 1), torch.randn(3)
+    scales = list(zip(real, fake, strict=True))
+
+    assert torch.allclose(sum(case.loss.discriminator(r, f) for r, f in scales), case.loss.discriminator(real, fake))
+    assert torch.allclose(sum(generator_loss(case, f, r) for r, f in scales), generator_loss(case, fake, real))
+
+
+@every_case
+def test_under_bf16_autocast_losses_are_float32(case):
+    """Logits that autocast made bf16 give the very losses that the same logits in float32 give."""
+    layer = nn.Linear(3, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        real, fake = layer(torch.randn(5, 3)), layer(torch.randn(5, 3))
+        discriminator, generator = case.loss.discriminator(real, fake), generator_loss(case, fake, real)
+
+    assert torch.bfloat16 == real.dtype == fake.dtype
+    assert torch.float32 == discriminator.dtype == generator.dtype
+    assert torch.equal(case.loss.discriminator(real.float(), fake.float()), discriminator)
+    assert torch.equal(generator_loss(case, fake.float(), real.float()), generator)
+
+
+@every_case
+def test_it_is_an_adversarial_loss_that_says_what_it_needs(case):
+    """It is an AdversarialLoss, and asks for real logits in the generator's update if and only if it pairs."""
+    assert isinstance(case.loss, AdversarialLoss)
+    assert case.pairs == getattr(case.loss, "needs_real_logits", False)
+
+
+alone = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items() if not case.pairs])
+paired = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items() if case.pairs])
+
+
+@alone
+def test_a_loss_that_pairs_nothing_ignores_real_logits(case):
+    """Real logits do not change the generator's loss, and no gradient flows to them."""
+    real = REAL.clone().requires_grad_()
+
+    assert torch.equal(case.loss.generator(FAKE), case.loss.generator(FAKE, real))
+    assert not case.loss.generator(FAKE, real).requires_grad
+
+
+@paired
+def test_a_loss_that_pairs_needs_real_logits(case):
+    """Without real logits the generator's loss raises an error that names them."""
+    with pytest.raises(ArgumentValueError, match=r"real_logits \(=None\)") as caught:
+        case.loss.generator(FAKE)
+    assert isinstance(caught.value, GanlibError)
+
+
+@paired
+@pytest.mark.parametrize("shape", [(3,), (4, 1), (1,)])
+def test_a_loss_that_pairs_refuses_two_shapes(case, shape):
+    """Shapes that differ, also those that would broadcast, raise an error that quotes both."""
+    message = rf"real_logits \(4,\) and fake_logits \({', '.join(map(str, shape))},?\)"
+    with pytest.raises(ShapeError, match=message) as caught:
+        case.loss.discriminator(REAL, torch.zeros(shape))
+    with pytest.raises(ShapeError, match=message):
+        case.loss.generator(torch.zeros(shape), REAL)
+    assert isinstance(caught.value, GanlibError)
+
+
+def wrong_logits(case, wrong):
+    """Each way of giving wrong logits: the name that they have, and the call."""
+    yield "real_logits", lambda: case.loss.discriminator(wrong, FAKE)
+    yield "fake_logits", lambda: case.loss.discriminator(REAL, wrong)
+    yield "fake_logits", lambda: generator_loss(case, wrong, REAL)
+    if case.pairs:
+        yield "real_logits", lambda: case.loss.generator(FAKE, wrong)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_logits_that_are_not_floating_point_are_refused(case, dtype):
+    """Logits of another kind raise an error that says which they were, and their dtype."""
+    for name, call in wrong_logits(case, torch.zeros(4, dtype=dtype)):
+        with pytest.raises(DTypeError, match=rf"{name} .*{dtype}"):
+            call()
+
+
+@every_case
+def test_a_discriminators_whole_output_is_refused(case):
+    """A DiscriminatorOutput, which is a tuple too, is not taken for scales: an error says to give its logits."""
+    for name, call in wrong_logits(case, DiscriminatorOutput(torch.zeros(4))):
+        with pytest.raises(ArgumentTypeError, match=f"{name} is a DiscriminatorOutput; give its logits"):
+            call()
+
+
+@every_case
+@pytest.mark.parametrize("scales", [1, 2])
+def test_it_trains(case, scales):
+    """A step of AdversarialTrainer gives finite metrics, and moves both players."""
+    torch.manual_seed(0)
+
+    class Judge(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.heads = nn.Linear(2, 8), nn.ModuleList(nn.Linear(8, 1) for _ in range(scales))
+
+        def forward(self, x):
+            logits = tuple(head(self.body(x).tanh()) for head in self.heads)
+            return logits if scales > 1 else logits[0]
+
+    generator, discriminator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), Judge()
+    before = [p.clone() for player in (generator, discriminator) for p in player.parameters()]
+    trainer = training.AdversarialTrainer(
+        generator,
+        discriminator,
+        torch.optim.SGD(generator.parameters(), lr=0.1),
+        torch.optim.SGD(discriminator.parameters(), lr=0.1),
+        loss=case.loss,
+        latent=latents.Gaussian(3),
+    )
+    metrics = trainer.train_step(iter([torch.randn(6, 2)]))
+
+    assert {"discriminator_loss", "generator_loss", "real_score", "fake_score"} == metrics.keys()
+    assert all(value.isfinite() for value in metrics.values())
+    after = [p for player in (generator, discriminator) for p in player.parameters()]
+    moved = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
+    assert any(moved[:4])
+    assert any(moved[4:])
+    assert all(p.isfinite().all() for p in after)
+
+
+@pytest.mark.parametrize(
+    ("loss", "discriminator", "generator"),
+    [
+        (MinimaxLoss(), 5.83387, -4.51082),
+        (NonSaturatingLoss(), 5.83387, 1.38582),
+        (LeastSquaresLoss(), 41.73375, 17.69625),
+        (HingeLoss(), 6.75, -3.125),
+        (WassersteinLoss(), 0.225, -3.125),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_known_numbers(loss, discriminator, generator):
+    """On eight fixed logits the losses are the numbers computed by hand, which are TF-GAN's but for minimax."""
+    assert pytest.approx(discriminator, abs=1e-5) == loss.discriminator(REAL, FAKE).item()
+    assert pytest.approx(generator, abs=1e-5) == loss.generator(FAKE).item()
+
+
+def test_tf_gans_minimax_numbers_are_those_of_its_defaults():
+    """TF-GAN's 6.19637 smooths real targets to 0.875, and its -4.82408 is ours less the constant log(1 + 1/e)."""
+    real = sum(math.log1p(math.exp(-x)) for x in REAL.tolist()) / 4
+    fake = sum(math.log1p(math.exp(x)) for x in FAKE.tolist()) / 4
+
+    assert pytest.approx(real + fake) == MinimaxLoss().discriminator(REAL, FAKE).item()
+    assert pytest.approx(-fake) == MinimaxLoss().generator(FAKE).item()
+    assert pytest.approx(6.19637, abs=1e-5) == MinimaxLoss(LabelSmoothing(real=0.875)).discriminator(REAL, FAKE).item()
+    assert pytest.approx(-4.82408, abs=1e-5) == MinimaxLoss().generator(FAKE).item() - math.log1p(1 / math.e)
