@@ -1,14 +1,12 @@
-"""Tests of WGAN-GP's penalty."""
+"""Tests of what is special to WGAN-GP's penalty."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
-from ganlib.penalties import GradientPenalty, Penalty
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.penalties import GradientPenalty
 from tests import strategies
 
 
@@ -26,14 +24,6 @@ def test_on_a_linear_critic(w, weight, n):
     actual = GradientPenalty(weight)(lambda x: x @ w, torch.randn(n, 5), torch.randn(n, 5))
 
     assert torch.allclose(weight * (w.norm() - 1).square(), actual, rtol=1e-4, atol=1e-5)
-
-
-@given(strategies.normals((4, 3), torch.float64))
-def test_on_a_quadratic_critic_norms_are_per_sample(samples):
-    """For D(x) = |x|^2 / 2 with real = fake it is the mean of (|x| - 1)^2 over samples."""
-    actual = GradientPenalty(1.0)(lambda x: x.square().sum(1, keepdim=True) / 2, samples, samples)
-
-    assert torch.allclose((samples.norm(dim=1) - 1).square().mean(), actual)
 
 
 def test_every_sample_is_mixed_with_its_own_share():
@@ -63,18 +53,6 @@ def test_mixed_samples_lie_between_real_and_fake(real, fake):
     assert torch.allclose((real - fake).norm(dim=1), detour, atol=1e-4)
 
 
-def test_the_gradient_reaches_the_critics_parameters_only():
-    """For D(x) = a x the derivative by a is 2 * weight * (a - 1); samples get none."""
-    a = torch.tensor(3.0, requires_grad=True)
-    real, fake = torch.randn(4, 1, requires_grad=True), torch.randn(4, 1, requires_grad=True)
-
-    GradientPenalty(10.0)(lambda x: a * x, real, fake).backward()
-
-    assert torch.allclose(torch.tensor(40.0), a.grad)
-    assert real.grad is None
-    assert fake.grad is None
-
-
 def test_a_dead_critic_costs_its_weight_and_keeps_finite_gradients():
     """For D(x) = 0 x the penalty is the weight, and the gradient is no NaN."""
     a = torch.tensor(0.0, requires_grad=True)
@@ -83,23 +61,6 @@ def test_a_dead_critic_costs_its_weight_and_keeps_finite_gradients():
 
     assert pytest.approx(10.0) == actual.item()
     assert torch.tensor(0.0) == a.grad
-
-
-@pytest.mark.parametrize(
-    "critic",
-    [
-        lambda x: 0.5 * x,
-        lambda x: (0.5 * x[..., :1], 0.5 * x[..., 1:]),
-        lambda x: DiscriminatorOutput(0.5 * x, class_logits=7 * x),
-        lambda x: DiscriminatorOutput((0.5 * x[..., :1], 0.5 * x[..., 1:]), features=(7 * x,)),
-    ],
-    ids=["patch", "tuple", "output", "output of a tuple"],
-)
-def test_several_logits_are_summed(critic):
-    """Four logits a sample with slopes of a half, however they are returned, have a unit gradient."""
-    actual = GradientPenalty(10.0)(critic, torch.randn(3, 1, 2, 2), torch.randn(3, 1, 2, 2))
-
-    assert actual.item() == 0.0
 
 
 def test_conditions_reach_the_critic():
@@ -127,30 +88,7 @@ def test_two_different_shapes_are_refused():
     assert isinstance(caught.value, ValueError)
 
 
-def test_under_bf16_autocast_it_is_exactly_float32():
-    """Under autocast the penalty is bit for bit the one without it."""
-    critic, samples = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), torch.randn(6, 3)
-    torch.manual_seed(0)
-    expected = GradientPenalty()(critic, samples, -samples)
-
-    torch.manual_seed(0)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        actual = GradientPenalty()(critic, samples, -samples)
-
-    assert torch.float32 == actual.dtype
-    assert torch.equal(expected, actual)
-
-
 def test_its_arguments_can_be_read():
     """Weight and interval are attributes and show in the repr; the paper's 10 is the default."""
-    assert isinstance(GradientPenalty(), Penalty)
     assert (GradientPenalty().weight, GradientPenalty().every) == (10.0, 1)
     assert repr(GradientPenalty(2.0, every=4)) == "GradientPenalty(weight=2.0, every=4)"
-
-
-def test_bad_arguments_are_refused():
-    """A negative weight and an interval of 0 raise errors that name them."""
-    with pytest.raises(ArgumentValueError, match=r"weight \(=-1\.0\)"):
-        GradientPenalty(-1.0)
-    with pytest.raises(ArgumentValueError, match=r"every \(=0\)"):
-        GradientPenalty(every=0)

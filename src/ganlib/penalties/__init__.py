@@ -1,7 +1,10 @@
-"""Gradient penalties on the discriminator, each with one norm per sample."""
+"""Penalties on the discriminator: of its gradient, of its logits, of its inconsistency."""
 
+from ganlib.penalties._consistency import Consistency
+from ganlib.penalties._dragan import DRAGAN
 from ganlib.penalties._gradient_penalty import GradientPenalty
+from ganlib.penalties._lecam import LeCam
 from ganlib.penalties._zero_centred import R1, R2
 from ganlib.protocols import Penalty
 
-__all__ = ["R1", "R2", "GradientPenalty", "Penalty"]
+__all__ = ["DRAGAN", "R1", "R2", "Consistency", "GradientPenalty", "LeCam", "Penalty"]

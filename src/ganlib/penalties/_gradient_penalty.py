@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.penalties._gradients import check_weight_and_every, squared_gradient_norms
+from ganlib.penalties._gradients import check_weight_and_every, gradient_norms
 from ganlib.protocols import Discriminator
 
 __all__ = ["GradientPenalty"]
@@ -77,9 +77,7 @@ class GradientPenalty(nn.Module):
             )
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         mixed = share * real.detach() + (1 - share) * fake.detach()
-        # The square root has an infinite slope at 0, where a dead critic would turn its own gradient into NaN.
-        norms = squared_gradient_norms(discriminator, mixed, condition).clamp_min(1e-24).sqrt()
-        return self.weight * (norms - 1).square().mean()
+        return self.weight * (gradient_norms(discriminator, mixed, condition) - 1).square().mean()
 
     def extra_repr(self) -> str:
         """What ``repr`` shows: the arguments."""

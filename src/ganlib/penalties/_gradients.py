@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentValueError
-from ganlib.protocols import Discriminator, DiscriminatorOutput, Logits
+from ganlib.penalties._logits import judge, scales
+from ganlib.protocols import Discriminator
 
-__all__ = ["check_weight_and_every", "squared_gradient_norms"]
+__all__ = ["check_weight_and_every", "gradient_norms", "squared_gradient_norms"]
 
 
 def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Tensor:
@@ -23,15 +24,48 @@ def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condit
     Returns:
         (N,) float.
 
+    Raises:
+        ArgumentValueError: the logits do not depend on the samples.
+
     Example:
         >>> squared_gradient_norms(lambda x: 3 * x[:, :1], torch.zeros(2, 5), None).tolist()
         [9.0, 9.0]
     """
     samples = samples.detach().to(torch.promote_types(samples.dtype, torch.float32)).requires_grad_()
+    # The derivatives are to be float32 too, so autocast stays off beyond the discriminator's own pass.
     with torch.enable_grad(), torch.autocast(samples.device.type, enabled=False):
-        output = discriminator(samples) if condition is None else discriminator(samples, condition)
-        (gradient,) = torch.autograd.grad(_total(output), samples, create_graph=True)
-        return gradient.flatten(1).square().sum(1)
+        total = torch.stack([scale.sum() for scale in scales(judge(discriminator, samples, condition))]).sum()
+        gradient = None
+        if total.requires_grad:
+            (gradient,) = torch.autograd.grad(total, samples, create_graph=True, allow_unused=True)
+        if gradient is None:
+            raise ArgumentValueError(
+                "the discriminator gave logits that do not depend on its samples, so that they have no gradient to "
+                "penalise"
+            )
+        return gradient.reshape(len(gradient), -1).square().sum(1)
+
+
+def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Tensor:
+    """The norm of the discriminator's gradient at each sample, with a slope that is finite also where it is 0.
+
+    Args:
+        discriminator: called with (samples), or (samples, condition) where there is one.
+        samples: (N, ...) float.
+        condition: (N, ...) or None.
+
+    Returns:
+        (N,) float.
+
+    Raises:
+        ArgumentValueError: the logits do not depend on the samples.
+
+    Example:
+        >>> gradient_norms(lambda x: 3 * x[:, :1], torch.zeros(2, 5), None).tolist()
+        [3.0, 3.0]
+    """
+    # The square root has an infinite slope at 0, where a dead critic would turn its own gradient into NaN.
+    return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
 
 
 def check_weight_and_every(weight: float, every: int) -> None:
@@ -51,9 +85,3 @@ def check_weight_and_every(weight: float, every: int) -> None:
         raise ArgumentValueError(f"weight (={weight}) must be finite and at least 0")
     if not (isinstance(every, int) and every >= 1):
         raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
-
-
-def _total(output: Logits | DiscriminatorOutput) -> Tensor:
-    logits = output.logits if isinstance(output, DiscriminatorOutput) else output
-    scales = logits if isinstance(logits, tuple) else (logits,)
-    return torch.stack([scale.sum() for scale in scales]).sum()

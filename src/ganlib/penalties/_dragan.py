@@ -1,0 +1,73 @@
+"""DRAGAN's penalty."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentValueError
+from ganlib.penalties._gradients import check_weight_and_every, gradient_norms
+from ganlib.protocols import Discriminator
+
+__all__ = ["DRAGAN"]
+
+
+class DRAGAN(nn.Module):
+    r"""DRAGAN's one-centred gradient penalty, in the neighbourhood of real samples.
+
+    .. math::
+        \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(x_i + \delta_i) \rVert - 1)^2, \qquad
+        \delta_i \sim N(0, (\text{noise} \cdot s)^2 I), \quad s \text{ the standard deviation of all numbers in } x
+
+    Args:
+        weight: 0 or more; :math:`\lambda` in the paper, there 10.
+        noise: how far the neighbourhood reaches, in standard deviations of the samples; 0 or more.
+        every: the trainer applies it at iterations divisible by this, scaled by this.
+
+    Raises:
+        ArgumentValueError: a negative weight or noise, or an interval below 1.
+
+    Example:
+        >>> x = torch.randn(16, 5)
+        >>> DRAGAN(10.0)(lambda x: 3 * x[:, :1], x, x).item()  # 10 * (3 - 1)^2
+        40.0
+
+    References:
+        Kodali et al., "On Convergence and Stability of GANs", 2017, section 2.3. Its noise is normal, as here; the
+        scale, 0.5 of the samples' deviation, is that of the authors' code, whose noise is uniform.
+    """
+
+    def __init__(self, weight: float = 10.0, *, noise: float = 0.5, every: int = 1) -> None:
+        super().__init__()
+        check_weight_and_every(weight, every)
+        if not 0 <= noise < float("inf"):
+            raise ArgumentValueError(f"noise (={noise}) must be finite and at least 0")
+        self.weight = weight
+        self.noise = noise
+        self.every = every
+
+    def forward(
+        self,
+        discriminator: Discriminator,
+        real: Tensor,
+        fake: Tensor,
+        condition: Tensor | None = None,
+        fake_condition: Tensor | None = None,
+    ) -> Tensor:
+        """The penalty near the real samples.
+
+        Args:
+            discriminator: called with (samples), or (samples, condition) where there is one.
+            real: (N, ...) float.
+            fake: not used.
+            condition: the real samples' conditions, or None.
+            fake_condition: not used.
+
+        Returns:
+            A scalar, float32 or better, with a graph to the discriminator's parameters.
+        """
+        real = real.detach()
+        near = real + self.noise * real.std(correction=0) * torch.randn_like(real)
+        return self.weight * (gradient_norms(discriminator, near, condition) - 1).square().mean()
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: the arguments."""
+        return f"weight={self.weight}, noise={self.noise}, every={self.every}"

@@ -1,0 +1,46 @@
+"""What penalties of the logits share: the discriminator's logits, in float32 or better, scale by scale."""
+
+import torch
+from torch import Tensor
+
+from ganlib.protocols import Discriminator, DiscriminatorOutput, Logits
+
+__all__ = ["judge", "scales"]
+
+
+def judge(discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Logits | DiscriminatorOutput:
+    """What the discriminator says of samples, in float32 or better also under autocast.
+
+    Args:
+        discriminator: called with (samples), or (samples, condition) where there is one.
+        samples: (N, ...) float.
+        condition: (N, ...) or None.
+
+    Returns:
+        What it gives.
+
+    Example:
+        >>> judge(lambda x: x[:, :1], torch.ones(1, 2, dtype=torch.bfloat16), None)
+        tensor([[1.]])
+    """
+    samples = samples.to(torch.promote_types(samples.dtype, torch.float32))
+    with torch.autocast(samples.device.type, enabled=False):
+        return discriminator(samples) if condition is None else discriminator(samples, condition)
+
+
+def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
+    """The logits of a discriminator's answer, one tensor a scale.
+
+    Args:
+        output: logits, several of them, or a DiscriminatorOutput.
+
+    Returns:
+        At least one tensor, float32 or better.
+
+    Example:
+        >>> [scale.dtype for scale in scales((torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2)))]
+        [torch.float32, torch.float32]
+    """
+    logits = output.logits if isinstance(output, DiscriminatorOutput) else output
+    parts = logits if isinstance(logits, tuple | list) else (logits,)
+    return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts)
