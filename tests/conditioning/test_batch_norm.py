@@ -36,15 +36,15 @@ def test_at_first_it_is_plain_batch_norm(dims, kind):
 def test_gain_and_bias_are_linear_in_the_condition(dims):
     """With weights of its own each class has its own 1 + gain and bias."""
     norm, condition = ConditionalBatchNorm(3, OneHot(2), spatial_dims=dims), torch.tensor([0, 1, 1, 0])
-    nn.init.normal_(norm.gain)
-    nn.init.normal_(norm.bias)
+    nn.init.normal_(norm.film.gain)
+    nn.init.normal_(norm.film.bias)
     x = torch.randn(4, 3, *[4] * dims)
     normalised = PLAIN[dims](3, affine=False)(x)
 
     actual = norm(x, condition)
 
     for n, label in enumerate(condition):
-        gain, bias = (parameter[label].view(3, *[1] * dims) for parameter in (norm.gain, norm.bias))
+        gain, bias = (parameter[label].view(3, *[1] * dims) for parameter in (norm.film.gain, norm.film.bias))
         assert torch.allclose((1 + gain) * normalised[n] + bias, actual[n], atol=1e-6)
 
 
@@ -64,8 +64,8 @@ def test_in_our_generator_it_starts_as_batch_norm_and_learns(kind):
     images.square().sum().backward()
 
     assert torch.allclose(plain(latent), images, atol=1e-5)
-    assert conditional.blocks[0].norm.gain.grad.abs().sum() > 0
-    assert conditional.blocks[0].norm.bias.grad.abs().sum() > 0
+    assert conditional.blocks[0].norm.film.gain.grad.abs().sum() > 0
+    assert conditional.blocks[0].norm.film.bias.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("initialise", [init.dcgan_, init.normal_, init.xavier_, init.kaiming_, init.orthogonal_])
@@ -73,7 +73,7 @@ def test_an_initialisation_leaves_its_zeros_alone(initialise):
     """After a weight initialisation of the whole network it still starts as plain batch norm."""
     norm = initialise(ConditionalBatchNorm(3, OneHot(2)))
 
-    assert 0 == norm.gain.count_nonzero() == norm.bias.count_nonzero()
+    assert 0 == norm.film.gain.count_nonzero() == norm.film.bias.count_nonzero()
 
 
 def test_it_works_in_float64():

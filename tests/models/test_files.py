@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib.conditioning import ClassEmbedding, ConcatLatent, OneHot, TagEmbedding, Unconditional, VectorEmbedding
+from ganlib.conditioning import ClassEmbedding, ConcatLatent, FiLM, OneHot, TagEmbedding, Unconditional, VectorEmbedding
 from ganlib.errors import CheckpointError, GanlibError, RunFolderError
 from ganlib.models import conditional_dcgan, dcgan, load_generator, mlp_gan, save_generator
 from ganlib.stacks import StackPlan, Stage
@@ -17,6 +17,17 @@ from ganlib.training import EMA, load_plain, save_plain
 _TALL = StackPlan((1, 12, 8), [Stage(4, kernel_size=(4, 2), padding=(1, 0)), Stage(8)])
 _FLAT = StackPlan((1, 8, 8), [Stage(4), Stage(8, kernel_size=4, stride=1, padding=0)])
 _LABELS = torch.tensor([3, 1, 4])
+
+
+def _noisy(generator):
+    """The generator, with conditional norms that have left their zeros."""
+    for module in generator.modules():
+        if isinstance(module, FiLM):
+            nn.init.normal_(module.gain)
+            nn.init.normal_(module.bias)
+    return generator
+
+
 _GENERATORS = {
     "dcgan": (lambda: dcgan(_TALL, 6)[0], None),
     "flat dcgan": (lambda: dcgan(_FLAT, 6, norm="group")[0], None),
@@ -25,6 +36,14 @@ _GENERATORS = {
     "embedding": (lambda: conditional_dcgan(_TALL, 6, encoder=ClassEmbedding(5, 3))[0], _LABELS),
     "tags": (lambda: conditional_dcgan(_FLAT, 6, encoder=TagEmbedding(4, 3))[0], torch.eye(3, 4)),
     "vectors": (lambda: conditional_dcgan(_FLAT, 6, encoder=VectorEmbedding(2, 3))[0], torch.ones(3, 2)),
+    "conditional norms": (
+        lambda: _noisy(conditional_dcgan(_TALL, 6, 5, generator_conditioning="batch_norm")[0]),
+        _LABELS,
+    ),
+    "a shared encoder": (
+        lambda: _noisy(conditional_dcgan(_FLAT, 6, encoder=TagEmbedding(4, 3), generator_conditioning="batch_norm")[0]),
+        torch.eye(3, 4),
+    ),
     "mlp": (lambda: mlp_gan((1, 4, 5), 6, (8,), norm="batch", dropout=0.1)[0], None),
     "unconditional": (lambda: Unconditional(dcgan(_TALL, 6)[0]), _LABELS),
     "concat": (lambda: ConcatLatent(mlp_gan((1, 4, 5), 11, (8,))[0], OneHot(5)), _LABELS),

@@ -1,10 +1,10 @@
 """Batch norm whose gain and bias follow the condition."""
 
-import torch
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import require_condition
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.conditioning._checks import check_sizes
+from ganlib.conditioning._film import FiLM
+from ganlib.errors import ArgumentValueError
 from ganlib.protocols import ConditionEncoder
 
 __all__ = ["ConditionalBatchNorm"]
@@ -30,6 +30,7 @@ class ConditionalBatchNorm(nn.Module):
         ArgumentValueError: an argument is out of its range.
 
     Example:
+        >>> import torch
         >>> from ganlib.conditioning import OneHot
         >>> norm = ConditionalBatchNorm(64, OneHot(10))
         >>> norm(torch.randn(4, 64, 7, 7), torch.tensor([3, 1, 4, 1])).shape
@@ -44,15 +45,16 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, encoder: ConditionEncoder, *, spatial_dims: int = 2) -> None:
         super().__init__()
-        if channels < 1:
-            raise ArgumentValueError(f"channels (={channels}) must be at least 1")
+        check_sizes(channels=channels)
         if spatial_dims not in _BATCH_NORMS:
             raise ArgumentValueError(f"spatial_dims (={spatial_dims}) must be in [0, 3]")
-        self.encoder = encoder
         self.norm = _BATCH_NORMS[spatial_dims](channels, affine=False)
-        # Bare parameters, so that an initialisation of the whole network leaves their zeros alone.
-        self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
-        self.bias = nn.Parameter(torch.zeros(encoder.features, channels))
+        self.film = FiLM(channels, encoder)
+
+    @property
+    def encoder(self) -> ConditionEncoder:
+        """The condition's encoder."""
+        return self.film.encoder
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Normalise.
@@ -69,8 +71,4 @@ class ConditionalBatchNorm(nn.Module):
             ShapeError: a condition of another length or shape, or an encoder that gives maps.
             DTypeError: a condition of another dtype.
         """
-        encoding = self.encoder(require_condition(condition, self.encoder)).to(self.gain.dtype)
-        if encoding.ndim != 2 or len(encoding) != len(x):
-            raise ShapeError(f"the encoded condition {tuple(encoding.shape)} must be ({len(x)}, features)")
-        places = (len(x), -1, *[1] * (x.ndim - 2))
-        return (1 + (encoding @ self.gain).view(places)) * self.norm(x) + (encoding @ self.bias).view(places)
+        return self.film(self.norm(x), condition)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ganlib.conditioning._adapter import call_module
 from ganlib.conditioning._checks import require_condition
+from ganlib.conditioning._places import places
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import ConditionEncoder
 
@@ -68,7 +69,7 @@ class Projection(nn.Module):
         condition = require_condition(condition, self.encoder)
         features = call_module(self.backbone, sample, condition)
         encoding = self.encoder(condition).to(self.linear.weight.dtype)
-        phi, e = _places(features), _places(encoding)
+        phi, e = places(features), places(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
         if len(e) != len(phi):
@@ -78,8 +79,3 @@ class Projection(nn.Module):
                 f"condition's maps {tuple(condition.shape)} must have the spatial sizes of the backbone's features"
             )
         return self.linear(phi.sum(1)) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
-
-
-def _places(x: Tensor) -> Tensor:
-    """(N, C) or (N, C, *spatial) as (N, places, C)."""
-    return (x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)).mT

@@ -1,6 +1,7 @@
 """Recipes: stacks, conditioning and initialisation put together, and generators on disk."""
 
-from ganlib.models._dcgan import conditional_dcgan, dcgan
+from ganlib.models._conditional_dcgan import conditional_dcgan
+from ganlib.models._dcgan import dcgan
 from ganlib.models._files import load_generator, save_generator
 from ganlib.models._mlp_gan import mlp_gan
 

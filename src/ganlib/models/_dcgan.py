@@ -1,20 +1,17 @@
-"""DCGAN, unconditional and conditional, from one plan."""
+"""DCGAN from one plan, and the halves that its conditional sister is made of too."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from math import prod
-from typing import Any, Literal
 
 from torch import nn
 
 from ganlib import init as initialisers
-from ganlib.conditioning import ClassEmbedding, ConcatChannels, ConcatFeatures, ConcatLatent, Maps, OneHot, Projection
 from ganlib.errors import ArgumentValueError
 from ganlib.models._recipe import carry
-from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import (
     Activation,
+    ConditionalSequential,
     ConvStack,
     ConvTransposeStack,
     LinearStack,
@@ -24,10 +21,9 @@ from ganlib.stacks import (
     make_norm,
 )
 
-__all__ = ["conditional_dcgan", "dcgan"]
+__all__ = ["Init", "backbone", "check_latent_dim", "dcgan", "initialised", "to_logit", "upwards"]
 
 Init = Callable[[nn.Module], nn.Module] | None
-Players = tuple[nn.Module, nn.Module]
 
 
 def dcgan(
@@ -40,7 +36,7 @@ def dcgan(
     dropout: float = 0.0,
     spectral_norm: bool = False,
     init: Init = initialisers.dcgan_,
-) -> Players:
+) -> tuple[nn.Module, nn.Module]:
     r"""A deep convolutional GAN whose discriminator is its generator read backwards.
 
     A plan whose top has spatial size 1 takes the latent as its channels, and gives the logit as its channel; any other
@@ -49,7 +45,8 @@ def dcgan(
     Args:
         plan: the shapes of both.
         latent_dim: size of a latent, at least 1.
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"none"``, or a function from channels to a module.
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
+            module.
         discriminator_norm: the discriminator's, where it differs.
         activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
         dropout: in the discriminator, probability in [0, 1).
@@ -73,137 +70,45 @@ def dcgan(
     References:
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016.
     """
-    _check_latent_dim(latent_dim)
-    generator = _upwards(plan, latent_dim, norm, activation)
+    check_latent_dim(latent_dim)
+    generator = upwards(plan, latent_dim, norm, activation)
     down = partial(
-        _backbone,
+        backbone,
         plan,
         norm=norm if discriminator_norm is None else discriminator_norm,
         activation=activation,
         dropout=dropout,
         spectral_norm=spectral_norm,
     )
-    generator, discriminator = _initialised(init, generator), _initialised(init, nn.Sequential(*_to_logit(plan, down)))
+    generator, discriminator = initialised(init, generator), initialised(init, nn.Sequential(*to_logit(plan, down)))
     carry(generator, "dcgan", {"plan": plan, "latent_dim": latent_dim}, norm=norm, activation=activation)
     return generator, discriminator
 
 
-def conditional_dcgan(
-    plan: StackPlan,
-    latent_dim: int,
-    num_classes: int | None = None,
-    *,
-    encoder: ConditionEncoder | None = None,
-    conditioning: Literal["projection", "channels", "features"] = "projection",
-    norm: Norm = "batch",
-    discriminator_norm: Norm | None = None,
-    activation: Activation = None,
-    dropout: float = 0.0,
-    spectral_norm: bool = False,
-    init: Init = initialisers.dcgan_,
-) -> Players:
-    r"""A DCGAN whose generator is asked for something, and whose discriminator judges the sample together with that.
-
-    The generator is given the encoded condition beside its latent (:class:`~ganlib.conditioning.ConcatLatent`), the
-    discriminator by the ``conditioning`` of your choice.
+def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation) -> nn.Module:
+    """From a flat latent to the image: the body of a generator.
 
     Args:
-        plan: the shapes of both.
-        latent_dim: size of a latent, at least 1.
-        num_classes: how many classes, at least 1; or give an encoder.
-        encoder: any encoder of vectors, for conditions that are not classes; the discriminator gets a copy.
-        conditioning: of the discriminator: ``"projection"`` (an inner product with its features), ``"channels"``
-            (planes beside the image's channels), or ``"features"`` (beside its features, before a small MLP).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"none"``, or a function from channels to a module.
-        discriminator_norm: the discriminator's, where it differs.
-        activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
-        dropout: in the discriminator, probability in [0, 1).
-        spectral_norm: whether the discriminator's convolutions are spectrally normalised.
-        init: initialises each network; None keeps torch's own.
+        plan: the shapes.
+        inputs: numbers in a latent (and in what stands beside it).
+        norm: see :func:`dcgan`; a conditional one makes the body take (latent, condition).
+        activation: None is ReLU.
 
     Returns:
-        (generator, discriminator): latents (N, latent_dim) and conditions -> samples (N, \*image_shape) in [-1, 1];
-        samples and conditions -> logits (N, 1).
-
-    Raises:
-        ArgumentValueError: an argument is out of its range, both or neither of num_classes and encoder are given, or
-            the encoder gives maps.
-
-    Example:
-        >>> import torch
-        >>> from ganlib.stacks import Stage
-        >>> generator, discriminator = conditional_dcgan(StackPlan((1, 28, 28), [Stage(32), Stage(64)]), 100, 10)
-        >>> labels = torch.tensor([3, 1, 4, 1])
-        >>> discriminator(generator(torch.randn(4, 100), labels), labels).shape
-        torch.Size([4, 1])
-
-    References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014; Radford et al., 2016; Miyato and Koyama,
-        "cGANs with Projection Discriminator", 2018.
+        A module from (N, inputs) to (N, *image_shape).
     """
-    _check_latent_dim(latent_dim)
-    if (num_classes is None) == (encoder is None):
-        raise ArgumentValueError(f"give either num_classes (={num_classes}) or encoder (={encoder}), and not both")
-    if isinstance(encoder, Maps):
-        raise ArgumentValueError(
-            f"encoder (={encoder}) gives maps, but this generator starts from a vector; put ConcatChannels around "
-            "networks of your own"
-        )
-    of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
-    generator: nn.Module = ConcatLatent(
-        _upwards(plan, latent_dim + of_generator.features, norm, activation), of_generator
-    )
-    down = partial(
-        _backbone,
-        plan,
-        norm=norm if discriminator_norm is None else discriminator_norm,
-        activation=activation,
-        dropout=dropout,
-        spectral_norm=spectral_norm,
-    )
-    features = prod(plan.top_shape)
-    if conditioning == "projection":
-        judge: Any = ClassEmbedding(num_classes, features) if num_classes is not None else copy.deepcopy(encoder)
-        discriminator: nn.Module = Projection(nn.Sequential(down(), nn.Flatten()), judge, features)
-    elif conditioning == "channels":
-        judge = copy.deepcopy(of_generator)
-        planes = plan.image_shape[0] + judge.features
-        discriminator = ConcatChannels(nn.Sequential(*_to_logit(plan, partial(down, image_channels=planes))), judge)
-    elif conditioning == "features":
-        judge = copy.deepcopy(of_generator)
-        head = LinearStack([features + judge.features, plan.top_shape[0], 1], spectral_norm=spectral_norm)
-        discriminator = ConcatFeatures(nn.Sequential(down(), nn.Flatten()), judge, head)
-    else:
-        raise ArgumentValueError(f"conditioning (={conditioning!r}) must be 'projection', 'channels' or 'features'")
-    generator, discriminator = _initialised(init, generator), _initialised(init, discriminator)
-    if isinstance(discriminator, Projection) and num_classes is not None:
-        # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
-        nn.init.normal_(judge.embedding.weight, std=0.02)
-    carry(
-        generator,
-        "conditional_dcgan",
-        {"plan": plan, "latent_dim": latent_dim, "num_classes": num_classes},
-        encoder=encoder,
-        norm=norm,
-        activation=activation,
-    )
-    return generator, discriminator
-
-
-def _upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation) -> nn.Module:
-    """From a flat latent to the image."""
     activation = nn.ReLU if activation is None else activation
     if plan.top_is_flat:
         return ConvTransposeStack(plan, top_channels=inputs, norm=norm, activation=activation)
-    return nn.Sequential(
-        LinearStack([inputs, prod(plan.top_shape)], out_shape=plan.top_shape, bias=norm == "none"),
+    return ConditionalSequential(
+        LinearStack([inputs, prod(plan.top_shape)], out_shape=plan.top_shape, bias=norm in ("none", "pixel")),
         make_norm(norm, plan.top_shape[0], plan.spatial_dims),
         make_activation(activation),
         ConvTransposeStack(plan, norm=norm, activation=activation),
     )
 
 
-def _backbone(
+def backbone(
     plan: StackPlan,
     *,
     norm: Norm,
@@ -213,7 +118,20 @@ def _backbone(
     image_channels: int | None = None,
     top_channels: int | None = None,
 ) -> ConvStack:
-    """From the image to the top: features, or the logit where that is the one top channel."""
+    """From the image to the top: features, or the logit where that is the one top channel.
+
+    Args:
+        plan: the shapes.
+        norm: see :func:`dcgan`.
+        activation: None is LeakyReLU(0.2).
+        dropout: probability in [0, 1).
+        spectral_norm: whether every convolution is spectrally normalised.
+        image_channels: replaces the image's.
+        top_channels: replaces the top's; then there is no last activation.
+
+    Returns:
+        The body of a discriminator.
+    """
     activation = nn.LeakyReLU(0.2) if activation is None else activation
     return ConvStack(
         plan,
@@ -228,16 +146,42 @@ def _backbone(
     )
 
 
-def _to_logit(plan: StackPlan, down: Callable[..., ConvStack]) -> list[nn.Module]:
+def to_logit(plan: StackPlan, down: Callable[..., ConvStack]) -> list[nn.Module]:
+    """The layers of an unconditional discriminator.
+
+    Args:
+        plan: the shapes.
+        down: makes the :func:`backbone`.
+
+    Returns:
+        Layers from the image to (N, 1).
+    """
     if plan.top_is_flat:
         return [down(top_channels=1), nn.Flatten()]
     return [down(), nn.Flatten(), nn.Linear(prod(plan.top_shape), 1)]
 
 
-def _initialised(init: Init, network: nn.Module) -> nn.Module:
+def initialised(init: Init, network: nn.Module) -> nn.Module:
+    """A network, initialised.
+
+    Args:
+        init: a function of :mod:`ganlib.init`, one of your own, or None.
+        network: changed in place.
+
+    Returns:
+        The network.
+    """
     return network if init is None else init(network)
 
 
-def _check_latent_dim(latent_dim: int) -> None:
+def check_latent_dim(latent_dim: int) -> None:
+    """Refuse a latent without size.
+
+    Args:
+        latent_dim: must be a whole number of at least 1.
+
+    Raises:
+        ArgumentValueError: it is something else.
+    """
     if not (isinstance(latent_dim, int) and latent_dim >= 1):
         raise ArgumentValueError(f"latent_dim (={latent_dim}) must be a whole number of at least 1")

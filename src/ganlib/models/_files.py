@@ -9,7 +9,8 @@ from torch import nn
 
 from ganlib import conditioning, stacks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
-from ganlib.models._dcgan import conditional_dcgan, dcgan
+from ganlib.models._conditional_dcgan import conditional_dcgan
+from ganlib.models._dcgan import dcgan
 from ganlib.models._mlp_gan import mlp_gan
 from ganlib.training import load_plain, save_plain
 

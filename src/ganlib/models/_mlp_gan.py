@@ -28,8 +28,8 @@ def mlp_gan(
         image_shape: (C, \*spatial), or any shape of a sample.
         latent_dim: size of a latent, at least 1.
         hidden: sizes of the generator's hidden layers, from the latent on.
-        norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"none"``, or a function from features to
-            a module. The discriminator has none.
+        norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from
+            features to a module. The discriminator has none.
         activation: between the layers of both; None is LeakyReLU(0.2).
         dropout: after the hidden layers of both, probability in [0, 1).
         init: initialises each network; None keeps torch's own.

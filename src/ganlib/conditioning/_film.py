@@ -1,0 +1,70 @@
+"""Feature-wise linear modulation."""
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.conditioning._checks import check_sizes, require_condition
+from ganlib.errors import ShapeError
+from ganlib.protocols import ConditionEncoder
+
+__all__ = ["FiLM"]
+
+
+class FiLM(nn.Module):
+    r"""Feature-wise linear modulation: a gain and a bias for each channel, linear in the encoded condition.
+
+    .. math:: (1 + W_\gamma e(y)) \cdot x + W_\beta e(y)
+
+    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as the identity. It may stand anywhere in a
+    network; in a stack it is a norm that does not normalise: ``norm=lambda channels: FiLM(channels, encoder)``.
+
+    Args:
+        channels: channels of x, at least 1.
+        encoder: the condition's encoder, giving (N, features); it may be shared between places.
+
+    Raises:
+        ArgumentValueError: channels is below 1.
+
+    Example:
+        >>> from ganlib.conditioning import TagEmbedding
+        >>> film = FiLM(64, TagEmbedding(5, 16))
+        >>> film(torch.randn(2, 64, 7, 7), torch.tensor([[1.0, 0, 0, 1, 0], [0, 1.0, 0, 0, 0]])).shape
+        torch.Size([2, 64, 7, 7])
+
+    References:
+        Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018, equations 1 and 2 (with
+        its gain written as 1 plus a learned part).
+    """
+
+    needs_condition = True
+
+    def __init__(self, channels: int, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        check_sizes(channels=channels)
+        self.encoder = encoder
+        # Bare parameters, so that an initialisation of the whole network leaves their zeros alone.
+        self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
+        self.bias = nn.Parameter(torch.zeros(encoder.features, channels))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Modulate.
+
+        Args:
+            x: (N, channels) or (N, channels, *spatial).
+            condition: what the encoder takes.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            ArgumentValueError: no condition, or one out of range.
+            ShapeError: x of other channels, a condition of another length or shape, or an encoder that gives maps.
+            DTypeError: a condition of another dtype.
+        """
+        encoding = self.encoder(require_condition(condition, self.encoder)).to(self.gain.dtype)
+        if encoding.ndim != 2 or len(encoding) != len(x):
+            raise ShapeError(f"the encoded condition {tuple(encoding.shape)} must be ({len(x)}, features)")
+        if x.shape[1] != self.gain.shape[1]:
+            raise ShapeError(f"x {tuple(x.shape)} must have {self.gain.shape[1]} channels")
+        places = (len(x), -1, *[1] * (x.ndim - 2))
+        return (1 + (encoding @ self.gain).view(places)) * x + (encoding @ self.bias).view(places)

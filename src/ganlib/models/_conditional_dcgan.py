@@ -1,0 +1,172 @@
+"""The conditional DCGAN."""
+
+import copy
+from functools import partial
+from math import prod
+from typing import Any, Literal
+
+from torch import nn
+
+from ganlib import init as initialisers
+from ganlib.conditioning import (
+    AuxiliaryClassifierHead,
+    ClassEmbedding,
+    ConcatChannels,
+    ConcatFeatures,
+    ConcatLatent,
+    ConditionalBatchNorm,
+    Maps,
+    OneHot,
+    Projection,
+)
+from ganlib.errors import ArgumentValueError
+from ganlib.models._dcgan import Init, backbone, check_latent_dim, initialised, to_logit, upwards
+from ganlib.models._recipe import carry
+from ganlib.protocols import ConditionEncoder
+from ganlib.stacks import Activation, LinearStack, Norm, StackPlan
+
+__all__ = ["conditional_dcgan"]
+
+
+def conditional_dcgan(
+    plan: StackPlan,
+    latent_dim: int,
+    num_classes: int | None = None,
+    *,
+    encoder: ConditionEncoder | None = None,
+    conditioning: Literal["projection", "channels", "features", "auxiliary"] = "projection",
+    generator_conditioning: Literal["latent", "batch_norm"] = "latent",
+    norm: Norm = "batch",
+    discriminator_norm: Norm | None = None,
+    activation: Activation = None,
+    dropout: float = 0.0,
+    spectral_norm: bool = False,
+    init: Init = initialisers.dcgan_,
+) -> tuple[nn.Module, nn.Module]:
+    r"""A DCGAN whose generator is asked for something, and whose discriminator judges the sample together with that.
+
+    Each of the two is given the condition in a way of your choice.
+
+    Args:
+        plan: the shapes of both.
+        latent_dim: size of a latent, at least 1.
+        num_classes: how many classes, at least 1; or give an encoder.
+        encoder: any encoder of vectors, for conditions that are not classes; the discriminator gets a copy.
+        conditioning: of the discriminator: ``"projection"`` (an inner product with its features), ``"channels"``
+            (planes beside the image's channels), ``"features"`` (beside its features, before a small MLP), or
+            ``"auxiliary"`` (it is not told, but reads the condition itself: AC-GAN; train it with
+            :class:`ganlib.losses.AuxiliaryClassifier` among the terms).
+        generator_conditioning: ``"latent"`` (the encoded condition beside the latent), or ``"batch_norm"`` (it sets the
+            gain and bias of every batch norm; one encoder is shared by all of them).
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
+            module.
+        discriminator_norm: the discriminator's, where it differs.
+        activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
+        dropout: in the discriminator, probability in [0, 1).
+        spectral_norm: whether the discriminator's convolutions are spectrally normalised.
+        init: initialises each network; None keeps torch's own.
+
+    Returns:
+        (generator, discriminator): latents (N, latent_dim) and conditions -> samples (N, \*image_shape) in [-1, 1];
+        samples and conditions -> logits (N, 1), or a DiscriminatorOutput with class logits where it is auxiliary.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range, both or neither of num_classes and encoder are given, the
+            encoder gives maps, or two arguments exclude each other.
+
+    Example:
+        >>> import torch
+        >>> from ganlib.stacks import Stage
+        >>> generator, discriminator = conditional_dcgan(StackPlan((1, 28, 28), [Stage(32), Stage(64)]), 100, 10)
+        >>> labels = torch.tensor([3, 1, 4, 1])
+        >>> discriminator(generator(torch.randn(4, 100), labels), labels).shape
+        torch.Size([4, 1])
+
+    References:
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014; Radford et al., 2016; Miyato and Koyama,
+        "cGANs with Projection Discriminator", 2018; Odena et al., "Conditional Image Synthesis with Auxiliary
+        Classifier GANs", 2017.
+    """
+    check_latent_dim(latent_dim)
+    if (num_classes is None) == (encoder is None):
+        raise ArgumentValueError(f"give either num_classes (={num_classes}) or encoder (={encoder}), and not both")
+    if isinstance(encoder, Maps):
+        raise ArgumentValueError(
+            f"encoder (={encoder}) gives maps, but this generator starts from a vector; put ConcatChannels around "
+            "networks of your own"
+        )
+    of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
+    generator = initialised(init, _generator(plan, latent_dim, of_generator, generator_conditioning, norm, activation))
+    down = partial(
+        backbone,
+        plan,
+        norm=norm if discriminator_norm is None else discriminator_norm,
+        activation=activation,
+        dropout=dropout,
+        spectral_norm=spectral_norm,
+    )
+    discriminator = _discriminator(plan, down, of_generator, num_classes, conditioning, spectral_norm)
+    discriminator = initialised(init, discriminator)
+    if isinstance(discriminator, Projection) and num_classes is not None:
+        # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
+        judge: Any = discriminator.encoder
+        nn.init.normal_(judge.embedding.weight, std=0.02)
+    carry(
+        generator,
+        "conditional_dcgan",
+        {
+            "plan": plan,
+            "latent_dim": latent_dim,
+            "num_classes": num_classes,
+            "generator_conditioning": generator_conditioning,
+        },
+        encoder=encoder,
+        norm=norm,
+        activation=activation,
+    )
+    return generator, discriminator
+
+
+def _generator(
+    plan: StackPlan, latent_dim: int, encoder: Any, conditioning: str, norm: Norm, activation: Activation
+) -> nn.Module:
+    if conditioning == "latent":
+        return ConcatLatent(upwards(plan, latent_dim + encoder.features, norm, activation), encoder)
+    if conditioning != "batch_norm":
+        raise ArgumentValueError(f"generator_conditioning (={conditioning!r}) must be 'latent' or 'batch_norm'")
+    if norm != "batch":
+        raise ArgumentValueError(f"generator_conditioning (='batch_norm') needs norm (={norm!r}) to be 'batch'")
+    conditional = partial(ConditionalBatchNorm, encoder=encoder, spatial_dims=plan.spatial_dims)
+    generator: Any = upwards(plan, latent_dim, conditional, activation)
+    if not generator.needs_condition:
+        raise ArgumentValueError(
+            "generator_conditioning (='batch_norm') needs a batch norm, but the generator of a plan with one stage and "
+            f"a top of spatial size 1 has none: top_shape (={plan.top_shape})"
+        )
+    return generator
+
+
+def _discriminator(
+    plan: StackPlan, down: Any, of_generator: Any, num_classes: int | None, conditioning: str, spectral_norm: bool
+) -> nn.Module:
+    features = prod(plan.top_shape)
+    if conditioning == "auxiliary":
+        readable = getattr(of_generator, "num_classes", getattr(of_generator, "num_tags", None))
+        if readable is None:
+            raise ArgumentValueError(
+                f"conditioning (='auxiliary') reads classes or tags, which encoder (={of_generator}) does not encode"
+            )
+        return AuxiliaryClassifierHead(nn.Sequential(down(), nn.Flatten()), features, readable)
+    if conditioning == "projection":
+        judge = copy.deepcopy(of_generator) if num_classes is None else ClassEmbedding(num_classes, features)
+        return Projection(nn.Sequential(down(), nn.Flatten()), judge, features)
+    judge = copy.deepcopy(of_generator)
+    if conditioning == "channels":
+        planes = plan.image_shape[0] + judge.features
+        return ConcatChannels(nn.Sequential(*to_logit(plan, partial(down, image_channels=planes))), judge)
+    if conditioning == "features":
+        head = LinearStack([features + judge.features, plan.top_shape[0], 1], spectral_norm=spectral_norm)
+        return ConcatFeatures(nn.Sequential(down(), nn.Flatten()), judge, head)
+    raise ArgumentValueError(
+        f"conditioning (={conditioning!r}) must be 'projection', 'channels', 'features' or 'auxiliary'"
+    )
