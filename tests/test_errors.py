@@ -18,6 +18,7 @@ TREE = {
     "DataError": (errors.GanlibRuntimeError, RuntimeError),
     "CheckpointError": (errors.GanlibRuntimeError, RuntimeError),
     "RunFolderError": (errors.GanlibRuntimeError, OSError),
+    "TrainingDivergedError": (errors.GanlibRuntimeError, RuntimeError),
 }
 everyone = pytest.mark.parametrize("name", TREE)
 

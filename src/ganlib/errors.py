@@ -13,6 +13,7 @@
         ├── BatchesExhaustedError            the batches ran out before the training did
         ├── DataError                        a data set is missing or broken
         ├── CheckpointError                  a file of a run is damaged, unsafe or of something else
+        ├── TrainingDivergedError            a metric or a weight is NaN or infinite
         └── RunFolderError (OSError)         a run's folder or file cannot be written
 
 Every message names the argument and quotes the value that was given.
@@ -39,6 +40,7 @@ __all__ = [
     "PlanError",
     "RunFolderError",
     "ShapeError",
+    "TrainingDivergedError",
 ]
 
 
@@ -84,6 +86,10 @@ class DataError(GanlibRuntimeError):
 
 class CheckpointError(GanlibRuntimeError):
     """A file of a run is damaged, unsafe to read, or belongs to something else."""
+
+
+class TrainingDivergedError(GanlibRuntimeError):
+    """A metric or a weight is NaN or infinite; the message names it, and the iteration."""
 
 
 class RunFolderError(GanlibRuntimeError, OSError):

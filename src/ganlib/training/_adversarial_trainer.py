@@ -134,8 +134,8 @@ class AdversarialTrainer:
         Returns:
             Detached scalars, of the last update of each player: ``discriminator_loss`` and ``generator_loss`` (the
             adversarial losses alone), ``real_score`` and ``fake_score`` (mean sigmoid of the logits in the
-            discriminator's update), and one for each term and each penalty; a lazy penalty's is the one that was last
-            computed.
+            discriminator's update), one for each term (the sum of its values for the two players, without the weight)
+            and one for each penalty; a lazy penalty's is the one that was last computed.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: a batch that cannot be trained on; nothing was trained on it.
@@ -147,9 +147,10 @@ class AdversarialTrainer:
             metrics |= descend(self.discriminator_optimizer, self._discriminator_losses, minibatches, self.clip_norm)
         self._penalty_values |= {name: metrics[name] for name in self._penalty_names if name in metrics}
         metrics |= self._penalty_values
-        metrics |= descend(self.generator_optimizer, self._generator_losses, minibatches, self.clip_norm)
+        generator_metrics = descend(self.generator_optimizer, self._generator_losses, minibatches, self.clip_norm)
+        shared = {name: metrics[name] + generator_metrics[name] for name in self._term_names}
         self.iteration += 1
-        return metrics
+        return metrics | generator_metrics | shared
 
     def _discriminator_losses(self, batch: Batch) -> Losses:
         real, condition = batch

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
 from ganlib.training._checkpoint import Checkpoint
+from ganlib.training._divergence import DivergenceWatch
 from ganlib.training._random import load_random_state, random_state
 from ganlib.training._stream import Stream
 
@@ -25,8 +26,12 @@ def fit(
     minutes: float | None = None,
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
+    rollbacks: int = 0,
 ) -> None:
     """Train until the first limit is reached.
+
+    Metrics and weights are looked at every 50 iterations, and before a checkpoint is written: a training that has
+    diverged ends within so many iterations, and no checkpoint holds it.
 
     Args:
         trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
@@ -39,13 +44,16 @@ def fit(
             order, but a :class:`Checkpoint` begins before all others, and saves after them.
         resume: go on from the newest good file of the ``Checkpoint`` among the callbacks; start afresh where its
             folder holds none.
+        rollbacks: how often a training that has diverged may go back to the newest checkpoint, which then meets the
+            same samples with other random numbers; at least 0. After that, or without a checkpoint, it is an error.
 
     Raises:
         ArgumentTypeError: something given is not what it must be.
-        ArgumentValueError: no limit, one below 0, ``resume`` without a ``Checkpoint``, empty batches.
+        ArgumentValueError: no limit, one below 0, ``resume`` or ``rollbacks`` without a ``Checkpoint``, empty batches.
         BatchesExhaustedError: batches that can be iterated only once ran out.
         CheckpointError: every checkpoint that is there is damaged, or of another training.
         GanlibRuntimeError: ``train_step`` did not count an iteration.
+        TrainingDivergedError: a metric or a weight is NaN or infinite; it is named, with the iteration.
 
     Example:
         >>> import torch
@@ -75,12 +83,25 @@ def fit(
     for name, limit in limits.items():
         if limit is not None and not limit >= 0:
             raise ArgumentValueError(f"{name} (={limit}) must be at least 0")
+    if not (isinstance(rollbacks, int) and rollbacks >= 0):
+        raise ArgumentValueError(f"rollbacks (={rollbacks}) must be a whole number of at least 0")
+    for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
+        if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
+            raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
     run = _Run(trainer, batches, callbacks, iterations=iterations, epochs=epochs, minutes=minutes)
     random_numbers = run.resume() if resume else None
     _check_conditions(trainer, batches)
     run.start(random_numbers)
-    while not run.is_over():
-        run.step()
+    while True:
+        try:
+            while not run.is_over():
+                run.step()
+            run.watch.check()
+            break
+        except TrainingDivergedError as error:
+            if rollbacks == 0 or not run.go_back(error):
+                raise
+            rollbacks -= 1
     run.end()
 
 
@@ -101,6 +122,7 @@ class _Run:
         self.batches = batches
         self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
         self.metrics: Mapping[str, Tensor] = {}
+        self.watch = DivergenceWatch(trainer)
         self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
         self._stream = Stream(batches)
         if self._stream.length:
@@ -140,18 +162,34 @@ class _Run:
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
         self._began = time.monotonic()
+        self._start_callbacks()
+        if random_numbers is not None:
+            load_random_state(random_numbers, self.batches)
+
+    def go_back(self, error: TrainingDivergedError) -> bool:
+        """Go to the newest checkpoint, with the random numbers of now; says whether there was one."""
+        random_numbers = random_state(self.batches)
+        if self.resume() is None:
+            return False
+        self.metrics = {}  # those of an iteration that has been undone
+        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=3)
+        self._start_callbacks()
+        load_random_state(random_numbers, self.batches)
+        return True
+
+    def _start_callbacks(self) -> None:
+        self.watch.begin()
         # Checkpoints begin first: a folder that they refuse must not have been touched by the others.
         for callback in sorted(self.callbacks, key=lambda callback: not isinstance(callback, Checkpoint)):
             if isinstance(callback, OnStart):
                 callback.on_start(self)
-        if random_numbers is not None:
-            load_random_state(random_numbers, self.batches)
 
     def step(self) -> None:
         before = self.iteration
         self.metrics = self.trainer.train_step(self._stream)
         if self.iteration <= before:
             raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
+        self.watch.note(self.iteration, self.metrics)
         for callback in self._watching:
             callback.on_iteration(self)
 
@@ -161,6 +199,7 @@ class _Run:
                 callback.on_end(self)
 
     def state_dict(self) -> dict[str, Any]:
+        self.watch.check()  # what goes into a checkpoint has not diverged, so the newest one is good to go back to
         return {
             "trainer": self.trainer.state_dict(),
             "batches": self._stream.state_dict(),
@@ -170,10 +209,9 @@ class _Run:
 
     def resume(self) -> dict[str, Any] | None:
         """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
-        checkpoint = next((callback for callback in self.callbacks if isinstance(callback, Checkpoint)), None)
-        if checkpoint is None:
-            raise ArgumentValueError("resume (=True) needs a training.Checkpoint among the callbacks")
-        state = checkpoint.newest()
+        checkpoints = [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
+        # The others refuse to begin where their folder holds a run that is further on.
+        state = max(checkpoints, key=lambda checkpoint: [int(path.stem) for path in checkpoint.paths()[-1:]]).newest()
         if state is None:
             return None
         self.trainer.load_state_dict(state["trainer"])

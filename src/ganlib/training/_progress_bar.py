@@ -1,6 +1,8 @@
 """A bar in the terminal."""
 
+import math
 import time
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -34,8 +36,9 @@ class ProgressBar:
         if not seconds >= 0:
             raise ArgumentValueError(f"seconds (={seconds}) must be at least 0")
         self.seconds = seconds
-        self._drawn = self._began = 0.0
+        self._drawn, self._began = -math.inf, 0.0
         self._samples_at_start = 0
+        self._bar: Any = None
 
     def on_start(self, run: Run) -> None:
         """Open the bar.
@@ -45,7 +48,9 @@ class ProgressBar:
         """
         self._samples_at_start = run.samples
         self._began = time.monotonic()
-        self._drawn = 0.0
+        self._drawn = -math.inf
+        if self._bar is not None:  # a run that goes back to a checkpoint starts again
+            self._bar.close()
         self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}")
 
     def on_iteration(self, run: Run) -> None:

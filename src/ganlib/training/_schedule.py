@@ -1,5 +1,6 @@
 """Learning rates that follow the progress of a run, whatever limits it."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
 
-__all__ = ["LearningRateSchedule", "linear_decay"]
+__all__ = ["LearningRateSchedule", "cosine_decay", "linear_decay"]
 
 
 class LearningRateSchedule:
@@ -79,8 +80,39 @@ def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float]
         >>> [factor(progress) for progress in (0.0, 0.5, 0.75, 1.0)]
         [1.0, 1.0, 0.5, 0.0]
     """
+    _check_range(start, final)
+    return lambda progress: 1 - (1 - final) * max(0.0, (progress - start) / (1 - start))
+
+
+def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float], float]:
+    """A factor that is 1 at first, and falls as half a cosine from ``start`` on, to ``final`` at the end.
+
+    Args:
+        start: the progress at which it begins to fall, in [0, 1).
+        final: the factor at progress 1, at least 0.
+
+    Returns:
+        A function for :class:`LearningRateSchedule`.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> factor = cosine_decay()
+        >>> [round(factor(progress), 3) for progress in (0.0, 0.5, 1.0)]
+        [1.0, 0.5, 0.0]
+
+    References:
+        Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5.
+    """
+    _check_range(start, final)
+    return lambda progress: (
+        final + (1 - final) * (1 + math.cos(math.pi * max(0.0, (progress - start) / (1 - start)))) / 2
+    )
+
+
+def _check_range(start: float, final: float) -> None:
     if not 0 <= start < 1:
         raise ArgumentValueError(f"start (={start}) must be in [0, 1)")
     if not final >= 0:
         raise ArgumentValueError(f"final (={final}) must be at least 0")
-    return lambda progress: 1 - (1 - final) * max(0.0, (progress - start) / (1 - start))

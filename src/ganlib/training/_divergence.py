@@ -1,0 +1,103 @@
+"""Notices that a training has diverged."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ganlib.errors import TrainingDivergedError
+from ganlib.protocols import Trainer
+
+__all__ = ["DivergenceWatch"]
+
+_EVERY = 50
+_NAMED = 3
+
+
+class DivergenceWatch:
+    """Keeps the metrics of the last iterations where they are, and reads them all at once every 50 iterations.
+
+    Reading waits for the device, so each iteration is not worth it; the metrics kept tell afterwards in which
+    iteration it began. Weights and buffers of the trainer's networks are looked at as well, but for those that were
+    not finite when it began (an attention's mask, say).
+
+    Args:
+        trainer: its attributes that are modules are its networks.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._kept: list[tuple[int, Mapping[str, Tensor]]] = []
+        self._never_finite: list[str] = []
+
+    def begin(self) -> None:
+        """Begin with the weights of now; what was kept before is forgotten."""
+        self._kept = []
+        self._never_finite = []
+        self._never_finite = self._bad_weights()
+
+    def note(self, iteration: int, metrics: Mapping[str, Tensor]) -> None:
+        """Keep the metrics of an iteration, and read what is kept where it is time.
+
+        Args:
+            iteration: which.
+            metrics: its metrics; not read yet.
+
+        Raises:
+            TrainingDivergedError: something is not finite.
+        """
+        # A mapping of its own: a trainer may fill the same one anew in every iteration.
+        self._kept.append((iteration, {name: torch.as_tensor(value).detach() for name, value in metrics.items()}))
+        if len(self._kept) >= _EVERY:
+            self.check()
+
+    def check(self) -> None:
+        """Read the metrics that are kept, and the weights.
+
+        Raises:
+            TrainingDivergedError: something is not finite; it is named, with the iteration.
+        """
+        kept, self._kept = self._kept, []
+        labels = [(iteration, name) for iteration, metrics in kept for name in metrics]
+        scalars = [value.sum() if value.ndim else value for _, metrics in kept for value in metrics.values()]
+        together = [scalar.to(scalars[0].device) for scalar in scalars]
+        values = torch.stack(together).tolist() if together else []  # one wait for all of them
+        bad = [(*label, value) for label, value in zip(labels, values, strict=True) if not abs(value) < float("inf")]
+        weights = self._bad_weights()
+        if not bad and not weights:
+            return
+        parts = []
+        if bad:
+            first = bad[0][0]
+            parts.append(
+                f"in iteration {first} "
+                + " and ".join(f"{name} was {value}" for iteration, name, value in bad if iteration == first)
+            )
+        if weights:
+            more = f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else ""
+            parts.append(
+                f"by iteration {self._trainer.iteration} {', '.join(weights[:_NAMED])}{more} held values that are not "
+                "finite"
+            )
+        raise TrainingDivergedError(f"training diverged: {'; '.join(parts)}")
+
+    def _bad_weights(self) -> list[str]:
+        bad = []
+        for player, network in self._networks().items():
+            named = {
+                f"{player}.{name}": value
+                for name, value in network.state_dict().items()
+                if isinstance(value, Tensor) and not is_lazy(value) and torch.is_floating_point(value)
+            }
+            for name in self._never_finite:
+                named.pop(name, None)
+            if named and not torch.nn.utils.get_total_norm(list(named.values())).isfinite():
+                bad += [name for name, value in named.items() if not value.isfinite().all()]
+        return bad
+
+    def _networks(self) -> dict[str, nn.Module]:
+        if isinstance(self._trainer, nn.Module):
+            return dict(self._trainer.named_children())
+        held = getattr(self._trainer, "__dict__", {})
+        return {name: value for name, value in held.items() if isinstance(value, nn.Module)}

@@ -1,0 +1,129 @@
+"""The adaptive weight is its formula, and leaves both graphs as they are."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ganlib import training
+from ganlib.errors import ArgumentValueError, GanlibError
+from tests import strategies
+
+
+def make(seed: int) -> tuple[nn.Sequential, nn.Linear, Tensor, Tensor]:
+    """A small decoder, a linear discriminator, codes and what they stand for, in float64."""
+    torch.manual_seed(seed)
+    decoder = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).double()
+    return decoder, nn.Linear(4, 1).double(), torch.randn(6, 3).double(), torch.randn(6, 4).double()
+
+
+def both_losses(decoder: nn.Module, discriminator: nn.Module, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared error, and Wasserstein's loss of a generator."""
+    made = decoder(z)
+    return (made - x).square().mean(), -discriminator(made).mean()
+
+
+@given(strategies.seeds, st.floats(1e-6, 1.0), st.floats(1e-3, 1e3), st.floats(1e-2, 1e4))
+def test_it_is_the_ratio_of_the_gradients(seed: int, epsilon: float, scale: float, maximum: float) -> None:
+    """It is |2/NM (Wh + b - x) h^T| / (|1/N v sum(h)^T| + epsilon), at most the maximum, by hand in float64."""
+    decoder, discriminator, z, x = make(seed)
+    reconstruction, adversarial = both_losses(decoder, discriminator, z, x)
+    with torch.no_grad():
+        h = decoder[:2](z)
+        of_reconstruction = 2 / x.numel() * (decoder(z) - x).T @ h
+        of_adversarial = -discriminator.weight.T @ h.sum(0, keepdim=True) / len(x)
+    ratio = of_reconstruction.square().sum().sqrt() / (scale * of_adversarial.square().sum().sqrt() + epsilon)
+    actual = training.adaptive_weight(
+        reconstruction, scale * adversarial, decoder[2].weight, epsilon=epsilon, maximum=maximum
+    )
+    torch.testing.assert_close(actual, ratio.clamp(max=maximum))
+    assert (actual.shape, actual.requires_grad) == ((), False)
+
+
+def test_the_defaults_are_the_papers() -> None:
+    """Epsilon is 1e-4 (a discriminator that is flat gets all of 1 / epsilon), the maximum 1e4."""
+    layer = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    assert training.adaptive_weight(layer[0], 0 * layer.sum(), layer).item() == pytest.approx(1e4)
+    assert training.adaptive_weight(layer[0] / 2, 0 * layer.sum(), layer).item() == pytest.approx(5e3)
+    assert training.adaptive_weight(9 * layer[0], 0 * layer.sum(), layer).item() == 1e4
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, 0.5), (0.0, 0.0)])
+def test_without_an_adversarial_gradient_it_is_finite(scale: float, expected: float) -> None:
+    """Where the adversarial gradient is 0 it is |grad rec| / epsilon, and 0 where both are."""
+    layer = torch.tensor([1.0, 2.0], requires_grad=True)
+    actual = training.adaptive_weight(scale * layer[0], 0 * layer.sum(), layer, epsilon=2.0)
+    assert actual.item() == pytest.approx(expected)
+
+
+@given(strategies.seeds)
+def test_both_gradients_are_then_as_large(seed: int) -> None:
+    """With it the adversarial gradient at the last layer is as long as the reconstruction's, whatever their scales."""
+    decoder, discriminator, z, x = make(seed)
+    last = decoder[2].weight
+    weight = training.adaptive_weight(*both_losses(decoder, discriminator, z, x), last, epsilon=1e-12)
+    reconstruction, adversarial = both_losses(decoder, discriminator, z, x)
+    (one,) = torch.autograd.grad(reconstruction, last, retain_graph=True)
+    (other,) = torch.autograd.grad(weight * adversarial, last)
+    torch.testing.assert_close(one.norm(), other.norm())
+
+
+def test_both_graphs_stay() -> None:
+    """A backward of the sum can follow, its gradients are those of the sum alone, and none is left before it."""
+    decoder, discriminator, z, x = make(0)
+    reconstruction, adversarial = both_losses(decoder, discriminator, z, x)
+    parameters = [*decoder.parameters(), *discriminator.parameters()]
+    weight = training.adaptive_weight(reconstruction, adversarial, decoder[2].weight)
+    assert all(parameter.grad is None for parameter in parameters)
+    assert 0 < weight < 1e4
+    (reconstruction + weight * adversarial).backward()
+    again = both_losses(decoder, discriminator, z, x)
+    expected = torch.autograd.grad(again[0] + weight.item() * again[1], parameters)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+LAYER = torch.tensor([1.0, 2.0], requires_grad=True)
+ELSEWHERE = torch.tensor(1.0, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"epsilon": 0}, r"epsilon \(=0\) must be above 0"),
+        ({"epsilon": -1e-4}, r"epsilon \(=-0.0001\)"),
+        ({"epsilon": float("nan")}, r"epsilon \(=nan\)"),
+        ({"maximum": 0.0}, r"maximum \(=0.0\) must be above 0"),
+        ({"reconstruction_loss": LAYER * 2}, r"reconstruction_loss \(2,\) must be a scalar"),
+        ({"reconstruction_loss": LAYER[:1] * 2}, r"reconstruction_loss \(1,\) must be a scalar"),
+        ({"adversarial_loss": LAYER[None]}, r"adversarial_loss \(1, 2\) must be a scalar"),
+        ({"reconstruction_loss": ELSEWHERE * 2}, "reconstruction_loss does not depend on last_layer"),
+        ({"adversarial_loss": ELSEWHERE * 2}, "adversarial_loss does not depend on last_layer"),
+        ({"adversarial_loss": LAYER.detach().sum()}, "adversarial_loss does not depend on last_layer"),
+        ({"last_layer": LAYER.detach()}, "last_layer must require a gradient"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], words: str) -> None:
+    """What is no scalar, does not depend on the layer or is out of its range is named; both losses are told apart."""
+    given = {"reconstruction_loss": LAYER.sum(), "adversarial_loss": LAYER.prod(), "last_layer": LAYER} | arguments
+    with pytest.raises(ArgumentValueError, match=words) as caught:
+        training.adaptive_weight(**given)
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, ValueError)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(-10, 10))
+def test_a_delayed_weight_is_a_step(iteration: int, start: int, weight: float) -> None:
+    """It is 0.0 before the start and the weight from it on; 1 unless told otherwise."""
+    assert training.delayed_weight(iteration, start=start, weight=weight) == (0.0 if iteration < start else weight)
+    assert training.delayed_weight(iteration, start=start) == float(iteration >= start)
+
+
+@pytest.mark.parametrize("start", [-1, float("nan")])
+def test_a_start_below_zero_is_named(start: float) -> None:
+    """A start below 0 is named and quoted."""
+    with pytest.raises(ArgumentValueError, match=rf"start \(={start}\)"):
+        training.delayed_weight(0, start=start)
