@@ -34,7 +34,13 @@ def train(arguments: argparse.Namespace) -> None:
     loader = data.TensorLoader(dataset, arguments.batch_size, device=arguments.device, seed=arguments.seed)
     classes = list(dataset.classes)  # type: ignore[attr-defined]  # all the data sets by name have them
 
-    generator, discriminator = models.conditional_dcgan(PLAN, arguments.latent_dim, len(classes))
+    generator, discriminator = models.conditional_dcgan(
+        PLAN,
+        arguments.latent_dim,
+        len(classes),
+        conditioning=arguments.conditioning,
+        generator_conditioning=arguments.generator_conditioning.replace("-", "_"),
+    )
     generator.to(arguments.device)
     discriminator.to(arguments.device)
     adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
@@ -49,6 +55,8 @@ def train(arguments: argparse.Namespace) -> None:
         latent=latent,
         # Lazily, at every 16th iteration: it costs little, and brings the digits' variety close to the real one.
         penalties=[penalties.R1(0.02, every=16)],
+        # A discriminator that is not told the class has to read it; then both players want it to be readable.
+        terms=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
         precision=best_precision(arguments.precision, arguments.device),
         channels_last=True,
     )
@@ -117,6 +125,18 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     words = commands.add_parser("train", help="train a generator")
     add_train_words(words, out="runs/mnist_cdcgan", batch_size=64, lr=2e-3, latent_dim=100)
+    words.add_argument(
+        "--conditioning",
+        choices=["projection", "channels", "features", "auxiliary"],
+        default="projection",
+        help="how the discriminator meets the class (default: %(default)s)",
+    )
+    words.add_argument(
+        "--generator-conditioning",
+        choices=["latent", "batch-norm"],
+        default="latent",
+        help="how the generator is given the class (default: %(default)s)",
+    )
     words.set_defaults(do=train)
     words = commands.add_parser("sample", help="draw digits with a trained generator")
     words.add_argument("--run", type=Path, default=Path("runs/mnist_cdcgan"), metavar="RUN")

@@ -25,23 +25,27 @@ FLOORS = [
 ]
 
 PUBLIC = {
-    "augment": "RandomHorizontalFlip RandomRotation",
-    "conditioning": "ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent ConditionEncoder ConditionalBatchNorm "
-    "Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
+    "augment": "DiffAugment RandomHorizontalFlip RandomRotation",
+    "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
+    "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
     "data": "RenderedDigits TensorLoader only_class",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "
-    "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError",
+    "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError "
+    "TrainingDivergedError",
     "init": "dcgan_ kaiming_ normal_ orthogonal_ xavier_",
-    "latents": "Gaussian Latent Uniform lerp slerp",
-    "losses": "AdversarialLoss LabelSmoothing MinimaxLoss NonSaturatingLoss",
+    "latents": "Gaussian GaussianMixture Latent TruncatedGaussian Uniform lerp slerp",
+    "losses": "AdversarialLoss AuxiliaryClassifier FeatureMatching HingeLoss LabelSmoothing LeastSquaresLoss "
+    "MinimaxLoss NonSaturatingLoss RelativisticAverageLoss RelativisticLoss Term WassersteinLoss WeightedSum",
     "metrics": "DigitClassifier FrechetDistance LabelAccuracy",
     "models": "conditional_dcgan dcgan load_generator mlp_gan save_generator",
-    "penalties": "GradientPenalty Penalty R1 R2",
+    "penalties": "Consistency DRAGAN GradientPenalty LeCam Penalty R1 R2",
     "protocols": "AdversarialLoss Batch Callback Condition ConditionChecker ConditionEncoder Discriminator "
     "DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run Stateful Term Trainer",
-    "stacks": "Activation ConvStack ConvTransposeStack LinearStack Norm StackPlan Stage make_activation make_norm",
-    "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA LearningRateSchedule ProgressBar Run Trainer fit "
-    "linear_decay load_plain save_plain",
+    "stacks": "Activation ConditionalSequential ConvStack ConvTransposeStack LinearStack MinibatchStdDev "
+    "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm ResidualDownBlock ResidualUpBlock SelfAttention "
+    "StackPlan Stage UpsampleConv make_activation make_norm",
+    "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA LearningRateSchedule ProgressBar Run Trainer "
+    "adaptive_weight cosine_decay delayed_weight fit linear_decay load_plain save_plain",
     "viz": "Callback LossCurves SampleGrid TrainingGif image_grid",
 }
 
