@@ -1,0 +1,443 @@
+"""The classic tests of a GAN in the plane, a ring of 8 Gaussians and a grid of 25, with every loss and penalty.
+
+    python examples/gaussians.py train --data grid --minutes 2 --seeds 0 1 2 3 4 --out runs/gaussians
+    python examples/gaussians.py train --data ring --loss hinge --penalty r1,r2 --iterations 3000
+    python examples/gaussians.py compare --data grid --iterations 2000 --out grid.png
+
+A generator that forgets modes, or smears samples between them, is seen here at a glance, and counted: of 10,000 samples
+a mode is *found* if at least a tenth of its fair share lies within 3 sigma of its centre (others are content with
+one sample), and the *share within 3 sigma* of any mode is what is not smeared. Of real samples that is 98.9 %.
+
+``train`` is the recommended recipe unless told otherwise. ``compare`` gives every combination that recipe's networks
+and learning rates, and one number of iterations: it shows what changes with loss and penalty, not the best of each
+(Wasserstein's critic, for one, wants several steps to the generator's one). What both reached, and on what machine,
+stands in ``docs/explanation/measured.rst``.
+"""
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from _plumbing import run_main
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from torch import Tensor, nn
+
+from ganlib import init, latents, losses, penalties, stacks, training
+from ganlib.errors import ArgumentValueError, TrainingDivergedError
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The data: drawn anew for every batch, so there is no data set that a discriminator could learn by heart.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Equally likely round Gaussians in the plane.
+
+    Args:
+        centres: (modes, 2) float.
+        sigma: the standard deviation of each.
+    """
+
+    centres: Tensor
+    sigma: float
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the whole; the networks see samples divided by it, so in units of about 1."""
+        return math.sqrt(self.centres.var(0, correction=0).mean().item() + self.sigma**2)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n samples, (n, 2)."""
+        return latents.GaussianMixture(self.centres, self.sigma)(n, generator=generator)
+
+
+def ring() -> Mixture:
+    """8 modes of sigma 0.02 on a circle of radius 2."""
+    angles = torch.arange(8) * (2 * math.pi / 8)
+    return Mixture(2 * torch.stack([angles.cos(), angles.sin()], dim=1), sigma=0.02)
+
+
+def grid() -> Mixture:
+    """25 modes of sigma 0.05, 2 apart."""
+    ticks = torch.arange(-4.0, 5.0, 2.0)
+    return Mixture(torch.cartesian_prod(ticks, ticks), sigma=0.05)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An endless loader: each time it is iterated it begins anew, and a seed gives the same batches again."""
+
+    mixture: Mixture
+    batch_size: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            yield self.mixture.draw(self.batch_size, generator) / self.mixture.spread
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The verdict.
+# ---------------------------------------------------------------------------------------------------------------------
+
+SAMPLES = 10_000
+REAL_SHARE = 1 - math.exp(-(3**2) / 2)  # of a round Gaussian in the plane, within 3 sigma: 98.9 %
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How good samples are.
+
+    Args:
+        modes: how many were found.
+        of: how many there are.
+        share: of the samples, in [0, 1], within 3 sigma of a mode.
+    """
+
+    modes: int
+    of: int
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.modes}/{self.of} modes, {self.share:.1%} within 3σ"
+
+
+def judge(samples: Tensor, mixture: Mixture) -> Verdict:
+    """Count the modes that are found, and the samples that lie within 3 sigma of one."""
+    distance, nearest = torch.cdist(samples, mixture.centres).min(dim=1)
+    near = distance <= 3 * mixture.sigma
+    modes = len(mixture.centres)
+    per_mode = nearest[near].bincount(minlength=modes)
+    found = (per_mode >= 0.1 * len(samples) / modes).sum()
+    return Verdict(int(found), modes, near.float().mean().item())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The players: two small perceptrons.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class FourierFeatures(nn.Module):
+    """Waves of random direction and length beside the samples themselves: (N, 2) -> (N, 2 + 2 * waves).
+
+    A perceptron learns what is smooth long before what is sharp, and a mode of the grid is 1/160 of its width: without
+    waves a discriminator takes many times the iterations to see how sharp the modes are, and so does the generator.
+
+    References:
+        Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", 2020.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, waves: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", scale * torch.randn(2, waves))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Put the waves beside the samples."""
+        phases = samples @ self.frequencies
+        return torch.cat([samples, phases.sin(), phases.cos()], dim=1)
+
+
+# A latent of two numbers, as many as a sample has: the generator then has to fold nothing, only to stretch and cut.
+LATENT = latents.Gaussian(2)
+
+
+def players() -> tuple[nn.Module, nn.Module]:
+    """A fresh generator and a fresh discriminator."""
+    # ReLU, not the leaky kind: where its units are off the generator is flat, so it puts a whole region of latents on
+    # one mode, and has less to cover on the way to the next.
+    generator = init.kaiming_(stacks.LinearStack([LATENT.dim, 128, 128, 128, 2], activation=nn.ReLU))
+    judging = init.kaiming_(stacks.LinearStack([2 + 2 * 32, 64, 64, 64, 1]), negative_slope=0.2)
+    return generator, nn.Sequential(FourierFeatures(32, scale=12.0), judging)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The choices: what the players minimise, and what holds the discriminator's slope.
+# ---------------------------------------------------------------------------------------------------------------------
+
+LOSSES: dict[str, Callable[[], losses.AdversarialLoss]] = {
+    "minimax": losses.MinimaxLoss,
+    "non-saturating": losses.NonSaturatingLoss,
+    "least-squares": losses.LeastSquaresLoss,
+    "hinge": losses.HingeLoss,
+    "wasserstein": losses.WassersteinLoss,
+    "relativistic": losses.RelativisticLoss,
+    "relativistic-average": losses.RelativisticAverageLoss,
+}
+# Far below the weights for images, since a discriminator has to be steep to see modes this narrow. But the lower the
+# weight, the sooner samples are sharp and the more modes are lost: with R1 and R2 at 0.01, the ring lost 2 of its 8.
+# Each is made anew for each training, as a penalty may have a state. (Consistency would need an augmentation.)
+PENALTIES: dict[str, Callable[[], penalties.Penalty]] = {
+    "r1": partial(penalties.R1, 0.1),
+    "r2": partial(penalties.R2, 0.1),
+    "wgan-gp": partial(penalties.GradientPenalty, 0.1),
+    "dragan": partial(penalties.DRAGAN, 0.1),
+    "lecam": partial(penalties.LeCam, 0.3),
+}
+COLUMNS = ["none", "r1", "r2", "r1,r2", "wgan-gp", "dragan", "lecam"]
+
+
+def make_loss(name: str) -> losses.AdversarialLoss:
+    """The loss of a name."""
+    if name not in LOSSES:
+        raise ArgumentValueError(f"--loss (={name}) must be one of {', '.join(LOSSES)}")
+    return LOSSES[name]()
+
+
+def make_penalties(names: str) -> list[penalties.Penalty]:
+    """The penalties of names with commas between them; ``none`` is none."""
+    split = [] if names == "none" else names.split(",")
+    for name in split:
+        if name not in PENALTIES or split.count(name) > 1:
+            raise ArgumentValueError(
+                f"--penalty (={names}) must be none, or some of {', '.join(PENALTIES)}, each once, with commas between"
+            )
+    return [PENALTIES[name]() for name in split]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The training.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Args:
+        loss: its loss's name.
+        penalty: its penalties' names.
+        seed: its seed.
+        samples: (10,000, 2) float, of the averaged generator, in the data's units.
+        verdict: on them.
+        iterations: how many it took.
+        seconds: how long.
+    """
+
+    loss: str
+    penalty: str
+    seed: int
+    samples: Tensor
+    verdict: Verdict
+    iterations: int
+    seconds: float
+
+
+def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int, lr: float, **limits: Any) -> Outcome:
+    """Train one combination; ``limits`` are those of ``training.fit``."""
+    torch.manual_seed(seed)
+    generator, discriminator = players()
+    # No momentum: between two players it is a push in the direction of what the other one did some time ago.
+    adam = partial(torch.optim.Adam, lr=lr, betas=(0.0, 0.99), fused=True)
+    generator_optimizer, discriminator_optimizer = adam(generator.parameters()), adam(discriminator.parameters())
+    trainer = training.AdversarialTrainer(
+        generator,
+        discriminator,
+        generator_optimizer,
+        discriminator_optimizer,
+        loss=make_loss(loss),
+        latent=LATENT,
+        penalties=make_penalties(penalty),
+    )
+    # The modes are found at the full learning rate; they become sharp while it falls to almost 0.
+    decay = training.linear_decay(start=0.5, final=0.01)
+    ema = training.EMA(generator, decay=0.99)
+    began = time.monotonic()
+    try:
+        training.fit(
+            trainer,
+            Batches(mixture, batch_size, seed),
+            **limits,
+            callbacks=[
+                training.LearningRateSchedule(generator_optimizer, decay),
+                training.LearningRateSchedule(discriminator_optimizer, decay),
+                ema,
+            ],
+        )
+    except TrainingDivergedError as error:
+        print(f"{loss} with {penalty}: {error}")  # a result like any other: it is judged by the samples it left
+    seconds = time.monotonic() - began
+    with torch.no_grad():
+        samples = ema.generator(LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))) * mixture.spread
+    return Outcome(loss, penalty, seed, samples, judge(samples, mixture), trainer.iteration, seconds)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is left behind: a table, and a picture.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Prints a row as soon as it is known, and writes it to a CSV file."""
+
+    HEADER = ("loss", "penalty", "seed", "modes", "of", "share_within_3_sigma", "iterations", "seconds")
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._writer = file, csv.writer(file, lineterminator="\n")
+        self._writer.writerow(self.HEADER)
+        print(f"{'loss':<20} {'penalty':<8} {'seed':>4} {'modes':>6} {'in 3σ':>7} {'iterations':>10} {'seconds':>7}")
+
+    def add(self, outcome: Outcome) -> None:
+        """Print and write one row."""
+        name, verdict = (outcome.loss, outcome.penalty, outcome.seed), outcome.verdict
+        self._writer.writerow(
+            [*name, verdict.modes, verdict.of, f"{verdict.share:.4f}", outcome.iterations, f"{outcome.seconds:.1f}"]
+        )
+        self._file.flush()  # a long comparison that is stopped leaves what it has
+        print(
+            f"{outcome.loss:<20} {outcome.penalty:<8} {outcome.seed:>4} {verdict.modes:>3}/{verdict.of:<2} "
+            f"{verdict.share:>7.1%} {outcome.iterations:>10} {outcome.seconds:>7.1f}",
+            flush=True,
+        )
+
+
+def draw(axes: Axes, outcome: Outcome, mixture: Mixture) -> None:
+    """Samples as points, and a circle of 3 sigma around each mode; what lies outside the frame is not seen."""
+    reach = 1.25 * mixture.centres.abs().max().item()
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    x, y = outcome.samples[:2000].T.numpy()
+    axes.scatter(x, y, s=1, linewidths=0, color="tab:blue")
+    for centre in mixture.centres.tolist():
+        axes.add_patch(Circle(centre, 3 * mixture.sigma, fill=False, linewidth=0.5, color="tab:red"))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one combination, once for each seed."""
+    mixture, words = MIXTURES[arguments.data](), recipe(arguments, [arguments.loss], [arguments.penalty])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / "results.csv").open("w", encoding="utf-8") as file:
+        table, outcomes = Table(file), []
+        for seed in arguments.seeds:
+            outcomes.append(learn(mixture, arguments.loss, arguments.penalty, seed, **words))
+            table.add(outcomes[-1])
+    every = sum(outcome.verdict.modes == outcome.verdict.of for outcome in outcomes)
+    shares = [outcome.verdict.share for outcome in outcomes]
+    print(
+        f"all modes found: {every} of {len(outcomes)} seeds; within 3σ: {min(shares):.1%} to {max(shares):.1%} "
+        f"(real samples: {REAL_SHARE:.1%})"
+    )
+
+    figure = Figure(figsize=(4 * len(outcomes), 4.3), layout="constrained")
+    for axes, outcome in zip(figure.subplots(1, len(outcomes), squeeze=False)[0], outcomes, strict=True):
+        draw(axes, outcome, mixture)
+        axes.set_title(f"seed {outcome.seed}: {outcome.verdict}", fontsize=10)
+    figure.savefig(arguments.out / "samples.png", dpi=150)
+    print(f"{arguments.out}: samples.png, results.csv")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Train every combination, and draw all of them as one picture: a row a loss, a column a penalty."""
+    mixture, words = MIXTURES[arguments.data](), recipe(arguments, arguments.losses, arguments.penalties)
+    cells = list(product(arguments.losses, arguments.penalties))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    rows, columns = len(arguments.losses), len(arguments.penalties)
+    figure = Figure(figsize=(1.9 * columns + 0.3, 2.05 * rows + 0.7), layout="constrained")
+    figure.suptitle(
+        f"{arguments.data}: modes found, share of samples within 3σ (real samples: {REAL_SHARE:.1%})", fontsize=11
+    )
+    panels = figure.subplots(rows, columns, squeeze=False)
+    results = arguments.out.with_suffix(".csv")
+    with results.open("w", encoding="utf-8") as file:
+        table = Table(file)
+        for (loss, penalty), axes in zip(cells, panels.flat, strict=True):
+            outcome = learn(mixture, loss, penalty, arguments.seed, **words)
+            table.add(outcome)
+            draw(axes, outcome, mixture)
+            axes.set_title(f"{outcome.verdict.modes}/{outcome.verdict.of}   {outcome.verdict.share:.1%}", fontsize=9)
+    for axes, penalty in zip(panels[-1], arguments.penalties, strict=True):
+        axes.set_xlabel(penalty.replace(",", " + "), fontsize=10)
+    for axes, loss in zip(panels[:, 0], arguments.losses, strict=True):
+        axes.set_ylabel(loss, fontsize=10)
+    figure.savefig(arguments.out, dpi=150)
+    print(f"the picture is {arguments.out}, its numbers are {results}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command line.
+# ---------------------------------------------------------------------------------------------------------------------
+
+MIXTURES = {"ring": ring, "grid": grid}
+
+
+def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: list[str]) -> dict[str, Any]:
+    """What both subcommands hand to ``learn``; a wrong word is said now, not when its turn comes in an hour."""
+    for name in loss_names:
+        make_loss(name)
+    for name in penalty_names:
+        make_penalties(name)
+    words = {name: getattr(arguments, name) for name in ("iterations", "minutes", "batch_size", "lr")}
+    if arguments.iterations is None and arguments.minutes is None:
+        words["iterations"] = arguments.default_iterations
+    for name, least in (("batch_size", 1), ("iterations", 0), ("minutes", 0)):
+        if words[name] is not None and not words[name] >= least:
+            raise ArgumentValueError(f"--{name.replace('_', '-')} (={words[name]}) must be at least {least}")
+    return words
+
+
+def add_common_words(parser: argparse.ArgumentParser, *, iterations: int) -> None:
+    """Add the words of both subcommands."""
+    parser.add_argument(
+        "--data", choices=list(MIXTURES), default="grid", help="what to train on (default: %(default)s)"
+    )
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument("--iterations", type=int, metavar="N", help=f"of each training (default: {iterations})")
+    limit.add_argument("--minutes", type=float, metavar="M", help="of each training")
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
+    parser.add_argument("--lr", type=float, default=4e-3, help="learning rate of both players (default: %(default)s)")
+    parser.set_defaults(default_iterations=iterations)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+
+    train_words = commands.add_parser("train", help="train one combination of a loss and penalties")
+    add_common_words(train_words, iterations=10_000)
+    train_words.add_argument(
+        "--loss", default="relativistic", metavar="NAME", help=f"{', '.join(LOSSES)} (default: %(default)s)"
+    )
+    train_words.add_argument(
+        "--penalty",
+        default="r1,r2",
+        metavar="NAME[,NAME]",
+        help=f"none, or some of {', '.join(PENALTIES)} (default: %(default)s)",
+    )
+    train_words.add_argument("--seed", "--seeds", dest="seeds", type=int, nargs="+", default=[0], metavar="S")
+    train_words.add_argument(
+        "--out", type=Path, default=Path("runs/gaussians"), metavar="RUN", help="folder of the run"
+    )
+    train_words.set_defaults(do=train)
+
+    compare_words = commands.add_parser("compare", help="train every loss with every penalty, and draw them together")
+    add_common_words(compare_words, iterations=2000)
+    compare_words.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="NAME", help="the rows")
+    compare_words.add_argument("--penalties", nargs="+", default=COLUMNS, metavar="NAME[,NAME]", help="the columns")
+    compare_words.add_argument("--seed", type=int, default=0, metavar="S")
+    compare_words.add_argument("--out", type=Path, default=Path("gaussians.png"), metavar="X.png")
+    compare_words.set_defaults(do=compare)
+
+    arguments = parser.parse_args(words)
+    try:
+        arguments.do(arguments)
+    except KeyboardInterrupt:
+        print("stopped; the table holds what was finished", file=sys.stderr)
+        sys.exit(130)  # what a shell calls an end by Ctrl-C
+
+
+if __name__ == "__main__":
+    run_main(main)
