@@ -100,7 +100,7 @@ def test_an_encoder_can_be_shared():
         (None, ArgumentValueError, r"condition \(=None\) is missing"),
         (torch.tensor([0, 2]), ArgumentValueError, "holds the class 2"),
         (torch.tensor([0.0, 1.0]), DTypeError, "torch.float32"),
-        (torch.tensor([0, 1, 1]), ShapeError, r"condition \(3, 2\) must be \(2, features\)"),
+        (torch.tensor([0, 1, 1]), ShapeError, r"condition's encoding \(3, 2\) must be \(2, features\), since x \(2, "),
     ],
 )
 def test_bad_conditions_are_refused(condition, error, message):

@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from ganlib import conditioning
 from ganlib.conditioning import OneHot
-from ganlib.conditioning._checks import check_classes, check_floats, require_condition
+from ganlib.conditioning._checks import check_classes, check_encoder, check_floats, require_condition
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 
 
@@ -83,3 +85,39 @@ def test_floats_that_are_not_finite_are_refused(value):
     """A NaN or an infinity is refused on the host."""
     with pytest.raises(ArgumentValueError, match="condition holds vectors that are not finite"):
         check_floats(torch.tensor([[0.0, value]]), 2, maps=False, what="vectors")
+
+
+NO_ENCODERS = [nn.Embedding(10, 16), 10, OneHot, None]
+
+
+@pytest.mark.parametrize("encoder", NO_ENCODERS)
+def test_what_is_no_encoder_is_refused(encoder):
+    """A module without features, a number, a class and None raise an error that shows what was given."""
+    with pytest.raises(ArgumentTypeError, match=r"encoder \(=.* must be an encoder"):
+        check_encoder(encoder)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda encoder: conditioning.ConcatLatent(nn.Linear(2, 2), encoder),
+        lambda encoder: conditioning.ConcatChannels(nn.Linear(2, 2), encoder),
+        lambda encoder: conditioning.ConcatFeatures(nn.Linear(2, 2), encoder, nn.Linear(2, 1)),
+        lambda encoder: conditioning.Projection(nn.Linear(2, 2), encoder, 2),
+        lambda encoder: conditioning.FiLM(2, encoder),
+        lambda encoder: conditioning.ConditionalBatchNorm(2, encoder),
+    ],
+    ids=["latent", "channels", "features", "projection", "film", "batch norm"],
+)
+def test_every_place_for_an_encoder_looks_at_it(make):
+    """Whatever takes an encoder refuses at once what is none, and takes a user's own module with features."""
+
+    class Own(nn.Module):
+        features = 2
+
+        def forward(self, condition):
+            return condition
+
+    make(Own())
+    with pytest.raises(ArgumentTypeError, match=r"encoder \(=Embedding"):
+        make(nn.Embedding(10, 16))

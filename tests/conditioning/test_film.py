@@ -89,7 +89,7 @@ def test_the_result_has_the_dtype_of_its_weights(dtype):
         ([0, 1], ArgumentTypeError, r"condition \(=\[0, 1\]\)"),
         (torch.tensor([0, 2]), ArgumentValueError, "holds the class 2"),
         (torch.tensor([0.0, 1.0]), DTypeError, "torch.float32"),
-        (torch.tensor([0, 1, 1]), ShapeError, r"condition \(3, 2\) must be \(2, features\)"),
+        (torch.tensor([0, 1, 1]), ShapeError, r"condition's encoding \(3, 2\) must be \(2, features\), since x \(2, "),
     ],
 )
 def test_bad_conditions_are_refused(condition, error, message):

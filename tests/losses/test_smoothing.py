@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.errors import ArgumentValueError, GanlibError
-from ganlib.losses import LabelSmoothing, MinimaxLoss
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.losses import LabelSmoothing, LeastSquaresLoss, MinimaxLoss, NonSaturatingLoss
 from tests import strategies
 
 probabilities = st.floats(0, 1)
@@ -109,3 +109,10 @@ def test_jitter_out_of_range_is_refused(value):
     """A negative or infinite jitter raises an error that names it."""
     with pytest.raises(ArgumentValueError, match=rf"jitter \(={value}\)"):
         LabelSmoothing(jitter=value)
+
+
+@pytest.mark.parametrize("loss_type", [MinimaxLoss, NonSaturatingLoss, LeastSquaresLoss])
+def test_a_bare_number_is_no_smoothing(loss_type):
+    """A loss given 0.9 in the place of LabelSmoothing(0.9) says so when it is made."""
+    with pytest.raises(ArgumentTypeError, match=r"smoothing \(=0.9\) must be a LabelSmoothing"):
+        loss_type(0.9)

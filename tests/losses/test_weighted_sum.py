@@ -130,7 +130,7 @@ def test_members_with_a_state_are_saved_and_copied_with_it():
         ([], [], r"weights \(=\(\)\) must hold one number for each of the 0 losses"),
         ([HingeLoss()], [1.0, 2.0], r"weights \(=\(1\.0, 2\.0\)\) must hold one number for each of the 1 losses"),
         ([HingeLoss(), HingeLoss()], [1.0], r"weights \(=\(1\.0,\)\)"),
-        ([HingeLoss()], [-1.0], r"a weight \(=-1\.0\) must be finite and at least 0"),
+        ([HingeLoss()], [-1.0], r"a weight \(=-1\.0\) must be a finite number of at least 0"),
         ([HingeLoss()], [math.nan], r"a weight \(=nan\)"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_function_makes_its_own_norm():
     assert made.normalized_shape == (6, 2)
 
 
-@pytest.mark.parametrize(("norm", "dims"), [("layer", 2), ("instance", 0), (None, 2), (1, 2)])
+@pytest.mark.parametrize(("norm", "dims"), [("layer", 2), ("instance", 0), (None, 2), (1, 2), (nn.Identity(), 2)])
 def test_another_norm_is_refused(norm, dims):
     """Another word, or instance norm of vectors, raises an error that quotes it."""
     with pytest.raises(ArgumentValueError, match="norm") as caught:

@@ -152,3 +152,10 @@ def test_bad_arguments_are_refused(discriminators, pooling, error, message):
         MultiScaleDiscriminator(discriminators, pooling=pooling)
     assert message == str(caught.value)
     assert isinstance(caught.value, GanlibError)
+
+
+def test_a_scale_that_is_too_small_is_named():
+    """Where a pooled sample is too small, the error tells the scale and quotes the sample as it was given."""
+    discriminator = MultiScaleDiscriminator([PatchDiscriminator(1, channels=2, layers=2) for _ in range(2)])
+    with pytest.raises(ShapeError, match=r"at scale 1, where sample \(2, 1, 20, 20\) is pooled by 2: .*12"):
+        discriminator(torch.randn(2, 1, 20, 20))

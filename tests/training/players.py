@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganlib import latents, losses, training
 
-__all__ = ["MyHinge", "MyTrainer", "make_players", "make_trainer", "points", "weights"]
+__all__ = ["MyHinge", "MyTrainer", "Noted", "make_players", "make_trainer", "points", "weights"]
 
 
 def make_players(*, hidden: int = 8, seed: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -78,3 +78,17 @@ class MyTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back."""
         self.iteration, self.total = state["iteration"], state["total"]
+
+
+class Noted:
+    """Notes what a callback sees."""
+
+    def __init__(self, *, stop_at: int | None = None) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+        self.stop_at = stop_at
+
+    def on_iteration(self, run: training.Run) -> None:
+        """Note the counters."""
+        self.seen.append((run.iteration, run.epoch, run.samples, round(run.progress, 4)))
+        if run.iteration == self.stop_at:
+            run.stop()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import losses, penalties
+from ganlib import augment, latents, losses, penalties
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.training._arguments import metric_names
 from tests.training.players import make_players, make_trainer
@@ -16,6 +16,12 @@ from tests.training.players import make_players, make_trainer
     ("options", "error", "words"),
     [
         ({"loss": nn.BCELoss()}, ArgumentTypeError, r"loss \(=BCELoss"),
+        ({"loss": losses.HingeLoss}, ArgumentTypeError, "loss .*HingeLoss.* must be an object"),
+        ({"latent": latents.Gaussian}, ArgumentTypeError, "latent .*Gaussian.* no class"),
+        ({"augment": augment.DiffAugment}, ArgumentTypeError, "augment .*DiffAugment.* no class"),
+        ({"penalties": [penalties.R1]}, ArgumentTypeError, "penalties holds .*R1.* called with"),
+        ({"penalties": [losses.AuxiliaryClassifier()]}, ArgumentTypeError, "penalties holds Auxiliary.* called with"),
+        ({"terms": [penalties.R1()]}, ArgumentTypeError, "terms holds R1.* belongs in penalties"),
         ({"latent": 100}, ArgumentTypeError, r"latent \(=100\)"),
         ({"penalties": penalties.R1()}, ArgumentTypeError, "penalties.*sequence"),
         ({"penalties": [10.0]}, ArgumentTypeError, "penalties.*10.0"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ganlib import training
-from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from tests import strategies
 
 
@@ -115,7 +115,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], words: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(-10, 10))
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 10))
 def test_a_delayed_weight_is_a_step(iteration: int, start: int, weight: float) -> None:
     """It is 0.0 before the start and the weight from it on; 1 unless told otherwise."""
     assert training.delayed_weight(iteration, start=start, weight=weight) == (0.0 if iteration < start else weight)
@@ -127,3 +127,20 @@ def test_a_start_below_zero_is_named(start: float) -> None:
     """A start below 0 is named and quoted."""
     with pytest.raises(ArgumentValueError, match=rf"start \(={start}\)"):
         training.delayed_weight(0, start=start)
+
+
+def test_a_layer_in_the_place_of_its_weight_is_answered() -> None:
+    """The last layer is a tensor; a module, or a loss that is a mere number, is refused by name."""
+    layer = nn.Linear(2, 2)
+    loss = layer(torch.ones(1, 2)).sum()
+    with pytest.raises(ArgumentTypeError, match=r"last_layer \(=Linear.* its weight"):
+        training.adaptive_weight(loss, loss, layer)
+    with pytest.raises(ArgumentTypeError, match=r"adversarial_loss \(=0.5\)"):
+        training.adaptive_weight(loss, 0.5, layer.weight)
+
+
+@pytest.mark.parametrize("weight", [-1.0, "0.8"])
+def test_a_delayed_weight_is_a_number_of_at_least_0(weight: Any) -> None:
+    """Another weight is refused with its value."""
+    with pytest.raises(ArgumentValueError, match=rf"weight \(={weight!r}\)"):
+        training.delayed_weight(5, start=0, weight=weight)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
-from ganlib.training._networks import as_output, call, lay_out_, score, sum_over_scales
+from ganlib.training._networks import as_output, call, lay_out_, scalar, score, sum_over_scales
 
 
 def test_the_condition_is_given_only_where_there_is_one() -> None:
@@ -50,3 +50,22 @@ def test_laying_out_keeps_parameters_and_values() -> None:
     for (parameter, value), now in zip(before, network.parameters(), strict=True):
         assert now is parameter
         assert torch.equal(now, value)
+
+
+def test_a_scalar_is_handed_on() -> None:
+    """One number with its graph is what a loss gives, and comes back as it is."""
+    value = torch.tensor(3.0, requires_grad=True)
+    assert scalar(value, "loss") is value
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (torch.zeros(4, 1), ShapeError, r"hinge gave a tensor \(4, 1\)"),
+        (0.5, ArgumentTypeError, "hinge gave 0.5, a float"),
+    ],
+)
+def test_what_is_no_scalar_is_answered(value: object, error: type[Exception], words: str) -> None:
+    """A loss that forgot its mean, or its graph, is named: summed over the batch it would train at another rate."""
+    with pytest.raises(error, match=words):
+        scalar(value, "hinge")

@@ -36,6 +36,31 @@ def test_rates_follow_progress(limit: dict[str, int]) -> None:
     torch.testing.assert_close(torch.tensor(seen), torch.tensor(expected))
 
 
+def test_a_later_schedule_begins_from_the_first_rates() -> None:
+    """After a run whose rate fell to 0, a new schedule of the same optimizer starts from the rate of before."""
+    optimizer, trainer = make_optimizer(), MyTrainer()
+    seen: list[float] = []
+
+    class Noting:
+        """Notes the rate of the first iteration."""
+
+        def on_start(self, run: training.Run) -> None:
+            seen.append(optimizer.param_groups[0]["lr"])
+
+    for iterations in (4, 8):  # progress is of the total: the second run begins at a half, where the fall begins
+        schedule = training.LearningRateSchedule(optimizer, training.linear_decay(start=0.5, final=0.0))
+        training.fit(trainer, [points()], iterations=iterations, callbacks=[schedule, Noting()])
+        assert optimizer.param_groups[0]["lr"] == 0.0
+    assert seen == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("factor", [training.cosine_decay, lambda progress: "fast", 0.5])
+def test_what_is_no_factor_is_answered_at_once(factor: Any) -> None:
+    """A maker of factors without its parentheses, or what gives no number, is refused when the schedule is made."""
+    with pytest.raises(ArgumentTypeError, match=r"factor \(="):
+        training.LearningRateSchedule(make_optimizer(), factor)
+
+
 def test_linear_decay() -> None:
     """The factor is 1 up to start, and reaches final at the end in a straight line."""
     factor = training.linear_decay(start=0.6, final=0.05)

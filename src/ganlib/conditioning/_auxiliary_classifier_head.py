@@ -18,7 +18,7 @@ class AuxiliaryClassifierHead(nn.Module):
     .. math:: D(x) = w^\top \phi(x) + b, \qquad c(x) = V \phi(x) + v,
 
     the logit and the class logits. It trains with :class:`ganlib.losses.AuxiliaryClassifier` among the terms, which
-    compares :math:`c` with the condition.
+    compares :math:`c` with the condition; without that term nothing tells it what to read.
 
     Args:
         backbone: from samples to features (N, features) or (N, features, \*spatial).

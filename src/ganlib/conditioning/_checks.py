@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
-__all__ = ["check_classes", "check_floats", "check_sizes", "require_condition"]
+__all__ = ["check_classes", "check_encoder", "check_floats", "check_sizes", "require_condition"]
 
 
 def require_condition(condition: Tensor | None, encoder: object) -> Tensor:
@@ -27,6 +27,22 @@ def require_condition(condition: Tensor | None, encoder: object) -> Tensor:
     if not isinstance(condition, Tensor):
         raise ArgumentTypeError(f"condition (={condition!r}) must be a tensor")
     return condition
+
+
+def check_encoder(encoder: object) -> None:
+    """Refuse what cannot encode a condition.
+
+    Args:
+        encoder: must be callable, and say how many ``features`` it gives.
+
+    Raises:
+        ArgumentTypeError: it is something else, such as a class, or a module without features.
+    """
+    if isinstance(encoder, type) or not callable(encoder) or not isinstance(getattr(encoder, "features", None), int):
+        raise ArgumentTypeError(
+            f"encoder (={encoder!r}) must be an encoder of conditions: called with a condition, and with the attribute "
+            "features, a whole number (OneHot(10), say)"
+        )
 
 
 def check_classes(condition: Tensor, num_classes: int) -> None:
@@ -90,4 +106,4 @@ def check_sizes(**sizes: int) -> None:
     """
     for name, size in sizes.items():
         if not (isinstance(size, int) and size >= 1):
-            raise ArgumentValueError(f"{name} (={size}) must be a whole number of at least 1")
+            raise ArgumentValueError(f"{name} (={size!r}) must be a whole number of at least 1")

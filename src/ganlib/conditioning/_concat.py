@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ganlib.conditioning._adapter import call_module, keep_what_it_carries
-from ganlib.conditioning._checks import require_condition
+from ganlib.conditioning._checks import check_encoder, require_condition
 from ganlib.conditioning._join import join
 from ganlib.errors import ShapeError
 from ganlib.protocols import ConditionEncoder, DiscriminatorOutput, Logits
@@ -20,6 +20,9 @@ class ConcatLatent(nn.Module):
         module: takes latents of dim + encoder.features numbers (or channels).
         encoder: the condition's encoder.
 
+    Raises:
+        ArgumentTypeError: the encoder is none.
+
     Example:
         >>> import torch
         >>> from ganlib.conditioning import OneHot
@@ -33,6 +36,7 @@ class ConcatLatent(nn.Module):
 
     def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
         super().__init__()
+        check_encoder(encoder)
         self.module = module
         self.encoder = encoder
         keep_what_it_carries(self, module=module, encoder=encoder)
@@ -69,6 +73,9 @@ class ConcatChannels(nn.Module):
         module: takes images of channels + encoder.features channels.
         encoder: the condition's encoder; flat features fill whole planes, maps must have the image's size.
 
+    Raises:
+        ArgumentTypeError: the encoder is none.
+
     Example:
         >>> import torch
         >>> from ganlib.conditioning import OneHot
@@ -83,6 +90,7 @@ class ConcatChannels(nn.Module):
 
     def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
         super().__init__()
+        check_encoder(encoder)
         self.module = module
         self.encoder = encoder
         keep_what_it_carries(self, module=module, encoder=encoder)
@@ -116,6 +124,9 @@ class ConcatFeatures(nn.Module):
         encoder: the condition's encoder.
         head: from F + encoder.features numbers (or channels) to logits.
 
+    Raises:
+        ArgumentTypeError: the encoder is none.
+
     Example:
         >>> import torch
         >>> from ganlib.conditioning import ClassEmbedding
@@ -131,6 +142,7 @@ class ConcatFeatures(nn.Module):
 
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, head: nn.Module) -> None:
         super().__init__()
+        check_encoder(encoder)
         self.backbone = backbone
         self.encoder = encoder
         self.head = head

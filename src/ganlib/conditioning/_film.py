@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_sizes, require_condition
+from ganlib.conditioning._checks import check_encoder, check_sizes, require_condition
 from ganlib.errors import ShapeError
 from ganlib.protocols import ConditionEncoder
 
@@ -23,6 +23,7 @@ class FiLM(nn.Module):
         encoder: the condition's encoder, giving (N, features); it may be shared between places.
 
     Raises:
+        ArgumentTypeError: the encoder is none.
         ArgumentValueError: channels is below 1.
 
     Example:
@@ -41,6 +42,7 @@ class FiLM(nn.Module):
     def __init__(self, channels: int, encoder: ConditionEncoder) -> None:
         super().__init__()
         check_sizes(channels=channels)
+        check_encoder(encoder)
         self.encoder = encoder
         # Bare parameters, so that an initialisation of the whole network leaves their zeros alone.
         self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
@@ -63,7 +65,10 @@ class FiLM(nn.Module):
         """
         encoding = self.encoder(require_condition(condition, self.encoder)).to(self.gain.dtype)
         if encoding.ndim != 2 or len(encoding) != len(x):
-            raise ShapeError(f"the encoded condition {tuple(encoding.shape)} must be ({len(x)}, features)")
+            raise ShapeError(
+                f"the condition's encoding {tuple(encoding.shape)} must be ({len(x)}, features), since x "
+                f"{tuple(x.shape)} has {len(x)} samples"
+            )
         if x.shape[1] != self.gain.shape[1]:
             raise ShapeError(f"x {tuple(x.shape)} must have {self.gain.shape[1]} channels")
         places = (len(x), -1, *[1] * (x.ndim - 2))

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ganlib.conditioning._adapter import call_module
-from ganlib.conditioning._checks import require_condition
+from ganlib.conditioning._checks import check_encoder, require_condition
 from ganlib.conditioning._places import places
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import ConditionEncoder
@@ -27,6 +27,7 @@ class Projection(nn.Module):
         features: the backbone's features, at least 1.
 
     Raises:
+        ArgumentTypeError: the encoder is none.
         ArgumentValueError: features is below 1.
 
     Example:
@@ -42,6 +43,7 @@ class Projection(nn.Module):
 
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, features: int) -> None:
         super().__init__()
+        check_encoder(encoder)
         if features < 1:
             raise ArgumentValueError(f"features (={features}) must be at least 1")
         self.backbone = backbone

@@ -18,4 +18,4 @@ def check_dim(dim: int) -> None:
         >>> check_dim(100)
     """
     if not (isinstance(dim, int) and dim >= 1):
-        raise ArgumentValueError(f"dim (={dim}) must be a whole number of at least 1")
+        raise ArgumentValueError(f"dim (={dim!r}) must be a whole number of at least 1")

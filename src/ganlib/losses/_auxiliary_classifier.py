@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
+from ganlib.losses._output import check_output
 from ganlib.losses._weights import check_weight
 from ganlib.protocols import Condition, DiscriminatorOutput
 
@@ -69,6 +70,7 @@ class AuxiliaryClassifier(nn.Module):
         Raises:
             ArgumentValueError: no class logits, or no condition.
             ShapeError, DTypeError: conditions that do not fit the class logits.
+            ArgumentTypeError: bare logits instead of a whole output.
         """
         value = _misread(real, condition, "real")
         if self.on_fakes:
@@ -96,6 +98,7 @@ class AuxiliaryClassifier(nn.Module):
         Raises:
             ArgumentValueError: no class logits, or no condition.
             ShapeError, DTypeError: conditions that do not fit the class logits.
+            ArgumentTypeError: bare logits instead of a whole output.
         """
         return _misread(fake, fake_condition, "fake")
 
@@ -105,6 +108,7 @@ class AuxiliaryClassifier(nn.Module):
 
 
 def _misread(output: DiscriminatorOutput, condition: Condition, side: str) -> Tensor:
+    check_output(output, side)
     if output.class_logits is None:
         raise ArgumentValueError(
             f"the discriminator's output on {side} samples has class_logits (=None), which AuxiliaryClassifier reads; "

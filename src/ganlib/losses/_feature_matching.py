@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.losses._output import check_output
 from ganlib.losses._weights import check_weight
 from ganlib.protocols import Condition, DiscriminatorOutput
 
@@ -104,12 +105,17 @@ class FeatureMatching(nn.Module):
         Raises:
             ArgumentValueError: no real output, no features, or another number of them.
             ShapeError: features of different shapes.
+            ArgumentTypeError: bare logits instead of a whole output.
         """
-        if real is None or not real.features or len(real.features) != len(fake.features):
-            counts = "None" if real is None else len(real.features)
+        check_output(fake, "fake")
+        if real is None:
+            raise ArgumentValueError("real (=None) is missing: FeatureMatching compares fakes with real samples")
+        check_output(real, "real")
+        if not real.features or len(real.features) != len(fake.features):
             raise ArgumentValueError(
-                f"FeatureMatching needs as many features of real samples as of fakes, at least one: real has {counts}, "
-                f"fake {len(fake.features)} (stacks.PatchDiscriminator(..., features=True) gives them)"
+                "FeatureMatching needs as many features of real samples as of fakes, at least one: real has "
+                f"{len(real.features)}, fake {len(fake.features)} (stacks.PatchDiscriminator(..., features=True) gives "
+                "them)"
             )
         pairs = zip(fake.features, real.features, strict=True)
         return torch.stack([self._distance(own, other.detach()) for own, other in pairs]).sum()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError
 from ganlib.losses._logits import sum_over_scales
-from ganlib.losses._smoothing import LabelSmoothing
+from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
 
 __all__ = ["LeastSquaresLoss"]
@@ -31,6 +31,7 @@ class LeastSquaresLoss(nn.Module):
             the Pearson :math:`\chi^2` divergence.
 
     Raises:
+        ArgumentTypeError: the smoothing is none.
         ArgumentValueError: a target that is not finite, or two equal ones of the discriminator.
 
     Example:
@@ -54,6 +55,7 @@ class LeastSquaresLoss(nn.Module):
         generator_target: float = 1.0,
     ) -> None:
         super().__init__()
+        check_smoothing(smoothing)
         targets = {"real_target": real_target, "fake_target": fake_target, "generator_target": generator_target}
         for name, target in targets.items():
             if not math.isfinite(target):

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganlib.losses._logits import sum_over_scales
-from ganlib.losses._smoothing import LabelSmoothing
+from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
 
 __all__ = ["MinimaxLoss"]
@@ -26,6 +26,9 @@ class MinimaxLoss(nn.Module):
     Args:
         smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
 
+    Raises:
+        ArgumentTypeError: the smoothing is none.
+
     Example:
         >>> import torch
         >>> loss = MinimaxLoss()
@@ -40,6 +43,7 @@ class MinimaxLoss(nn.Module):
 
     def __init__(self, smoothing: LabelSmoothing | None = None) -> None:
         super().__init__()
+        check_smoothing(smoothing)
         self.smoothing = smoothing
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:

@@ -26,6 +26,9 @@ class NonSaturatingLoss(nn.Module):
     Args:
         smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
 
+    Raises:
+        ArgumentTypeError: the smoothing is none.
+
     Example:
         >>> import torch
         >>> loss = NonSaturatingLoss(smoothing=LabelSmoothing(real=0.9))

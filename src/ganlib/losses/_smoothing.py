@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganlib.errors import ArgumentValueError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["LabelSmoothing"]
+__all__ = ["LabelSmoothing", "check_smoothing"]
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,21 @@ class LabelSmoothing:
         if self.jitter:
             per_sample = per_sample + (2 * torch.rand_like(per_sample) - 1) * self.jitter
         return per_sample.expand_as(logits)
+
+
+def check_smoothing(smoothing: LabelSmoothing | None) -> None:
+    """Refuse what is no smoothing, such as a bare number.
+
+    Args:
+        smoothing: must be a LabelSmoothing or None.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+
+    Example:
+        >>> check_smoothing(LabelSmoothing(real=0.9))
+    """
+    if smoothing is not None and not isinstance(smoothing, LabelSmoothing):
+        raise ArgumentTypeError(
+            f"smoothing (={smoothing!r}) must be a LabelSmoothing, such as LabelSmoothing(real=0.9), or None"
+        )

@@ -1,13 +1,15 @@
 """What a weight may be."""
 
 import math
+from numbers import Real
+from typing import Any
 
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["check_weight"]
 
 
-def check_weight(weight: float, name: str = "weight") -> None:
+def check_weight(weight: Any, name: str = "weight") -> None:
     """Refuse a weight that weighs nothing sensible.
 
     Args:
@@ -20,5 +22,5 @@ def check_weight(weight: float, name: str = "weight") -> None:
     Example:
         >>> check_weight(1.0)
     """
-    if not 0 <= weight < math.inf:
-        raise ArgumentValueError(f"{name} (={weight}) must be finite and at least 0")
+    if not (isinstance(weight, Real) and 0 <= float(weight) < math.inf):
+        raise ArgumentValueError(f"{name} (={weight!r}) must be a finite number of at least 0")

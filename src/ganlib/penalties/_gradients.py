@@ -1,5 +1,8 @@
 """What gradient penalties share: the discriminator's gradient at each sample, and their common arguments."""
 
+from numbers import Real
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -68,7 +71,7 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Ten
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
 
 
-def check_weight_and_every(weight: float, every: int) -> None:
+def check_weight_and_every(weight: Any, every: Any) -> None:
     """Refuse a weight or an interval that makes no penalty.
 
     Args:
@@ -81,7 +84,7 @@ def check_weight_and_every(weight: float, every: int) -> None:
     Example:
         >>> check_weight_and_every(10.0, 16)
     """
-    if not 0 <= weight < float("inf"):
-        raise ArgumentValueError(f"weight (={weight}) must be finite and at least 0")
+    if not (isinstance(weight, Real) and 0 <= float(weight) < float("inf")):
+        raise ArgumentValueError(f"weight (={weight!r}) must be a finite number of at least 0")
     if not (isinstance(every, int) and every >= 1):
-        raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
+        raise ArgumentValueError(f"every (={every!r}) must be a whole number of at least 1")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Discriminator, DiscriminatorOutput, Logits
 
 __all__ = ["judge", "scales"]
@@ -37,10 +38,16 @@ def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
     Returns:
         At least one tensor, float32 or better.
 
+    Raises:
+        ArgumentTypeError: it is something else.
+
     Example:
         >>> [scale.dtype for scale in scales((torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2)))]
         [torch.float32, torch.float32]
     """
     logits = output.logits if isinstance(output, DiscriminatorOutput) else output
     parts = logits if isinstance(logits, tuple | list) else (logits,)
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise ArgumentTypeError(f"logits must be a tensor or a tuple of tensors, but hold {type(part).__name__}")
     return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts)

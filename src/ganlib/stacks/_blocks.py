@@ -60,7 +60,7 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
         return nn.GroupNorm(gcd(_GROUPS, channels), channels)
     if norm == "instance" and spatial_dims > 0:
         return _INSTANCE_NORMS[spatial_dims](channels, affine=True)
-    if callable(norm):
+    if callable(norm) and not isinstance(norm, nn.Module):  # one module cannot serve several layers
         return norm(channels)
     raise ArgumentValueError(
         f"norm (={norm!r}) must be 'batch', 'instance' (not of vectors), 'group', 'pixel', 'none' or a function from "

@@ -29,7 +29,7 @@ def check_dropout(dropout: float) -> None:
         ArgumentValueError: it is not.
     """
     if not 0 <= dropout < 1:
-        raise ArgumentValueError(f"dropout (={dropout}) must be in [0, 1)")
+        raise ArgumentValueError(f"dropout (={dropout!r}) must be in [0, 1)")
 
 
 def check_sizes(**sizes: int) -> None:
@@ -43,7 +43,7 @@ def check_sizes(**sizes: int) -> None:
     """
     for name, size in sizes.items():
         if not (isinstance(size, int) and size >= 1):
-            raise ArgumentValueError(f"{name} (={size}) must be a whole number of at least 1")
+            raise ArgumentValueError(f"{name} (={size!r}) must be a whole number of at least 1")
 
 
 def check_spatial_dims(spatial_dims: int) -> None:
@@ -79,7 +79,7 @@ def per_dimension(
     """
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dimensions
     if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
-        raise error(f"{name} (={value}) must be a whole number of at least {least}, or {dimensions} of them")
+        raise error(f"{name} (={value!r}) must be a whole number of at least {least}, or {dimensions} of them")
     return sizes
 
 

@@ -78,10 +78,18 @@ class MultiScaleDiscriminator(nn.Module):
         logits: list[Tensor] = []
         features: list[Tensor] = []
         bare = True
+        whole = tuple(sample.shape)
         for index, discriminator in enumerate(self.discriminators):
             if index > 0:
                 sample = _POOLS[sample.ndim](sample, self.pooling)
-            output = discriminator(sample) if condition is None else discriminator(sample, condition)
+            try:
+                output = discriminator(sample) if condition is None else discriminator(sample, condition)
+            except ShapeError as error:
+                if index == 0:
+                    raise
+                raise ShapeError(
+                    f"at scale {index}, where sample {whole} is pooled by {self.pooling**index}: {error}"
+                ) from error
             if isinstance(output, DiscriminatorOutput):
                 if output.class_logits is not None:
                     raise ArgumentValueError(

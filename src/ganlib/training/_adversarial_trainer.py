@@ -10,7 +10,7 @@ from ganlib.protocols import AdversarialLoss, Batch, DiscriminatorOutput, Latent
 from ganlib.training._arguments import check_arguments, metric_names
 from ganlib.training._batch import BatchGate
 from ganlib.training._descent import descend
-from ganlib.training._networks import as_output, call, device_and_dtype, lay_out_, score, sum_over_scales
+from ganlib.training._networks import as_output, call, device_and_dtype, lay_out_, scalar, score, sum_over_scales
 from ganlib.training._parts import load_parts, parts_state
 
 __all__ = ["AdversarialTrainer"]
@@ -37,10 +37,12 @@ class AdversarialTrainer:
         discriminator_optimizer: likewise, of the discriminator.
         loss: the adversarial loss.
         latent: the distribution of latents.
-        penalties: added to the discriminator's loss; one with ``every = k`` at iterations divisible by k, times k.
+        penalties: added to the discriminator's loss; one with ``every = k`` at iterations divisible by k, times k. The
+            first iteration is 0.
         terms: added, each times its weight, to both players' losses.
         fake_conditions: n -> n conditions for the fakes, in both updates; None takes those of the batch.
-        augment: samples -> samples, on real and fake in both updates, with gradients through it.
+        augment: samples -> samples, on real and fake in both updates, with gradients through it. Penalties are given
+            samples without it, and a discriminator that augments what it is called with.
         discriminator_steps: k, updates of the discriminator an iteration, at least 1.
         accumulate: batches whose gradients are averaged for one update, at least 1.
         clip_norm: largest norm of a player's gradient, above 0; None does not clip.
@@ -162,14 +164,14 @@ class AdversarialTrainer:
         adversarial = sum_over_scales(self.loss.discriminator, real_output, fake_output)
         total, metrics = adversarial, {"discriminator_loss": adversarial}
         for name, term in zip(self._term_names, self.terms, strict=True):
-            value = term.discriminator(real_output, fake_output, condition, fake_condition)
+            value = scalar(term.discriminator(real_output, fake_output, condition, fake_condition), name)
             total, metrics[name] = total + term.weight * value, value
         for name, penalty in zip(self._penalty_names, self.penalties, strict=True):
             every = getattr(penalty, "every", 1)
             if self.iteration % every == 0:
                 # A compiled module refuses a second derivative.
                 with torch.compiler.set_stance("force_eager"):
-                    value = penalty(self._answer, real, fake, condition, fake_condition)
+                    value = scalar(penalty(self._answer, real, fake, condition, fake_condition), name)
                 total, metrics[name] = total + every * value, value
         metrics["real_score"] = score(real_output)
         metrics["fake_score"] = score(fake_output)
@@ -185,7 +187,7 @@ class AdversarialTrainer:
         adversarial = sum_over_scales(self.loss.generator, fake_output, real_output)
         total, metrics = adversarial, {"generator_loss": adversarial}
         for name, term in zip(self._term_names, self.terms, strict=True):
-            value = term.generator(fake_output, real_output, fake_condition, condition)
+            value = scalar(term.generator(fake_output, real_output, fake_condition, condition), name)
             total, metrics[name] = total + term.weight * value, value
         return total, metrics
 

@@ -16,6 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["check_arguments", "metric_names"]
 
 
+def _is_term(member: Any) -> bool:
+    return isinstance(member, Term)
+
+
+def _is_penalty(member: Any) -> bool:
+    # Every nn.Module can be called, but to no avail without a forward of its own, as a mere term is.
+    return callable(member) and not (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward)
+
+
+_KINDS = {
+    "penalties": (
+        _is_penalty,
+        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition)",
+    ),
+    "terms": (
+        _is_term,
+        "a term is an object with a weight and the methods discriminator and generator (a gradient penalty belongs in "
+        "penalties)",
+    ),
+}
+
+
 def check_arguments(trainer: "AdversarialTrainer") -> None:
     """Refuse arguments with which no training could work.
 
@@ -33,22 +55,23 @@ def check_arguments(trainer: "AdversarialTrainer") -> None:
             raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
     _check_optimizer("generator", trainer.generator_optimizer, trainer.generator, trainer.discriminator)
     _check_optimizer("discriminator", trainer.discriminator_optimizer, trainer.discriminator, trainer.generator)
-    if not isinstance(trainer.loss, AdversarialLoss):
+    if isinstance(trainer.loss, type) or not isinstance(trainer.loss, AdversarialLoss):
         raise ArgumentTypeError(
-            f"loss (={trainer.loss!r}) must have the methods discriminator(real_logits, fake_logits) and "
+            f"loss (={trainer.loss!r}) must be an object with the methods discriminator(real_logits, fake_logits) and "
             "generator(fake_logits, real_logits=None)"
         )
     for name in ("latent", "fake_conditions", "augment"):
         value = getattr(trainer, name)
-        if not callable(value) and not (value is None and name != "latent"):
-            raise ArgumentTypeError(f"{name} (={value!r}) must be callable")
+        if isinstance(value, type) or (not callable(value) and not (value is None and name != "latent")):
+            raise ArgumentTypeError(f"{name} (={value!r}) must be callable, and no class")
     for name in ("penalties", "terms"):
         members = getattr(trainer, name)
         if not isinstance(members, Sequence):
             raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence of them, such as a list")
         for member in members:
-            if not (isinstance(member, Term) if name == "terms" else callable(member)):
-                raise ArgumentTypeError(f"{name} (={members!r}) holds {member!r}, which is none")
+            is_one, what_one_is = _KINDS[name]
+            if isinstance(member, type) or not is_one(member):
+                raise ArgumentTypeError(f"{name} holds {member!r}, which is none: {what_one_is}")
     for name in ("discriminator_steps", "accumulate"):
         value = getattr(trainer, name)
         if not (isinstance(value, int) and value >= 1):

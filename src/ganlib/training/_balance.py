@@ -1,9 +1,12 @@
 """The weight of an adversarial loss beside others: balanced by gradients, and absent at first."""
 
+from numbers import Real
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ganlib.errors import ArgumentValueError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["adaptive_weight", "delayed_weight"]
 
@@ -36,6 +39,7 @@ def adaptive_weight(
         A detached scalar, in [0, maximum].
 
     Raises:
+        ArgumentTypeError: a loss or the last layer is no tensor.
         ArgumentValueError: a loss is no scalar or does not depend on last_layer, or a number is out of its range.
 
     Example:
@@ -61,13 +65,13 @@ def delayed_weight(iteration: int, *, start: int, weight: float = 1.0) -> float:
     Args:
         iteration: the present one, counted from 0.
         start: the first one with the weight, at least 0.
-        weight: the weight from then on.
+        weight: the weight from then on, at least 0.
 
     Returns:
         0.0 or the weight.
 
     Raises:
-        ArgumentValueError: ``start`` is below 0.
+        ArgumentValueError: ``start`` or the weight is below 0.
 
     Example:
         >>> [delayed_weight(iteration, start=1000, weight=0.8) for iteration in (0, 999, 1000)]
@@ -77,12 +81,17 @@ def delayed_weight(iteration: int, *, start: int, weight: float = 1.0) -> float:
         Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (VQGAN), 2021: its discriminator starts
         after a warm-up.
     """
-    if not start >= 0:
-        raise ArgumentValueError(f"start (={start}) must be at least 0")
+    given: dict[str, Any] = {"start": start, "weight": weight}
+    for name, number in given.items():
+        if not (isinstance(number, Real) and float(number) >= 0):
+            raise ArgumentValueError(f"{name} (={number!r}) must be a number of at least 0")
     return weight if iteration >= start else 0.0
 
 
-def _gradient_norm(loss: Tensor, name: str, last_layer: Tensor) -> Tensor:
+def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
+    for label, value in ((name, loss), ("last_layer", last_layer)):
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(f"{label} (={value!r}) must be a tensor; of a layer, its weight")
     if loss.ndim != 0:
         raise ArgumentValueError(f"{name} {tuple(loss.shape)} must be a scalar")
     if not last_layer.requires_grad:

@@ -94,7 +94,8 @@ class BatchGate:
                 takers = module.modules() if getattr(module, "needs_condition", False) else [module]
                 found += [getattr(taker, "encoder", None) for taker in takers]
                 module = getattr(module, "module", None)
-        return [encoder for encoder in found if isinstance(encoder, ConditionChecker)]
+        shared = {id(encoder): encoder for encoder in found if isinstance(encoder, ConditionChecker)}
+        return list(shared.values())  # one encoder may serve many places; it is asked once
 
     def _check(self, batch: Batch, *, whatever_the_device: bool) -> None:
         sample, condition = batch

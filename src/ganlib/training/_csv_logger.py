@@ -18,8 +18,8 @@ class CSVLogger:
     """Writes a row of metrics every so often, and of the last iteration.
 
     The columns are iteration, epoch, and the metrics in the order in which they first appear; a metric that an
-    iteration lacks (a lazy penalty's) leaves its cell empty. A resumed run drops the rows that are ahead of it and
-    goes on; a new one begins the file anew.
+    iteration lacks leaves its cell empty. (A lazy penalty of :class:`AdversarialTrainer` has the value that was last
+    computed.) A resumed run drops the rows that are ahead of it and goes on; a new one begins the file anew.
 
     Args:
         path: the file; its folder is made.

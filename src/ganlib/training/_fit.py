@@ -1,18 +1,14 @@
 """The loop that drives any trainer."""
 
-import time
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, TrainingDivergedError
-from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._checkpoint import Checkpoint
-from ganlib.training._divergence import DivergenceWatch
-from ganlib.training._random import load_random_state, random_state
-from ganlib.training._stream import Stream
+from ganlib.training._run import OngoingRun
 
 __all__ = ["fit"]
 
@@ -88,10 +84,11 @@ def fit(
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
-    run = _Run(trainer, batches, callbacks, iterations=iterations, epochs=epochs, minutes=minutes)
+    run = OngoingRun(trainer, batches, callbacks, iterations=iterations, epochs=epochs, minutes=minutes)
     random_numbers = run.resume() if resume else None
     _check_conditions(trainer, batches)
     run.start(random_numbers)
+    done = 0
     while True:
         try:
             while not run.is_over():
@@ -99,139 +96,14 @@ def fit(
             run.watch.check()
             break
         except TrainingDivergedError as error:
-            if rollbacks == 0 or not run.go_back(error):
+            if rollbacks == 0:
                 raise
-            rollbacks -= 1
+            if done == rollbacks:
+                raise TrainingDivergedError(f"{error}; it went back {done} of {rollbacks} times already") from error
+            if not run.go_back(error):
+                raise TrainingDivergedError(f"{error}; there was no checkpoint yet to go back to") from error
+            done += 1
     run.end()
-
-
-class _Run:
-    """A training under way; see :class:`ganlib.protocols.Run`."""
-
-    def __init__(
-        self,
-        trainer: Trainer,
-        batches: Iterable[Any],
-        callbacks: Sequence[Callback],
-        *,
-        iterations: int | None,
-        epochs: int | None,
-        minutes: float | None,
-    ) -> None:
-        self.trainer = trainer
-        self.batches = batches
-        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
-        self.metrics: Mapping[str, Tensor] = {}
-        self.watch = DivergenceWatch(trainer)
-        self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
-        self._stream = Stream(batches)
-        if self._stream.length:
-            drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
-            self._stream.epoch = drawn // self._stream.length
-        self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
-        self._began = time.monotonic()
-        self._stopped = False
-
-    @property
-    def iteration(self) -> int:
-        return self.trainer.iteration
-
-    @property
-    def epoch(self) -> int:
-        return self._stream.epoch
-
-    @property
-    def samples(self) -> int:
-        return self._stream.samples
-
-    @property
-    def progress(self) -> float:
-        minutes = (time.monotonic() - self._began) / 60
-        done = ((self.iteration, self._iterations), (self._stream.passes, self._epochs), (minutes, self._minutes))
-        return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    def is_over(self) -> bool:
-        """Whether a limit is reached; looks ahead, so that the end of a pass is seen where the length is unknown."""
-        while not self._stopped and self.progress < 1:
-            if self._stream.peek():
-                return False
-        return True
-
-    def start(self, random_numbers: dict[str, Any] | None) -> None:
-        self._began = time.monotonic()
-        self._start_callbacks()
-        if random_numbers is not None:
-            load_random_state(random_numbers, self.batches)
-
-    def go_back(self, error: TrainingDivergedError) -> bool:
-        """Go to the newest checkpoint, with the random numbers of now; says whether there was one."""
-        random_numbers = random_state(self.batches)
-        if self.resume() is None:
-            return False
-        self.metrics = {}  # those of an iteration that has been undone
-        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=3)
-        self._start_callbacks()
-        load_random_state(random_numbers, self.batches)
-        return True
-
-    def _start_callbacks(self) -> None:
-        self.watch.begin()
-        # Checkpoints begin first: a folder that they refuse must not have been touched by the others.
-        for callback in sorted(self.callbacks, key=lambda callback: not isinstance(callback, Checkpoint)):
-            if isinstance(callback, OnStart):
-                callback.on_start(self)
-
-    def step(self) -> None:
-        before = self.iteration
-        self.metrics = self.trainer.train_step(self._stream)
-        if self.iteration <= before:
-            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
-        self.watch.note(self.iteration, self.metrics)
-        for callback in self._watching:
-            callback.on_iteration(self)
-
-    def end(self) -> None:
-        for callback in self.callbacks:
-            if isinstance(callback, OnEnd):
-                callback.on_end(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        self.watch.check()  # what goes into a checkpoint has not diverged, so the newest one is good to go back to
-        return {
-            "trainer": self.trainer.state_dict(),
-            "batches": self._stream.state_dict(),
-            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
-            "random": random_state(self.batches),
-        }
-
-    def resume(self) -> dict[str, Any] | None:
-        """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
-        checkpoints = [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
-        # The others refuse to begin where their folder holds a run that is further on.
-        state = max(checkpoints, key=lambda checkpoint: [int(path.stem) for path in checkpoint.paths()[-1:]]).newest()
-        if state is None:
-            return None
-        self.trainer.load_state_dict(state["trainer"])
-        own = self._stateful()
-        for name, callback_state in state["callbacks"].items():
-            if name in own:
-                own[name].load_state_dict(callback_state)
-            else:
-                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=4)
-        self._stream.load_state_dict(state["batches"])
-        return state["random"]
-
-    def _stateful(self) -> dict[str, Stateful]:
-        named: dict[str, Stateful] = {}
-        for callback in self.callbacks:
-            if isinstance(callback, Stateful):
-                name = type(callback).__name__
-                count = sum(key.split("#")[0] == name for key in named)
-                named[f"{name}#{count + 1}" if count else name] = callback
-        return named
 
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:

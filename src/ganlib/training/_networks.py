@@ -6,10 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
 
-__all__ = ["as_output", "call", "channels_last_format", "device_and_dtype", "lay_out_", "score", "sum_over_scales"]
+__all__ = [
+    "as_output",
+    "call",
+    "channels_last_format",
+    "device_and_dtype",
+    "lay_out_",
+    "scalar",
+    "score",
+    "sum_over_scales",
+]
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Tensor | None) -> Any:
@@ -62,11 +71,36 @@ def sum_over_scales(
 
     Returns:
         A scalar.
+
+    Raises:
+        ArgumentTypeError, ShapeError: the loss gave no scalar.
     """
     if second is None:
-        return torch.stack([loss(scale) for scale in _scales(first)]).sum()
-    pairs = zip(_scales(first), _scales(second), strict=True)
-    return torch.stack([loss(one, other) for one, other in pairs]).sum()
+        values = [loss(scale) for scale in _scales(first)]
+    else:
+        values = [loss(one, other) for one, other in zip(_scales(first), _scales(second), strict=True)]
+    return torch.stack([scalar(value, "loss") for value in values]).sum()
+
+
+def scalar(value: Any, name: str) -> Tensor:
+    """What a loss, a term or a penalty gave, which must be one number with its graph.
+
+    Args:
+        value: must be a tensor without dimensions.
+        name: what the caller calls it, for the error.
+
+    Returns:
+        The same.
+
+    Raises:
+        ArgumentTypeError: it is no tensor.
+        ShapeError: it has several numbers; summing them would scale the step with the batch.
+    """
+    if not isinstance(value, Tensor):
+        raise ArgumentTypeError(f"{name} gave {value!r}, a {type(value).__name__}; it must give a tensor")
+    if value.ndim != 0:
+        raise ShapeError(f"{name} gave a tensor {tuple(value.shape)}; it must give a scalar, such as a mean")
+    return value
 
 
 def score(output: DiscriminatorOutput) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 
@@ -18,7 +19,8 @@ class LearningRateSchedule:
     ``run.progress``. Give each player's optimizer its own, or leave one of them as it is.
 
     Args:
-        optimizer: its learning rates when this is made are :math:`\eta_0`.
+        optimizer: its learning rates when its first schedule is made are :math:`\eta_0`; they are kept in its groups as
+            ``initial_lr``, as torch's schedulers do, so that a later schedule begins from them again.
         factor: from progress in [0, 1] to a factor.
 
     Raises:
@@ -34,11 +36,15 @@ class LearningRateSchedule:
     def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[float], float]) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentTypeError(f"optimizer (={optimizer!r}) must be a torch.optim.Optimizer")
-        if not callable(factor):
-            raise ArgumentTypeError(f"factor (={factor!r}) must be a function of the progress")
+        try:
+            first: object = factor(0.0)
+        except TypeError as error:
+            raise ArgumentTypeError(f"factor (={factor!r}) must be a function of the progress: {error}") from error
+        if not isinstance(first, Real):
+            raise ArgumentTypeError(f"factor (={factor!r}) must give a number for a progress, but gave {first!r}")
         self.optimizer = optimizer
         self.factor = factor
-        self._rates = [group["lr"] for group in optimizer.param_groups]
+        self._rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
 
     def on_start(self, run: Run) -> None:
         """Set the learning rates of the first iteration.

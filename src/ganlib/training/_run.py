@@ -1,0 +1,155 @@
+"""A training under way, as ``fit`` drives it and callbacks see it."""
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ganlib.errors import GanlibRuntimeError, TrainingDivergedError
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
+from ganlib.training._checkpoint import Checkpoint
+from ganlib.training._divergence import DivergenceWatch
+from ganlib.training._random import load_random_state, random_state
+from ganlib.training._stream import Stream
+
+__all__ = ["OngoingRun"]
+
+
+class OngoingRun:
+    """A training under way; see :class:`ganlib.protocols.Run`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Iterable[Any],
+        callbacks: Sequence[Callback],
+        *,
+        iterations: int | None,
+        epochs: int | None,
+        minutes: float | None,
+    ) -> None:
+        self.trainer = trainer
+        self.batches = batches
+        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.metrics: Mapping[str, Tensor] = {}
+        self.watch = DivergenceWatch(trainer)
+        self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
+        self._stream = Stream(batches)
+        if self._stream.length:
+            drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
+            self._stream.epoch = drawn // self._stream.length
+        self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
+        self._began = time.monotonic()
+        self._stopped = False
+
+    @property
+    def iteration(self) -> int:
+        """The trainer's count."""
+        return self.trainer.iteration
+
+    @property
+    def epoch(self) -> int:
+        """Complete passes so far."""
+        return self._stream.epoch
+
+    @property
+    def samples(self) -> int:
+        """Samples drawn so far."""
+        return self._stream.samples
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1, by whichever limit is nearest."""
+        minutes = (time.monotonic() - self._began) / 60
+        done = ((self.iteration, self._iterations), (self._stream.passes, self._epochs), (minutes, self._minutes))
+        return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
+
+    def stop(self) -> None:
+        """End after this iteration."""
+        self._stopped = True
+
+    def is_over(self) -> bool:
+        """Whether a limit is reached; looks ahead, so that the end of a pass is seen where the length is unknown."""
+        while not self._stopped and self.progress < 1:
+            if self._stream.peek():
+                return False
+        return True
+
+    def start(self, random_numbers: dict[str, Any] | None) -> None:
+        """Start the clock and the callbacks, and then set the random numbers, where a resume brings some."""
+        self._began = time.monotonic()
+        self._start_callbacks()
+        if random_numbers is not None:
+            load_random_state(random_numbers, self.batches)
+
+    def go_back(self, error: TrainingDivergedError) -> bool:
+        """Go to the newest checkpoint, with the random numbers of now; says whether there was one."""
+        random_numbers = random_state(self.batches)
+        if self.resume() is None:
+            return False
+        self.metrics = {}  # those of an iteration that has been undone
+        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=3)
+        self._start_callbacks()
+        load_random_state(random_numbers, self.batches)
+        return True
+
+    def _start_callbacks(self) -> None:
+        self.watch.begin()
+        # Checkpoints begin first: a folder that they refuse must not have been touched by the others.
+        for callback in sorted(self.callbacks, key=lambda callback: not isinstance(callback, Checkpoint)):
+            if isinstance(callback, OnStart):
+                callback.on_start(self)
+
+    def step(self) -> None:
+        """One iteration, and the callbacks that follow it."""
+        before = self.iteration
+        self.metrics = self.trainer.train_step(self._stream)
+        if self.iteration <= before:
+            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
+        self.watch.note(self.iteration, self.metrics)
+        for callback in self._watching:
+            callback.on_iteration(self)
+
+    def end(self) -> None:
+        """The callbacks' end."""
+        for callback in self.callbacks:
+            if isinstance(callback, OnEnd):
+                callback.on_end(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact resume needs."""
+        self.watch.check()  # what goes into a checkpoint has not diverged, so the newest one is good to go back to
+        return {
+            "trainer": self.trainer.state_dict(),
+            "batches": self._stream.state_dict(),
+            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
+            "random": random_state(self.batches),
+        }
+
+    def resume(self) -> dict[str, Any] | None:
+        """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
+        checkpoints = [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
+        # The others refuse to begin where their folder holds a run that is further on.
+        state = max(checkpoints, key=lambda checkpoint: [int(path.stem) for path in checkpoint.paths()[-1:]]).newest()
+        if state is None:
+            return None
+        self.trainer.load_state_dict(state["trainer"])
+        own = self._stateful()
+        for name, callback_state in state["callbacks"].items():
+            if name in own:
+                own[name].load_state_dict(callback_state)
+            else:
+                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=4)
+        self._stream.load_state_dict(state["batches"])
+        return state["random"]
+
+    def _stateful(self) -> dict[str, Stateful]:
+        named: dict[str, Stateful] = {}
+        for callback in self.callbacks:
+            if isinstance(callback, Stateful):
+                name = type(callback).__name__
+                count = sum(key.split("#")[0] == name for key in named)
+                named[f"{name}#{count + 1}" if count else name] = callback
+        return named
