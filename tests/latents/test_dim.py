@@ -14,5 +14,5 @@ def test_whole_numbers_from_one_up_pass():
 @pytest.mark.parametrize("dim", [0, -1, 2.5, None, "7"])
 def test_all_else_is_refused(dim):
     """It is quoted."""
-    with pytest.raises(ArgumentValueError, match=rf"dim \(={dim}\)"):
+    with pytest.raises(ArgumentValueError, match=rf"dim \(={dim!r}\)"):
         check_dim(dim)

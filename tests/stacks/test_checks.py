@@ -32,7 +32,7 @@ def test_the_size_that_is_wrong_is_named(size):
     check_sizes(channels=1, layers=10**9)
     with pytest.raises(ArgumentValueError) as caught:
         check_sizes(channels=1, layers=size)
-    assert f"layers (={size}) must be a whole number of at least 1" == str(caught.value)
+    assert f"layers (={size!r}) must be a whole number of at least 1" == str(caught.value)
     assert isinstance(caught.value, GanlibError)
 
 
@@ -61,7 +61,7 @@ def test_other_numbers_are_refused(value):
     for error in (ArgumentValueError, PlanError):
         with pytest.raises(error) as caught:
             per_dimension("size", value, 2, 2, error)
-        assert f"size (={value}) must be a whole number of at least 2, or 2 of them" == str(caught.value)
+        assert f"size (={value!r}) must be a whole number of at least 2, or 2 of them" == str(caught.value)
 
 
 def test_another_shape_is_refused():

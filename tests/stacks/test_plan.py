@@ -95,7 +95,7 @@ def test_any_whole_numbers_make_a_plan_or_a_plan_error(image_shape, stages):
         (Stage(4, stride=(1, -1)), r"stage 1 .*stride \(=\(1, -1\)\)"),
         (Stage(4, stride=None), r"stage 1 .*stride \(=None\)"),
         (Stage(4, padding=-1), r"stage 1 .*padding \(=-1\)"),
-        (Stage(4, padding="same"), r"stage 1 .*padding \(=same\)"),
+        (Stage(4, padding="same"), r"stage 1 .*padding \(='same'\)"),
         (64, r"stages\[1\] \(=64\) must be a Stage"),
     ],
 )
