@@ -120,7 +120,8 @@ def test_a_tenth_of_the_fair_share_makes_a_mode(example: dict[str, Any]) -> None
         samples = torch.cat([centre.expand(count, 2) for centre, count in parts])
         assert example["judge"](samples, mixture).modes == modes
     samples = torch.cat([first.expand(5_000, 2), outside.expand(5_000, 2)])
-    assert example["judge"](samples, mixture) == example["Verdict"](1, 25, 0.5)
+    verdict = example["judge"](samples, mixture)
+    assert (verdict.modes, verdict.of, verdict.share) == (1, 25, 0.5)
 
 
 def test_train_prints_and_leaves_what_it_promises(tmp_path: Path) -> None:
