@@ -1,146 +1,21 @@
 """One contract that every penalty of the room keeps."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
 import ganlib.penalties
-from ganlib import latents, losses, training
 from ganlib.errors import ArgumentValueError, GanlibError
-from ganlib.penalties import DRAGAN, R1, R2, Consistency, GradientPenalty, LeCam, Penalty
+from ganlib.penalties import Penalty
 from ganlib.protocols import DiscriminatorOutput
 from tests import strategies
+from tests.penalties.cases import CASES, CRITICS, F64, SHAPE, every_case, network
 
-F64 = torch.float64
-SHAPE = (1, 2, 3)
-FACTORS = torch.arange(1.0, 7.0, dtype=F64).view(1, *SHAPE)
-
-
-class Critic(NamedTuple):
-    """A critic whose gradient one can write down.
-
-    Args:
-        judge: samples (N, 1, 2, 3) -> logits.
-        slope: samples -> the gradient of the sum of each sample's logits.
-        num_scales: how many logits it gives.
-    """
-
-    judge: Callable[[Tensor], Any]
-    slope: Callable[[Tensor], Tensor]
-    num_scales: int = 1
-
-
-def inner_product(x):
-    """<factors, x>, (N,)."""
-    return (FACTORS * x).flatten(1).sum(1)
-
-
-CRITICS = {
-    "linear": Critic(inner_product, lambda x: FACTORS.expand_as(x)),
-    "quadratic": Critic(lambda x: x.square().flatten(1).sum(1, keepdim=True) / 2, lambda x: x),
-    "patches": Critic(lambda x: FACTORS * x.square() / 2, lambda x: FACTORS * x),
-    "scales": Critic(
-        lambda x: (3 * x.flatten(1)[:, :1], FACTORS * x.square() / 2, inner_product(x)),
-        lambda x: FACTORS * x + FACTORS + 3 * (torch.arange(6).view(1, *SHAPE) == 0),
-        num_scales=3,
-    ),
-}
-
-
-def norms(x):
-    """The norm of each sample."""
-    return x.flatten(1).square().sum(1).sqrt()
-
-
-def doubled(critic, samples):
-    """The mean over samples of the squares of all their logits' changes where samples are doubled."""
-    pairs = zip(scales(critic.judge(samples)), scales(critic.judge(2 * samples)), strict=True)
-    return sum((one - other).square().sum() for one, other in pairs) / len(samples)
-
-
-def scales(logits):
-    """A tuple of logits, of one scale too."""
-    return logits if isinstance(logits, tuple) else (logits,)
-
-
-def apart(critic, real, fake):
-    """The mean squared distances of logits from the other side's mean, summed over scales."""
-    pairs = zip(scales(critic.judge(real)), scales(critic.judge(fake)), strict=True)
-    return sum(((r - f.mean()) ** 2).mean() + ((f - r.mean()) ** 2).mean() for r, f in pairs)
-
-
-class Case(NamedTuple):
-    """A penalty, and what it must be.
-
-    Args:
-        make: (weight, every=..., num_scales=...) -> the penalty, in a form without random numbers where it has one.
-        value: (critic, real, fake) -> the penalty of weight 1.
-        sees: for each call of the discriminator, which side's samples and conditions it is given.
-        metric: what the trainer calls it.
-        mixes: whether it mixes real and fake: fakes that equal the real ones leave only those.
-        tolerance: of the closed form.
-    """
-
-    make: Callable[..., Penalty]
-    value: Callable[[Critic, Tensor, Tensor], Tensor]
-    sees: tuple[str, ...]
-    metric: str
-    mixes: bool = False
-    tolerance: float = 1e-12
-
-
-def make_lecam(*weight, num_scales=1, **options):
-    """LeCam for as many scales as the critic has."""
-    return LeCam(*weight, num_scales=num_scales, **options)
-
-
-def without_scales(make):
-    """A maker of penalties to whom the number of scales is nothing."""
-    return lambda *weight, num_scales=1, **options: make(*weight, **options)
-
-
-def make_consistency(weight=10.0, **options):
-    """Consistency on both sides, with twice the weight on fakes."""
-    return Consistency(lambda x: 2 * x, weight, fake_weight=2 * abs(weight), **options)
-
-
-CASES = {
-    "R1": Case(
-        without_scales(R1), lambda critic, real, _: norms(critic.slope(real)).square().mean() / 2, ("real",), "r1"
-    ),
-    "R2": Case(
-        without_scales(R2), lambda critic, _, fake: norms(critic.slope(fake)).square().mean() / 2, ("fake",), "r2"
-    ),
-    "GradientPenalty": Case(
-        without_scales(GradientPenalty),
-        lambda critic, real, _: (norms(critic.slope(real)) - 1).square().mean(),
-        ("mixed",),
-        "gradient_penalty",
-        mixes=True,
-    ),
-    "DRAGAN": Case(
-        without_scales(lambda *weight, **options: DRAGAN(*weight, noise=0.0, **options)),
-        lambda critic, real, _: (norms(critic.slope(real)) - 1).square().mean(),
-        ("real",),
-        "dragan",
-    ),
-    "Consistency": Case(
-        without_scales(make_consistency),
-        lambda critic, real, fake: doubled(critic, real) + 2 * doubled(critic, fake),
-        ("real", "real", "fake", "fake"),
-        "consistency",
-    ),
-    "LeCam": Case(make_lecam, apart, ("real", "fake"), "le_cam", tolerance=1e-5),  # its means are float32
-}
-
-every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 few = settings(max_examples=15)
 samples = strategies.normals((4, *SHAPE), F64)
 
@@ -155,12 +30,6 @@ def settled(penalty, *arguments):
     """The penalty as a function of its arguments alone: LeCam's running means stay as the first batch left them."""
     penalty(*arguments)
     return penalty.eval()
-
-
-def network(outputs=1, dtype=torch.float32):
-    """A smooth critic of samples (N, 3) with parameters, its second derivatives other than 0."""
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, outputs)).to(dtype)
 
 
 def test_the_table_holds_every_penalty():
@@ -377,85 +246,6 @@ def test_a_bad_interval_is_refused(case, every):
     """An interval that is no whole number of at least 1 raises an error that names it."""
     with pytest.raises(ArgumentValueError, match=rf"^every \(={every}\)"):
         case.make(every=every)
-
-
-def make_trainer(case, discriminator, **options):
-    """A trainer with the penalty."""
-    torch.manual_seed(0)
-    generator = nn.Linear(2, 3)
-    return training.AdversarialTrainer(
-        generator,
-        discriminator,
-        torch.optim.SGD(generator.parameters(), lr=0.01),
-        torch.optim.SGD(discriminator.parameters(), lr=0.01),
-        loss=losses.NonSaturatingLoss(),
-        latent=latents.Gaussian(2),
-        **options,
-    )
-
-
-@every_case
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_it_trains(case, precision):
-    """AdversarialTrainer applies it at the iterations that its interval divides, scaled by it, and reports it."""
-    batches = [torch.randn(6, 3) for _ in range(3)]
-    players, metrics = {}, {}
-    for name, penalties in [("without", []), ("lazy", [case.make(0.1, every=2)]), ("eager", [case.make(0.2)])]:
-        trainer = make_trainer(case, network(), penalties=penalties, precision=precision)
-        torch.manual_seed(2)
-        metrics[name] = [trainer.train_step(iter([batches[0]]))]
-        players[name] = [p.detach().clone() for p in trainer.discriminator.parameters()]
-        metrics[name] += [trainer.train_step(iter([batch])) for batch in batches[1:]]
-
-    assert metrics["lazy"][0].keys() - metrics["without"][0].keys() == {case.metric}
-    assert all(value.isfinite() for metric in metrics["lazy"] for value in metric.values())
-    first, second, third = (metric[case.metric] for metric in metrics["lazy"])
-    assert torch.equal(first, second)
-    assert not torch.equal(second, third)
-    assert torch.allclose(2 * first, metrics["eager"][0][case.metric])
-    # The first step of half the weight, at every second iteration, is that of the whole weight at each.
-    for lazy, eager in zip(players["lazy"], players["eager"], strict=True):
-        assert torch.allclose(lazy, eager, atol=1e-6)
-    assert not all(torch.equal(one, other) for one, other in zip(players["without"], players["lazy"], strict=True))
-
-
-class Conditional(nn.Module):
-    """A critic of samples with classes, which refuses conditions of another kind."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = network(3)
-
-    def forward(self, x, condition):
-        """The logit of the class."""
-        return self.body(x).gather(1, condition[:, None])
-
-
-@every_case
-def test_it_trains_a_conditional_critic(case):
-    """AdversarialTrainer hands it the batch's conditions, and others for the fakes where it does not mix."""
-
-    class Generator(nn.Linear):
-        def forward(self, latent, condition):
-            return super().forward(latent)
-
-    torch.manual_seed(0)
-    generator, discriminator = Generator(2, 3), Conditional()
-    trainer = training.AdversarialTrainer(
-        generator,
-        discriminator,
-        torch.optim.SGD(generator.parameters(), lr=0.01),
-        torch.optim.SGD(discriminator.parameters(), lr=0.01),
-        loss=losses.HingeLoss(),
-        latent=latents.Gaussian(2),
-        penalties=[case.make()],
-        fake_conditions=None if case.mixes else lambda n: torch.zeros(n, dtype=torch.int64),
-    )
-
-    metrics = trainer.train_step(iter([(torch.randn(6, 3), torch.arange(6) % 3)]))
-
-    assert metrics[case.metric] > 0
-    assert metrics[case.metric].isfinite()
 
 
 @every_case

@@ -1,6 +1,6 @@
 """Small honest players, and runs of them, for the tests of training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -8,7 +8,18 @@ from torch import Tensor, nn
 
 from ganlib import latents, losses, training
 
-__all__ = ["MyHinge", "MyTrainer", "Noted", "make_players", "make_trainer", "points", "weights"]
+__all__ = [
+    "Going",
+    "MyHinge",
+    "MyTrainer",
+    "Noted",
+    "Spoil",
+    "Tripping",
+    "make_players",
+    "make_trainer",
+    "points",
+    "weights",
+]
 
 
 def make_players(*, hidden: int = 8, seed: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -80,6 +91,42 @@ class MyTrainer:
         self.iteration, self.total = state["iteration"], state["total"]
 
 
+class Going(MyTrainer):
+    """A user's trainer whose second metric is what a function of the iteration says."""
+
+    def __init__(self, loss: Callable[[int], Any], **networks: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+        vars(self).update(networks)
+
+    def train_step(self, batches: Iterator[Tensor]) -> dict[str, Any]:
+        """Count, and say."""
+        super().train_step(batches)
+        value = self.loss(self.iteration)
+        return {"steady": torch.zeros(()), "loss": value if isinstance(value, Tensor) else torch.tensor(value)}
+
+
+class Tripping(MyTrainer):
+    """A user's trainer whose metric is NaN at an iteration, so many times, and which notes what it meets."""
+
+    def __init__(self, at: int = 0, times: int = 1, word: str = "total") -> None:
+        super().__init__()
+        self.at, self.times, self.word = at, times, word
+        self.met: list[tuple[int, tuple[float, ...], float]] = []
+
+    def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
+        """Note the iteration, the samples and a random number, and trip."""
+        batch = next(batches)
+        batch = batch if isinstance(batch, Tensor) else batch[0]
+        self.iteration += 1
+        self.total = self.total + batch.sum()
+        self.met.append((self.iteration, tuple(batch.flatten().tolist()), torch.rand(()).item()))
+        if self.iteration == self.at and self.times:
+            self.times -= 1
+            return {self.word: torch.tensor(float("nan"))}
+        return {self.word: torch.tensor(float(self.iteration))}
+
+
 class Noted:
     """Notes what a callback sees."""
 
@@ -92,3 +139,16 @@ class Noted:
         self.seen.append((run.iteration, run.epoch, run.samples, round(run.progress, 4)))
         if run.iteration == self.stop_at:
             run.stop()
+
+
+class Spoil:
+    """Sets a weight to a value after an iteration."""
+
+    def __init__(self, weight: Tensor, iteration: int, value: float) -> None:
+        self.weight, self.iteration, self.value = weight, iteration, value
+
+    def on_iteration(self, run: training.Run) -> None:
+        """Do it, where it is time."""
+        if run.iteration == self.iteration:
+            with torch.no_grad():
+                self.weight.view(-1)[0] = self.value

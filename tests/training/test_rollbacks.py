@@ -13,30 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ganlib import data, losses, training
 from ganlib.errors import ArgumentValueError, TrainingDivergedError
-from tests.training.players import MyTrainer, make_trainer, points, weights
+from tests.training.players import Tripping, make_trainer, points, weights
 
 NAN = float("nan")
-
-
-class Tripping(MyTrainer):
-    """A user's trainer whose metric is NaN at an iteration, so many times, and which notes what it meets."""
-
-    def __init__(self, at: int = 0, times: int = 1, word: str = "total") -> None:
-        super().__init__()
-        self.at, self.times, self.word = at, times, word
-        self.met: list[tuple[int, tuple[float, ...], float]] = []
-
-    def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
-        """Note the iteration, the samples and a random number, and trip."""
-        batch = next(batches)
-        batch = batch if isinstance(batch, Tensor) else batch[0]
-        self.iteration += 1
-        self.total = self.total + batch.sum()
-        self.met.append((self.iteration, tuple(batch.flatten().tolist()), torch.rand(()).item()))
-        if self.iteration == self.at and self.times:
-            self.times -= 1
-            return {self.word: torch.tensor(NAN)}
-        return {self.word: torch.tensor(float(self.iteration))}
 
 
 class TrippingLoss(losses.NonSaturatingLoss):
@@ -202,16 +181,6 @@ def test_each_trouble_costs_one(tmp_path: Path) -> None:
         training.fit(Twice(15), [points(2)], **options, rollbacks=1)
 
 
-def test_without_a_checkpoint_on_disk_the_first_error_is_raised(tmp_path: Path) -> None:
-    """Where it diverges before the first checkpoint there is nothing to go back to, and nothing is tried again."""
-    trainer = Tripping(5, times=100)
-    with pytest.raises(
-        TrainingDivergedError, match="in iteration 5 total was nan; there was no checkpoint yet to go back to$"
-    ):
-        training.fit(trainer, [points(2)], iterations=9, callbacks=[training.Checkpoint(tmp_path)], rollbacks=5)
-    assert [iteration for iteration, *_ in trainer.met] == list(range(1, 10))
-
-
 @pytest.mark.parametrize("rollbacks", [-1, 1.5, "2", None])
 def test_a_number_of_rollbacks_that_is_none_is_answered(tmp_path: Path, rollbacks: Any) -> None:
     """Rollbacks must be a whole number of at least 0; the value is quoted, and nothing is trained."""
@@ -219,15 +188,6 @@ def test_a_number_of_rollbacks_that_is_none_is_answered(tmp_path: Path, rollback
     with pytest.raises(ArgumentValueError, match=r"rollbacks \(=" + str(rollbacks).replace(".", r"\.")):
         training.fit(trainer, [points(2)], iterations=1, callbacks=[training.Checkpoint(tmp_path)], rollbacks=rollbacks)
     assert (trainer.met, [*tmp_path.iterdir()]) == ([], [])
-
-
-def test_rollbacks_need_a_checkpoint_among_the_callbacks() -> None:
-    """Without one they are refused before training; 0 needs none."""
-    trainer = Tripping()
-    with pytest.raises(ArgumentValueError, match=r"rollbacks \(=2\) needs a training.Checkpoint"):
-        training.fit(trainer, [points(2)], iterations=1, rollbacks=2)
-    assert trainer.met == []
-    training.fit(trainer, [points(2)], iterations=1, rollbacks=0)
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["same objects", "fresh objects"])
@@ -261,35 +221,6 @@ def test_a_resumed_run_can_go_back(tmp_path: Path) -> None:
     assert trainer.iteration == 20
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    """Where the newest file is damaged the run goes back to the one before it, and finishes."""
-    trainer, checkpoint = Tripping(25), training.Checkpoint(tmp_path, every=10)
-
-    class Damage:
-        """Damages the newest file."""
-
-        def on_iteration(self, run: training.Run) -> None:
-            if run.iteration == 21 and len(trainer.met) == 21:
-                checkpoint.paths()[-1].write_bytes(b"")
-
-    with pytest.warns(UserWarning, match="goes back to iteration 10|is tried") as caught:
-        training.fit(trainer, [points(2)], iterations=30, callbacks=[Damage(), checkpoint], rollbacks=1)
-    assert len(caught) == 2
-    assert trainer.iteration == 30
-    names = sorted(path.name for path in checkpoint.folder.iterdir())
-    assert names == ["00000010.pt", "00000020.damaged", "00000020.pt", "00000030.pt"]
-
-
-@pytest.mark.parametrize("order", [(20, 3), (3, 20)])
-def test_of_several_checkpoints_the_newest_file_counts(tmp_path: Path, order: tuple[int, int]) -> None:
-    """With a Checkpoint for milestones beside a frequent one, the run goes back to the newest file of both."""
-    callbacks = [training.Checkpoint(tmp_path / str(every), every=every) for every in order]
-    trainer = Tripping(25)
-    with pytest.warns(UserWarning, match="goes back to iteration 24"):
-        training.fit(trainer, [points(2)], iterations=26, callbacks=callbacks, rollbacks=1)
-    assert trainer.iteration == 26
-
-
 def test_what_was_undone_is_not_logged_at_the_end(tmp_path: Path) -> None:
     """A run that was asked to stop as it diverged ends at the good checkpoint, and logs no metric of what is undone."""
     callbacks = [Stop(15), training.CSVLogger(tmp_path / "m.csv", every=7), training.ProgressBar()]
@@ -299,52 +230,3 @@ def test_what_was_undone_is_not_logged_at_the_end(tmp_path: Path) -> None:
     assert trainer.iteration == 10
     assert rows(tmp_path / "m.csv") == [(7, 7.0)]
     assert [path.stem for path in checkpoint.paths()] == ["00000010"]
-
-
-def test_a_callback_can_ask_for_it(tmp_path: Path) -> None:
-    """A TrainingDivergedError that a callback raises goes back too; what had been kept by then is forgotten."""
-    trainer = Tripping(14)
-
-    class Judge:
-        """Finds fault once."""
-
-        found = False
-
-        def on_iteration(self, run: training.Run) -> None:
-            if run.iteration == 15 and not self.found:
-                self.found = True
-                raise TrainingDivergedError("the samples are all alike")
-
-    with pytest.warns(UserWarning, match="the samples are all alike; goes back to iteration 10") as caught:
-        training.fit(
-            trainer,
-            [points(2)],
-            iterations=30,
-            callbacks=[Judge(), training.Checkpoint(tmp_path, every=10)],
-            rollbacks=1,
-        )
-    assert (trainer.iteration, len(caught)) == (30, 1)
-
-
-def test_callbacks_begin_again_checkpoints_first(tmp_path: Path) -> None:
-    """Going back calls on_start once more, at the checkpoint's iteration, with no metrics, and on_end only once."""
-    seen: list[tuple[str, int, int]] = []
-
-    class Noted:
-        """Notes its calls."""
-
-        def on_start(self, run: training.Run) -> None:
-            seen.append(("start", run.iteration, len(run.metrics)))
-
-        def on_end(self, run: training.Run) -> None:
-            seen.append(("end", run.iteration, len(run.metrics)))
-
-    with pytest.warns(UserWarning, match="goes back"):
-        training.fit(
-            Tripping(15),
-            [points(2)],
-            iterations=20,
-            callbacks=[Noted(), training.Checkpoint(tmp_path, every=10)],
-            rollbacks=1,
-        )
-    assert seen == [("start", 0, 0), ("start", 10, 0), ("end", 20, 1)]
