@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ganlib import stacks
 from ganlib.conditioning import ConditionalBatchNorm, OneHot
 from ganlib.protocols import DiscriminatorOutput
 from ganlib.stacks import (
@@ -96,6 +97,13 @@ PARTS = {
     "pixel": Part(lambda dims: PixelNorm(), (3, 3), ((3, 3),), ""),
     "vectors": Part(lambda dims, **words: LinearStack([3, 4, 2], **{"norm": "batch", **words}), (3, 1), ((2, None),)),
 }
+
+
+def test_the_table_holds_every_stack_and_block():
+    """Every public module of the room has a row, so that a new one must keep the contract too."""
+    public = {getattr(stacks, name) for name in stacks.__all__}
+    modules = {value.__name__ for value in public if isinstance(value, type) and issubclass(value, nn.Module)}
+    assert modules == {type(part.make(2)).__name__ for part in PARTS.values()}
 
 
 def _having(word):
