@@ -43,7 +43,7 @@ PUBLIC = {
     "DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run Stateful Term Trainer",
     "stacks": "Activation ConditionalSequential ConvStack ConvTransposeStack LinearStack MinibatchStdDev "
     "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm ResidualDownBlock ResidualUpBlock SelfAttention "
-    "StackPlan Stage UpsampleConv make_activation make_norm",
+    "StackPlan Stage UpsampleConv make_activation make_norm needs_bias",
     "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA LearningRateSchedule ProgressBar Run Trainer "
     "adaptive_weight cosine_decay delayed_weight fit linear_decay load_plain save_plain",
     "viz": "Callback LossCurves SampleGrid TrainingGif image_grid",

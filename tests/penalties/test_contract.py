@@ -216,7 +216,7 @@ def test_half_precision_samples_are_widened(case):
     actual = seeded(case.make(), critic, real, fake)
 
     assert torch.float32 == actual.dtype
-    assert torch.allclose(expected, actual, rtol=0.02 if case.metric in ("dragan", "gradient_penalty") else 1e-6)
+    assert torch.allclose(expected, actual, rtol=1e-6)
 
 
 @every_case

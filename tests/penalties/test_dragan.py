@@ -100,10 +100,10 @@ def test_fakes_are_not_looked_at():
     assert values[0] == values[1]
 
 
-@pytest.mark.parametrize("noise", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("noise", [-0.1, math.nan, math.inf, "0.5"])
 def test_a_bad_noise_is_refused(noise):
-    """Noise that is negative or not finite raises an error that names it."""
-    with pytest.raises(ArgumentValueError, match=rf"noise \(={noise}\)") as caught:
+    """Noise that is negative, not finite or no number raises an error that names it."""
+    with pytest.raises(ArgumentValueError, match=rf"noise \(={noise!r}\)") as caught:
         DRAGAN(noise=noise)
     assert isinstance(caught.value, GanlibError)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ganlib.errors import ArgumentValueError, GanlibError
-from ganlib.penalties._gradients import check_weight_and_every, gradient_norms, squared_gradient_norms
+from ganlib.penalties._gradients import check_number, check_weight_and_every, gradient_norms, squared_gradient_norms
 from tests import strategies
 
 
@@ -131,3 +131,11 @@ def test_an_interval_out_of_range_is_refused(every):
     """An interval that is no whole number of at least 1 raises an error that names it."""
     with pytest.raises(ArgumentValueError, match=rf"every \(={every}\)"):
         check_weight_and_every(1.0, every)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "0.5", None])
+def test_what_is_no_number_is_named(value):
+    """A value that is negative, not finite or no number is quoted under its name; 0 and more pass."""
+    assert check_number("noise", 0) is check_number("noise", 0.5) is None
+    with pytest.raises(ArgumentValueError, match=rf"^noise \(={value!r}\) must be a finite number of at least 0$"):
+        check_number("noise", value)

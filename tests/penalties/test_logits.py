@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.penalties._logits import judge, scales
+from ganlib.penalties._logits import at_least_float32, judge, scales
 from ganlib.protocols import DiscriminatorOutput
 from tests import strategies
 
@@ -44,3 +44,12 @@ def test_one_tensor_is_one_scale(whole):
     (actual,) = scales(DiscriminatorOutput(logits) if whole else logits)
 
     assert actual is logits
+
+
+def test_half_precision_is_widened_and_no_other():
+    """float16 and bfloat16 become float32; float32 and float64 come back as they are."""
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.float32 == at_least_float32(torch.zeros(2, dtype=dtype)).dtype
+    for dtype in (torch.float32, torch.float64):
+        x = torch.zeros(2, dtype=dtype)
+        assert at_least_float32(x) is x

@@ -19,6 +19,7 @@ from ganlib.stacks import (
     StackPlan,
     make_activation,
     make_norm,
+    needs_bias,
 )
 
 __all__ = ["Init", "backbone", "check_latent_dim", "dcgan", "initialised", "to_logit", "upwards"]
@@ -101,7 +102,7 @@ def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation) ->
     if plan.top_is_flat:
         return ConvTransposeStack(plan, top_channels=inputs, norm=norm, activation=activation)
     return ConditionalSequential(
-        LinearStack([inputs, prod(plan.top_shape)], out_shape=plan.top_shape, bias=norm in ("none", "pixel")),
+        LinearStack([inputs, prod(plan.top_shape)], out_shape=plan.top_shape, bias=needs_bias(norm)),
         make_norm(norm, plan.top_shape[0], plan.spatial_dims),
         make_activation(activation),
         ConvTransposeStack(plan, norm=norm, activation=activation),

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from ganlib.penalties._gradients import check_weight_and_every
+from ganlib.errors import ArgumentTypeError
+from ganlib.penalties._gradients import check_number, check_weight_and_every
 from ganlib.penalties._logits import judge, scales
 from ganlib.protocols import Discriminator
 
@@ -53,8 +53,7 @@ class Consistency(nn.Module):
         if not callable(augment):
             raise ArgumentTypeError(f"augment (={augment!r}) must be callable")
         check_weight_and_every(weight, every)
-        if not 0 <= fake_weight < float("inf"):
-            raise ArgumentValueError(f"fake_weight (={fake_weight}) must be finite and at least 0")
+        check_number("fake_weight", fake_weight)
         self.augment = augment
         self.weight = weight
         self.fake_weight = fake_weight

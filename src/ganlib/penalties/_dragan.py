@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError
-from ganlib.penalties._gradients import check_weight_and_every, gradient_norms
+from ganlib.penalties._gradients import check_number, check_weight_and_every, gradient_norms
+from ganlib.penalties._logits import at_least_float32
 from ganlib.protocols import Discriminator
 
 __all__ = ["DRAGAN"]
@@ -38,8 +38,7 @@ class DRAGAN(nn.Module):
     def __init__(self, weight: float = 10.0, *, noise: float = 0.5, every: int = 1) -> None:
         super().__init__()
         check_weight_and_every(weight, every)
-        if not 0 <= noise < float("inf"):
-            raise ArgumentValueError(f"noise (={noise}) must be finite and at least 0")
+        check_number("noise", noise)
         self.weight = weight
         self.noise = noise
         self.every = every
@@ -64,7 +63,7 @@ class DRAGAN(nn.Module):
         Returns:
             A scalar, float32 or better, with a graph to the discriminator's parameters.
         """
-        real = real.detach()
+        real = at_least_float32(real.detach())  # noise in half precision would be other noise
         near = real + self.noise * real.std(correction=0) * torch.randn_like(real)
         return self.weight * (gradient_norms(discriminator, near, condition) - 1).square().mean()
 

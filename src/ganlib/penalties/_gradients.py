@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentValueError
-from ganlib.penalties._logits import judge, scales
+from ganlib.penalties._logits import at_least_float32, judge, scales
 from ganlib.protocols import Discriminator
 
-__all__ = ["check_weight_and_every", "gradient_norms", "squared_gradient_norms"]
+__all__ = ["check_number", "check_weight_and_every", "gradient_norms", "squared_gradient_norms"]
 
 
 def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Tensor:
@@ -34,7 +34,7 @@ def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condit
         >>> squared_gradient_norms(lambda x: 3 * x[:, :1], torch.zeros(2, 5), None).tolist()
         [9.0, 9.0]
     """
-    samples = samples.detach().to(torch.promote_types(samples.dtype, torch.float32)).requires_grad_()
+    samples = at_least_float32(samples.detach()).requires_grad_()
     # The derivatives are to be float32 too, so autocast stays off beyond the discriminator's own pass.
     with torch.enable_grad(), torch.autocast(samples.device.type, enabled=False):
         total = torch.stack([scale.sum() for scale in scales(judge(discriminator, samples, condition))]).sum()
@@ -71,6 +71,23 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Ten
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
 
 
+def check_number(name: str, value: Any) -> None:
+    """Refuse what is no finite number of at least 0.
+
+    Args:
+        name: what the caller calls it, for the error.
+        value: must be finite and at least 0.
+
+    Raises:
+        ArgumentValueError: it is something else.
+
+    Example:
+        >>> check_number("noise", 0.5)
+    """
+    if not (isinstance(value, Real) and 0 <= float(value) < float("inf")):
+        raise ArgumentValueError(f"{name} (={value!r}) must be a finite number of at least 0")
+
+
 def check_weight_and_every(weight: Any, every: Any) -> None:
     """Refuse a weight or an interval that makes no penalty.
 
@@ -84,7 +101,6 @@ def check_weight_and_every(weight: Any, every: Any) -> None:
     Example:
         >>> check_weight_and_every(10.0, 16)
     """
-    if not (isinstance(weight, Real) and 0 <= float(weight) < float("inf")):
-        raise ArgumentValueError(f"weight (={weight!r}) must be a finite number of at least 0")
+    check_number("weight", weight)
     if not (isinstance(every, int) and every >= 1):
         raise ArgumentValueError(f"every (={every!r}) must be a whole number of at least 1")

@@ -6,7 +6,23 @@ from torch import Tensor
 from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Discriminator, DiscriminatorOutput, Logits
 
-__all__ = ["judge", "scales"]
+__all__ = ["at_least_float32", "judge", "scales"]
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """A tensor in float32 or better, so that a penalty is as exact with half-precision samples as with others.
+
+    Args:
+        x: float tensor of any shape.
+
+    Returns:
+        The same; a half-precision one widened.
+
+    Example:
+        >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def judge(discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Logits | DiscriminatorOutput:
@@ -24,7 +40,7 @@ def judge(discriminator: Discriminator, samples: Tensor, condition: Tensor | Non
         >>> judge(lambda x: x[:, :1], torch.ones(1, 2, dtype=torch.bfloat16), None)
         tensor([[1.]])
     """
-    samples = samples.to(torch.promote_types(samples.dtype, torch.float32))
+    samples = at_least_float32(samples)
     with torch.autocast(samples.device.type, enabled=False):
         return discriminator(samples) if condition is None else discriminator(samples, condition)
 
@@ -50,4 +66,4 @@ def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
     for part in parts:
         if not isinstance(part, Tensor):
             raise ArgumentTypeError(f"logits must be a tensor or a tuple of tensors, but hold {type(part).__name__}")
-    return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts)
+    return tuple(at_least_float32(part) for part in parts)

@@ -1,6 +1,6 @@
 """Network bodies: stacks that read one frozen plan upwards and downwards, discriminators of patches, and blocks."""
 
-from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm
+from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
 from ganlib.stacks._conv import ConvStack
 from ganlib.stacks._conv_transpose import ConvTransposeStack
 from ganlib.stacks._linear import LinearStack
@@ -33,4 +33,5 @@ __all__ = [
     "UpsampleConv",
     "make_activation",
     "make_norm",
+    "needs_bias",
 ]

@@ -78,6 +78,10 @@ def needs_bias(norm: Norm) -> bool:
 
     Returns:
         True for ``"none"`` and ``"pixel"``.
+
+    Example:
+        >>> needs_bias("batch"), needs_bias("none")
+        (False, True)
     """
     return norm in ("none", "pixel")
 
