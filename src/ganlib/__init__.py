@@ -17,6 +17,7 @@ __all__ = [
     "augment",
     "conditioning",
     "data",
+    "distributed",
     "errors",
     "init",
     "latents",
