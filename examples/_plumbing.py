@@ -1,6 +1,7 @@
 """What the example scripts share: the common words of their command lines, data sets by name, where to run."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import distributed
 from torch.utils.data import Dataset
 
 from ganlib import data
+from ganlib.distributed import rank, world_size
 from ganlib.errors import DataError, GanlibError
 from ganlib.training import Run
 
@@ -26,7 +29,7 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, batch_size: in
     limit.add_argument("--iterations", type=int, metavar="N")
     limit.add_argument("--epochs", type=int, metavar="N", help="20, where no limit is given")
     limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
-    parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N")
+    parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help="of each process")
     parser.add_argument("--lr", type=float, default=lr, help="learning rate of both players (default: %(default)s)")
     parser.add_argument("--latent-dim", type=int, default=latent_dim, metavar="N")
     parser.add_argument("--out", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
@@ -55,6 +58,8 @@ def open_data(name: str, root: Path, *, download: bool) -> Dataset[Any]:
 
     kind = DATA_SETS[name]
     how = f"add --download to fetch it, or give the folder that holds {kind}/raw by --root"
+    if rank() > 0:
+        distributed.barrier()  # the first process has fetched it by then
     try:
         dataset: Dataset[Any] = getattr(datasets, kind)(root, train=True, download=download)
     except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
@@ -62,6 +67,8 @@ def open_data(name: str, root: Path, *, download: bool) -> Dataset[Any]:
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
         raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
+    if rank() == 0 < world_size() - 1:
+        distributed.barrier()
     return dataset
 
 
@@ -78,6 +85,8 @@ def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
 
 class Summary:
     """Says where a resumed run goes on, and at the end how much was trained, and how fast."""
+
+    rank_zero_only = True
 
     def __init__(self, *, resume: bool) -> None:
         self.resume = resume
@@ -99,10 +108,19 @@ class Summary:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a script; an error of ganlib's or the system's is for the user, so it is shown without a traceback."""
+    """Run a script, in each of the processes that torchrun has started, if it has.
+
+    An error of ganlib's or the system's is for the user, so it is shown without a traceback.
+    """
     name = Path(sys.argv[0]).name
     try:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
+            distributed.init_process_group()
         main()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
     except (GanlibError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from _plumbing import Summary, add_train_words, best_precision, limits, open_data, run_main
 
-from ganlib import data, latents, losses, models, penalties, stacks, training, viz
+from ganlib import data, distributed, latents, losses, models, penalties, stacks, training, viz
 from ganlib.errors import ArgumentValueError
 
 # Read downwards by the discriminator, upwards by the generator.
@@ -89,9 +89,10 @@ def train(arguments: argparse.Namespace) -> None:
             Summary(resume=arguments.resume),
         ],
     )
-    info = {"data": arguments.data, "classes": classes, "latent_dim": arguments.latent_dim}
-    models.save_generator(run / "generator.pt", ema.generator, info)
-    print(f"{run}: generator.pt, metrics.csv, losses.png, training.gif, samples/, checkpoints/")
+    if distributed.rank() == 0:
+        info = {"data": arguments.data, "classes": classes, "latent_dim": arguments.latent_dim}
+        models.save_generator(run / "generator.pt", ema.generator, info)
+        print(f"{run}: generator.pt, metrics.csv, losses.png, training.gif, samples/, checkpoints/")
 
 
 def sample(arguments: argparse.Namespace) -> None:

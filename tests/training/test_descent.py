@@ -6,7 +6,7 @@ from torch import nn
 
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Batch
-from ganlib.training._descent import descend
+from ganlib.training._descent import Descent
 
 
 def test_one_step_of_the_mean_gradient() -> None:
@@ -14,9 +14,8 @@ def test_one_step_of_the_mean_gradient() -> None:
     weight = nn.Parameter(torch.tensor(1.0))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     minibatches = [Batch(torch.tensor([2.0])), Batch(torch.tensor([4.0]))]
-    metrics = descend(
-        optimizer, lambda batch: ((weight * batch.sample).sum(), {"sample": batch.sample.sum()}), minibatches, None
-    )
+    descent = Descent(lambda batch: ((weight * batch.sample).sum(), {"sample": batch.sample.sum()}))
+    metrics = descent(optimizer, minibatches)
     torch.testing.assert_close(weight.detach(), torch.tensor(1.0 - 0.1 * 3.0))
     assert metrics == {"sample": torch.tensor(3.0)}
 
@@ -25,7 +24,7 @@ def test_a_parameter_outside_the_graph_is_left_alone() -> None:
     """A parameter of the optimizer's that the loss does not use is not an error, and does not move."""
     used, unused = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
     optimizer = torch.optim.SGD([used, unused], lr=0.1)
-    descend(optimizer, lambda batch: (used * 2, {}), [Batch(torch.zeros(1))], None)
+    Descent(lambda batch: (used * 2, {}))(optimizer, [Batch(torch.zeros(1))])
     assert (used.item(), unused.item()) == (pytest.approx(0.8), 1.0)
 
 
@@ -33,4 +32,4 @@ def test_a_frozen_network_is_answered() -> None:
     """Where no parameter requires a gradient, the optimizer is named."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1), requires_grad=False)], lr=0.1)
     with pytest.raises(ArgumentValueError, match="SGD.*frozen"):
-        descend(optimizer, lambda batch: (torch.zeros(()), {}), [Batch(torch.zeros(1))], None)
+        Descent(lambda batch: (torch.zeros(()), {}))(optimizer, [Batch(torch.zeros(1))])

@@ -39,7 +39,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
             if run.iteration == 21 and len(trainer.met) == 21:
                 checkpoint.paths()[-1].write_bytes(b"")
 
-    with pytest.warns(UserWarning, match="goes back to iteration 10|is tried") as caught:
+    with pytest.warns(UserWarning, match="goes back to iteration 10|is used instead") as caught:
         training.fit(trainer, [points(2)], iterations=30, callbacks=[Damage(), checkpoint], rollbacks=1)
     assert len(caught) == 2
     assert trainer.iteration == 30

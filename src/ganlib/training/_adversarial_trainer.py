@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from ganlib.protocols import AdversarialLoss, Batch, DiscriminatorOutput, Latent, Penalty, Term
 from ganlib.training._arguments import check_arguments, metric_names
 from ganlib.training._batch import BatchGate
-from ganlib.training._descent import descend
+from ganlib.training._descent import Descent
 from ganlib.training._networks import as_output, call, device_and_dtype, lay_out_, scalar, score, sum_over_scales
-from ganlib.training._parts import load_parts, parts_state
+from ganlib.training._parts import load_parts, parts_state, stateful_parts
+from ganlib.training._replicas import Replicas, metrics_over_ranks
 
 __all__ = ["AdversarialTrainer"]
 
@@ -114,6 +115,11 @@ class AdversarialTrainer:
         )
         self._penalty_values: dict[str, Tensor] = {}
         self._gate = BatchGate(self)
+        self._descend_discriminator = Descent(self._discriminator_losses)
+        self._descend_generator = Descent(self._generator_losses)
+        self._replicas = Replicas(
+            lambda: [part for part in stateful_parts(self).values() if isinstance(part, nn.Module)]
+        )
         if channels_last:
             lay_out_(generator)
             lay_out_(discriminator)
@@ -143,16 +149,17 @@ class AdversarialTrainer:
             ArgumentValueError, ArgumentTypeError: a batch that cannot be trained on; nothing was trained on it.
             BatchesExhaustedError: fewer batches than an iteration needs.
         """
+        self._replicas.align()
         metrics: dict[str, Tensor] = {}
         for _ in range(self.discriminator_steps):
             minibatches = [self._gate.next(batches) for _ in range(self.accumulate)]
-            metrics |= descend(self.discriminator_optimizer, self._discriminator_losses, minibatches, self.clip_norm)
-        self._penalty_values |= {name: metrics[name] for name in self._penalty_names if name in metrics}
-        metrics |= self._penalty_values
-        generator_metrics = descend(self.generator_optimizer, self._generator_losses, minibatches, self.clip_norm)
+            metrics |= self._descend_discriminator(self.discriminator_optimizer, minibatches, self.clip_norm)
+        generator_metrics = self._descend_generator(self.generator_optimizer, minibatches, self.clip_norm)
         shared = {name: metrics[name] + generator_metrics[name] for name in self._term_names}
+        metrics = metrics_over_ranks(metrics | generator_metrics | shared)
+        self._penalty_values |= {name: metrics[name] for name in self._penalty_names if name in metrics}
         self.iteration += 1
-        return metrics | generator_metrics | shared
+        return metrics | self._penalty_values
 
     def _discriminator_losses(self, batch: Batch) -> Losses:
         real, condition = batch
@@ -240,5 +247,4 @@ class AdversarialTrainer:
         """
         load_parts(self, state)
         self.iteration = state["iteration"]
-        device, _ = device_and_dtype(self.generator)
-        self._penalty_values = {name: value.to(device) for name, value in state["penalty_values"].items()}
+        self._penalty_values = {name: value.to(device_and_dtype(self.generator)[0]) for name, value in state["penalty_values"].items()}

@@ -2,16 +2,20 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.protocols import Run
 from ganlib.training._files import load_plain, make_folder, save_plain
+from ganlib.training._lock import FolderLock
+from ganlib.training._ranks import agree, first_does
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Checkpoint:
@@ -52,6 +56,7 @@ class Checkpoint:
         self.keep = keep
         self._passed_over: list[Path] = []
         self._saved_at: int | None = None
+        self._lock: FolderLock | None = None
 
     def paths(self) -> list[Path]:
         """The checkpoints that are there.
@@ -61,8 +66,21 @@ class Checkpoint:
         """
         return sorted(self.folder.glob("[0-9]*.pt"), key=lambda path: (len(path.stem), path.stem))
 
-    def newest(self) -> dict[str, Any] | None:
+    def furthest(self) -> int:
+        """How far the run in the folder is.
+
+        Returns:
+            The iteration of the newest checkpoint, whether it is good or not; -1 where there is none.
+        """
+        return first_does(lambda: max((int(path.stem) for path in self.paths()), default=-1))
+
+    def newest(self, load: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any] | None:
         """Read the newest checkpoint that is good, and warn of newer ones that are not.
+
+        Of several processes the first one reads, and hands on what it has read.
+
+        Args:
+            load: called with the state; a checkpoint on which it raises is not good either.
 
         Returns:
             The state of the run, or None where there is no checkpoint at all.
@@ -70,20 +88,32 @@ class Checkpoint:
         Raises:
             CheckpointError: there are some, and none of them is good.
         """
-        problems = []
-        for path in reversed(self.paths()):
+        problems: dict[Path, str] = {}
+        for path in first_does(lambda: self.paths()[::-1]):
+            problem: Exception | None = None
             try:
-                return self._read(path)
-            except CheckpointError as error:
-                problems.append(str(error))
-                self._passed_over.append(path)
-                warnings.warn(f"{error}; the one before it is tried", stacklevel=2)
+                state = first_does(partial(_read, path))
+                if load is not None:
+                    load(state)
+            except Exception as error:  # whatever a state of something else makes a part raise
+                problem = error
+            if not any(agree(problem is not None)):
+                for reason in problems.values():
+                    warnings.warn(f"{reason}; {path.name}, before it, is used instead", stacklevel=2)
+                self._passed_over = list(problems)
+                return state
+            named = str(path) in str(problem)
+            problems[path] = (
+                str(problem) if named else f"{path} cannot be resumed: {problem or 'another rank says why'}"
+            )
         if problems:
-            raise CheckpointError(f"none of the checkpoints in {self.folder} can be used: {'; '.join(problems)}")
+            raise CheckpointError(
+                f"none of the checkpoints in {self.folder} can be used: {'; '.join(problems.values())}"
+            )
         return None
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and refuse one that holds a run which is further on.
+        """Make the folder, keep other runs out of it, and refuse one that holds a run which is further on.
 
         Args:
             run: the training.
@@ -91,17 +121,7 @@ class Checkpoint:
         Raises:
             RunFolderError: the folder cannot be written to, or another run would be mixed with this one.
         """
-        make_folder(self.folder)
-        further = [path for path in self.paths() if int(path.stem) > run.iteration and path not in self._passed_over]
-        if further:
-            raise RunFolderError(
-                f"{self.folder} holds a run that is further on ({further[-1].name}) than this one, at iteration "
-                f"{run.iteration}: go on from there with resume=True, or take another folder"
-            )
-        # What a resume passed over is damaged; left among the others, it would count as the newest.
-        for damaged in self._passed_over:
-            damaged.rename(damaged.with_suffix(".damaged"))
-        self._passed_over = []
+        first_does(partial(self._begin, run.iteration))
 
     def on_iteration(self, run: Run) -> None:
         """Save, where it is time.
@@ -121,20 +141,44 @@ class Checkpoint:
         if run.iteration != self._saved_at:
             self._save(run)
 
-    def _path(self, iteration: int) -> Path:
-        return self.folder / f"{iteration:08d}.pt"
+    def close(self) -> None:
+        """Let other runs into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _begin(self, iteration: int) -> None:
+        make_folder(self.folder)
+        self._lock = self._lock or FolderLock(self.folder)
+        self._lock.acquire()
+        for leftover in self.folder.glob(".*.tmp"):  # of a run that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        further = [path for path in self.paths() if int(path.stem) > iteration and path not in self._passed_over]
+        if further:
+            raise RunFolderError(
+                f"{self.folder} holds a run that is further on ({further[-1].name}) than this one, at iteration "
+                f"{iteration}: go on from there with resume=True, or take another folder"
+            )
+        # What a resume passed over cannot be used; left among the others, it would count as the newest.
+        for damaged in self._passed_over:
+            damaged.rename(damaged.with_suffix(".damaged"))
+        self._passed_over = []
 
     def _save(self, run: Run) -> None:
-        save_plain(self._path(run.iteration), {"format": _FORMAT, "iteration": run.iteration, "run": run.state_dict()})
+        values = {"format": _FORMAT, "iteration": run.iteration, "run": run.state_dict()}
+        first_does(partial(self._write, run.iteration, values))
         self._saved_at = run.iteration
+
+    def _write(self, iteration: int, values: dict[str, Any]) -> None:
+        save_plain(self.folder / f"{iteration:08d}.pt", values)
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        values = load_plain(path)
-        if values.get("format") != _FORMAT or "run" not in values:
-            raise CheckpointError(
-                f"{path} is no checkpoint of format {_FORMAT}, which this ganlib reads (its format is "
-                f"{values.get('format')!r})"
-            )
-        return values["run"]
+
+def _read(path: Path) -> dict[str, Any]:
+    values = load_plain(path)
+    if values.get("format") != _FORMAT or not isinstance(values.get("run"), dict):
+        raise CheckpointError(
+            f"{path} is no checkpoint of format {_FORMAT}, which this ganlib reads (its format is "
+            f"{values.get('format')!r})"
+        )
+    return values["run"]

@@ -8,6 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from ganlib.errors import TrainingDivergedError
 from ganlib.protocols import Trainer
+from ganlib.training._ranks import agree
 
 __all__ = ["DivergenceWatch"]
 
@@ -65,9 +66,9 @@ class DivergenceWatch:
         values = torch.stack(together).tolist() if together else []  # one wait for all of them
         bad = [(*label, value) for label, value in zip(labels, values, strict=True) if not abs(value) < float("inf")]
         weights = self._bad_weights()
-        if not bad and not weights:
+        if not any(agree(bool(bad or weights))):  # a rank that went back alone would leave the others waiting
             return
-        parts = []
+        parts = [] if bad or weights else ["on another rank"]
         if bad:
             first = bad[0][0]
             parts.append(

@@ -1,5 +1,6 @@
 """The loop that drives any trainer."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDiverge
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._checkpoint import Checkpoint
 from ganlib.training._run import OngoingRun
+from ganlib.training._signals import Signals
 
 __all__ = ["fit"]
 
@@ -84,17 +86,28 @@ def fit(
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
-    run = OngoingRun(trainer, batches, callbacks, iterations=iterations, epochs=epochs, minutes=minutes)
-    random_numbers = run.resume() if resume else None
-    _check_conditions(trainer, batches)
-    run.start(random_numbers)
+    with (
+        Signals() as signals,
+        contextlib.closing(
+            OngoingRun(trainer, batches, callbacks, signals, iterations=iterations, epochs=epochs, minutes=minutes)
+        ) as run,
+    ):
+        random_numbers = run.resume() if resume else None
+        _check_conditions(trainer, batches)
+        run.start(random_numbers)
+        _go_on(run, rollbacks)
+        run.end()
+
+
+def _go_on(run: OngoingRun, rollbacks: int) -> None:
+    """Step until the run is over, and go back where it has diverged."""
     done = 0
     while True:
         try:
             while not run.is_over():
                 run.step()
             run.watch.check()
-            break
+            return
         except TrainingDivergedError as error:
             if rollbacks == 0:
                 raise
@@ -103,7 +116,6 @@ def fit(
             if not run.go_back(error):
                 raise TrainingDivergedError(f"{error}; there was no checkpoint yet to go back to") from error
             done += 1
-    run.end()
 
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:

@@ -1,48 +1,84 @@
 """The state of a trainer's parts."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ganlib.errors import CheckpointError
 from ganlib.protocols import Stateful
+from ganlib.training._networks import device_and_dtype
 
 if TYPE_CHECKING:
     from ganlib.training._adversarial_trainer import AdversarialTrainer
 
-__all__ = ["load_parts", "parts_state"]
+__all__ = ["load_parts", "parts_state", "stateful_parts"]
 
 
 def parts_state(trainer: "AdversarialTrainer") -> dict[str, Any]:
-    """The states of all the parts that have one.
+    """The states of all the parts that have one, with what they are and where they were.
 
     Args:
         trainer: whose parts.
 
     Returns:
-        A state for each name of a part.
+        A state for each name of a part that has one, ``kinds`` and ``device``.
     """
-    return {name: part.state_dict() for name, part in _stateful_parts(trainer).items()}
+    states = {name: part.state_dict() for name, part in stateful_parts(trainer).items()}
+    return {"kinds": _kinds(trainer), "device": device_and_dtype(trainer.generator)[0].type, **states}
 
 
 def load_parts(trainer: "AdversarialTrainer", state: dict[str, Any]) -> None:
-    """Give every part its state back.
+    """Give every part its state back, and warn of what will go on otherwise than it would have.
 
     Args:
         trainer: whose parts.
         state: may hold more than the parts' states.
 
     Raises:
-        CheckpointError: a part has no state there, or one of another architecture.
+        CheckpointError: an optimizer is of another kind, or a part has no state there, or one of another architecture.
     """
-    for name, part in _stateful_parts(trainer).items():
+    own, saved = _kinds(trainer), state["kinds"]
+    changed = [name for name in own | saved if own.get(name) != saved.get(name)]
+    for name in changed:
+        if name.endswith("optimizer"):
+            raise CheckpointError(f"the state is of a training whose {name} was {saved.get(name)}, not {own.get(name)}")
+    for name, part in stateful_parts(trainer).items():
         if name not in state:
             raise CheckpointError(f"the state holds no {name}, only {', '.join(sorted(state))}")
         try:
             part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the state of {name} is of another {type(part).__name__}: {error}") from error
+    for name in changed:
+        _warn(f"its {name} was {saved.get(name)}, and is {own.get(name)} now")
+    device = device_and_dtype(trainer.generator)[0].type
+    if state["device"] != device:
+        _warn(f"it ran on {state['device']}, and runs on {device} now")
 
 
-def _stateful_parts(trainer: "AdversarialTrainer") -> dict[str, Stateful]:
+def _warn(change: str) -> None:
+    warnings.warn(f"the training goes on, but not as it would have, bit for bit: {change}", stacklevel=4)
+
+
+def stateful_parts(trainer: "AdversarialTrainer") -> dict[str, Stateful]:
+    """The parts that have a state.
+
+    Args:
+        trainer: whose parts.
+
+    Returns:
+        Each by its name.
+    """
+    return {name: part for name, part in _parts(trainer).items() if isinstance(part, Stateful)}
+
+
+def _kinds(trainer: "AdversarialTrainer") -> dict[str, str]:
+    """What decides how a training goes on, beside the networks: those are known by their weights."""
+    parts = {name: part for name, part in _parts(trainer).items() if part is not None}
+    del parts["generator"], parts["discriminator"]
+    return {name: getattr(part, "__name__", type(part).__name__) for name, part in parts.items()}
+
+
+def _parts(trainer: "AdversarialTrainer") -> dict[str, Any]:
     parts: dict[str, Any] = {
         "generator": trainer.generator,
         "discriminator": trainer.discriminator,
@@ -50,8 +86,9 @@ def _stateful_parts(trainer: "AdversarialTrainer") -> dict[str, Stateful]:
         "discriminator_optimizer": trainer.discriminator_optimizer,
         "loss": trainer.loss,
         "latent": trainer.latent,
+        "fake_conditions": trainer.fake_conditions,
         "augment": trainer.augment,
     }
     for kind, members in (("terms", trainer.terms), ("penalties", trainer.penalties)):
         parts |= {f"{kind}.{index}": member for index, member in enumerate(members)}
-    return {name: part for name, part in parts.items() if isinstance(part, Stateful)}
+    return parts

@@ -32,6 +32,8 @@ class ProgressBar:
         2.0
     """
 
+    rank_zero_only = True
+
     def __init__(self, seconds: float = 1.0) -> None:
         if not seconds >= 0:
             raise ArgumentValueError(f"seconds (={seconds}) must be at least 0")

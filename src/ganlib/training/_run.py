@@ -7,11 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ganlib.distributed import rank, world_size
 from ganlib.errors import GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
 from ganlib.training._checkpoint import Checkpoint
 from ganlib.training._divergence import DivergenceWatch
 from ganlib.training._random import load_random_state, random_state
+from ganlib.training._ranks import agree, gather
+from ganlib.training._signals import Signals
 from ganlib.training._stream import Stream
 
 __all__ = ["OngoingRun"]
@@ -25,6 +28,7 @@ class OngoingRun:
         trainer: Trainer,
         batches: Iterable[Any],
         callbacks: Sequence[Callback],
+        signals: Signals,
         *,
         iterations: int | None,
         epochs: int | None,
@@ -35,14 +39,19 @@ class OngoingRun:
         self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
         self.metrics: Mapping[str, Tensor] = {}
         self.watch = DivergenceWatch(trainer)
-        self._watching = [callback for callback in self.callbacks if isinstance(callback, OnIteration)]
+        self._signals = signals
+        self._called = [
+            callback for callback in self.callbacks if rank() == 0 or not getattr(callback, "rank_zero_only", False)
+        ]
+        self._watching = [callback for callback in self._called if isinstance(callback, OnIteration)]
         self._stream = Stream(batches)
         if self._stream.length:
             drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
             self._stream.epoch = drawn // self._stream.length
         self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
-        self._began = time.monotonic()
+        self._began, self._elapsed = time.monotonic(), 0.0
         self._stopped = False
+        self._random_numbers: dict[str, Any] = {}
 
     @property
     def iteration(self) -> int:
@@ -62,8 +71,11 @@ class OngoingRun:
     @property
     def progress(self) -> float:
         """From 0 to 1, by whichever limit is nearest."""
-        minutes = (time.monotonic() - self._began) / 60
-        done = ((self.iteration, self._iterations), (self._stream.passes, self._epochs), (minutes, self._minutes))
+        done = (
+            (self.iteration, self._iterations),
+            (self._stream.passes, self._epochs),
+            (self._elapsed / 60, self._minutes),
+        )
         return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
 
     def stop(self) -> None:
@@ -71,15 +83,27 @@ class OngoingRun:
         self._stopped = True
 
     def is_over(self) -> bool:
-        """Whether a limit is reached; looks ahead, so that the end of a pass is seen where the length is unknown."""
-        while not self._stopped and self.progress < 1:
+        """Whether a limit is reached, or someone wants to stop, on any rank.
+
+        The clock is read here alone, and agreed on, so that what follows the progress is the same on all ranks. Looks
+        ahead, so that the end of a pass is seen where the length is unknown.
+        """
+        elapsed = time.monotonic() - self._began
+        self._elapsed, stopped, received = agree(elapsed, self._stopped, self._signals.received)
+        self._signals.received = int(received)
+        over = bool(stopped or received)
+        while not over and self.progress < 1:
             if self._stream.peek():
-                return False
-        return True
+                break
+        else:
+            over = True
+        if self._epochs is not None and self._stream.length is None:  # only then can ranks end at different times
+            over = any(agree(over))
+        return over
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
         """Start the clock and the callbacks, and then set the random numbers, where a resume brings some."""
-        self._began = time.monotonic()
+        self._began, self._elapsed = time.monotonic(), 0.0
         self._start_callbacks()
         if random_numbers is not None:
             load_random_state(random_numbers, self.batches)
@@ -90,7 +114,7 @@ class OngoingRun:
         if self.resume() is None:
             return False
         self.metrics = {}  # those of an iteration that has been undone
-        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=3)
+        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=4)
         self._start_callbacks()
         load_random_state(random_numbers, self.batches)
         return True
@@ -98,7 +122,7 @@ class OngoingRun:
     def _start_callbacks(self) -> None:
         self.watch.begin()
         # Checkpoints begin first: a folder that they refuse must not have been touched by the others.
-        for callback in sorted(self.callbacks, key=lambda callback: not isinstance(callback, Checkpoint)):
+        for callback in sorted(self._called, key=lambda callback: not isinstance(callback, Checkpoint)):
             if isinstance(callback, OnStart):
                 callback.on_start(self)
 
@@ -113,37 +137,47 @@ class OngoingRun:
             callback.on_iteration(self)
 
     def end(self) -> None:
-        """The callbacks' end."""
-        for callback in self.callbacks:
+        """The callbacks' end; where a signal asks for it the checkpoints come first, lest time runs out."""
+        hurried = [callback for callback in self._called if self._signals.received and isinstance(callback, Checkpoint)]
+        for callback in [*hurried, *(callback for callback in self._called if callback not in hurried)]:
             if isinstance(callback, OnEnd):
                 callback.on_end(self)
+
+    def close(self) -> None:
+        """Let go of what the run holds, however it ended."""
+        for callback in self._checkpoints():
+            callback.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact resume needs."""
         self.watch.check()  # what goes into a checkpoint has not diverged, so the newest one is good to go back to
         return {
             "trainer": self.trainer.state_dict(),
-            "batches": self._stream.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
-            "random": random_state(self.batches),
+            "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
         }
 
     def resume(self) -> dict[str, Any] | None:
         """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
-        checkpoints = [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
         # The others refuse to begin where their folder holds a run that is further on.
-        state = max(checkpoints, key=lambda checkpoint: [int(path.stem) for path in checkpoint.paths()[-1:]]).newest()
-        if state is None:
-            return None
+        furthest = max(self._checkpoints(), key=Checkpoint.furthest)
+        return self._random_numbers if furthest.newest(self._load) is not None else None
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["trainer"])
         own = self._stateful()
         for name, callback_state in state["callbacks"].items():
             if name in own:
                 own[name].load_state_dict(callback_state)
             else:
-                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=4)
-        self._stream.load_state_dict(state["batches"])
-        return state["random"]
+                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=5)
+        ranks = state["ranks"]
+        mine = ranks[rank() % len(ranks)]
+        self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
+        self._random_numbers = mine["random"]
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        return [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
 
     def _stateful(self) -> dict[str, Stateful]:
         named: dict[str, Stateful] = {}

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from typing_extensions import Self
 
+from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
 from ganlib.training._random import load_random_state, random_state
@@ -26,7 +27,7 @@ class Stream:
     Attributes:
         length: batches a pass, or None where that is not known.
         epoch: complete passes so far.
-        samples: samples drawn so far.
+        samples: samples drawn so far, by all ranks together where there are several.
 
     Raises:
         ArgumentTypeError: it cannot be iterated.
@@ -58,7 +59,7 @@ class Stream:
             pass
         batch = self._ahead.pop()
         self._position += 1
-        self.samples += _samples_in(batch)
+        self.samples += _samples_in(batch) * world_size()
         if self._position == self.length and self._pass is not None:
             # Asked once more, so that a loader sees its own end; one that is longer than it says goes on.
             surplus = next(self._pass, self)
@@ -104,6 +105,11 @@ class Stream:
 
     def _begin_pass(self) -> Iterator[Any]:
         self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
+        # DistributedSampler shuffles by the epoch that it is told.
+        for place in ("sampler", "batch_sampler"):
+            sampler: Any = getattr(self._batches, place, None)
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(self.epoch)
         return iter(self._batches)
 
     def _end_pass(self) -> None:
@@ -123,27 +129,40 @@ class Stream:
             "epoch": self.epoch,
             "samples": self.samples,
             "position": self._position,
+            "length": self.length,
             "loader": self._batches.state_dict() if isinstance(self._batches, Stateful) else None,
             "random_at_start": self._random_at_start,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, other_ranks: bool = False) -> None:
         """Go to a place; the random state that this leaves behind is the caller's to set.
 
         Args:
             state: what :meth:`state_dict` gave.
+            other_ranks: whether it was written on another number of ranks. A loader whose own state knows how many
+                there were goes on at the same part of the pass; with any other, the pass begins anew.
+
+        Raises:
+            CheckpointError: the state is of other batches.
         """
-        self.epoch, self.samples, self._position = state["epoch"], state["samples"], state["position"]
-        self._ahead = []
+        loader, random_at_start = state["loader"], state["random_at_start"]
         if isinstance(self._batches, Stateful):
-            if state["loader"] is None:
+            if loader is None:
                 raise CheckpointError(f"the state is of batches without a state of their own, not of {self._batches!r}")
-            self._batches.load_state_dict(state["loader"])
-            self._pass = iter(self._batches)
+        elif random_at_start is None:
+            raise CheckpointError(f"the state is of a loader with a state of its own, not of {self._batches!r}")
+        self.epoch, self.samples, self._position = state["epoch"], state["samples"], state["position"]
+        self._ahead, self._pass = [], None
+        if other_ranks and not (loader and "world_size" in loader):
+            self._position = 0
+            return
+        if isinstance(self._batches, Stateful):
+            if other_ranks and self.length and state["length"]:
+                self._position = self._position * self.length // state["length"]
+            self._batches.load_state_dict(loader)
+            self._pass = self._begin_pass()
         else:
-            if state["random_at_start"] is None:
-                raise CheckpointError(f"the state is of a loader with a state of its own, not of {self._batches!r}")
-            load_random_state(state["random_at_start"], self._batches)
+            load_random_state(random_at_start, self._batches)
             self._pass = self._begin_pass()
             for place in range(self._position):
                 if next(self._pass, self) is self:

@@ -1,0 +1,99 @@
+"""What the ranks of a run agree on; each of these is called by all of them alike."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from ganlib.distributed import rank, world_size
+from ganlib.errors import GanlibError
+
+__all__ = ["agree", "first_does", "gather", "host_group"]
+
+T = TypeVar("T")
+
+_host_groups: dict[Any, Any] = {}
+
+
+def agree(*values: float) -> list[float]:
+    """The largest of each value over the ranks.
+
+    Args:
+        values: this rank's.
+
+    Returns:
+        The same on all ranks.
+
+    Example:
+        >>> agree(0.5, True)
+        [0.5, 1.0]
+    """
+    together = torch.tensor(values, dtype=torch.float64)
+    if world_size() > 1:
+        distributed.all_reduce(together, distributed.ReduceOp.MAX, group=host_group())
+    return together.tolist()
+
+
+def gather(value: T) -> list[T]:
+    """The values of all ranks.
+
+    Args:
+        value: this rank's; can be pickled.
+
+    Returns:
+        One a rank, in their order.
+
+    Example:
+        >>> gather("me")
+        ['me']
+    """
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, value, group=host_group())
+    return values
+
+
+def first_does(action: Callable[[], T]) -> T:
+    """Do something on rank 0 alone, and let all ranks have what came of it: the result, or the error.
+
+    Args:
+        action: what it gives can be pickled.
+
+    Returns:
+        The result, on all ranks.
+
+    Raises:
+        GanlibError: what it raised of ours, on all ranks.
+
+    Example:
+        >>> first_does(lambda: 3)
+        3
+    """
+    if world_size() == 1:
+        return action()
+    outcome: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            outcome[0] = action()
+        except GanlibError as error:
+            outcome[1] = error
+    distributed.broadcast_object_list(outcome, src=0, group=host_group())
+    result, failure = outcome
+    if failure is not None:
+        raise failure
+    return result
+
+
+def host_group() -> Any:
+    """The ranks, joined a second time over gloo, which agrees on the host: nothing waits for a device.
+
+    Returns:
+        A process group.
+    """
+    whole = distributed.group.WORLD
+    if whole not in _host_groups:
+        _host_groups.clear()  # those of ranks that have parted since
+        _host_groups[whole] = distributed.new_group(backend="gloo")
+    return _host_groups[whole]
