@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ganlib import distributed
 from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
 from ganlib.stacks import MinibatchStdDev
 from tests import strategies
+from tests.ranks import Ranks
 
 
 def _by_loops(x, group, channels):
@@ -117,3 +119,27 @@ def test_channels_that_cannot_be_split_are_refused(shape):
     with pytest.raises(ShapeError, match=r"C divisible by channels \(=2\)") as caught:
         MinibatchStdDev(channels=2)(torch.zeros(shape))
     assert f"x {shape}" in str(caught.value)
+
+
+def _share(x, world_size):
+    """What a process makes of its part of the batch."""
+    return MinibatchStdDev(4)(x.chunk(world_size)[distributed.rank()])
+
+
+def test_over_several_processes_groups_lie_within_one(two_ranks: Ranks):
+    """Each of two processes has what one has with its part alone, which is other than with the whole batch.
+
+    The whole batch's it is where samples are dealt out group by group: sample i of rank r's n is then in group
+    i mod (n / G) of the rank's own, and those groups are the whole batch's, one rank's after the other's.
+    """
+    x = torch.randn(16, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = MinibatchStdDev(4)(x)
+    # Of the whole batch, group m is m, m + 4, m + 8, m + 12; rank 0 is dealt groups 0 and 1, rank 1 groups 2 and 3.
+    dealt = torch.arange(16).view(4, 2, 2).transpose(0, 1).flatten()
+
+    in_order = torch.cat(two_ranks(_share, x, 2))
+    by_group = torch.cat(two_ranks(_share, x[dealt], 2))
+
+    assert torch.equal(torch.cat([MinibatchStdDev(4)(part) for part in x.chunk(2)]), in_order)
+    assert (in_order - whole).abs().max() > 0.1
+    assert torch.allclose(whole[dealt], by_group, rtol=0, atol=1e-12)

@@ -7,10 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from ganlib import training
+from ganlib import distributed, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from tests import strategies
+from tests.ranks import Ranks
 
 
 def make(seed: int) -> tuple[nn.Sequential, nn.Linear, Tensor, Tensor]:
@@ -84,6 +86,27 @@ def test_both_graphs_stay() -> None:
     expected = torch.autograd.grad(again[0] + weight.item() * again[1], parameters)
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+def balanced_share(world_size: int) -> tuple[Tensor, list[Tensor]]:
+    """The weight of a process with its share of a batch, and the decoder's gradients that all have."""
+    decoder, discriminator, z, x = make(0)
+    drifting = torch.linspace(0, 3, len(x)).double().view(-1, 1)
+    z, x = ((part + drifting).chunk(world_size)[distributed.rank()] for part in (z, x))
+    joined = DistributedDataParallel(decoder) if world_size > 1 else decoder  # its hooks last as long as it does
+    reconstruction, adversarial = both_losses(joined, discriminator, z, x)
+    weight = training.adaptive_weight(reconstruction, adversarial, decoder[2].weight)
+    (reconstruction + weight * adversarial).backward()
+    return weight, [parameter.grad for parameter in decoder.parameters() if parameter.grad is not None]
+
+
+def test_over_several_processes_it_is_that_of_the_whole_batch(two_ranks: Ranks, three_ranks: Ranks) -> None:
+    """Shares of a batch on two and on three processes give all of them the weight and the gradients of one process."""
+    expected = balanced_share(1)
+    assert len(expected[1]) == 4
+    for ranks in (two_ranks, three_ranks):
+        for actual in ranks(balanced_share, ranks.size):
+            torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
 LAYER = torch.tensor([1.0, 2.0], requires_grad=True)

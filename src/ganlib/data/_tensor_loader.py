@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ganlib import distributed
 from ganlib.data._tensors import as_tensors
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.protocols import Batch
@@ -21,14 +22,21 @@ class TensorLoader:
     uint8 samples are scaled to [-1, 1]; float ones are given out as they are. Shuffling and augmentation depend on the
     seed, the pass and the place in it alone, so that a loader whose state is restored goes on exactly.
 
+    Over several processes, each with a loader of the same data set and seed, all shuffle alike, and together they give
+    out the batches that one process would with as many times the batch size: the first process has the first part of
+    each, the second the next. Which processes there are is asked when a pass begins, so that a loader may be made
+    before ``torch.distributed`` has joined them. Each augments its own samples differently.
+
     Args:
         dataset: read once, whole; see Raises for what it may hold.
-        batch_size: samples a batch, at least 1.
+        batch_size: samples a batch of each process, at least 1.
         transform: ``transform(samples, generator) -> samples``, from :mod:`ganlib.augment` or your own; it draws its
             random numbers from the generator.
         device: where the data set is kept; None is the CPU.
         seed: another seed, another order.
-        drop_last: whether a last batch that is smaller is left out.
+        drop_last: whether a last batch that is smaller is left out. Where it is not, several processes share it evenly,
+            and repeat samples from the front of the pass where it does not come out even, as torch's
+            ``DistributedSampler`` does.
 
     Attributes:
         samples: (L, C, ...) uint8 or float.
@@ -38,8 +46,9 @@ class TensorLoader:
         ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors.
         DTypeError: samples or conditions of a dtype they cannot be.
         ShapeError: samples, or conditions, of different shapes.
-        ArgumentValueError: an empty data set, fewer samples than one batch, values that are not finite, labels out of
-            range, a batch size below 1.
+        ArgumentValueError: an empty data set, fewer samples than one batch (of all processes together; those that are
+            joined later are counted when a pass begins), values that are not finite, labels out of range, a batch size
+            below 1.
 
     Example:
         >>> from ganlib.data import RenderedDigits
@@ -64,11 +73,6 @@ class TensorLoader:
         if transform is not None and not callable(transform):
             raise ArgumentTypeError(f"transform (={transform!r}) must be callable, or None")
         samples, conditions = as_tensors(dataset)
-        if drop_last and len(samples) < batch_size:
-            raise ArgumentValueError(
-                f"batch_size (={batch_size}) is more than the {len(samples)} samples of the data set, and drop_last "
-                "(=True) leaves smaller batches out"
-            )
         self.samples = samples.to(device)
         self.conditions = None if conditions is None else conditions.to(device)
         self.batch_size = batch_size
@@ -78,32 +82,54 @@ class TensorLoader:
         self._epoch = 0
         self._position = 0
         self._resumed = False
+        len(self)  # what would never give a batch is refused at once
 
     def __len__(self) -> int:
-        """Batches a pass."""
-        full, rest = divmod(len(self.samples), self.batch_size)
-        return full if self.drop_last or not rest else full + 1
+        """Batches a pass, the same number for every process.
+
+        Raises:
+            ArgumentValueError: fewer samples than one batch of all processes together.
+        """
+        world_size = distributed.world_size()
+        batches = self._count(self.batch_size * world_size)
+        if batches == 0:
+            times = f" times {world_size} processes" if world_size > 1 else ""
+            raise ArgumentValueError(
+                f"batch_size (={self.batch_size}){times} is more than the {len(self.samples)} samples of the data set, "
+                "and drop_last (=True) leaves smaller batches out"
+            )
+        return batches
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin a pass; the first one after :meth:`load_state_dict` begins where that one was.
 
         Returns:
-            Batches of samples (N, C, ...) float and, where there are any, conditions.
+            Batches of samples (N, C, ...) float and, where there are any, conditions; of several processes, this one's
+            share of each.
+
+        Raises:
+            ArgumentValueError: fewer samples than one batch of all processes together.
         """
         if self._position and not self._resumed:
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
         epoch, start, device = self._epoch, self._position, self.samples.device
-        order = torch.randperm(len(self.samples), generator=self._generator(torch.device("cpu"), epoch)).to(device)
-        for position in range(start, len(self)):
-            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        rank, world_size, batches = distributed.rank(), distributed.world_size(), len(self)
+        order = torch.randperm(len(self.samples), generator=self._generator(torch.device("cpu"), epoch))
+        # The front once more, for the shares of a last batch that does not come out even.
+        order = torch.cat([order, order[:world_size].repeat(world_size)[: world_size - 1]]).to(device)
+        for position in range(start, batches):
+            first = position * self.batch_size * world_size
+            share = min(self.batch_size, -(-(len(self.samples) - first) // world_size))
+            chosen = order[first + rank * share : first + (rank + 1) * share]
             samples = self.samples[chosen]
             if samples.dtype == torch.uint8:
                 samples = samples.to(torch.get_default_dtype()).div_(127.5).sub_(1)
             if self.transform is not None:
-                samples = self.transform(samples, self._generator(device, epoch, position))
+                place = (epoch, position, rank) if rank else (epoch, position)
+                samples = self.transform(samples, self._generator(device, *place))
             # The place is moved on before the batch is given out: a state taken meanwhile is the one after it.
-            last = position == len(self) - 1
+            last = position == batches - 1
             self._epoch, self._position = (epoch + 1, 0) if last else (epoch, position + 1)
             yield Batch(samples, None if self.conditions is None else self.conditions[chosen])
 
@@ -111,7 +137,7 @@ class TensorLoader:
         """Where the loader is.
 
         Returns:
-            The seed, the pass and the place in it.
+            The seed, the pass and the place in it, the same for every process.
         """
         return {
             "seed": self.seed,
@@ -119,25 +145,39 @@ class TensorLoader:
             "position": self._position,
             "batch_size": self.batch_size,
             "length": len(self.samples),
+            "world_size": distributed.world_size(),
+            "batches": len(self),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place.
+        """Go to a place; with another number of processes, to the same fraction of the pass.
+
+        Where the batches of all processes together are as large as they were, that is the very place. A state that
+        does not say how many processes there were is one process's.
 
         Args:
-            state: what :meth:`state_dict` gave.
+            state: what :meth:`state_dict` gave, on any of the processes.
 
         Raises:
             CheckpointError: the state is of a loader with other batches, or no loader's.
         """
-        missing = self.state_dict().keys() - state.keys()
+        missing = self.state_dict().keys() - state.keys() - {"world_size", "batches"}
         if missing:
             raise CheckpointError(f"the state (={state}) is no TensorLoader's: it lacks {', '.join(sorted(missing))}")
+        alike = state.get("world_size", 1) == distributed.world_size()
         for name, own in (("batch_size", self.batch_size), ("length", len(self.samples))):
-            if state[name] != own:
+            if state[name] != own and (alike or name == "length"):
                 raise CheckpointError(f"the state is of a TensorLoader with {name} (={state[name]}), not {own}")
+        position = state["position"]
+        if not alike:
+            batches = state.get("batches", self._count(state["batch_size"]))
+            position = position * len(self) // max(1, batches)
         self.seed = state["seed"]
-        self._epoch, self._position, self._resumed = state["epoch"], state["position"], True
+        self._epoch, self._position, self._resumed = state["epoch"], position, True
+
+    def _count(self, together: int) -> int:
+        full, rest = divmod(len(self.samples), together)
+        return full if self.drop_last or not rest else full + 1
 
     def _generator(self, device: torch.device, *place: int) -> torch.Generator:
         # Python's seeding by text mixes well; sums of small numbers would collide.

@@ -1,4 +1,8 @@
-"""What the players minimise: adversarial losses, from logits in a stable form, and terms that are added to them."""
+"""What the players minimise: adversarial losses, from logits in a stable form, and terms that are added to them.
+
+Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each loss and
+term is that of the whole batch. Only what :class:`LabelSmoothing` draws, each process draws for its own samples.
+"""
 
 from ganlib.losses._auxiliary_classifier import AuxiliaryClassifier
 from ganlib.losses._feature_matching import FeatureMatching

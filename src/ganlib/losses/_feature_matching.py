@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.losses._output import check_output
 from ganlib.losses._weights import check_weight
@@ -27,8 +28,9 @@ class FeatureMatching(nn.Module):
             \operatorname{mean}_i \lVert \phi_l(x_i) - \phi_l(G(z_i)) \rVert_1
 
     and :math:`T_D = 0`. The means of a batch suit samples from noise; pairs suit a generator whose i-th fake belongs to
-    the i-th real sample, such as an autoencoder's or image-to-image's. The discriminator must return a
-    :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
+    the i-th real sample, such as an autoencoder's or image-to-image's. Over several processes the means are those of
+    the whole batch, so that all processes must call it together, with features of the same shapes. The discriminator
+    must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
     ``stacks.PatchDiscriminator(..., features=True)`` does.
 
     Args:
@@ -131,4 +133,4 @@ class FeatureMatching(nn.Module):
             raise ShapeError(f"features of real {tuple(real.shape)} and fake {tuple(fake.shape)} do not match")
         if self.kind == "paired":
             return (fake - real).abs().mean()
-        return (fake.mean(0) - real.mean(0)).square().mean()
+        return mean_over_ranks(fake.mean(0) - real.mean(0)).square().mean()

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganlib.distributed import mean_over_ranks
 from ganlib.losses._logits import check_pairs, sum_over_scales
 from ganlib.protocols import Logits
 
@@ -83,7 +84,8 @@ class RelativisticAverageLoss(nn.Module):
         L_D &= \operatorname{mean} \log(1 + e^{\bar f - r}) + \operatorname{mean} \log(1 + e^{f - \bar r}), \\
         L_G &= \operatorname{mean} \log(1 + e^{r - \bar f}) + \operatorname{mean} \log(1 + e^{\bar r - f}).
 
-    The means couple the samples of a batch; of several processes, each takes those of its own batch.
+    The means couple the samples of a batch; over several processes they are those of the whole batch, so that all
+    processes must call it together.
 
     Attributes:
         needs_real_logits: True: the generator's update, too, runs the discriminator on real samples.
@@ -150,9 +152,11 @@ def _prefer_fake(real: Tensor, fake: Tensor) -> Tensor:
 
 def _prefer_real_to_average(real: Tensor, fake: Tensor) -> Tensor:
     check_pairs(real, fake)
-    return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
+    real_mean, fake_mean = mean_over_ranks(real.mean()), mean_over_ranks(fake.mean())
+    return F.softplus(fake_mean - real).mean() + F.softplus(fake - real_mean).mean()
 
 
 def _prefer_fake_to_average(real: Tensor, fake: Tensor) -> Tensor:
     check_pairs(real, fake)
-    return F.softplus(real - fake.mean()).mean() + F.softplus(real.mean() - fake).mean()
+    real_mean, fake_mean = mean_over_ranks(real.mean()), mean_over_ranks(fake.mean())
+    return F.softplus(real - fake_mean).mean() + F.softplus(real_mean - fake).mean()

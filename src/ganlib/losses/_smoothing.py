@@ -16,7 +16,8 @@ class LabelSmoothing:
 
     A real sample's target is ``real`` and a fake's ``fake``; with probability ``flip``, drawn per sample, a sample
     gets the other's; then :math:`U(-\text{jitter}, \text{jitter})`, drawn per sample, is added. Given to a loss that
-    has targets, it acts in the discriminator's update alone; of several scales, each has its own draws.
+    has targets, it acts in the discriminator's update alone; of several scales, each has its own draws. Over several
+    processes each draws for its own samples, with its own random state.
     (Cross-entropy is linear in its target, so jitter leaves the expected gradient as it is also where it carries a
     target past 0 or 1.)
 

@@ -18,6 +18,8 @@ class WeightedSum(nn.Module):
 
     .. math:: L_D = \sum_i w_i L_D^{(i)}, \qquad L_G = \sum_i w_i L_G^{(i)}
 
+    Over several processes it is that of the whole batch where each of the losses is.
+
     Args:
         losses: at least one, ours or your own.
         weights: a finite number of at least 0 for each.

@@ -1,4 +1,8 @@
-"""Penalties on the discriminator: of its gradient, of its logits, of its inconsistency."""
+"""Penalties on the discriminator: of its gradient, of its logits, of its inconsistency.
+
+Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each penalty
+is that of the whole batch, given the same random numbers; these each process draws for its own samples.
+"""
 
 from ganlib.penalties._consistency import Consistency
 from ganlib.penalties._dragan import DRAGAN

@@ -23,7 +23,8 @@ class Consistency(nn.Module):
         \text{fake\_weight} \cdot \operatorname{mean}_i (D(G(z_i)) - D(T(G(z_i))))^2
 
     Unlike the trainer's ``augment`` it does not show the generator augmented samples, so nothing can leak into what is
-    drawn. An augmentation that moves samples asks for a discriminator with one logit: patches would move with it.
+    drawn. An augmentation that moves samples asks for a discriminator with one logit: patches would move with it. Over
+    several processes each augments its own samples.
 
     Args:
         augment: samples -> samples of the same shape, such as one of :mod:`ganlib.augment`.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ganlib.distributed import mean_over_ranks, world_size
 from ganlib.penalties._gradients import check_number, check_weight_and_every, gradient_norms
 from ganlib.penalties._logits import at_least_float32
 from ganlib.protocols import Discriminator
@@ -16,6 +17,9 @@ class DRAGAN(nn.Module):
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(x_i + \delta_i) \rVert - 1)^2, \qquad
         \delta_i \sim N(0, (\text{noise} \cdot s)^2 I), \quad s \text{ the standard deviation of all numbers in } x
+
+    Over several processes :math:`s` is that of the whole batch, so that all processes must call it together; each draws
+    the noise of its own samples.
 
     Args:
         weight: 0 or more; :math:`\lambda` in the paper, there 10.
@@ -64,9 +68,17 @@ class DRAGAN(nn.Module):
             A scalar, float32 or better, with a graph to the discriminator's parameters.
         """
         real = at_least_float32(real.detach())  # noise in half precision would be other noise
-        near = real + self.noise * real.std(correction=0) * torch.randn_like(real)
+        near = real + self.noise * _deviation(real) * torch.randn_like(real)
         return self.weight * (gradient_norms(discriminator, near, condition) - 1).square().mean()
 
     def extra_repr(self) -> str:
         """What ``repr`` shows: the arguments."""
         return f"weight={self.weight}, noise={self.noise}, every={self.every}"
+
+
+def _deviation(x: Tensor) -> Tensor:
+    if world_size() == 1:
+        return x.std(correction=0)
+    # Two passes: a mean of squares less the square of a mean would lose the digits of samples far from 0.
+    mean = mean_over_ranks(x.mean())
+    return mean_over_ranks((x - mean).square().mean()).sqrt()

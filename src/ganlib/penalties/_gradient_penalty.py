@@ -17,6 +17,8 @@ class GradientPenalty(nn.Module):
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(\hat x_i) \rVert - 1)^2, \qquad
         \hat x_i = \epsilon_i x_i + (1 - \epsilon_i) G(z_i), \quad \epsilon_i \sim U(0, 1) \text{ per sample}
 
+    Over several processes each draws the :math:`\epsilon_i` of its own samples.
+
     Args:
         weight: 0 or more; :math:`\lambda` in the paper, there 10.
         every: the trainer applies it at iterations divisible by this, scaled by this.

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
 from ganlib.penalties._gradients import check_weight_and_every
 from ganlib.penalties._logits import judge, scales
@@ -22,7 +23,8 @@ class LeCam(nn.Module):
 
     summed over scales. The means begin as those of the first batch; each later call in training mode moves them before
     it uses them, :math:`\alpha \leftarrow \text{decay} \cdot \alpha + (1 - \text{decay}) \operatorname{mean}`. They are
-    buffers, saved with the run; of several processes, each keeps those of its own batches.
+    buffers, saved with the run. Over several processes they are moved by the means of the whole batch, so that all
+    processes hold the same ones, and must call it together.
 
     It needs nothing but logits. Among the trainer's ``terms`` it takes those that are there already; among
     ``penalties`` it runs the discriminator on real and fake a second time; in a loop of your own, call
@@ -161,7 +163,8 @@ class LeCam(nn.Module):
         share = 1 - self.decay * self.started.to(device)
         for name, side in (("real_means", real), ("fake_means", fake)):
             mean = getattr(self, name).to(device)
-            now = torch.stack([scale.mean() for scale in side]).to(mean.dtype)
+            # Reduced before it is rounded: the means are then those of one process, bit for bit but for rare ties.
+            now = mean_over_ranks(torch.stack([scale.mean() for scale in side])).to(mean.dtype)
             setattr(self, name, torch.lerp(mean, now, share))
         self.started = torch.ones_like(self.started, device=device)
 

@@ -21,7 +21,9 @@ class MinibatchStdDev(nn.Module):
     float32 or better.
 
     It couples the samples of a batch, in evaluation too: the logit of one depends on the others of its group. Sample
-    :math:`i` of :math:`N` is in group :math:`i \bmod (N / G)`.
+    :math:`i` of :math:`N` is in group :math:`i \bmod (N / G)`. Over several processes groups lie within one, as in
+    StyleGAN2's code: sample :math:`i` of a process's own :math:`n` is in its group :math:`i \bmod (n / G)`, beside
+    other samples than in one process with the whole batch.
 
     Args:
         group_size: samples in a group, at least 1; where it does not divide N, the largest divisor of N below it is

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["adaptive_weight", "delayed_weight"]
@@ -26,7 +27,9 @@ def adaptive_weight(
     .. math:: \lambda = \min\left(\frac{\lVert \nabla_L \mathcal{L}_\text{rec} \rVert}
         {\lVert \nabla_L \mathcal{L}_\text{adv} \rVert + \epsilon}, \text{maximum}\right).
 
-    Both graphs stay, so that ``(reconstruction_loss + lambda * adversarial_loss).backward()`` can follow.
+    Both graphs stay, so that ``(reconstruction_loss + lambda * adversarial_loss).backward()`` can follow. Over several
+    processes the gradients are those of the whole batch, so that all processes have one weight, and must call it
+    together.
 
     Args:
         reconstruction_loss: a scalar that depends on last_layer.
@@ -101,4 +104,4 @@ def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
         (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise ArgumentValueError(f"{name} does not depend on last_layer, so it has no gradient there")
-    return gradient.detach().norm()
+    return mean_over_ranks(gradient.detach()).norm()
