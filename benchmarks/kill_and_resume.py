@@ -9,6 +9,7 @@ norm, augmentation, lazy penalties, a term with a state, an average, schedules.
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -22,17 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib import augment, conditioning, data, latents, losses, models, penalties, stacks, training, viz
+from ganlib import augment, conditioning, data, distributed, latents, losses, models, penalties, stacks, training, viz
 
 __all__ = ["assert_same_files", "command", "main", "train"]
 
 
 class SaysThatItTrains:
-    """Tells the parent process when training begins, which takes an import of torch."""
+    """Tells the parent process when training begins, which takes an import of torch, and in which process."""
 
     def on_start(self, run: training.Run) -> None:
         """Say it."""
-        print(f"trains from iteration {run.iteration}", flush=True)
+        print(f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}", flush=True)
 
 
 def train(folder: Path, iterations: int, *callbacks: training.Callback) -> None:
@@ -143,6 +144,8 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            torch.distributed.init_process_group("gloo")
         train(arguments.train, arguments.iterations)
         return
     moments = random.Random(arguments.seed)

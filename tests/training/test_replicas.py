@@ -52,13 +52,20 @@ LOSSES: dict[str, Callable[[], dict[str, Any]]] = {
     "Wasserstein": lambda: {"loss": losses.WassersteinLoss()},
     "relativistic": lambda: {"loss": losses.RelativisticLoss()},
     "relativistic average": lambda: {"loss": losses.RelativisticAverageLoss()},
-    "a weighted sum": lambda: {"loss": losses.WeightedSum([losses.HingeLoss(), losses.RelativisticAverageLoss()], [0.3, 0.7])},
+    "a weighted sum": lambda: {
+        "loss": losses.WeightedSum([losses.HingeLoss(), losses.RelativisticAverageLoss()], [0.3, 0.7])
+    },
     "R1": lambda: {"penalties": [penalties.R1(0.5)]},
     "lazy R1 and R2": lambda: {"penalties": [penalties.R1(0.5, every=3), penalties.R2(0.5, every=2)]},
     "LeCam as a term": lambda: {"terms": [penalties.LeCam(0.3).double()]},
     "LeCam as a penalty": lambda: {"penalties": [penalties.LeCam(0.3).double()]},
-    "two steps, clipped, accumulated": lambda: {"discriminator_steps": 2, "accumulate": 2, "clip_norm": 0.1, "penalties": [penalties.R1(0.5)]},
-}  # fmt: skip
+    "two steps, clipped, accumulated": lambda: {
+        "discriminator_steps": 2,
+        "accumulate": 2,
+        "clip_norm": 0.1,
+        "penalties": [penalties.R1(0.5)],
+    },
+}
 
 
 def train(name: str, *, by_hand: bool = True) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
