@@ -36,7 +36,7 @@ class SaysThatItTrains:
         print(f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}", flush=True)
 
 
-def train(folder: Path, iterations: int, *callbacks: training.Callback) -> None:
+def train(folder: Path, iterations: int, every: int) -> None:
     """Train, or train on."""
     for seed in (torch.manual_seed, random.seed, np.random.seed):  # a checkpoint holds the state of each
         seed(0)
@@ -76,16 +76,16 @@ def train(folder: Path, iterations: int, *callbacks: training.Callback) -> None:
             ),
             viz.TrainingGif(folder / "training.gif", folder / "samples"),
             viz.LossCurves(folder / "losses.png"),
-            training.Checkpoint(folder, every=20),
+            training.Checkpoint(folder, every=every),
             SaysThatItTrains(),
-            *callbacks,
         ],
     )
 
 
-def command(folder: Path, iterations: int) -> list[str]:
+def command(folder: Path, iterations: int, every: int = 20) -> list[str]:
     """What starts a training in a process of its own, after the name of a Python."""
-    return ["-m", "benchmarks.kill_and_resume", "--train", str(folder), "--iterations", str(iterations)]
+    numbers = ["--iterations", str(iterations), "--every", str(every)]
+    return ["-m", "benchmarks.kill_and_resume", "--train", str(folder), *numbers]
 
 
 def live(folder: Path, iterations: int, kill_after: float | None, *, from_birth: bool = False) -> int:
@@ -140,13 +140,14 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--iterations", type=int, default=6000, metavar="N", help="of the whole run")
     parser.add_argument("--span", type=float, default=0.3, metavar="S", help="longest life in training, in seconds")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--every", type=int, default=20, metavar="N", help="iterations between two checkpoints")
     parser.add_argument("--train", type=Path, metavar="DIR", help="be the process that trains")
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             torch.distributed.init_process_group("gloo")
-        train(arguments.train, arguments.iterations)
+        train(arguments.train, arguments.iterations, arguments.every)
         return
     moments = random.Random(arguments.seed)
     lost = 0

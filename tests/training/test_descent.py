@@ -3,10 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.distributed import GradBucket
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Batch
 from ganlib.training._descent import Descent
+from tests.ranks import Ranks
 
 
 def test_one_step_of_the_mean_gradient() -> None:
@@ -33,3 +37,31 @@ def test_a_frozen_network_is_answered() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1), requires_grad=False)], lr=0.1)
     with pytest.raises(ArgumentValueError, match="SGD.*frozen"):
         Descent(lambda batch: (torch.zeros(()), {}))(optimizer, [Batch(torch.zeros(1))])
+
+
+def count_travels(accumulate: int) -> int:
+    """How often gradients have travelled between ranks in a step of so many minibatches."""
+    weight = nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    minibatches = [Batch(torch.tensor([float(rank()), float(place)])) for place in range(accumulate)]
+    descent = Descent(lambda batch: ((weight * batch.sample).sum(), {}))
+    descent(optimizer, minibatches)
+    sent = []
+
+    def note(state: None, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+        sent.append(bucket.index())
+        return allreduce_hook(None, bucket)
+
+    assert descent._joined is not None
+    descent._joined.register_comm_hook(None, note)
+    before = weight.item()
+    descent(optimizer, minibatches)
+    mean = sum(batch.sample.sum().item() for batch in minibatches) / accumulate - rank() + 0.5
+    assert weight.item() == pytest.approx(before - 0.1 * mean)
+    return len(sent)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_gradients_travel_once_a_step(accumulate: int, two_ranks: Ranks) -> None:
+    """However many minibatches are accumulated, ranks exchange their gradients once, and step down the mean of all."""
+    assert two_ranks(count_travels, accumulate) == [1, 1]

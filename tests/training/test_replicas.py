@@ -1,15 +1,18 @@
 """A trainer on several ranks."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ganlib import distributed, losses, penalties
+from ganlib.training._replicas import Replicas
 from tests.ranks import Ranks
-from tests.training.players import make_trainer, points, weights
+from tests.training.players import make_players, make_trainer, points, weights
 
 ITERATIONS = 20
 BATCH = 64
@@ -92,3 +95,114 @@ def test_two_ranks_are_one_process_with_the_whole_batch(name: str, two_ranks: Ra
             assert mine.keys() == theirs.keys()
             for word in theirs:
                 torch.testing.assert_close(mine[word], theirs[word], rtol=0, atol=1e-9, msg=word)
+
+
+class Moody(nn.Module):
+    """A network of which each call uses another part, and one part never."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.second, self.never = (nn.Linear(inputs, outputs) for _ in range(3))
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The first part on two calls of three and on rank 0 alone, else the second."""
+        self.calls += 1
+        return self.first(x) if self.calls % 3 and distributed.rank() == 0 else self.second(x)
+
+
+def train_moody(accumulate: int) -> list[dict[str, Tensor]]:
+    """Each iteration's weights, of players whose graph differs by rank and iteration."""
+    torch.manual_seed(distributed.rank())
+    trainer = make_trainer(Moody(3, 2), Moody(2, 1), accumulate=accumulate, penalties=[penalties.R1(0.1, every=2)])
+    history = []
+    for _ in range(6):
+        trainer.train_step(iter([points(8)] * accumulate))
+        history.append(weights(trainer))
+    return history
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_graph_that_changes_breaks_nothing(accumulate: int, two_ranks: Ranks) -> None:
+    """Whatever part of a network a rank uses in an iteration, or none, both ranks have the same weights after it."""
+    for mine, theirs in zip(*two_ranks(train_moody, accumulate), strict=True):
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def train_and_thaw() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Freeze the first layers for one iteration, and thaw them for the next; each rank has samples of its own."""
+    trainer = make_trainer(*make_players())
+    layers = [trainer.generator[0], trainer.discriminator[0]]
+    before = weights(trainer)
+    for trained in (False, True):
+        for layer in layers:
+            layer.requires_grad_(trained)
+        trainer.train_step(iter([points(seed=distributed.rank())]))
+        if not trained:
+            assert torch.equal(before["generator.0.weight"], trainer.generator[0].weight)
+    return before, weights(trainer)
+
+
+def test_what_is_thawed_is_averaged_too(two_ranks: Ranks) -> None:
+    """Parameters that a user froze stay; once they are thawed they are trained, alike on both ranks."""
+    (before, mine), (_, theirs) = two_ranks(train_and_thaw)
+    learnt = [name for name in mine if "running" not in name and "num_batches" not in name]
+    assert all(torch.equal(mine[name], theirs[name]) for name in learnt)
+    assert not torch.equal(before["generator.0.weight"], mine["generator.0.weight"])
+
+
+class Noting:
+    """Notes the latents it draws."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Tensor] = []
+
+    def __call__(self, n: int, *, device: Any = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw."""
+        drawn = torch.randn(n, 3, generator=generator)
+        if generator is None:
+            self.drawn.append(drawn)
+        return drawn
+
+
+def begin(seed_by_rank: bool) -> tuple[dict[str, Tensor], Tensor, list[float]]:
+    """One iteration of players made from another seed on each rank: the weights, the latents, the next numbers."""
+    trainer = make_trainer(*make_players(seed=distributed.rank()), latent=Noting())
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
+        seed(distributed.rank() if seed_by_rank else 7)
+    trainer.train_step(iter([points()]))
+    return weights(trainer), trainer.latent.drawn[0], [torch.rand(()).item(), random.random(), np.random.rand()]
+
+
+def test_all_begin_with_the_weights_of_the_first_and_latents_of_their_own(two_ranks: Ranks) -> None:
+    """From different weights and equal seeds all ranks come to equal weights, with different random numbers."""
+    (mine, drawn, numbers), (theirs, others_drawn, others) = two_ranks(begin, False)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine if "running" not in name)
+    assert not torch.equal(drawn, others_drawn)
+    assert all(number != other for number, other in zip(numbers, others, strict=True))
+    assert drawn.equal(torch.randn(32, 3, generator=torch.Generator().manual_seed(7)))  # rank 0's are as they were
+
+
+def test_random_numbers_that_are_apart_are_left_alone(two_ranks: Ranks) -> None:
+    """Ranks that their user has seeded apart draw what their seeds say."""
+    for rank, (_, drawn, _) in enumerate(two_ranks(begin, True)):
+        assert drawn.equal(torch.randn(32, 3, generator=torch.Generator().manual_seed(rank)))
+
+
+def align() -> list[list[float]]:
+    """Parameters and buffers that begin with the number of the rank, as they are before each of two steps."""
+    module = nn.BatchNorm1d(2)
+    replicas = Replicas(lambda: [module])
+    seen = []
+    for step in range(2):
+        with torch.no_grad():
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.fill_(10 * step + distributed.rank())
+        replicas.align()
+        seen.append([float(tensor.flatten()[0]) for tensor in (*module.parameters(), *module.buffers())])
+    return seen
+
+
+def test_buffers_are_those_of_the_first_before_every_step(two_ranks: Ranks) -> None:
+    """Weights are taken from rank 0 once, running statistics, of any dtype, before each step."""
+    assert two_ranks(align) == [[[0.0] * 5, [10.0] * 5], [[0.0] * 5, [11.0] * 2 + [10.0] * 3]]

@@ -144,7 +144,7 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(tmp_path: Path) -> N
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_real_process_leaves_a_checkpoint_and_a_status(number: int, status: int, tmp_path: Path) -> None:
     """A training in a process of its own, told to end, exits as a scheduler expects, and leaves a good checkpoint."""
-    words = [sys.executable, *kill_and_resume.command(tmp_path, 100_000)]
+    words = [sys.executable, *kill_and_resume.command(tmp_path, 100_000, every=100_000)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert "trains from 0" in process.stdout.readline()

@@ -58,7 +58,8 @@ class FolderLock:
     def release(self) -> None:
         """Let the folder go, where it is held."""
         if self._handle is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may be gone
+                self._path.unlink()
             os.close(self._handle)
             self._handle = None
             _held.discard(self._key)
