@@ -196,7 +196,9 @@ class Stateful(Protocol):
 class Trainer(Stateful, Protocol):
     """Whatever can take one training step; ``iteration`` counts the steps taken.
 
-    One whose step draws several batches has ``batches_per_iteration`` (absent means 1).
+    One whose step draws several batches has ``batches_per_iteration`` (absent means 1). Over several processes each has
+    a trainer, whose steps are taken together: it keeps the weights alike, gives each process random numbers of its own,
+    and returns the same metrics in all. ``state_dict`` is taken from the first process, and loaded in all.
     """
 
     iteration: int
@@ -208,13 +210,15 @@ class Trainer(Stateful, Protocol):
 class Run(Protocol):
     """A training under way, as a callback sees it.
 
+    Over several processes each has a run, of the same iteration, epoch, samples and progress.
+
     Attributes:
         trainer: the trainer.
         batches: what the samples come from, as it was given to ``fit``.
-        callbacks: the callbacks, in the order in which they are called.
+        callbacks: the callbacks, in the order in which they are called, with those that this process does not call.
         iteration: ``trainer.iteration``.
         epoch: complete passes over the batches so far.
-        samples: samples drawn from the batches so far.
+        samples: samples drawn from the batches so far, by all processes.
         progress: 0 to 1, by whichever limit is nearest.
         metrics: what the last ``train_step`` returned: detached tensors, perhaps still being computed.
     """
@@ -237,15 +241,18 @@ class Run(Protocol):
     def metrics(self) -> Mapping[str, Tensor]: ...
 
     def stop(self) -> None:
-        """Ask for the training to end after this iteration."""
+        """Ask for the training to end after this iteration; one process that asks ends it for all."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact resume needs."""
+        """Everything that an exact resume needs, of all processes, which must call it together."""
 
 
 @runtime_checkable
 class OnStart(Protocol):
-    """A callback that is called once before the first iteration, after a resume has been done."""
+    """A callback that is called once before the first iteration, after a resume has been done.
+
+    Where a training goes back to a checkpoint (``rollbacks``), it is called again.
+    """
 
     def on_start(self, run: Run, /) -> None: ...
 
@@ -265,4 +272,9 @@ class OnEnd(Protocol):
 
 
 Callback: TypeAlias = OnStart | OnIteration | OnEnd
-"""Anything with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with state, it is `Stateful` too."""
+"""Anything with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with state, it is `Stateful` too.
+
+Of several processes, each calls its own; one that has ``rank_zero_only = True`` (absent means False) is called in the
+first process alone. So are all that write; such a one must not wait for the other processes. A checkpoint holds the
+state that a callback has in the first process.
+"""

@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from ganlib import training
-from ganlib.errors import ArgumentValueError, CheckpointError
+from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from tests.training.players import MyTrainer, points
 
 
@@ -76,6 +77,119 @@ def test_a_new_run_begins_the_file_anew(tmp_path: Path) -> None:
     assert "x" not in rows(tmp_path / "m.csv")[0]
 
 
+@pytest.mark.parametrize(("every", "max_rows"), [(1, 2), (1, 5), (3, 4)])
+def test_the_table_is_bounded(every: int, max_rows: int, tmp_path: Path) -> None:
+    """At every moment of 200 iterations the rows are those divisible by the interval in force, at most max_rows."""
+    path = tmp_path / "m.csv"
+
+    class Look:
+        """Looks at the table after each iteration."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            """Look."""
+            interval = every
+            while run.iteration > max_rows * interval:
+                interval *= 2
+            found = [int(row["iteration"]) for row in rows(path)]
+            assert found == list(range(interval, run.iteration + 1, interval))
+            assert len(found) <= max_rows
+
+    logger = training.CSVLogger(path, every=every, max_rows=max_rows)
+    training.fit(MyTrainer(), [points()], iterations=200, callbacks=[logger, Look()])
+
+
+def test_a_column_that_only_a_stop_had_goes_with_it(tmp_path: Path) -> None:
+    """A metric first seen at a stop out of turn takes its place when it comes again, as in a run without the stop."""
+
+    class Two(MyTrainer):
+        """Gives one metric at 3 and from 10 on, and another from 6 on, before it."""
+
+        def train_step(self, batches: Iterator[Tensor]) -> dict[str, Tensor]:
+            """Step."""
+            metrics = super().train_step(batches)
+            late = {"a": torch.tensor(0.5)} if self.iteration == 3 or self.iteration >= 10 else {}
+            return metrics | ({"b": torch.tensor(0.25)} if self.iteration >= 6 else {}) | late
+
+    for name, stops in (("whole", (12,)), ("stopped", (3, 12))):
+        torch.manual_seed(0)
+        trainer = Two()
+        for stop in stops:
+            logger = training.CSVLogger(tmp_path / name, every=2)
+            training.fit(trainer, [points()], iterations=stop, callbacks=[logger])
+    assert list(rows(tmp_path / "whole")[0]) == ["iteration", "epoch", "total", "b", "a"]
+    assert (tmp_path / "stopped").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_name_with_a_comma(tmp_path: Path) -> None:
+    """A metric whose name must be quoted has one column, also when the file is written anew."""
+
+    class Odd(Lazy):
+        """Has such a name."""
+
+        def train_step(self, batches: Iterator[Tensor]) -> dict[str, Tensor]:
+            """Step."""
+            return {f'"{name}", é': value for name, value in super().train_step(batches).items()}
+
+    training.fit(Odd(), [points()], iterations=6, callbacks=[training.CSVLogger(tmp_path / "m.csv", every=1)])
+    assert list(rows(tmp_path / "m.csv")[5]) == ["iteration", "epoch", '"total", é', '"lazy", é']
+    assert rows(tmp_path / "m.csv")[5]['"lazy", é'] == "0.25"
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    """The temporary file of a rewrite that was killed goes at the start; a file of another name stays."""
+    for name in (".m.csv.abcd1234.tmp", ".mxcsv.abcd1234.tmp", "m.csv.tmp"):
+        (tmp_path / name).write_text("half")
+    training.fit(MyTrainer(), [points()], iterations=1, callbacks=[training.CSVLogger(tmp_path / "m.csv")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mxcsv.abcd1234.tmp", "m.csv", "m.csv.tmp"]
+
+
+@pytest.mark.parametrize("gone", ["the file", "the folder"])
+def test_a_file_that_goes_in_the_middle(gone: str, tmp_path: Path) -> None:
+    """Where the table or its folder is removed while a run writes to it, the error is ours and names it."""
+    path = tmp_path / "run" / "m.csv"
+
+    class Remove:
+        """Removes it after the second iteration."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            """Do it, where it is time."""
+            if run.iteration == 2:
+                path.unlink()
+            if run.iteration == 2 and gone == "the folder":
+                path.parent.rmdir()
+
+    with pytest.raises(RunFolderError, match=r"m\.csv cannot be written"):
+        training.fit(MyTrainer(), [points()], iterations=3, callbacks=[training.CSVLogger(path, every=1), Remove()])
+
+
+DAMAGES = {
+    "a NUL": b"iteration,epoch,x\r\n1,0,\x00\r\n",
+    "a NUL in the header": b"iteration,epoch,\x00\r\n1,0,2\r\n",
+    "no text": b"iteration,epoch,\xff\r\n1,0,2\r\n",
+    "a long field": b"iteration,epoch,x\r\n1,0," + b"1" * 200_000 + b"\r\n",
+    "a long number": b"iteration,epoch,x\r\n" + b"1" * 5_000 + b",0,1\r\n",
+    "too many cells": b"iteration,epoch,x\r\n1,0,2,3\r\n",
+    "too few cells": b"iteration,epoch,x\r\n1,0\r\n",
+    "no number": b"iteration,epoch,x\r\n1,0,y\r\n",
+    "an open quote": b'iteration,epoch,x\r\n1,0,"2\r\n',
+    "a double row": b"iteration,epoch,x\r\n1,0,2\r\n1,0,2\r\n",
+    "a double column": b"iteration,epoch,x,x\r\n1,0,2,2\r\n",
+    "other columns": b"epoch,iteration\r\n0,1\r\n",
+    "a negative iteration": b"iteration,epoch,x\r\n-1,0,2\r\n",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_table_is_answered(content: bytes, tmp_path: Path) -> None:
+    """What a run could not have written is a CheckpointError that names the file, which is left as it is."""
+    trainer, path = MyTrainer(), tmp_path / "m.csv"
+    training.fit(trainer, [points()], iterations=1)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="m.csv"):
+        training.fit(trainer, [points()], iterations=2, callbacks=[training.CSVLogger(path)])
+    assert path.read_bytes() == content
+
+
 def test_a_file_of_something_else_is_answered(tmp_path: Path) -> None:
     """Going on with a file that is no table of metrics names it."""
     trainer = MyTrainer()
@@ -85,7 +199,9 @@ def test_a_file_of_something_else_is_answered(tmp_path: Path) -> None:
         training.fit(trainer, [points()], iterations=2, callbacks=[training.CSVLogger(tmp_path / "m.csv")])
 
 
-def test_every_below_one() -> None:
-    """Every must be at least 1."""
-    with pytest.raises(ArgumentValueError, match=r"every \(=0\)"):
-        training.CSVLogger("m.csv", every=0)
+@pytest.mark.parametrize("arguments", [{"every": 0}, {"every": 1.5}, {"max_rows": 1}, {"max_rows": 2.0}])
+def test_bad_arguments(arguments: dict[str, Any]) -> None:
+    """Every is a whole number of at least 1, and max_rows one of at least 2."""
+    (name, value), = arguments.items()  # fmt: skip
+    with pytest.raises(ArgumentValueError, match=rf"{name} \(={value}\)"):
+        training.CSVLogger("m.csv", **arguments)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from ganlib import data, training
 from tests.training.players import MyTrainer, make_players, make_trainer, points, weights
@@ -43,6 +43,9 @@ def make_loader(kind: str) -> Any:
         return data.TensorLoader(TensorDataset(points(40)), 8)
     if kind == "StatefulDataLoader":
         return StatefulDataLoader(TensorDataset(points(40)), 8, shuffle=True)
+    if kind == "DataLoader with a sampler's generator":
+        sampler = RandomSampler(range(40), generator=torch.Generator().manual_seed(3))
+        return DataLoader(TensorDataset(points(40)), 8, sampler=sampler)
     own = torch.Generator().manual_seed(3) if kind == "DataLoader with a generator" else None
     dataset = Wandering(points(40)) if kind == "DataLoader of random samples" else TensorDataset(points(40))
     return DataLoader(dataset, 8, shuffle=True, generator=own)
@@ -54,6 +57,7 @@ LOADERS = [
     "DataLoader",
     "DataLoader of random samples",
     "DataLoader with a generator",
+    "DataLoader with a sampler's generator",
     "StatefulDataLoader",
 ]
 

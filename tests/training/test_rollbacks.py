@@ -209,6 +209,18 @@ def test_a_run_that_was_given_up_can_be_resumed(tmp_path: Path, same: bool) -> N
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(resumed).items())
 
 
+def test_the_samples_of_a_pass_are_the_same_from_its_beginning(tmp_path: Path) -> None:
+    """A run that goes back to where a shuffled pass began meets the same batches of it as the first time."""
+    trainer = Tripping(at=7)
+    loader = DataLoader(TensorDataset(points(10)), 2, shuffle=True)
+    callbacks = [training.Checkpoint(tmp_path, every=5)]
+    with pytest.warns(UserWarning, match="goes back to iteration 5"):
+        training.fit(trainer, loader, iterations=10, callbacks=callbacks, rollbacks=1)
+    met = [(iteration, batch) for iteration, batch, _ in trainer.met]
+    assert [iteration for iteration, _ in met] == [*range(1, 11), *range(6, 11)]
+    assert met[5:10] == met[10:]
+
+
 def test_a_resumed_run_can_go_back(tmp_path: Path) -> None:
     """In a resumed run rollbacks work as in a first one."""
     training.fit(Tripping(), [points(2)], iterations=10, callbacks=[training.Checkpoint(tmp_path, every=10)])

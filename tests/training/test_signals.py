@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks import kill_and_resume
 from ganlib import training
+from ganlib.training import _run
 from tests.training.players import MyTrainer, points
 
 STATUS = {signal.SIGTERM: 143, signal.SIGUSR1: 138}
@@ -141,6 +142,46 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(tmp_path: Path) -> N
         assert (folder / "metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
 
 
+def test_a_signal_is_not_missed_while_the_ranks_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes just after the run has looked for signals is seen the next time."""
+    calls = []
+
+    def agree(*values: float) -> list[float]:
+        calls.append(values)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return list(values)
+
+    monkeypatch.setattr(_run, "agree", agree)
+    trainer = MyTrainer()
+    with pytest.raises(SystemExit):
+        train(trainer, tmp_path)
+    assert trainer.iteration == 4
+
+
+class Orphaned:
+    """Batches whose workers a signal ends."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """So many batches, and then no more."""
+        for _ in range(self.at):
+            yield points(2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker is killed")
+
+
+def test_a_signal_that_ends_a_loaders_workers_too_leaves_a_checkpoint(tmp_path: Path) -> None:
+    """Where no further batch comes, the last iteration is complete and saved, and the run ends by the signal."""
+    trainer = MyTrainer()
+    with pytest.raises(SystemExit, match="143"):
+        training.fit(trainer, Orphaned(3), iterations=9, callbacks=[training.Checkpoint(tmp_path)])
+    assert trainer.iteration == 3
+    assert names(tmp_path) == ["00000003.pt"]
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_real_process_leaves_a_checkpoint_and_a_status(number: int, status: int, tmp_path: Path) -> None:
     """A training in a process of its own, told to end, exits as a scheduler expects, and leaves a good checkpoint."""
@@ -149,6 +190,9 @@ def test_a_real_process_leaves_a_checkpoint_and_a_status(number: int, status: in
         assert process.stdout is not None
         assert "trains from 0" in process.stdout.readline()
         process.send_signal(number)
-        assert process.wait(60) == status
+        try:
+            assert process.wait(60) == status
+        finally:
+            process.kill()
     assert len(names(tmp_path)) == 1
     assert training.Checkpoint(tmp_path).newest() is not None

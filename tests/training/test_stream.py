@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from ganlib import data
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
@@ -111,3 +111,19 @@ def test_a_state_of_other_batches_is_refused() -> None:
     with pytest.raises(CheckpointError, match="with a state of its own"):
         Stream(tensors).load_state_dict(stateful.state_dict())
     load_random_state(state["random_at_start"])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_distributed_sampler_is_told_the_epoch(wrapped: bool) -> None:
+    """Each pass has another order, as torch's DistributedSampler gives for its epoch, also within a batch sampler."""
+    sampler = DistributedSampler(range(8), num_replicas=2, rank=0)
+    dataset = TensorDataset(torch.arange(8))
+    if wrapped:
+        loader = DataLoader(dataset, batch_sampler=BatchSampler(sampler, 4, drop_last=False))
+    else:
+        loader = DataLoader(dataset, 4, sampler=sampler)
+    stream = Stream(loader)
+    for epoch in range(3):
+        expected = DistributedSampler(range(8), num_replicas=2, rank=0)
+        expected.set_epoch(epoch)
+        assert next(stream)[0].tolist() == list(expected)

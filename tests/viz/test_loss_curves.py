@@ -96,6 +96,24 @@ def test_the_state_makes_the_round_trip(run, tmp_path, plotted):
     assert len(plotted[0][0]["generator loss"]) == 5
 
 
+def test_a_last_point_out_of_turn_is_plotted_and_not_kept(run, tmp_path, plotted):
+    """A run that stops at 5 shows 5; its state does not hold it, and the same run taken on to 8 does not show it."""
+    curves = LossCurves(tmp_path / "x.png", every=2)
+    run.go(curves, 5, _metrics)
+    assert [iteration for iteration, _ in curves.state_dict()["points"]] == [2, 4]
+    run.go(curves, 8, _metrics)
+    shown = [[iteration for iteration, _ in losses["generator loss"]] for losses, _ in plotted]
+    assert shown == [[2, 4, 5], [2, 4, 6, 8]]
+
+
+def test_a_run_that_is_over_keeps_its_picture(run, tmp_path, plotted):
+    """Resumed without an iteration to do, and so without metrics, it does not lose the last point."""
+    run.go(LossCurves(tmp_path / "x.png", every=2), 5, _metrics)
+    run.metrics = {}
+    run.go(LossCurves(tmp_path / "x.png", every=2), 5)
+    assert len(plotted) == 1
+
+
 def test_noted_metrics_are_those_of_their_iteration(run, tmp_path):
     """A trainer that reuses its dict of metrics does not change what was noted."""
     curves, run.metrics = LossCurves(tmp_path / "x.png", every=1), {}

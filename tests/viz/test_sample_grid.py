@@ -90,6 +90,32 @@ def test_pictures_of_a_later_iteration_are_removed_at_the_start(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002.png", "00000004.png", "2_mine.png", "99.txt"]
 
 
+def test_the_picture_of_a_stop_goes_when_the_run_goes_on(run, tmp_path):
+    """One drawn out of turn, at a stop after 5, stays for a run that is over and goes with the first iteration more."""
+    grid = SampleGrid(_Pictures(), tmp_path, latent=torch.zeros(4, 1), every=2)
+    run.go(grid, 5)
+    run.go(grid, 5)
+    assert _names(tmp_path) == [1, 2, 4, 5]
+    run.go(grid, 6)
+    assert _names(tmp_path) == [1, 2, 4, 6]
+
+
+@pytest.mark.parametrize("stop", [0, 1])
+def test_a_stop_at_the_beginning(run, tmp_path, stop):
+    """A run of no iteration draws a picture that one that goes on does not keep; that of iteration 1 is kept."""
+    grid = SampleGrid(_Pictures(), tmp_path, latent=torch.zeros(4, 1), every=2)
+    run.go(grid, stop)
+    run.go(grid, 3)
+    assert _names(tmp_path) == [1, 2, 3]
+
+
+def test_what_a_killed_run_left_is_removed(run, tmp_path):
+    """Half a picture under its temporary name goes at the start."""
+    (tmp_path / ".00000004.png.tmp").write_text("half")
+    SampleGrid(_Pictures(), tmp_path, latent=torch.zeros(4, 1)).on_start(run)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_taken_back_ends_with_a_picture(run, tmp_path):
     """The same callback, in a run that goes back to 3 and on to 5 again, draws the last picture again."""
     grid = SampleGrid(_Pictures(), tmp_path, latent=torch.zeros(4, 1))

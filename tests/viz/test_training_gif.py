@@ -69,6 +69,45 @@ def test_without_pictures_there_is_no_film(run, tmp_path):
     assert not (tmp_path / "x.gif").exists()
 
 
+@pytest.mark.parametrize(
+    ("damage", "at"),
+    [(damage, at) for damage in ("cut", "empty", "another format") for at in (10, 40)]
+    + [("larger", 10), ("colour", 10)],
+)
+def test_a_picture_that_does_not_fit_is_left_out(run, tmp_path, at, damage):
+    """A file that is damaged, or unlike the last good one, is named in a warning, and the film has the others."""
+    _draw(tmp_path, [10, 20, 30, 40])
+    path = tmp_path / f"{at:08d}.png"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:50])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        size, mode = ((9, 4), "L") if damage == "larger" else ((6, 4), "RGB" if damage == "colour" else "L")
+        Image.new(mode, size).save(path, format="BMP" if damage == "another format" else "PNG")
+    with pytest.warns(UserWarning, match=f"000{at}.png is left out of the film"):
+        run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 40)
+    assert _film(tmp_path / "x.gif")[0] == [grey for grey in (10, 20, 30, 40) if grey != at]
+
+
+def test_pictures_unlike_the_last_are_left_out(run, tmp_path):
+    """Where the grid has changed, the film shows those of the last one's size."""
+    _draw(tmp_path, [10, 20])
+    Image.new("L", (9, 4), 40).save(tmp_path / "00000040.png")
+    with pytest.warns(UserWarning, match=r"it is L \(6, 4\), but the last picture L \(9, 4\)") as warned:
+        run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 40)
+    assert len(warned) == 2
+    assert _film(tmp_path / "x.gif")[0] == [40]
+
+
+def test_without_a_good_picture_there_is_no_film(run, tmp_path):
+    """Only damaged pictures give warnings, and no file."""
+    (tmp_path / "00000001.png").write_bytes(b"\x89PNG")
+    with pytest.warns(UserWarning, match="00000001.png"):
+        run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 3)
+    assert not (tmp_path / "x.gif").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
     """Before anything is trained, an OSError of ours names the folder."""
     (tmp_path / "run").write_text("")

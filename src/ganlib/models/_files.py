@@ -1,6 +1,7 @@
 """Generators on disk: recipe, arguments, weights, and whatever one wants to note beside them."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from ganlib.training import load_plain, save_plain
 __all__ = ["load_generator", "save_generator"]
 
 _FORMAT = 1
+_PARTS = {"recipe", "sample_range", "weights", "info"}
+_LONGEST = 10_000  # values in a recipe; each stage has a few
 
 # A file names what it is made of; only these names are known, so no file can make anything else.
 _MAKERS: dict[str, Callable[..., Any]] = {
@@ -94,37 +97,70 @@ def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None
         True
     """
     values = load_plain(path)
-    if values.get("format") != _FORMAT or not {"recipe", "sample_range", "weights", "info"} <= set(values):
+    file_format = values.get("format")
+    if type(file_format) is not int or file_format != _FORMAT or not set(values) >= _PARTS:
+        shown = repr(file_format) if isinstance(file_format, int | str | None) else type(file_format).__name__
         raise CheckpointError(
-            f"{path} is no generator of format {_FORMAT}, the one that is read here; its format is "
-            f"{values.get('format')!r}"
+            f"{path} is no generator of format {_FORMAT}, the one that is read here; its format is {shown:.80}"
         )
-    sample_range = values["sample_range"]
-    if sample_range is not None and not (isinstance(sample_range, list) and len(sample_range) == 2):
-        raise CheckpointError(f"{path} holds a sample_range (={sample_range!r}) that is no [low, high]")
+    recipe, sample_range, weights, info = (values[name] for name in ("recipe", "sample_range", "weights", "info"))
+    if sample_range is not None and not _is_range(sample_range):
+        raise CheckpointError(f"{path} holds a sample_range (={sample_range!r:.80}) that is no [low, high]")
+    if type(info) is not dict:
+        raise CheckpointError(f"{path} holds an info that is a {type(info).__name__}, not a dict")
     rebuilt = module is None
     if module is None:
-        if values["recipe"] is None:
+        if recipe is None:
             raise ArgumentValueError(
                 f"module (=None) is needed: {path} holds weights only, without a recipe that rebuilds the generator"
             )
-        try:
-            with torch.device("meta"):  # makes the modules without memory, and without a draw of random numbers
-                module = _made(values["recipe"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{path} holds a recipe that this ganlib cannot follow: {error!r}") from error
+        module = _rebuilt(path, recipe)
     try:
-        module.load_state_dict(values["weights"], assign=rebuilt)
-    except (RuntimeError, TypeError, AttributeError) as error:
+        module.load_state_dict(weights, assign=rebuilt)
+    except Exception as error:  # whatever weights of something else make a module raise
         raise CheckpointError(f"{path} is of another architecture than {type(module).__name__}: {error}") from error
     if sample_range is not None:
-        module.sample_range = tuple(sample_range)
-    module.info = values["info"]
+        vars(module)["sample_range"] = tuple(sample_range)
+    vars(module)["info"] = info
     return module.eval()
+
+
+def _is_range(ends: Any) -> bool:
+    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+    return numbers and ends[0] < ends[1]
+
+
+def _rebuilt(path: str | os.PathLike[str], recipe: Any) -> nn.Module:
+    try:
+        with warnings.catch_warnings(), torch.device("meta"):  # without memory, and without a draw of random numbers
+            warnings.simplefilter("ignore")
+            _check_length(recipe)
+            module: nn.Module = _made(recipe)
+            needed = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    except Exception as error:  # whatever a damaged or hostile recipe makes the makers raise
+        raise CheckpointError(f"{path} holds a recipe that this ganlib cannot follow: {error!r:.500}") from error
+    if needed > os.path.getsize(path):
+        raise CheckpointError(f"{path} holds a recipe of {needed:,} bytes of weights, and is smaller itself")
+    return module
+
+
+def _check_length(recipe: Any) -> None:
+    waiting, count = [recipe], 0
+    while waiting:
+        described = waiting.pop()
+        parts = described.values() if isinstance(described, dict) else described if isinstance(described, list) else ()
+        count += len(parts)
+        if count > _LONGEST:
+            raise ValueError(f"it has more than {_LONGEST} values")
+        waiting.extend(parts)
 
 
 def _made(described: Any) -> Any:
     if isinstance(described, dict):
         arguments = {name: _made(value) for name, value in described["arguments"].items()}
         return _MAKERS[described["name"]](**arguments)
-    return [_made(member) for member in described] if isinstance(described, list) else described
+    if isinstance(described, list):
+        return [_made(member) for member in described]
+    if not isinstance(described, bool | int | float | str | None):
+        raise TypeError(f"it holds a {type(described).__name__}")
+    return described

@@ -117,9 +117,7 @@ class AdversarialTrainer:
         self._gate = BatchGate(self)
         self._descend_discriminator = Descent(self._discriminator_losses)
         self._descend_generator = Descent(self._generator_losses)
-        self._replicas = Replicas(
-            lambda: [part for part in stateful_parts(self).values() if isinstance(part, nn.Module)]
-        )
+        self._replicas = Replicas(lambda: stateful_parts(self).values())
         if channels_last:
             lay_out_(generator)
             lay_out_(discriminator)
@@ -247,4 +245,6 @@ class AdversarialTrainer:
         """
         load_parts(self, state)
         self.iteration = state["iteration"]
-        self._penalty_values = {name: value.to(device_and_dtype(self.generator)[0]) for name, value in state["penalty_values"].items()}
+        self._penalty_values = {
+            name: value.to(device_and_dtype(self.generator)[0]) for name, value in state["penalty_values"].items()
+        }

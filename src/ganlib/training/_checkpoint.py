@@ -9,7 +9,7 @@ from typing import Any
 
 from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.protocols import Run
-from ganlib.training._files import load_plain, make_folder, save_plain
+from ganlib.training._files import load_plain, make_folder, remove_leftovers, save_plain
 from ganlib.training._lock import FolderLock
 from ganlib.training._ranks import agree, first_does
 
@@ -150,8 +150,7 @@ class Checkpoint:
         make_folder(self.folder)
         self._lock = self._lock or FolderLock(self.folder)
         self._lock.acquire()
-        for leftover in self.folder.glob(".*.tmp"):  # of a run that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         further = [path for path in self.paths() if int(path.stem) > iteration and path not in self._passed_over]
         if further:
             raise RunFolderError(
@@ -159,8 +158,11 @@ class Checkpoint:
                 f"{iteration}: go on from there with resume=True, or take another folder"
             )
         # What a resume passed over cannot be used; left among the others, it would count as the newest.
-        for damaged in self._passed_over:
-            damaged.rename(damaged.with_suffix(".damaged"))
+        try:
+            for damaged in self._passed_over:
+                damaged.rename(damaged.with_suffix(".damaged"))
+        except OSError as error:
+            raise RunFolderError(f"the folder {self.folder} cannot be written to: {error}") from error
         self._passed_over = []
 
     def _save(self, run: Run) -> None:
@@ -170,8 +172,11 @@ class Checkpoint:
 
     def _write(self, iteration: int, values: dict[str, Any]) -> None:
         save_plain(self.folder / f"{iteration:08d}.pt", values)
-        for old in self.paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
+        try:
+            for old in self.paths()[: -self.keep]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"the folder {self.folder} cannot be written to: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Metrics as a table."""
 
 import csv
+import glob
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ganlib.errors import ArgumentValueError, CheckpointError
+from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.protocols import Run
-from ganlib.training._files import make_folder, write_atomically
+from ganlib.training._files import make_folder, remove_leftovers, write_atomically
 
 __all__ = ["CSVLogger"]
 
@@ -19,14 +22,19 @@ class CSVLogger:
 
     The columns are iteration, epoch, and the metrics in the order in which they first appear; a metric that an
     iteration lacks leaves its cell empty. (A lazy penalty of :class:`AdversarialTrainer` has the value that was last
-    computed.) A resumed run drops the rows that are ahead of it and goes on; a new one begins the file anew.
+    computed.) A resumed run drops the rows that are ahead of it and goes on, and with them the row of its last stop,
+    where that was out of turn; a new one begins the file anew.
+
+    The file is bounded: as often as a run outgrows ``max_rows`` intervals, the interval is doubled and the rows between
+    are dropped.
 
     Args:
         path: the file; its folder is made.
         every: iterations between two rows, at least 1.
+        max_rows: rows besides the last iteration's, at least 2.
 
     Raises:
-        ArgumentValueError: ``every`` is below 1.
+        ArgumentValueError: an argument is out of its range.
 
     Example:
         >>> import tempfile
@@ -44,13 +52,18 @@ class CSVLogger:
         iteration,epoch,discriminator_loss,real_score,fake_score,generator_loss
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int = 50) -> None:
+    rank_zero_only = True
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 50, max_rows: int = 20_000) -> None:
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
+        if not (isinstance(max_rows, int) and max_rows >= 2):
+            raise ArgumentValueError(f"max_rows (={max_rows}) must be a whole number of at least 2")
         self.path = Path(path)
         self.every = every
+        self.max_rows = max_rows
         self._columns: list[str] = []
-        self._last = 0
+        self._interval, self._last, self._stop = every, 0, 0
 
     def on_start(self, run: Run) -> None:
         """Begin the file, or drop what a resumed run will write again.
@@ -63,23 +76,31 @@ class CSVLogger:
             CheckpointError: the file of the run that is resumed is no table of metrics.
         """
         make_folder(self.path.parent)
-        self._columns, self._last, rows = [], 0, []
-        if run.iteration and self.path.exists():
-            text = self.path.read_bytes().decode(errors="replace")
-            # A row without its end was cut by a kill, and so perhaps was its iteration.
-            reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-            self._columns = list(reader.fieldnames or [])
-            rows = [row for row in reader if self._iteration(row) <= run.iteration]
-            self._last = max((self._iteration(row) for row in rows), default=0)
-        self._rewrite(rows)
+        remove_leftovers(self.path.parent, glob.escape(self.path.name))
+        self._columns, self._last = [], 0
+        self._interval = self._interval_at(run.iteration)
+        # Whether the row of a stop goes is seen when the run goes on: of one that is over it is the last row.
+        self._stop = run.iteration if run.iteration % self._interval else 0
+        rows = self._read() if run.iteration else []
+        self._keep(rows, lambda iteration: iteration <= run.iteration)
 
     def on_iteration(self, run: Run) -> None:
         """Write a row, where it is time.
 
         Args:
             run: the training.
+
+        Raises:
+            RunFolderError: the file cannot be written.
         """
-        if run.iteration % self.every == 0:
+        before, stop = self._interval, self._stop
+        self._interval, self._stop = self._interval_at(run.iteration), 0
+        if stop or self._interval != before:
+            self._keep(
+                self._read(),
+                lambda iteration: iteration != stop and (iteration % self._interval == 0 or self._interval == before),
+            )
+        if run.iteration % self._interval == 0:
             self._write(run)
 
     def on_end(self, run: Run) -> None:
@@ -87,29 +108,87 @@ class CSVLogger:
 
         Args:
             run: the training.
+
+        Raises:
+            RunFolderError: the file cannot be written.
         """
         if run.metrics and run.iteration != self._last:
             self._write(run)
+
+    def _interval_at(self, iteration: int) -> int:
+        """From the iteration alone, so that a resumed run needs no memory of it."""
+        interval = self.every
+        while iteration > self.max_rows * interval:
+            interval *= 2
+        return interval
 
     def _write(self, run: Run) -> None:
         values = torch.stack([value.float() for value in run.metrics.values()]).tolist()  # one wait for all of them
         row = {"iteration": run.iteration, "epoch": run.epoch, **dict(zip(run.metrics, values, strict=True))}
         if set(row) - set(self._columns):
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+            rows = self._read()
             self._columns += [name for name in row if name not in self._columns]
             self._rewrite(rows)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns, restval="").writerow(row)
+        line = _lines([[row.get(name, "") for name in self._columns]])
+        try:
+            with self.path.open("r+b") as file:  # not "a", which begins a file without a header where it has gone
+                file.seek(0, os.SEEK_END)
+                file.write(line)
+        except OSError as error:
+            raise RunFolderError(f"{self.path} cannot be written: {error}") from error
         self._last = run.iteration
 
-    def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        lines = [self._columns, *([row.get(name) or "" for name in self._columns] for row in rows)]
-        text = "".join(",".join(line) + "\r\n" for line in lines if line)
-        write_atomically(self.path, lambda file: file.write(text.encode()))
+    def _keep(self, rows: list[dict[str, str]], wanted: Callable[[int], bool]) -> None:
+        """Rewrite the file with the rows of these iterations."""
+        kept, stops = [], []
+        for row in rows:
+            iteration = int(row["iteration"])
+            if wanted(iteration):
+                kept.append(row)
+            elif iteration % self._interval_at(iteration):
+                stops.append(row)
+        # A metric that only the row of a stop had takes its place among the columns when it comes again.
+        self._columns = [
+            name for name in self._columns if any(row[name] for row in kept) or not any(row[name] for row in stops)
+        ]
+        self._rewrite(kept)
+        self._last = int(kept[-1]["iteration"]) if kept else 0
 
-    def _iteration(self, row: dict[str, str]) -> int:
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        table = _lines([self._columns, *([row.get(name, "") for name in self._columns] for row in rows)])
+        write_atomically(self.path, lambda file: file.write(table))
+
+    def _read(self) -> list[dict[str, str]]:
+        """The rows of the file, whose columns are taken over."""
         try:
-            return int(row["iteration"])
-        except (KeyError, TypeError, ValueError):
-            raise CheckpointError(f"{self.path} is no table of metrics: it has the row {row}") from None
+            content = self.path.read_bytes()
+            # A row without its end was cut by a kill, and so perhaps was its iteration.
+            text = content[: content.rfind(b"\n") + 1].decode()
+            table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+            self._columns = table[0] if table else []
+            rows = [_row(self._columns, cells) for cells in table[1:]]
+            iterations = [int(row["iteration"]) for row in rows]
+            if "\0" in text or iterations != sorted({*iterations}):
+                raise ValueError("its iterations do not rise")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error}") from error
+        except (csv.Error, ValueError) as error:
+            raise CheckpointError(f"{self.path} is no table of metrics: {error}") from error
+        return rows
+
+
+def _lines(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(row for row in rows if row)
+    return text.getvalue().encode()
+
+
+def _row(columns: list[str], cells: list[str]) -> dict[str, str]:
+    row = dict(zip(columns, cells, strict=True))
+    if not (columns[:2] == ["iteration", "epoch"] and len(row) == len(columns) and row["iteration"].isdecimal()):
+        raise ValueError(f"it has the row {', '.join(cells):.200}")
+    for cell in cells:
+        float(cell or 0)
+    return row

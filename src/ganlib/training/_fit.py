@@ -9,6 +9,7 @@ from torch import Tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._checkpoint import Checkpoint
+from ganlib.training._loaders import warn_of_loader
 from ganlib.training._run import OngoingRun
 from ganlib.training._signals import Signals
 
@@ -86,6 +87,7 @@ def fit(
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
+    warn_of_loader(batches, callbacks)
     with (
         Signals() as signals,
         contextlib.closing(

@@ -35,9 +35,7 @@ def random_state(loader: Any = None) -> dict[str, Any]:
     if "numpy" in sys.modules:
         name, keys, position, has_gauss, cached = sys.modules["numpy"].random.get_state()
         state["numpy"] = [name, [int(key) for key in keys], int(position), int(has_gauss), float(cached)]
-    generator = getattr(loader, "generator", None)
-    if isinstance(generator, torch.Generator):
-        state["loader"] = generator.get_state()
+    state["loader"] = [generator.get_state() for generator in _generators(loader)]
     return state
 
 
@@ -55,6 +53,13 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
         torch.cuda.set_rng_state(cuda, index)
     if "numpy" in state and "numpy" in sys.modules:
         sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
-    generator = getattr(loader, "generator", None)
-    if isinstance(generator, torch.Generator) and "loader" in state:
-        generator.set_state(state["loader"])
+    for generator, own in zip(_generators(loader), state["loader"], strict=False):
+        generator.set_state(own)
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """A loader's own generator and those of its samplers, each once."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = [getattr(part, "generator", None) for part in parts]
+    return list(dict.fromkeys(generator for generator in found if isinstance(generator, torch.Generator)))

@@ -1,13 +1,14 @@
 """What the ranks of a run agree on; each of these is called by all of them alike."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from ganlib.distributed import rank, world_size
-from ganlib.errors import GanlibError
+from ganlib.errors import GanlibError, GanlibRuntimeError
 
 __all__ = ["agree", "first_does", "gather", "host_group"]
 
@@ -65,7 +66,7 @@ def first_does(action: Callable[[], T]) -> T:
         The result, on all ranks.
 
     Raises:
-        GanlibError: what it raised of ours, on all ranks.
+        Exception: what it raised, on rank 0; elsewhere the same where it is of ours, else a GanlibRuntimeError.
 
     Example:
         >>> first_does(lambda: 3)
@@ -77,13 +78,15 @@ def first_does(action: Callable[[], T]) -> T:
     if rank() == 0:
         try:
             outcome[0] = action()
-        except GanlibError as error:
+        except Exception as error:
             outcome[1] = error
+    failure = outcome[1]
+    if failure is not None and not isinstance(failure, GanlibError):
+        outcome[1] = GanlibRuntimeError(f"the first process failed: {failure!r}")  # which can always be pickled
     distributed.broadcast_object_list(outcome, src=0, group=host_group())
-    result, failure = outcome
-    if failure is not None:
+    if failure := failure or outcome[1]:
         raise failure
-    return result
+    return outcome[0]
 
 
 def host_group() -> Any:
@@ -95,5 +98,6 @@ def host_group() -> Any:
     whole = distributed.group.WORLD
     if whole not in _host_groups:
         _host_groups.clear()  # those of ranks that have parted since
-        _host_groups[whole] = distributed.new_group(backend="gloo")
+        # A rank that dies breaks the connection at once; one that writes or draws is waited for.
+        _host_groups[whole] = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
     return _host_groups[whole]

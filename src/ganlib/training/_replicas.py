@@ -4,14 +4,16 @@ import hashlib
 import random
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from ganlib.distributed import mean_over_ranks, rank, world_size
+from ganlib.training._random import random_state
 from ganlib.training._ranks import gather, host_group
 
-__all__ = ["Replicas", "metrics_over_ranks"]
+__all__ = ["Replicas", "metrics_over_ranks", "move_random_numbers_apart"]
 
 
 class Replicas:
@@ -22,22 +24,22 @@ class Replicas:
     They are what a checkpoint holds, so a resumed run has them too.
 
     Args:
-        modules: gives the modules.
+        parts: gives the trainer's parts; those that are modules are kept alike.
     """
 
-    def __init__(self, modules: Callable[[], Iterable[nn.Module]]) -> None:
-        self._modules = modules
+    def __init__(self, parts: Callable[[], Iterable[Any]]) -> None:
+        self._parts = parts
         self._begun = False
 
     def align(self) -> None:
         """Make all alike, before a step."""
         if world_size() == 1:
             return
-        modules = list(self._modules())
+        modules = [part for part in self._parts() if isinstance(part, nn.Module)]
         shared = [buffer for module in modules for buffer in module.buffers()]
         if not self._begun:
             shared += [parameter.detach() for module in modules for parameter in module.parameters()]
-            _move_random_numbers_apart()
+            move_random_numbers_apart()
             self._begun = True
         _take_from_first(shared)
 
@@ -58,6 +60,28 @@ def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: mean.to(metrics[name].dtype) for name, mean in zip(metrics, means, strict=True)}
 
 
+def move_random_numbers_apart() -> None:
+    """Give a rank whose random numbers would be those of a lower one others; one that was seeded apart keeps its own.
+
+    Of Python's, torch's and NumPy's each for itself; rank 0 always keeps its own.
+    """
+    if world_size() == 1:
+        return
+    seeds: dict[str, Callable[[int], Any]] = {"python": random.seed, "torch": torch.manual_seed}
+    if "numpy" in sys.modules:
+        seeds["numpy"] = lambda seed: sys.modules["numpy"].random.seed(seed % 2**32)
+    state = random_state()
+    digests = {kind: hashlib.sha256(repr(_plain(state[kind])).encode()).hexdigest() for kind in seeds}
+    below = gather(digests)[: rank()]
+    for kind, seed in seeds.items():
+        if any(digests[kind] == other.get(kind) for other in below):
+            seed(random.Random(f"{digests[kind]}/{rank()}").getrandbits(63))
+
+
+def _plain(state: Any) -> Any:
+    return state.tolist() if isinstance(state, Tensor) else state
+
+
 def _take_from_first(tensors: list[Tensor]) -> None:
     kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in tensors:
@@ -69,14 +93,3 @@ def _take_from_first(tensors: list[Tensor]) -> None:
             if rank() > 0:
                 for tensor, values in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
                     tensor.copy_(values.view(tensor.shape))
-
-
-def _move_random_numbers_apart() -> None:
-    """A rank whose random numbers would be those of a lower one gets others; one that was seeded apart keeps them."""
-    digest = hashlib.sha256(bytes(torch.get_rng_state().tolist())).hexdigest()
-    if digest in gather(digest)[: rank()]:
-        mixed = random.Random(f"{digest}/{rank()}")
-        torch.manual_seed(mixed.getrandbits(63))
-        random.seed(mixed.getrandbits(63))
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed(mixed.getrandbits(32))

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganlib.distributed import rank, world_size
@@ -14,6 +15,7 @@ from ganlib.training._checkpoint import Checkpoint
 from ganlib.training._divergence import DivergenceWatch
 from ganlib.training._random import load_random_state, random_state
 from ganlib.training._ranks import agree, gather
+from ganlib.training._replicas import move_random_numbers_apart
 from ganlib.training._signals import Signals
 from ganlib.training._stream import Stream
 
@@ -89,15 +91,26 @@ class OngoingRun:
         ahead, so that the end of a pass is seen where the length is unknown.
         """
         elapsed = time.monotonic() - self._began
-        self._elapsed, stopped, received = agree(elapsed, self._stopped, self._signals.received)
-        self._signals.received = int(received)
-        over = bool(stopped or received)
+        ended = self._stopped or self.progress >= 1
+        self._elapsed, ended_anywhere, received = agree(elapsed, ended, self._signals.received)
+        if received:  # and no 0 ever over one that came meanwhile
+            self._signals.received = int(received)
+        over = bool(ended_anywhere or received)
         while not over and self.progress < 1:
-            if self._stream.peek():
-                break
+            try:
+                if self._stream.peek():
+                    break
+            except Exception:
+                # A signal to a whole group ends a loader's workers too. The iteration before is complete, so this
+                # process can still end in order; of several ranks, the others may be in the next one already.
+                if not self._signals.received or world_size() > 1:
+                    raise
+                over = True
         else:
             over = True
-        if self._epochs is not None and self._stream.length is None:  # only then can ranks end at different times
+        if (
+            self._epochs is not None and self._stream.length is None
+        ):  # only then can ranks differ in what they see ahead
             over = any(agree(over))
         return over
 
@@ -107,6 +120,7 @@ class OngoingRun:
         self._start_callbacks()
         if random_numbers is not None:
             load_random_state(random_numbers, self.batches)
+        move_random_numbers_apart()
 
     def go_back(self, error: TrainingDivergedError) -> bool:
         """Go to the newest checkpoint, with the random numbers of now; says whether there was one."""
@@ -153,6 +167,7 @@ class OngoingRun:
         self.watch.check()  # what goes into a checkpoint has not diverged, so the newest one is good to go back to
         return {
             "trainer": self.trainer.state_dict(),
+            "metrics": {name: torch.as_tensor(value).detach() for name, value in self.metrics.items()},
             "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
             "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
         }
@@ -165,6 +180,7 @@ class OngoingRun:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["trainer"])
+        self.metrics = dict(state["metrics"])
         own = self._stateful()
         for name, callback_state in state["callbacks"].items():
             if name in own:

@@ -60,3 +60,9 @@ class Signals:
         if number == self.received == signal.SIGINT and not distributed.is_torchelastic_launched():
             signal.default_int_handler(number, frame)
         self.received = self.received or number
+        # A signal to a whole group ends a DataLoader's workers too; torch would raise that in the midst of whatever
+        # the process does. Asked for one more batch, the loader says so all the same.
+        child = getattr(signal, "SIGCHLD", None)
+        if child is not None and child not in self._before and callable(before := signal.getsignal(child)):
+            self._before[child] = before
+            signal.signal(child, lambda number, frame: None)

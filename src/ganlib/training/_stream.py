@@ -1,5 +1,6 @@
 """An endless stream of batches from a loader, which knows its place and can go back to it."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -106,10 +107,15 @@ class Stream:
     def _begin_pass(self) -> Iterator[Any]:
         self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
         # DistributedSampler shuffles by the epoch that it is told.
-        for place in ("sampler", "batch_sampler"):
-            sampler: Any = getattr(self._batches, place, None)
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(self.epoch)
+        batch_sampler: Any = getattr(self._batches, "batch_sampler", None)
+        for sampler in (
+            getattr(self._batches, "sampler", None),
+            batch_sampler,
+            getattr(batch_sampler, "sampler", None),
+        ):
+            set_epoch = getattr(sampler, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self.epoch)
         return iter(self._batches)
 
     def _end_pass(self) -> None:
@@ -125,6 +131,7 @@ class Stream:
         """
         if self._pass is None:
             self._pass = self._begin_pass()
+            self._draw_order()
         return {
             "epoch": self.epoch,
             "samples": self.samples,
@@ -170,6 +177,15 @@ class Stream:
                         f"batches (={self._batches!r}) cannot be resumed: a pass was at batch {self._position}, but it "
                         f"now ends after {place}"
                     )
+            if not self._position:
+                self._draw_order()
+
+    def _draw_order(self) -> None:
+        # A shuffling loader draws the order of its pass with the first batch, so that a pass begins with that one; one
+        # that has a state of its own would count it.
+        if not isinstance(self._batches, Stateful):
+            with contextlib.suppress(BatchesExhaustedError):
+                self.peek()
 
 
 def _samples_in(batch: Any) -> int:

@@ -35,6 +35,8 @@ class LossCurves:
         20
     """
 
+    rank_zero_only = True
+
     def __init__(self, path: str | os.PathLike[str], every: int = 10, max_points: int = 2000) -> None:
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
@@ -82,13 +84,16 @@ class LossCurves:
         Raises:
             RunFolderError: the picture cannot be written.
         """
-        if run.metrics and (not self._points or self._points[-1][0] != run.iteration):
-            self._points.append((run.iteration, dict(run.metrics)))
-        self._read()
+        if not run.metrics and self.path.exists():  # nothing was trained: the picture has a last point that is not here
+            return
+        points = self._points
+        if run.metrics and (not points or points[-1][0] != run.iteration):
+            points = [*points, (run.iteration, dict(run.metrics))]  # out of turn: a run that goes on must not keep it
+        _read(points)
         figure = Figure(figsize=(8, 6), layout="constrained")
         losses, scores = figure.subplots(2, sharex=True)
-        for name in dict.fromkeys(name for _, metrics in self._points for name in metrics):
-            shown = [(iteration, metrics[name]) for iteration, metrics in self._points if name in metrics]
+        for name in dict.fromkeys(name for _, metrics in points for name in metrics):
+            shown = [(iteration, metrics[name]) for iteration, metrics in points if name in metrics]
             axes = scores if name.endswith("_score") else losses
             axes.plot(*zip(*shown, strict=True), label=name.replace("_", " "), linewidth=0.8)
         losses.set_ylabel("loss")
@@ -105,7 +110,7 @@ class LossCurves:
         Returns:
             A state for :meth:`load_state_dict`.
         """
-        self._read()
+        _read(self._points)
         return {"every": self.every, "points": [[iteration, metrics] for iteration, metrics in self._points]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -117,15 +122,11 @@ class LossCurves:
         self.every = state["every"]
         self._points = [(iteration, metrics) for iteration, metrics in state["points"]]
 
-    def _read(self) -> None:
-        """Bring what is still on the device to the host, with one wait."""
-        waiting = [
-            (metrics, name)
-            for _, metrics in self._points
-            for name, value in metrics.items()
-            if isinstance(value, Tensor)
-        ]
-        if waiting:
-            values = torch.stack([metrics[name].float() for metrics, name in waiting]).tolist()
-            for (metrics, name), value in zip(waiting, values, strict=True):
-                metrics[name] = value
+
+def _read(points: list[tuple[int, dict[str, Any]]]) -> None:
+    """Bring what is still on the device to the host, with one wait."""
+    waiting = [(metrics, name) for _, metrics in points for name, value in metrics.items() if isinstance(value, Tensor)]
+    if waiting:
+        values = torch.stack([metrics[name].float() for metrics, name in waiting]).tolist()
+        for (metrics, name), value in zip(waiting, values, strict=True):
+            metrics[name] = value

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
-from ganlib.viz._files import check_folder, save_picture
+from ganlib.viz._files import check_folder, remove_pictures, save_picture
 from ganlib.viz._grid import image_grid
 
 __all__ = ["SampleGrid"]
@@ -18,7 +18,9 @@ __all__ = ["SampleGrid"]
 class SampleGrid:
     """Draws a grid of samples from fixed latents every so often, and after the first and the last iteration.
 
-    Files are ``folder/00000500.png``, by iteration. The generator draws in evaluation mode, and is put back.
+    Files are ``folder/00000500.png``, by iteration. The generator draws in evaluation mode, and is put back. A run that
+    goes on removes the picture of its last stop, where that was out of turn, so the pictures are those of a run that
+    was never stopped.
 
     Args:
         generator: the live one, or an average such as ``EMA(...).generator``.
@@ -39,6 +41,8 @@ class SampleGrid:
         >>> grid.draw().size
         (32, 32)
     """
+
+    rank_zero_only = True
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class SampleGrid:
         self.every = every
         self.columns = columns
         self._drawn_at: int | None = None
+        self._stop: int | None = None
 
     def draw(self) -> Image.Image:
         """Draw the grid now.
@@ -100,17 +105,24 @@ class SampleGrid:
         """
         check_folder(self.folder)
         self._drawn_at = None
-        for path in self.folder.glob("[0-9]*.png"):
-            if path.stem.isdecimal() and int(path.stem) > run.iteration:
-                path.unlink()
+        self._stop = None if self._is_due(run.iteration) else run.iteration
+        numbered = (path for path in self.folder.glob("[0-9]*.png") if path.stem.isdecimal())
+        remove_pictures(path for path in numbered if int(path.stem) > run.iteration)
+        remove_pictures(self.folder.glob(".[0-9]*.png.tmp"))  # of a run that was killed while it drew
 
     def on_iteration(self, run: Run) -> None:
         """Draw, where it is time.
 
         Args:
             run: the training.
+
+        Raises:
+            RunFolderError: the picture cannot be written.
         """
-        if run.iteration == 1 or run.iteration % self.every == 0:
+        if self._stop is not None:  # not at the start: of a run that is over it is the last picture
+            remove_pictures([self._path(self._stop)])
+            self._stop = None
+        if self._is_due(run.iteration):
             self._save(run.iteration)
 
     def on_end(self, run: Run) -> None:
@@ -118,10 +130,19 @@ class SampleGrid:
 
         Args:
             run: the training.
+
+        Raises:
+            RunFolderError: the picture cannot be written.
         """
         if run.iteration != self._drawn_at:
             self._save(run.iteration)
 
+    def _is_due(self, iteration: int) -> bool:
+        return iteration == 1 or (iteration > 0 and iteration % self.every == 0)
+
+    def _path(self, iteration: int) -> Path:
+        return self.folder / f"{iteration:08d}.png"
+
     def _save(self, iteration: int) -> None:
-        save_picture(self.folder / f"{iteration:08d}.png", self.draw().save, format="PNG")
+        save_picture(self._path(iteration), self.draw().save, format="PNG")
         self._drawn_at = iteration
