@@ -36,16 +36,25 @@ class SaysThatItTrains:
         print(f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}", flush=True)
 
 
-def train(folder: Path, iterations: int, every: int) -> None:
+def train(folder: Path, iterations: int, every: int, device: str) -> None:
     """Train, or train on."""
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     for seed in (torch.manual_seed, random.seed, np.random.seed):  # a checkpoint holds the state of each
         seed(0)
     loader = data.TensorLoader(
-        data.RenderedDigits(size=8, length=256), 32, transform=augment.RandomRotation(10), drop_last=False
+        data.RenderedDigits(size=8, length=256),
+        32,
+        device=device,
+        transform=augment.RandomRotation(10),
+        drop_last=False,
     )
     generator, _ = models.mlp_gan((1, 8, 8), latent_dim=8, hidden=(32,))
     plan = stacks.StackPlan((1, 8, 8), [stacks.Stage(8), stacks.Stage(16)])
     discriminator = torch.nn.Sequential(stacks.ConvStack(plan, dropout=0.2), torch.nn.Flatten(), torch.nn.Linear(64, 1))
+    generator.to(device)
+    discriminator.to(device)
     optimizers = [torch.optim.Adam(player.parameters(), lr=1e-3) for player in (generator, discriminator)]
     latent = latents.Gaussian(8)
     trainer = training.AdversarialTrainer(
@@ -82,15 +91,15 @@ def train(folder: Path, iterations: int, every: int) -> None:
     )
 
 
-def command(folder: Path, iterations: int, every: int = 20) -> list[str]:
+def command(folder: Path, iterations: int, every: int = 20, device: str = "cpu") -> list[str]:
     """What starts a training in a process of its own, after the name of a Python."""
-    numbers = ["--iterations", str(iterations), "--every", str(every)]
-    return ["-m", "benchmarks.kill_and_resume", "--train", str(folder), *numbers]
+    words = ["--train", str(folder), "--iterations", str(iterations), "--every", str(every), "--device", device]
+    return ["-m", "benchmarks.kill_and_resume", *words]
 
 
-def live(folder: Path, iterations: int, kill_after: float | None, *, from_birth: bool = False) -> int:
+def live(words: list[str], kill_after: float | None, *, from_birth: bool = False) -> int:
     """One life of the process; killed so many seconds after training began, or after its own beginning."""
-    process = subprocess.Popen([sys.executable, *command(folder, iterations)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if not from_birth:
         process.stdout.readline()
@@ -141,29 +150,34 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--span", type=float, default=0.3, metavar="S", help="longest life in training, in seconds")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--every", type=int, default=20, metavar="N", help="iterations between two checkpoints")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--train", type=Path, metavar="DIR", help="be the process that trains")
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             torch.distributed.init_process_group("gloo")
-        train(arguments.train, arguments.iterations, arguments.every)
+        train(arguments.train, arguments.iterations, arguments.every, arguments.device)
         return
     moments = random.Random(arguments.seed)
     lost = 0
     with tempfile.TemporaryDirectory() as scratch:
         whole, killed = Path(scratch, "whole"), Path(scratch, "killed")
-        assert live(whole, arguments.iterations, None) == 0
+        numbers = arguments.iterations, arguments.every, arguments.device
+        assert live(command(whole, *numbers), None) == 0, "the run that nobody kills failed"
+        words = command(killed, *numbers)
         for kill in range(arguments.kills):
-            # Every tenth one falls into the time in which the process begins.
-            birth = kill % 10 == 9
-            status = live(
-                killed, arguments.iterations, moments.uniform(0, 3 if birth else arguments.span), from_birth=birth
-            )
+            birth = kill % 10 == 9  # every tenth one falls into the time in which the process begins
+            status = live(words, moments.uniform(0, 3 if birth else arguments.span), from_birth=birth)
             lost += status != -signal.SIGKILL
-        assert live(killed, arguments.iterations, None) == 0
+            reached = training.Checkpoint(killed).furthest()
+        assert reached < arguments.iterations, "the run was over before it had been killed often enough"
+        assert live(words, None) == 0, "the last resume failed"
         assert_same_files(whole, killed)
-    print(f"{arguments.kills} kills: {lost} runs lost; the end equals that of the run that nobody killed, bit for bit")
+    print(
+        f"{arguments.kills} kills up to iteration {reached} of {arguments.iterations}: {lost} runs lost; the end equals "
+        "that of the run that nobody killed, bit for bit"
+    )
     assert lost == 0
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.utils.data import Dataset
 
 from ganlib import data
 from ganlib.distributed import rank, world_size
-from ganlib.errors import DataError, GanlibError
+from ganlib.errors import ArgumentValueError, DataError, GanlibError
 from ganlib.training import Run
 
 DATA_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
@@ -35,6 +35,11 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, batch_size: in
     parser.add_argument("--out", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        help="statistics of the generator's batch norm over all processes (CUDA only)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument(
         "--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)"
@@ -67,7 +72,7 @@ def open_data(name: str, root: Path, *, download: bool) -> Dataset[Any]:
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
         raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
-    if rank() == 0 < world_size() - 1:
+    if rank() == 0 and world_size() > 1:
         distributed.barrier()
     return dataset
 
@@ -81,6 +86,13 @@ def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
     # Older releases of torch cannot tell; emulated bf16 is several times slower than fp32, so that is the safe side.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+
+
+def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
+    """Take batch norm's statistics over all processes; a discriminator with a gradient penalty cannot have that."""
+    if torch.device(device).type != "cuda":
+        raise ArgumentValueError(f"--sync-batch-norm needs --device cuda, not {device}: torch has it there alone")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(generator)
 
 
 class Summary:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _plumbing import Summary, add_train_words, best_precision, limits, open_data, run_main
+from _plumbing import Summary, add_train_words, best_precision, limits, open_data, run_main, sync_batch_norm
 
 from ganlib import data, distributed, latents, losses, models, penalties, stacks, training, viz
 from ganlib.errors import ArgumentValueError
@@ -41,6 +41,8 @@ def train(arguments: argparse.Namespace) -> None:
         conditioning=arguments.conditioning,
         generator_conditioning=arguments.generator_conditioning.replace("-", "_"),
     )
+    if arguments.sync_batch_norm:
+        generator = sync_batch_norm(generator, arguments.device)
     generator.to(arguments.device)
     discriminator.to(arguments.device)
     adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib.distributed import rank, world_size
-from ganlib.errors import GanlibRuntimeError, TrainingDivergedError
+from ganlib.errors import CheckpointError, GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
 from ganlib.training._checkpoint import Checkpoint
 from ganlib.training._divergence import DivergenceWatch
@@ -180,7 +180,9 @@ class OngoingRun:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["trainer"])
-        self.metrics = dict(state["metrics"])
+        if not (type(self.iteration) is int and self.iteration >= 0):
+            raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is no count")
+        self.metrics = {name: torch.as_tensor(value).reshape(()) for name, value in state["metrics"].items()}
         own = self._stateful()
         for name, callback_state in state["callbacks"].items():
             if name in own:
@@ -190,6 +192,7 @@ class OngoingRun:
         ranks = state["ranks"]
         mine = ranks[rank() % len(ranks)]
         self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
+        load_random_state(mine["random"], self.batches)  # once more at the start; here, so that a bad one is found
         self._random_numbers = mine["random"]
 
     def _checkpoints(self) -> list[Checkpoint]:

@@ -152,6 +152,9 @@ class Stream:
         Raises:
             CheckpointError: the state is of other batches.
         """
+        for name in ("epoch", "samples", "position"):
+            if not (type(state[name]) is int and state[name] >= 0):
+                raise CheckpointError(f"its {name} (={state[name]!r:.80}) is no count")
         loader, random_at_start = state["loader"], state["random_at_start"]
         if isinstance(self._batches, Stateful):
             if loader is None:
