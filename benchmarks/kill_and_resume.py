@@ -175,8 +175,8 @@ def main(words: list[str] | None = None) -> None:
         assert live(words, None) == 0, "the last resume failed"
         assert_same_files(whole, killed)
     print(
-        f"{arguments.kills} kills up to iteration {reached} of {arguments.iterations}: {lost} runs lost; the end equals "
-        "that of the run that nobody killed, bit for bit"
+        f"{arguments.kills} kills up to iteration {reached} of {arguments.iterations}: {lost} runs lost; the end "
+        "equals that of the run that nobody killed, bit for bit"
     )
     assert lost == 0
 

@@ -29,7 +29,8 @@ class AdversarialTrainer:
             \nabla_{\theta_G} \big[ L_G(D(G(z))) + \text{terms} \big].
 
     Networks, losses, penalties and latents may be anyone's: see :mod:`ganlib.protocols`. A step waits for the device
-    nowhere, changes no ``requires_grad``, and leaves training or evaluation mode to the user.
+    nowhere, changes no ``requires_grad``, and leaves training or evaluation mode to the user. Of several processes that
+    ``torch.distributed`` has joined, all step down their mean gradient; give the bare networks, not wrapped ones.
 
     Args:
         generator: called with (latent), or (latent, condition) where the batches have conditions.
@@ -118,12 +119,11 @@ class AdversarialTrainer:
         self._descend_discriminator = Descent(self._discriminator_losses)
         self._descend_generator = Descent(self._generator_losses)
         self._replicas = Replicas(lambda: stateful_parts(self).values())
-        if channels_last:
-            lay_out_(generator)
-            lay_out_(discriminator)
-        if compile:
-            generator.compile()
-            discriminator.compile()
+        for network in (generator, discriminator):
+            if channels_last:
+                lay_out_(network)
+            if compile:
+                network.compile()
 
     @property
     def batches_per_iteration(self) -> int:

@@ -21,7 +21,8 @@ _FORMAT = 2
 class Checkpoint:
     """Saves everything that an exact resume needs, every so often and at the end.
 
-    Files are ``folder/checkpoints/00000500.pt``, by iteration, each written whole or not at all.
+    Files are ``folder/checkpoints/00000500.pt``, by iteration, each written whole or not at all. As long as a run
+    lasts, no other may use the folder. Of several processes, the first one writes and reads for all.
 
     Args:
         folder: the run's folder.

@@ -32,6 +32,11 @@ def fit(
     Metrics and weights are looked at every 50 iterations, and before a checkpoint is written: a training that has
     diverged ends within so many iterations, and no checkpoint holds it.
 
+    SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the run after its iteration, with a checkpoint. Then a handler of your own
+    is called, SIGINT is a ``KeyboardInterrupt``, and any other signal a ``SystemExit`` with 128 and its number. Where
+    ``torch.distributed`` has joined several processes, each calls ``fit``; they start and stop together, and callbacks
+    that have ``rank_zero_only = True`` are called in the first one alone.
+
     Args:
         trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
         batches: a loader; gone over again and again.
@@ -52,6 +57,7 @@ def fit(
         BatchesExhaustedError: batches that can be iterated only once ran out.
         CheckpointError: every checkpoint that is there is damaged, or of another training.
         GanlibRuntimeError: ``train_step`` did not count an iteration.
+        RunFolderError: a folder or file of the run cannot be written, or another run is using it.
         TrainingDivergedError: a metric or a weight is NaN or infinite; it is named, with the iteration.
 
     Example:

@@ -30,9 +30,10 @@ def agree(*values: float) -> list[float]:
         >>> agree(0.5, True)
         [0.5, 1.0]
     """
+    if world_size() == 1:
+        return [float(value) for value in values]
     together = torch.tensor(values, dtype=torch.float64)
-    if world_size() > 1:
-        distributed.all_reduce(together, distributed.ReduceOp.MAX, group=host_group())
+    distributed.all_reduce(together, distributed.ReduceOp.MAX, group=host_group())
     return together.tolist()
 
 

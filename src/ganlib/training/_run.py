@@ -108,10 +108,8 @@ class OngoingRun:
                 over = True
         else:
             over = True
-        if (
-            self._epochs is not None and self._stream.length is None
-        ):  # only then can ranks differ in what they see ahead
-            over = any(agree(over))
+        if self._epochs is not None and self._stream.length is None:
+            over = any(agree(over))  # a pass may have ended on one rank and not on another
         return over
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
@@ -182,7 +180,8 @@ class OngoingRun:
         self.trainer.load_state_dict(state["trainer"])
         if not (type(self.iteration) is int and self.iteration >= 0):
             raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is no count")
-        self.metrics = {name: torch.as_tensor(value).reshape(()) for name, value in state["metrics"].items()}
+        metrics = {name: torch.as_tensor(value) for name, value in state["metrics"].items()}
+        self.metrics = {name: value for name, value in metrics.items() if value.ndim == 0}
         own = self._stateful()
         for name, callback_state in state["callbacks"].items():
             if name in own:
