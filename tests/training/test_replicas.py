@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganlib import distributed, losses, penalties
+from ganlib import distributed, losses, models, penalties, stacks
 from ganlib.training._replicas import Replicas
 from tests.ranks import Ranks
 from tests.training.players import make_players, make_trainer, points, weights
@@ -206,3 +206,22 @@ def align() -> list[list[float]]:
 def test_buffers_are_those_of_the_first_before_every_step(two_ranks: Ranks) -> None:
     """Weights are taken from rank 0 once, running statistics, of any dtype, before each step."""
     assert two_ranks(align) == [[[0.0] * 5, [10.0] * 5], [[0.0] * 5, [11.0] * 2 + [10.0] * 3]]
+
+
+def train_images(options: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A DCGAN with batch norm on random images, other ones on each rank: weights and last metrics."""
+    plan = stacks.StackPlan((1, 8, 8), [stacks.Stage(8), stacks.Stage(16)])
+    players = models.dcgan(plan, latent_dim=3)
+    trainer = make_trainer(*players, penalties=[penalties.R1(0.1, every=2)], **options)
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(distributed.rank()))
+    metrics = [trainer.train_step(iter([images])) for _ in range(3)]
+    return weights(trainer), metrics[-1]
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"channels_last": True}], ids=str)
+def test_other_ways_to_compute_keep_ranks_alike_too(options: dict[str, Any], two_ranks: Ranks) -> None:
+    """In half precision, and with the channels last, both ranks come to the same finite weights and metrics."""
+    (mine, my_metrics), (theirs, their_metrics) = two_ranks(train_images, options)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine if "running" not in name)
+    assert all(value.isfinite().all() for value in mine.values())
+    assert my_metrics == their_metrics
