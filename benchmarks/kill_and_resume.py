@@ -155,8 +155,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            torch.distributed.init_process_group("gloo")
+        distributed.join()
         train(arguments.train, arguments.iterations, arguments.every, arguments.device)
         return
     moments = random.Random(arguments.seed)

@@ -1,7 +1,6 @@
 """What the example scripts share: the common words of their command lines, data sets by name, where to run."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from torch import distributed, nn
 from torch.utils.data import Dataset
 
 from ganlib import data
-from ganlib.distributed import rank, world_size
+from ganlib.distributed import join, rank, world_size
 from ganlib.errors import ArgumentValueError, DataError, GanlibError
 from ganlib.training import Run
 
@@ -126,12 +125,9 @@ def run_main(main: Callable[[], None]) -> None:
     """
     name = Path(sys.argv[0]).name
     try:
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            if torch.cuda.is_available():
-                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
-            distributed.init_process_group()
+        join()
         main()
-        if distributed.is_initialized():
+        if world_size() > 1:
             distributed.destroy_process_group()
     except (GanlibError, OSError) as error:
         sys.exit(f"{name}: {error}")

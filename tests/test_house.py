@@ -28,7 +28,7 @@ PUBLIC = {
     "augment": "DiffAugment RandomHorizontalFlip RandomRotation",
     "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
     "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
-    "distributed": "mean_over_ranks rank world_size",
+    "distributed": "join mean_over_ranks rank world_size",
     "data": "RenderedDigits TensorLoader only_class",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "
     "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError "

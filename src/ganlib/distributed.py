@@ -1,15 +1,43 @@
-"""What a part needs to know of the other processes of a training, where ``torch.distributed`` has joined several.
+"""What a script and its parts need to know of the other processes of a training, where there are several.
 
 Which processes there are, and how they reach each other, is ``torchrun``'s and ``torch.distributed``'s to say. In a
 process that is alone everything here is trivial, so a part need not ask.
 """
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
-__all__ = ["mean_over_ranks", "rank", "world_size"]
+__all__ = ["join", "mean_over_ranks", "rank", "world_size"]
+
+
+def join() -> None:
+    """Join the processes that ``torchrun`` has started beside this one; one that is alone, or has joined, stays so.
+
+    It is ``torch.distributed.init_process_group()``, on the CUDA device of the local rank where there is one. After a
+    restart (``--max-restarts``) on one machine it also keeps away from what the former processes have left in
+    torchrun's store: their addresses, at which nobody listens, on which ``init_process_group`` alone fails more often
+    than not.
+
+    Example:
+        >>> join()  # in a script that is run by python, or by torchrun
+        >>> world_size()
+        1
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or _joined():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    # Here, since not every build of torch has them.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # of several machines, each counts the restarts for itself
+        store = PrefixStore(f"life {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
+    distributed.init_process_group(store=store, rank=rank, world_size=size)
 
 
 def rank() -> int:

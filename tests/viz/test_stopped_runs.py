@@ -111,6 +111,30 @@ def test_killed_after_any_iteration(tmp_path, undisturbed, kills):
     assert _files(tmp_path) == undisturbed[LAST]
 
 
+class KillAtEnd:
+    """Kills when the iterations are done, before anything is written of the end."""
+
+    def on_end(self, run):
+        """Kill."""
+        raise KillError
+
+
+def test_killed_between_the_last_checkpoint_and_the_end(tmp_path):
+    """Where the last checkpoint lies at the last iteration, what was to be written at the end is written later."""
+    for name, extras in (("whole", []), ("killed", [KillAtEnd()])):
+        folder = tmp_path / name
+        trainer, callbacks = _objects(folder)
+        callbacks = [*extras, *callbacks, training.Checkpoint(folder, every=LAST)]
+        if extras:
+            with pytest.raises(KillError):
+                training.fit(trainer, _batches(), iterations=LAST, callbacks=callbacks)
+            assert "losses.png" not in _files(folder)
+            trainer, callbacks = _objects(folder)
+            callbacks.append(training.Checkpoint(folder, every=LAST))
+        training.fit(trainer, _batches(), iterations=LAST, resume=True, callbacks=callbacks)
+    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
+
+
 def test_stopped_and_killed(tmp_path, undisturbed):
     """A stop out of turn, then kills before and after the first iteration of what follows, leave no trace."""
     _go(tmp_path, 9)
