@@ -33,7 +33,8 @@ class SaysThatItTrains:
 
     def on_start(self, run: training.Run) -> None:
         """Say it."""
-        print(f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}", flush=True)
+        line = f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}\n"
+        os.write(sys.stdout.fileno(), line.encode())  # at once: ranks that share an output must not mix their lines
 
 
 def train(folder: Path, iterations: int, every: int, device: str) -> None:

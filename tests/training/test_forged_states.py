@@ -29,7 +29,7 @@ ODD: list[Any] = [
     [None],
     {"x": 1},
 ]
-ROUNDS = 300
+ROUNDS = 120
 
 
 def resume(folder: Path) -> None:
