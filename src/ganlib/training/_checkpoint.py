@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.protocols import Run
 from ganlib.training._files import load_plain, make_folder, remove_leftovers, save_plain
@@ -99,18 +100,22 @@ class Checkpoint:
             except Exception as error:  # whatever a state of something else makes a part raise
                 problem = error
             if not any(agree(problem is not None)):
-                for reason in problems.values():
-                    warnings.warn(f"{reason}; {path.name}, before it, is used instead", stacklevel=2)
+                for passed_over, reason in problems.items() if rank() == 0 else ():
+                    warnings.warn(
+                        f"{passed_over} {reason}; {path.name}, before it, is used instead",
+                        stacklevel=2 if load is None else 4,  # of fit, it is for who called that
+                    )
                 self._passed_over = list(problems)
                 return state
-            named = str(path) in str(problem)
-            problems[path] = (
-                str(problem) if named else f"{path} cannot be resumed: {problem or 'another rank says why'}"
-            )
+            reason = str(problem or "another rank says why")
+            named = reason.startswith(f"{path} ")
+            problems[path] = reason.removeprefix(f"{path} ") if named else f"cannot be resumed: {reason}"
         if problems:
-            raise CheckpointError(
-                f"none of the checkpoints in {self.folder} can be used: {'; '.join(problems.values())}"
-            )
+            alike: dict[str, list[str]] = {}
+            for path, reason in problems.items():
+                alike.setdefault(reason, []).append(path.name)
+            reasons = "; ".join(f"{', '.join(names)} {reason}" for reason, names in alike.items())
+            raise CheckpointError(f"none of the checkpoints in {self.folder} can be used: {reasons}")
         return None
 
     def on_start(self, run: Run) -> None:

@@ -90,4 +90,4 @@ class FolderLock:
         raise RunFolderError(
             f"{self._path.parent} is in use by {holder}; two runs into one folder would mix: take another folder, or "
             "end that run"
-        )
+        ) from None
