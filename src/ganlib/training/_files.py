@@ -45,7 +45,7 @@ def save_plain(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     def check(written: str) -> None:
         try:
             _check_archive(written, checksums=False)
-        except Exception as error:
+        except Exception as error:  # as load_plain would
             raise ArgumentTypeError(f"values cannot be read back from {path}: {_first_line(error)}") from error
 
     write_atomically(path, lambda file: torch.save(values, file), check)

@@ -79,7 +79,7 @@ def first_does(action: Callable[[], T]) -> T:
     if rank() == 0:
         try:
             outcome[0] = action()
-        except Exception as error:
+        except Exception as error:  # whatever it was, the other ranks must not wait for a result
             outcome[1] = error
     failure = outcome[1]
     if failure is not None and not isinstance(failure, GanlibError):
