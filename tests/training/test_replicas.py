@@ -214,11 +214,13 @@ def train_images(options: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
     players = models.dcgan(plan, latent_dim=3)
     trainer = make_trainer(*players, penalties=[penalties.R1(0.1, every=2)], **options)
     images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(distributed.rank()))
-    metrics = [trainer.train_step(iter([images])) for _ in range(3)]
+    metrics = [trainer.train_step(iter([images] * trainer.accumulate)) for _ in range(3)]
     return weights(trainer), metrics[-1]
 
 
-@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"channels_last": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"precision": "bf16"}, {"channels_last": True}, {"channels_last": True, "accumulate": 2}], ids=str
+)
 def test_other_ways_to_compute_keep_ranks_alike_too(options: dict[str, Any], two_ranks: Ranks) -> None:
     """In half precision, and with the channels last, both ranks come to the same finite weights and metrics."""
     (mine, my_metrics), (theirs, their_metrics) = two_ranks(train_images, options)

@@ -93,7 +93,7 @@ class _Objective(nn.Module):
         """
         total, metrics = self._losses(minibatch)
         if travels:
-            total = sum((0 * p.view(-1)[0] for p in self.trained if p.grad is not None), total)
+            total = sum((0 * p.flatten()[:1].sum() for p in self.trained if p.grad is not None), total)
         return total, {name: value.detach() for name, value in metrics.items()}
 
 
