@@ -18,10 +18,10 @@ from ganlib import augment, data, metrics, training
 BATCH_SIZE = 128
 
 
-def train(root: Path, *, epochs: int, seed: int) -> metrics.DigitClassifier:
-    """A classifier trained on the training set, turned by up to 12 degrees, with one cycle of AdamW."""
+def train(root: Path, *, epochs: int, seed: int, degrees: float = 12) -> metrics.DigitClassifier:
+    """A classifier trained on the training set, turned by up to so many degrees, with one cycle of AdamW."""
     torch.manual_seed(seed)
-    loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=augment.RandomRotation(12), seed=seed)
+    loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=augment.RandomRotation(degrees), seed=seed)
     classifier = metrics.DigitClassifier().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * len(loader))
@@ -61,9 +61,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
     parser.add_argument("--out", type=Path, default=Path("runs/classifier.pt"), metavar="X.pt")
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
+    parser.add_argument(
+        "--degrees", type=float, default=12, help="how far its training images are turned (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     arguments = parser.parse_args()
-    classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed)
+    classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed, degrees=arguments.degrees)
     training.save_plain(arguments.out, {"weights": classifier.state_dict()})
     print(f"the classifier is {arguments.out}")
 

@@ -8,26 +8,42 @@ the classifier's features; beside each, what as many real training images get.
 """
 
 import argparse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
 from benchmarks.digit_classifier import load
 from ganlib import data, metrics
+from ganlib.protocols import Batch
 
 
 def measure(classifier: metrics.DigitClassifier, root: Path, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """Label accuracy, and Fréchet distance to MNIST's test set."""
-    accuracy, distance = metrics.LabelAccuracy(classifier), metrics.FrechetDistance(classifier.features)
+    return label_accuracy(classifier, images, labels), distance(
+        classifier.features, data.TensorLoader(MNIST(root, train=False), 1000), images
+    )
+
+
+def label_accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """The share of images that are read as what was asked for."""
+    accuracy = metrics.LabelAccuracy(classifier)
     for sample, label in zip(images.split(500), labels.split(500), strict=True):
         accuracy.update(sample, label)
-        distance.update(sample, real=False)
-    for sample, _ in data.TensorLoader(MNIST(root, train=False), 1000):
-        distance.update(sample, real=True)
-    return accuracy.compute().item(), distance.compute().item()
+    return accuracy.compute().item()
+
+
+def distance(features: Callable[[Tensor], Tensor], real: Iterable[Batch], images: Tensor) -> float:
+    """The Fréchet distance between drawn and real images."""
+    frechet = metrics.FrechetDistance(features)
+    for sample in images.split(500):
+        frechet.update(sample, real=False)
+    for sample, _ in real:
+        frechet.update(sample, real=True)
+    return frechet.compute().item()
 
 
 def main() -> None:
@@ -43,12 +59,12 @@ def main() -> None:
         with np.load(path) as arrays:
             images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
         size = len(images)
-        accuracy, distance = measure(classifier, arguments.root, images, labels)
-        print(f"{path}: {accuracy:.2%} as asked, Fréchet distance {distance:.2f} ({size} images)")
+        accuracy, frechet = measure(classifier, arguments.root, images, labels)
+        print(f"{path}: {accuracy:.2%} as asked, Fréchet distance {frechet:.2f} ({size} images)")
     real = next(iter(data.TensorLoader(MNIST(arguments.root), size)))
     assert real.condition is not None
-    accuracy, distance = measure(classifier, arguments.root, real.sample, real.condition)
-    print(f"real training images: {accuracy:.2%}, Fréchet distance {distance:.2f} ({size} images)")
+    accuracy, frechet = measure(classifier, arguments.root, real.sample, real.condition)
+    print(f"real training images: {accuracy:.2%}, Fréchet distance {frechet:.2f} ({size} images)")
 
 
 if __name__ == "__main__":

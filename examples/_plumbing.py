@@ -1,79 +1,68 @@
-"""What the example scripts share: the common words of their command lines, data sets by name, where to run."""
+"""What the example scripts share: the common words of ``train``, where and how to run, and what a run leaves."""
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from _data import DATA_SETS
 from torch import distributed, nn
-from torch.utils.data import Dataset
 
-from ganlib import data
+from ganlib import models
 from ganlib.distributed import join, rank, world_size
-from ganlib.errors import ArgumentValueError, DataError, GanlibError
-from ganlib.training import Run
-
-DATA_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+from ganlib.errors import ArgumentValueError, GanlibError, RunFolderError
+from ganlib.training import Checkpoint, Run
 
 
-def add_train_words(parser: argparse.ArgumentParser, *, out: str, batch_size: int, lr: float, latent_dim: int) -> None:
-    """Add the words that every ``train`` understands; the keywords are the example's own defaults."""
-    parser.add_argument("--data", choices=["digits", *DATA_SETS], default="digits", help="what to train on")
-    parser.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="where it lies")
-    parser.add_argument("--download", action="store_true", help="fetch it where it is missing")
+def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
+    """Add the words that every ``train`` understands, and those that the original scripts have for them.
+
+    What is left out comes from the script's recipe (see :func:`fill_in`).
+    """
+    add, recipe = parser.add_argument, "default: by recipe"
+    add("--data", "--dataset", choices=DATA_SETS, default=data, help="what to train on (default: %(default)s)")
+    add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help="where it lies")
+    add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
+    add("--image-size", type=int, metavar="N", help="pixels of a side, to which images are resized")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--iterations", type=int, metavar="N")
-    limit.add_argument("--epochs", type=int, metavar="N", help="20, where no limit is given")
+    limit.add_argument("--epochs", "--n_epochs", type=int, metavar="N", help=recipe)
     limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
-    parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help="of each process")
-    parser.add_argument("--lr", type=float, default=lr, help="learning rate of both players (default: %(default)s)")
-    parser.add_argument("--latent-dim", type=int, default=latent_dim, metavar="N")
-    parser.add_argument("--out", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    parser.add_argument(
-        "--sync-batch-norm",
-        action="store_true",
-        help="statistics of the generator's batch norm over all processes (CUDA only)",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one"
-    )
+    add("--batch-size", "--batch_size", type=int, metavar="N", help=f"of each process ({recipe})")
+    add("--lr", type=float, help=f"learning rate of both players ({recipe})")
+    add("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length", type=int, default=100, metavar="N")
+    add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)")
+    add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
 
 
-def limits(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The limit that was given, as keywords of ``fit``."""
+def switch(word: str) -> bool:
+    """Whether a word such as ``yes``, ``True`` or ``0`` means on; the original scripts take such words after a flag."""
+    meant = {"y": True, "yes": True, "true": True, "1": True, "n": False, "no": False, "false": False, "0": False}
+    if word.lower() not in meant:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither yes nor no")
+    return meant[word.lower()]
+
+
+def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
+    """Take from the recipe what the command line leaves out."""
+    for name, value in recipe.items():
+        if getattr(arguments, name, None) is None:
+            setattr(arguments, name, value)
+
+
+def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
+    """The limit that was given, as keywords of ``fit``; so many epochs where none was."""
     given = {name: getattr(arguments, name) for name in ("iterations", "epochs", "minutes")}
-    return given if any(limit is not None for limit in given.values()) else {"epochs": 20}
-
-
-def open_data(name: str, root: Path, *, download: bool) -> Dataset[Any]:
-    """A data set of labelled grey 28x28 images by its name; says what is missing, and how to get it."""
-    if name == "digits":
-        return data.RenderedDigits()
-    from torchvision import datasets  # the built-in digits must work where torchvision does not
-
-    kind = DATA_SETS[name]
-    how = f"add --download to fetch it, or give the folder that holds {kind}/raw by --root"
-    if rank() > 0:
-        distributed.barrier()  # the first process has fetched it by then
-    try:
-        dataset: Dataset[Any] = getattr(datasets, kind)(root, train=True, download=download)
-    except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
-        raw = root / kind / "raw"
-        found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
-        state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
-        raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
-    if rank() == 0 and world_size() > 1:
-        distributed.barrier()
-    return dataset
+    return given if any(limit is not None for limit in given.values()) else {"epochs": epochs}
 
 
 def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
@@ -94,6 +83,38 @@ def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(generator)
 
 
+class RunFile:
+    """``run.json``, which says what a run is, so that nothing else goes on in its folder.
+
+    Args:
+        run: the run's folder.
+        what: words and numbers that a run which goes on must share.
+    """
+
+    rank_zero_only = True
+
+    def __init__(self, run: Path, what: Mapping[str, Any]) -> None:
+        self.path = run / "run.json"
+        self.what = dict(what)
+
+    def check(self) -> None:
+        """Refuse a folder that holds checkpoints of something else."""
+        if not (self.path.exists() and Checkpoint(self.path.parent).paths()):
+            return
+        try:
+            held = dict(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunFolderError(f"{self.path} cannot be read: {error}") from error
+        differing = [name for name in self.what | held if self.what.get(name) != held.get(name)]
+        if differing:
+            told = ", ".join(f"{name} {held.get(name)} (not {self.what.get(name)})" for name in differing)
+            raise RunFolderError(f"--out (={self.path.parent}) holds another run, with {told}: take another folder")
+
+    def on_start(self, run: Run) -> None:
+        """Write it."""
+        self.path.write_text(json.dumps(self.what, indent=1) + "\n", encoding="utf-8")
+
+
 class Summary:
     """Says where a resumed run goes on, and at the end how much was trained, and how fast."""
 
@@ -101,6 +122,7 @@ class Summary:
 
     def __init__(self, *, resume: bool) -> None:
         self.resume = resume
+        self.end: dict[str, Any] = {}  # the last iteration, epoch and metrics
 
     def on_start(self, run: Run) -> None:
         """Start the clock."""
@@ -109,13 +131,24 @@ class Summary:
         self._began, self._iteration, self._samples = time.monotonic(), run.iteration, run.samples
 
     def on_end(self, run: Run) -> None:
-        """Print."""
+        """Print, and keep what is to be known of the end."""
+        self.end = {"iteration": run.iteration, "epoch": run.epoch}
+        self.end |= {name: float(value) for name, value in run.metrics.items()}
         seconds = time.monotonic() - self._began
         images = run.samples - self._samples
         print(
             f"trained {run.iteration - self._iteration} iterations ({run.iteration} in all) on {images} images in "
             f"{seconds:.0f} s: {images / max(seconds, 1e-9):.0f} images/s"
         )
+
+
+def finish(run: Path, generator: nn.Module, info: Mapping[str, Any], *pictures: str) -> None:
+    """Save the generator with what is to be known of it, and say what the run has left."""
+    if rank() == 0:
+        saved = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        models.save_generator(run / "generator.pt", generator, {**info, "saved": saved})
+        files = ["metrics.csv", "losses.png", "training.gif", *pictures, "samples/", "checkpoints/"]
+        print(f"{run}: generator.pt, {', '.join(files)}")
 
 
 def run_main(main: Callable[[], None]) -> None:

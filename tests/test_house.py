@@ -29,7 +29,7 @@ PUBLIC = {
     "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
     "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
     "distributed": "join mean_over_ranks rank world_size",
-    "data": "RenderedDigits TensorLoader only_class",
+    "data": "ImageFolder RenderedDigits TensorLoader only_class",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "
     "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError "
     "TrainingDivergedError",
@@ -47,7 +47,7 @@ PUBLIC = {
     "StackPlan Stage UpsampleConv make_activation make_norm needs_bias",
     "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA LearningRateSchedule ProgressBar Run Trainer "
     "adaptive_weight cosine_decay delayed_weight fit linear_decay load_plain save_plain",
-    "viz": "Callback LossCurves SampleGrid TrainingGif image_grid",
+    "viz": "Callback LossCurves SampleGrid Timeline TrainingGif image_grid",
 }
 
 

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,22 +12,16 @@ import torch
 from PIL import Image
 
 from ganlib import models
+from ganlib.errors import GanlibError
+from tests.examples.scripts import call, frames, load_script, picture_size, run_script, shapes_in_checkpoint
 
-ROOT = Path(__file__).parents[2]
+run = partial(run_script, "mnist_cdcgan")
 
 
-def run(*words: object, fails: bool = False, threads: int = 1) -> str:
-    """Run the example; returns what it printed, errors included."""
-    done = subprocess.run(
-        [sys.executable, "examples/mnist_cdcgan.py", *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode != 0) == fails, done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    """The names of the script."""
+    return load_script("mnist_cdcgan")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +34,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture."""
-    with Image.open(path) as image:
-        return image.size
+@pytest.fixture(scope="module")
+def deceptive(script: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One iteration of the original deceptive-digits."""
+    folder = tmp_path_factory.mktemp("deceptive")
+    call(script, "train", "--preset", "deceptive64", "--recipe", "original", "--iterations", 1, "--batch-size", 2,
+         "--out", folder)  # fmt: skip
+    return folder
 
 
 def test_every_promised_file_is_there(finished: Path) -> None:
@@ -51,7 +48,7 @@ def test_every_promised_file_is_there(finished: Path) -> None:
     for name in ("generator.pt", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
         assert (finished / name).stat().st_size > 0
     assert {"00000001.png", "00000020.png"} <= {path.name for path in (finished / "samples").iterdir()}
-    assert size(finished / "samples/00000020.png") == (302, 302)
+    assert picture_size(finished / "samples/00000020.png") == (302, 302)
     rows = (finished / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["iteration", "20"]
 
@@ -85,7 +82,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
     assert np.abs(images).max() <= 1
     assert (labels.tolist(), labels.dtype) == ([3, 3, 3, 3, 1, 1, 1, 1], np.int64)
     assert np.array_equal(images, arrays[1][0])
-    assert size(tmp_path / "a.png") == (122, 62)
+    assert picture_size(tmp_path / "a.png") == (122, 62)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +129,104 @@ def test_broken_data_is_answered(tmp_path: Path) -> None:
     printed = run("train", "--data", "mnist", "--root", tmp_path, "--out", tmp_path / "run", fails=True)
     assert "is broken" in printed
     assert "Traceback" not in printed
+
+
+def test_deceptive64_has_its_layers(deceptive: Path) -> None:
+    """Kernels of 4 without bias, batch norms, embeddings of 10 in either, and 20, 15, 1: 3,656,676 and 2,837,679."""
+    embedding = (10, 10)
+    up = [(110, 512, 4, 4), (512,), (512,), (512, 256, 4, 4), (256,), (256,), (256, 128, 4, 4), (128,), (128,),
+          (128, 64, 4, 4), (64,), (64,), (64, 1, 4, 4), embedding]  # fmt: skip
+    down = [(64, 1, 4, 4), (128, 64, 4, 4), (128,), (128,), (256, 128, 4, 4), (256,), (256,), (512, 256, 4, 4), (512,),
+            (512,), (10, 512, 4, 4), embedding, (15, 20), (15,), (1, 15), (1,)]  # fmt: skip
+    for player, expected, count in (("generator", up, 3_656_676), ("discriminator", down, 2_837_679)):
+        actual = shapes_in_checkpoint(deceptive, player)
+        assert actual == expected
+        assert sum(int(np.prod(shape)) for shape in actual) == count
+
+
+def test_dcgan28_halves_twice_and_takes_the_rest(finished: Path) -> None:
+    """28, 14, 7, 1 by kernels of 4, 4 and 7: the labels one-hot beside the latent, and projected on the features."""
+    up = [(110, 64, 7, 7), (64,), (64,), (64, 32, 4, 4), (32,), (32,), (32, 1, 4, 4), (1,)]
+    down = [(32, 1, 4, 4), (32,), (64, 32, 4, 4), (64,), (64,), (128, 64, 7, 7), (128,), (10, 128), (1, 128), (1,)]
+    assert shapes_in_checkpoint(finished, "generator") == up
+    assert shapes_in_checkpoint(finished, "discriminator") == down
+
+
+def test_the_original_recipes(script: dict[str, Any], deceptive: Path) -> None:
+    """Adam at 2e-4 without penalty or average; batches of 64, turned by up to 25 degrees, random labels for fakes."""
+    original, preset = script["RECIPES"]["original"], script["PRESETS"]["deceptive64"]
+    assert (original["lr"], original["r1"], original["averaged"]) == (2e-4, 0.0, False)
+    assert (preset["batch_size"], preset["rotation"], preset["random_labels"]) == (64, 25.0, True)
+    generator: Any = models.load_generator(deceptive / "generator.pt")
+    assert {"preset": "deceptive64", "recipe": "original", "image_size": 64}.items() <= generator.info.items()
+
+
+@pytest.mark.parametrize(("size", "shapes"), [(28, [28, 14, 7, 1]), (32, [32, 16, 8, 4, 1]), (20, [20, 10, 5, 1])])
+def test_a_plan_for_any_size(script: dict[str, Any], size: int, shapes: list[int]) -> None:
+    """The image is halved down to 7 pixels or fewer, and what is left is one stage."""
+    assert [shape[1] for shape in script["dcgan28"](3, size).shapes] == shapes
+
+
+def test_a_number_is_cropped_inverted_and_joined(script: dict[str, Any], deceptive: Path, tmp_path: Path) -> None:
+    """Each digit keeps 56 rows and 48 columns of its 64, black on white; the same digits with the same seed."""
+    out = tmp_path / "number.png"
+    call(script, "digits", "--run", deceptive, "--number", "9830976450", "--seed", 1, "--out", out)
+    assert picture_size(out) == (480, 56)
+    call(script, "sample", "--run", deceptive, "--labels", *"9830976450", "--count", 1, "--seed", 1,
+         "--out", tmp_path / "x.png", "--npz", tmp_path / "x.npz")  # fmt: skip
+    with np.load(tmp_path / "x.npz") as arrays, Image.open(out) as number:
+        expected = np.concatenate([1 - image[0, 4:60, 10:58] for image in arrays["images"]], axis=1) / 2 * 255
+        assert np.abs(np.asarray(number, dtype=float) - expected).max() <= 0.51
+
+
+def test_a_number_of_28_pixels_is_cropped_alike(script: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+    """The same shares of 28 pixels are kept: 25 rows and 21 columns."""
+    call(script, "digits", "--run", finished, "--number", "07", "--out", tmp_path / "number.png")
+    assert picture_size(tmp_path / "number.png") == (42, 25)
+
+
+@pytest.mark.parametrize("way", ["lerp", "slerp"])
+def test_interpolate_draws_the_way_there_and_films_it_there_and_back(
+    script: dict[str, Any], finished: Path, tmp_path: Path, way: str
+) -> None:
+    """A row of ten steps for each class; the film has them all and comes back without repeating its ends."""
+    call(script, "interpolate", "--run", finished, "--way", way, "--out", tmp_path / "between.png")
+    assert picture_size(tmp_path / "between.png") == (302, 302)
+    assert frames(tmp_path / "between.gif") == 18
+    assert picture_size(tmp_path / "between.gif") == (302, 32)
+
+
+def test_the_same_latent_is_drawn_as_each_class(script: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+    """One row, whose columns are the classes."""
+    call(script, "same-latent", "--run", finished, "--seed", 3, "--out", tmp_path / "same.png")
+    assert picture_size(tmp_path / "same.png") == (302, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["digits", "--number", "12a"], r"--number \(='12a'\)"),
+        (["digits", "--number", "\u0663"], "--number"),
+        (["interpolate", "--steps", "1"], r"steps \(=1\)"),
+    ],
+)
+def test_a_wrong_drawing_is_answered(
+    script: dict[str, Any], finished: Path, tmp_path: Path, words: list[str], answer: str
+) -> None:
+    """What cannot be drawn is named, and nothing is written."""
+    with pytest.raises(GanlibError, match=answer):
+        call(script, *words, "--run", finished, "--out", tmp_path / "x.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_preset_does_not_go_on_in_the_folder(script: dict[str, Any], deceptive: Path, tmp_path: Path) -> None:
+    """What the folder holds is named, and nothing in it changes; nor is deceptive64 made at another size."""
+    before = {path: path.stat().st_mtime_ns for path in deceptive.rglob("*") if path.is_file()}
+    with pytest.raises(GanlibError, match=r"preset deceptive64 \(not dcgan28\)"):
+        call(script, "train", "--resume", "--out", deceptive)
+    assert {path: path.stat().st_mtime_ns for path in deceptive.rglob("*") if path.is_file()} == before
+    with pytest.raises(GanlibError, match=r"--image-size 64 \(not 32\)"):
+        call(script, "train", "--preset", "deceptive64", "--image-size", 32, "--out", tmp_path / "run")
 
 
 @pytest.mark.real_data

@@ -1,6 +1,7 @@
 """The table of metrics has no gap and no double row."""
 
 import csv
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
-from tests.training.players import MyTrainer, points
+from ganlib.protocols import Stateful
+from tests.training.players import Going, MyTrainer, Tripping, points
 
 
 class Lazy(MyTrainer):
@@ -160,6 +162,114 @@ def test_a_file_that_goes_in_the_middle(gone: str, tmp_path: Path) -> None:
 
     with pytest.raises(RunFolderError, match=r"m\.csv cannot be written"):
         training.fit(MyTrainer(), [points()], iterations=3, callbacks=[training.CSVLogger(path, every=1), Remove()])
+
+
+class Sevenths(Going):
+    """Gives i / 7 at iteration i, whose bits a sum in float32 would lose, and -i at every third alone."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda i: i / 7)
+
+    def train_step(self, batches: Iterator[Tensor]) -> dict[str, Any]:
+        """Step."""
+        metrics = super().train_step(batches)
+        return metrics | ({"lazy": torch.tensor(-float(self.iteration))} if self.iteration % 3 == 0 else {})
+
+
+def mean_in_float64(iterations: range) -> float:
+    """The mean of what Sevenths gives."""
+    total = 0.0
+    for i in iterations:
+        total += torch.tensor(i / 7).item()
+    return total / len(iterations)
+
+
+def test_a_row_of_means(tmp_path: Path) -> None:
+    """Each row is the mean in float64 since the one before, the last over fewer; a lazy metric's where it was."""
+    logger = training.CSVLogger(tmp_path / "m.csv", every=4, mean=True)
+    training.fit(Sevenths(), [points()] * 4, iterations=11, callbacks=[logger])
+    assert [(row["iteration"], row["epoch"], row["steady"], row["lazy"]) for row in rows(tmp_path / "m.csv")] == [
+        ("4", "1", "0.0", "-3.0"),
+        ("8", "2", "0.0", "-6.0"),
+        ("11", "2", "0.0", "-9.0"),
+    ]
+    spans = (range(1, 5), range(5, 9), range(9, 12))
+    assert [float(row["loss"]) for row in rows(tmp_path / "m.csv")] == [mean_in_float64(span) for span in spans]
+
+
+def test_a_metric_that_no_iteration_had_leaves_its_cell_empty(tmp_path: Path) -> None:
+    """Over two iterations, neither of them a third one, there is no mean of the lazy metric."""
+    logger = training.CSVLogger(tmp_path / "m.csv", every=2, mean=True)
+    training.fit(Sevenths(), [points()], iterations=8, callbacks=[logger])
+    assert [row["lazy"] for row in rows(tmp_path / "m.csv")] == ["", "-3.0", "-6.0", ""]
+
+
+@pytest.mark.parametrize("max_rows", [2, 3, 20])
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("stops", [*([stop] for stop in range(1, 8)), [1, 2, 3], [5, 5, 6, 7]])
+def test_means_of_a_run_that_was_stopped(stops: list[int], every: int, max_rows: int, tmp_path: Path) -> None:
+    """Stopped after any iteration and resumed with fresh objects, a run leaves the same bytes."""
+    for name, lasts in (("whole", [9]), ("stopped", [*stops, 9])):
+        for last in lasts:
+            path = tmp_path / name / "m.csv"
+            logger = training.CSVLogger(path, every=every, max_rows=max_rows, mean=True)
+            callbacks = [logger, training.Checkpoint(tmp_path / name, every=100 if name == "whole" else 2)]
+            training.fit(Sevenths(), [points()] * 2, iterations=last, resume=True, callbacks=callbacks)
+            assert rows(path)[-1]["iteration"] == str(last)
+    assert (tmp_path / "stopped/m.csv").read_bytes() == (tmp_path / "whole/m.csv").read_bytes()
+
+
+def test_fit_called_twice_goes_on_with_the_sums(tmp_path: Path) -> None:
+    """Without a resume the same logger goes on; for a new trainer it begins anew."""
+    logger, trainer = training.CSVLogger(tmp_path / "m.csv", every=4, mean=True), Sevenths()
+    for last in (3, 6, 7):
+        training.fit(trainer, [points()], iterations=last, callbacks=[logger])
+    assert [float(row["loss"]) for row in rows(logger.path)] == [
+        mean_in_float64(range(1, 5)),
+        mean_in_float64(range(5, 8)),
+    ]
+    training.fit(Sevenths(), [points()], iterations=1, callbacks=[logger])
+    assert [float(row["loss"]) for row in rows(logger.path)] == [mean_in_float64(range(1, 2))]
+
+
+def test_a_mean_keeps_its_value_where_rows_are_dropped(tmp_path: Path) -> None:
+    """A row that stays is the mean over the interval of its time; those after it are over the doubled one."""
+    logger = training.CSVLogger(tmp_path / "m.csv", every=2, max_rows=4, mean=True)
+    training.fit(Sevenths(), [points()], iterations=16, callbacks=[logger])
+    spans = (range(3, 5), range(7, 9), range(9, 13), range(13, 17))
+    assert [float(row["loss"]) for row in rows(logger.path)] == [mean_in_float64(span) for span in spans]
+
+
+def test_sums_go_back_with_a_rollback(tmp_path: Path) -> None:
+    """Where a training goes back into the middle of an interval, no iteration counts twice."""
+    callbacks = [training.CSVLogger(tmp_path / "m.csv", every=4, mean=True), training.Checkpoint(tmp_path, every=6)]
+    with pytest.warns(UserWarning, match="goes back to iteration 6"):
+        training.fit(Tripping(7), [points()], iterations=8, callbacks=callbacks, rollbacks=1)
+    assert [row["total"] for row in rows(tmp_path / "m.csv")] == ["2.5", "6.5"]
+
+
+@pytest.mark.parametrize("last", [6, 8])
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_checkpoint_without_sums_can_be_resumed(mean: bool, last: int, tmp_path: Path) -> None:
+    """From values to means, whose first is over what there has been since, and from means to values."""
+    for means, iterations in ((not mean, 6), (mean, last)):
+        logger = training.CSVLogger(tmp_path / "m.csv", every=4, mean=means)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the checkpoint holds the state of a CSVLogger")
+            callbacks = [logger, training.Checkpoint(tmp_path)]
+            training.fit(Tripping(), [points()], iterations=iterations, resume=True, callbacks=callbacks)
+    earlier, later = ("4.0", "7.5") if mean else ("2.5", "8.0")
+    stop = "6.0" if mean else "5.5"
+    assert [row["total"] for row in rows(logger.path)] == [
+        earlier,
+        stop if last == 6 else later,
+    ]
+
+
+def test_values_are_no_state() -> None:
+    """A logger of values puts nothing into a checkpoint; one of means does."""
+    assert not isinstance(training.CSVLogger("m.csv"), Stateful)
+    assert isinstance(training.CSVLogger("m.csv", mean=True), Stateful)
 
 
 DAMAGES = {

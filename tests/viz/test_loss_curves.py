@@ -1,12 +1,17 @@
 """Tests of metrics as curves."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
-from ganlib.errors import GanlibError
+from ganlib import training
+from ganlib.errors import CheckpointError, GanlibError
 from ganlib.viz import LossCurves
+from tests.training.players import Going, Tripping, points
 
 
 def _metrics(iteration):
@@ -136,6 +141,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
     [
         ({"every": 0}, r"every \(=0\)"),
         ({"max_points": 1}, r"max_points \(=1\)"),
+        ({"against": "epochs"}, r"against \(='epochs'\) must be 'iteration' or 'epoch'"),
         ({"path": "losses.gnp"}, r"path \(=losses.gnp\).*png"),
     ],
 )
@@ -144,3 +150,159 @@ def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         LossCurves(**{"path": "losses.png"} | arguments)
     assert isinstance(caught.value, GanlibError)
+
+
+def _mean(values):
+    """In float64, of what float32 makes of the values."""
+    total = 0.0
+    for value in values:
+        total += torch.tensor(value).item()
+    return total / len(values)
+
+
+def test_a_point_is_a_mean(run, tmp_path, plotted):
+    """Over 7 iterations with every=4 there are the means of 4 and of 3, in float64; a lazy metric's where it was."""
+    curves = LossCurves(tmp_path / "x.png", every=4, mean=True)
+    run.go(curves, 7, lambda i: _metrics(i) | ({"r1": torch.tensor(1.0 * i)} if i % 3 == 0 else {}))
+    losses, scores = plotted[0]
+    assert losses == {
+        "discriminator loss": [[4, _mean([1, 1 / 2, 1 / 3, 1 / 4])], [7, _mean([1 / 5, 1 / 6, 1 / 7])]],
+        "generator loss": [[4, 5], [7, 12]],
+        "r1": [[4, 3], [7, 6]],
+    }
+    assert scores == {"real score": [[4, 0.75], [7, 0.75]]}
+
+
+@pytest.mark.parametrize("max_points", [2, 3, 5, 10])
+@pytest.mark.parametrize("every", [1, 3])
+def test_each_point_is_the_mean_of_its_interval(run, tmp_path, every, max_points):
+    """Whatever has been merged, the point at t is the exact mean of (t - interval, t]; the points are bounded."""
+    curves = LossCurves(tmp_path / "x.png", every=every, max_points=max_points, mean=True)
+    for run.iteration in range(1, 301):
+        run.metrics = {"loss": torch.tensor(1.0 * run.iteration)}
+        curves.on_iteration(run)
+        points = curves.state_dict()["points"]
+        assert [iteration for iteration, _ in points] == list(range(curves.every, run.iteration + 1, curves.every))
+        assert [metrics["loss"] for _, metrics in points] == [at - (curves.every - 1) / 2 for at, _ in points]
+        assert len(points) <= max_points
+
+
+def test_a_metric_of_one_of_two_points_keeps_its_mean(run, tmp_path):
+    """Merged with a point that lacks it, a lazy metric is the mean of the one that has it."""
+    curves = LossCurves(tmp_path / "x.png", every=1, max_points=2, mean=True)
+    run.go(curves, 3, lambda i: {"loss": torch.tensor(1.0 * i)} | ({"r1": torch.tensor(8.0)} if i == 2 else {}))
+    assert curves.state_dict()["points"] == [[2, {"loss": 1.5, "r1": 8.0}]]
+    assert curves.state_dict()["sums"] == {"loss": [3.0, 1]}
+
+
+def test_against_the_epoch(run, tmp_path, plotted):
+    """With two of five batches an iteration, the points stand at 2/5 of the iteration, on an axis that says epoch."""
+    run.batches, run.trainer = [0] * 5, SimpleNamespace(batches_per_iteration=2)
+
+    def metrics(i):
+        run.epoch = i * 2 // 5
+        return _metrics(i)
+
+    run.go(LossCurves(tmp_path / "x.png", every=3, against="epoch"), 7, metrics)
+    assert plotted[0][0]["generator loss"] == [[6 / 5, 6], [12 / 5, 12], [14 / 5, 14]]
+
+
+@pytest.mark.parametrize("against", ["iteration", "epoch"])
+def test_the_axis_says_what_it_is(run, tmp_path, monkeypatch, against):
+    """The word that was asked for stands below the lower plot."""
+    labels = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: labels.append(figure.axes[1].get_xlabel()))
+    run.go(LossCurves(tmp_path / "x.png", every=1, against=against), 2, _metrics)
+    assert labels == [against]
+
+
+@pytest.mark.parametrize("batches", [iter(()), [0] * 4, [0] * 1000], ids=["no length", "fewer", "more"])
+def test_the_epoch_is_never_outside_its_pass(run, tmp_path, plotted, batches):
+    """Where the length is not known, or is another now than it was, a point stays in the pass that the run says."""
+    run.batches = batches
+
+    def metrics(i):
+        run.epoch = i // 7
+        return _metrics(i)
+
+    run.go(LossCurves(tmp_path / "x.png", every=1, against="epoch"), 30, metrics)
+    epochs = [epoch for epoch, _ in plotted[0][0]["generator loss"]]
+    assert epochs == sorted(epochs)
+    assert all(i // 7 <= epoch <= i // 7 + 1 for i, epoch in enumerate(epochs, 1))
+
+
+def test_a_state_of_an_older_ganlib_is_loaded(run, tmp_path, plotted):
+    """Points without sums or epochs go on: means since the resume, and epochs spread evenly over those so far."""
+    curves = LossCurves(tmp_path / "x.png", every=2, mean=True, against="epoch")
+    curves.load_state_dict({"every": 2, "points": [[2, {"loss": 1.0}], [4, {"loss": 2.0}]]})
+    run.iteration, run.epoch, run.batches = 5, 1, [0] * 4
+    run.go(curves, 6, lambda i: {"loss": torch.tensor(8.0)})
+    assert plotted[0][0]["loss"] == [[0.5, 1], [1, 2], [1.5, 8]]
+
+
+def test_sums_of_another_run_are_forgotten(run, tmp_path):
+    """The same curves, begun anew in the middle of an interval, count no iteration of the run before."""
+    curves = LossCurves(tmp_path / "x.png", every=4, mean=True)
+    run.go(curves, 3, _metrics)
+    run.iteration = 0
+    run.go(curves, 4, _metrics)
+    assert curves.state_dict()["points"][0][1]["generator_loss"] == 5.0
+
+
+def test_noting_waits_for_nothing(run, tmp_path, monkeypatch):
+    """No value of a mean is brought to the host before the points are saved or plotted."""
+    curves = LossCurves(tmp_path / "x.png", every=2, mean=True)
+    with monkeypatch.context() as patch:
+        for name in ("tolist", "item", "__float__", "__bool__", "__int__", "cpu", "numpy"):
+            patch.setattr(Tensor, name, lambda *_: pytest.fail("a wait"))
+        for run.iteration in range(1, 8):
+            run.metrics = {"loss": torch.ones(())}
+            curves.on_iteration(run)
+    assert curves.state_dict()["points"] == [[2, {"loss": 1.0}], [4, {"loss": 1.0}], [6, {"loss": 1.0}]]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"sums": {"loss": [1.0, 0]}}, {"sums": {"loss": ["1", 1]}}, {"summed_to": 1.5}, {"summed_to": torch.ones(2)}],
+)
+def test_sums_that_are_none_are_refused(forged):
+    """A state whose sums could not have been saved is an error of ours."""
+    with pytest.raises(CheckpointError, match="sums"):
+        LossCurves("x.png", mean=True).load_state_dict({"every": 1, "points": []} | forged)
+
+
+class _Sevenths(Going):
+    """Gives i / 7 at iteration i, and another metric at every third alone."""
+
+    def __init__(self):
+        super().__init__(lambda i: i / 7)
+
+    def train_step(self, batches):
+        """Step."""
+        metrics = super().train_step(batches)
+        return metrics | ({"lazy": torch.tensor(1.0 * self.iteration)} if self.iteration % 3 == 0 else {})
+
+
+def _train(folder, lasts, every, max_points, against):
+    """Train to each of the iterations, with fresh objects; the picture's bytes."""
+    for last in lasts:
+        curves = LossCurves(folder / "x.png", every=every, max_points=max_points, mean=True, against=against)
+        callbacks = [curves, training.Checkpoint(folder, every=2)]
+        training.fit(_Sevenths(), [points()] * 2, iterations=last, resume=True, callbacks=callbacks)
+    return curves.path.read_bytes()
+
+
+@pytest.mark.parametrize(("every", "max_points", "against"), [(4, 50, "iteration"), (1, 3, "epoch")])
+def test_means_of_a_run_that_was_stopped(tmp_path, every, max_points, against):
+    """Stopped after any iteration and resumed with fresh objects, a run leaves the same picture, byte for byte."""
+    whole = _train(tmp_path / "whole", [9], every, max_points, against)
+    for stops in (*([stop] for stop in range(1, 8)), [1, 2, 3], [5, 5, 6, 7]):
+        assert _train(tmp_path / str(stops), [*stops, 9], every, max_points, against) == whole
+
+
+def test_sums_go_back_with_a_rollback(tmp_path, plotted):
+    """Where a training goes back into the middle of an interval, no iteration counts twice."""
+    callbacks = [LossCurves(tmp_path / "x.png", every=4, mean=True), training.Checkpoint(tmp_path, every=6)]
+    with pytest.warns(UserWarning, match="goes back to iteration 6"):
+        training.fit(Tripping(7), [points()], iterations=8, callbacks=callbacks, rollbacks=1)
+    assert plotted[0][0]["total"] == [[4, 2.5], [8, 6.5]]

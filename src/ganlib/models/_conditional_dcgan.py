@@ -1,6 +1,7 @@
 """The conditional DCGAN."""
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any, Literal
@@ -39,6 +40,8 @@ def conditional_dcgan(
     norm: Norm = "batch",
     discriminator_norm: Norm | None = None,
     activation: Activation = None,
+    discriminator_activation: Activation = None,
+    bias: bool | None = None,
     dropout: float = 0.0,
     spectral_norm: bool = False,
     init: Init = initialisers.dcgan_,
@@ -62,6 +65,8 @@ def conditional_dcgan(
             module.
         discriminator_norm: the discriminator's, where it differs.
         activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
+        discriminator_activation: the discriminator's, where it differs.
+        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: in the discriminator, probability in [0, 1).
         spectral_norm: whether the discriminator's convolutions are spectrally normalised.
         init: initialises each network; None keeps torch's own.
@@ -96,12 +101,14 @@ def conditional_dcgan(
             "networks of your own"
         )
     of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
-    generator = initialised(init, _generator(plan, latent_dim, of_generator, generator_conditioning, norm, activation))
+    up = partial(upwards, plan, activation=activation, bias=bias)
+    generator = initialised(init, _generator(plan, latent_dim, of_generator, generator_conditioning, norm, up))
     down = partial(
         backbone,
         plan,
         norm=norm if discriminator_norm is None else discriminator_norm,
-        activation=activation,
+        activation=activation if discriminator_activation is None else discriminator_activation,
+        bias=bias,
         dropout=dropout,
         spectral_norm=spectral_norm,
     )
@@ -119,6 +126,7 @@ def conditional_dcgan(
             "latent_dim": latent_dim,
             "num_classes": num_classes,
             "generator_conditioning": generator_conditioning,
+            "bias": bias,
         },
         encoder=encoder,
         norm=norm,
@@ -128,16 +136,16 @@ def conditional_dcgan(
 
 
 def _generator(
-    plan: StackPlan, latent_dim: int, encoder: Any, conditioning: str, norm: Norm, activation: Activation
+    plan: StackPlan, latent_dim: int, encoder: Any, conditioning: str, norm: Norm, up: Callable[..., nn.Module]
 ) -> nn.Module:
     if conditioning == "latent":
-        return ConcatLatent(upwards(plan, latent_dim + encoder.features, norm, activation), encoder)
+        return ConcatLatent(up(latent_dim + encoder.features, norm=norm), encoder)
     if conditioning != "batch_norm":
         raise ArgumentValueError(f"generator_conditioning (={conditioning!r}) must be 'latent' or 'batch_norm'")
     if norm != "batch":
         raise ArgumentValueError(f"generator_conditioning (='batch_norm') needs norm (={norm!r}) to be 'batch'")
     conditional = partial(ConditionalBatchNorm, encoder=encoder, spatial_dims=plan.spatial_dims)
-    generator: Any = upwards(plan, latent_dim, conditional, activation)
+    generator: Any = up(latent_dim, norm=conditional)
     if not generator.needs_condition:
         raise ArgumentValueError(
             "generator_conditioning (='batch_norm') needs a batch norm, but the generator of a plan with one stage and "

@@ -34,6 +34,8 @@ def dcgan(
     norm: Norm = "batch",
     discriminator_norm: Norm | None = None,
     activation: Activation = None,
+    discriminator_activation: Activation = None,
+    bias: bool | None = None,
     dropout: float = 0.0,
     spectral_norm: bool = False,
     init: Init = initialisers.dcgan_,
@@ -50,6 +52,8 @@ def dcgan(
             module.
         discriminator_norm: the discriminator's, where it differs.
         activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
+        discriminator_activation: the discriminator's, where it differs.
+        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: in the discriminator, probability in [0, 1).
         spectral_norm: whether the discriminator's convolutions are spectrally normalised.
         init: initialises each network; None keeps torch's own.
@@ -72,21 +76,25 @@ def dcgan(
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016.
     """
     check_latent_dim(latent_dim)
-    generator = upwards(plan, latent_dim, norm, activation)
+    generator = upwards(plan, latent_dim, norm, activation, bias)
     down = partial(
         backbone,
         plan,
         norm=norm if discriminator_norm is None else discriminator_norm,
-        activation=activation,
+        activation=activation if discriminator_activation is None else discriminator_activation,
+        bias=bias,
         dropout=dropout,
         spectral_norm=spectral_norm,
     )
     generator, discriminator = initialised(init, generator), initialised(init, nn.Sequential(*to_logit(plan, down)))
-    carry(generator, "dcgan", {"plan": plan, "latent_dim": latent_dim}, norm=norm, activation=activation)
+    arguments = {"plan": plan, "latent_dim": latent_dim, "bias": bias}
+    carry(generator, "dcgan", arguments, norm=norm, activation=activation)
     return generator, discriminator
 
 
-def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation) -> nn.Module:
+def upwards(
+    plan: StackPlan, inputs: int, norm: Norm, activation: Activation, bias: bool | None = None
+) -> nn.Module:
     """From a flat latent to the image: the body of a generator.
 
     Args:
@@ -94,18 +102,19 @@ def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation) ->
         inputs: numbers in a latent (and in what stands beside it).
         norm: see :func:`dcgan`; a conditional one makes the body take (latent, condition).
         activation: None is ReLU.
+        bias: whether convolutions have one; None leaves it to their norms.
 
     Returns:
         A module from (N, inputs) to (N, *image_shape).
     """
     activation = nn.ReLU if activation is None else activation
     if plan.top_is_flat:
-        return ConvTransposeStack(plan, top_channels=inputs, norm=norm, activation=activation)
+        return ConvTransposeStack(plan, top_channels=inputs, norm=norm, activation=activation, bias=bias)
     return ConditionalSequential(
         LinearStack([inputs, prod(plan.top_shape)], out_shape=plan.top_shape, bias=needs_bias(norm)),
         make_norm(norm, plan.top_shape[0], plan.spatial_dims),
         make_activation(activation),
-        ConvTransposeStack(plan, norm=norm, activation=activation),
+        ConvTransposeStack(plan, norm=norm, activation=activation, bias=bias),
     )
 
 
@@ -114,6 +123,7 @@ def backbone(
     *,
     norm: Norm,
     activation: Activation,
+    bias: bool | None,
     dropout: float,
     spectral_norm: bool,
     image_channels: int | None = None,
@@ -125,6 +135,7 @@ def backbone(
         plan: the shapes.
         norm: see :func:`dcgan`.
         activation: None is LeakyReLU(0.2).
+        bias: whether convolutions have one; None leaves it to their norms.
         dropout: probability in [0, 1).
         spectral_norm: whether every convolution is spectrally normalised.
         image_channels: replaces the image's.
@@ -141,6 +152,7 @@ def backbone(
         norm=norm,
         activation=activation,
         last_activation=None if top_channels else activation,
+        bias=bias,
         last_norm=not plan.top_is_flat,  # a batch norm of single features would mix the samples' logits
         dropout=dropout,
         spectral_norm=spectral_norm,

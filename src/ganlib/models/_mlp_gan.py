@@ -1,12 +1,15 @@
 """The fully connected GAN."""
 
+import copy
 from collections.abc import Callable, Sequence
 from math import prod
 
 from torch import nn
 
+from ganlib.conditioning import ConcatFeatures, ConcatLatent, Maps
 from ganlib.errors import ArgumentValueError
 from ganlib.models._recipe import carry
+from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import Activation, LinearStack, Norm
 
 __all__ = ["mlp_gan"]
@@ -17,6 +20,7 @@ def mlp_gan(
     latent_dim: int,
     hidden: Sequence[int] = (128, 256, 512),
     *,
+    encoder: ConditionEncoder | None = None,
     norm: Norm = "none",
     activation: Activation = None,
     dropout: float = 0.0,
@@ -28,6 +32,8 @@ def mlp_gan(
         image_shape: (C, \*spatial), or any shape of a sample.
         latent_dim: size of a latent, at least 1.
         hidden: sizes of the generator's hidden layers, from the latent on.
+        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is put beside the latent, and beside
+            the discriminator's sample; the discriminator gets a copy. None is unconditional.
         norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from
             features to a module. The discriminator has none.
         activation: between the layers of both; None is LeakyReLU(0.2).
@@ -35,10 +41,12 @@ def mlp_gan(
         init: initialises each network; None keeps torch's own.
 
     Returns:
-        (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1).
+        (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1);
+        with an encoder each takes conditions too.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of its range, or the encoder gives maps.
+        ArgumentTypeError: the encoder is none.
 
     Example:
         >>> import torch
@@ -47,20 +55,31 @@ def mlp_gan(
         torch.Size([4, 1])
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5; with an encoder, Mirza and Osindero,
+        "Conditional Generative Adversarial Nets", 2014, figure 1.
     """
     image_shape, hidden = tuple(image_shape), tuple(hidden)
     for name, sizes in (("image_shape", image_shape), ("latent_dim", (latent_dim,)), ("hidden", hidden)):
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise ArgumentValueError(f"{name} (={sizes}) must be whole numbers of at least 1")
+    if isinstance(encoder, Maps):
+        raise ArgumentValueError(f"encoder (={encoder}) gives maps, but these networks take vectors")
+    beside = getattr(encoder, "features", 0)  # what is no encoder is answered by ConcatLatent
     within = {"dropout": dropout} if activation is None else {"dropout": dropout, "activation": activation}
-    generator = LinearStack(
-        [latent_dim, *hidden, prod(image_shape)], out_shape=image_shape, norm=norm, last_activation=nn.Tanh, **within
+    generator: nn.Module = LinearStack(
+        [latent_dim + beside, *hidden, prod(image_shape)],
+        out_shape=image_shape,
+        norm=norm,
+        last_activation=nn.Tanh,
+        **within,
     )
-    discriminator = LinearStack([prod(image_shape), *reversed(hidden), 1], **within)
+    discriminator: nn.Module = LinearStack([prod(image_shape) + beside, *reversed(hidden), 1], **within)
+    if encoder is not None:
+        generator = ConcatLatent(generator, encoder)
+        discriminator = ConcatFeatures(nn.Flatten(), copy.deepcopy(encoder), discriminator)
     if init is not None:
         init(generator)
         init(discriminator)
     arguments = {"image_shape": image_shape, "latent_dim": latent_dim, "hidden": hidden, "dropout": dropout}
-    carry(generator, "mlp_gan", arguments, norm=norm, activation=activation)
+    carry(generator, "mlp_gan", arguments, encoder=encoder, norm=norm, activation=activation)
     return generator, discriminator

@@ -13,6 +13,7 @@ import torch
 from ganlib.errors import ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.protocols import Run
 from ganlib.training._files import make_folder, remove_leftovers, write_atomically
+from ganlib.training._means import RunningMeans
 
 __all__ = ["CSVLogger"]
 
@@ -28,10 +29,18 @@ class CSVLogger:
     The file is bounded: as often as a run outgrows ``max_rows`` intervals, the interval is doubled and the rows between
     are dropped.
 
+    With ``mean=True`` a cell holds the mean of its metric since the last row was written, over the iterations that had
+    the metric. Sums are kept on the device and read at a row, so that nothing else waits for them. Where rows are
+    dropped, those that stay keep their values: means over the interval of their time, not over the doubled one. The
+    sums since the last row go into checkpoints; a run that is resumed from one without them, as of ``mean=False``,
+    begins them there.
+
     Args:
         path: the file; its folder is made.
-        every: iterations between two rows, at least 1.
+        every: iterations between two rows, at least 1; ``len(loader)``, for a trainer that draws one batch an
+            iteration, gives a row an epoch.
         max_rows: rows besides the last iteration's, at least 2.
+        mean: whether a row holds means, instead of the values of its iteration.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -54,7 +63,9 @@ class CSVLogger:
 
     rank_zero_only = True
 
-    def __init__(self, path: str | os.PathLike[str], every: int = 50, max_rows: int = 20_000) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], every: int = 50, max_rows: int = 20_000, mean: bool = False
+    ) -> None:
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
         if not (isinstance(max_rows, int) and max_rows >= 2):
@@ -62,6 +73,11 @@ class CSVLogger:
         self.path = Path(path)
         self.every = every
         self.max_rows = max_rows
+        self.mean = mean
+        self._means = RunningMeans()
+        if mean:  # of the class, they would put a state into the checkpoints of every run that has a table
+            self.state_dict = self._means.state_dict
+            self.load_state_dict = self._means.load_state_dict
         self._columns: list[str] = []
         self._interval, self._last, self._stop = every, 0, 0
 
@@ -78,6 +94,7 @@ class CSVLogger:
         make_folder(self.path.parent)
         remove_leftovers(self.path.parent, glob.escape(self.path.name))
         self._columns, self._last = [], 0
+        self._means.begin(run.iteration)
         self._interval = self._interval_at(run.iteration)
         # Whether the row of a stop goes is seen when the run goes on: of one that is over it is the last row.
         self._stop = run.iteration if run.iteration % self._interval else 0
@@ -100,8 +117,11 @@ class CSVLogger:
                 self._read(),
                 lambda iteration: iteration != stop and (iteration % self._interval == 0 or self._interval == before),
             )
+        if self.mean:
+            self._means.add(run.iteration, run.metrics)
         if run.iteration % self._interval == 0:
             self._write(run)
+            self._means.clear()  # not after the row of a stop: a run that goes on writes one over all its iterations
 
     def on_end(self, run: Run) -> None:
         """Write the row of the last iteration, unless that has been done.
@@ -123,8 +143,7 @@ class CSVLogger:
         return interval
 
     def _write(self, run: Run) -> None:
-        values = torch.stack([value.float() for value in run.metrics.values()]).tolist()  # one wait for all of them
-        row = {"iteration": run.iteration, "epoch": run.epoch, **dict(zip(run.metrics, values, strict=True))}
+        row = {"iteration": run.iteration, "epoch": run.epoch, **(self._means.read() if self.mean else _values(run))}
         if set(row) - set(self._columns):
             rows = self._read()
             self._columns += [name for name in row if name not in self._columns]
@@ -177,6 +196,11 @@ class CSVLogger:
         except (csv.Error, ValueError) as error:
             raise CheckpointError(f"{self.path} is no table of metrics: {error}") from error
         return rows
+
+
+def _values(run: Run) -> dict[str, float]:
+    values = torch.stack([value.float() for value in run.metrics.values()]).tolist()  # one wait for all of them
+    return dict(zip(run.metrics, values, strict=True))
 
 
 def _lines(rows: list[list[Any]]) -> bytes:

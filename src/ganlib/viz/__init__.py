@@ -1,9 +1,10 @@
-"""Pictures of a run: grids of samples, their time-lapse, and curves of the losses."""
+"""Pictures of a run: grids of samples, their time-lapse as a film or a stack, and curves of the losses."""
 
 from ganlib.protocols import Callback
 from ganlib.viz._grid import image_grid
 from ganlib.viz._loss_curves import LossCurves
 from ganlib.viz._sample_grid import SampleGrid
+from ganlib.viz._timeline import Timeline
 from ganlib.viz._training_gif import TrainingGif
 
-__all__ = ["Callback", "LossCurves", "SampleGrid", "TrainingGif", "image_grid"]
+__all__ = ["Callback", "LossCurves", "SampleGrid", "Timeline", "TrainingGif", "image_grid"]

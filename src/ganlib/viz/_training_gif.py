@@ -1,19 +1,14 @@
 """The pictures of a run as a film."""
 
 import os
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-
-from PIL import Image
 
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Run
 from ganlib.viz._files import check_folder, save_picture
+from ganlib.viz._pictures import even_selection, numbered_pictures, read_pictures
 
 __all__ = ["TrainingGif"]
-
-_LARGEST = 65_535  # a GIF's side
 
 
 class TrainingGif:
@@ -75,13 +70,8 @@ class TrainingGif:
         Raises:
             RunFolderError: it cannot be written.
         """
-        numbered = (path for path in self.folder.glob("[0-9]*.png") if path.stem.isdecimal() and path.is_file())
-        paths = sorted((path for path in numbered if int(path.stem) <= run.iteration), key=lambda path: int(path.stem))
-        if not paths:
-            return
-        last = len(paths) - 1
-        count = min(len(paths), self.max_frames)
-        frames = _frames([paths[round(index * last / max(count - 1, 1))] for index in range(count)])
+        paths = even_selection(numbered_pictures(self.folder, run.iteration), self.max_frames)
+        frames = [*read_pictures(paths, work="film", form="GIF").values()]
         if not frames:
             return
         # GIF's clock ticks in hundredths of a second, and players take anything under two of them for ten.
@@ -95,25 +85,3 @@ class TrainingGif:
             duration=[*[each] * (len(frames) - 1), 2000],
             loop=0,
         )
-
-
-def _frames(paths: Sequence[Path]) -> list[Image.Image]:
-    """The pictures that are good, and like the last good one."""
-    frames: list[Image.Image] = []
-    for path in reversed(paths):
-        try:
-            frames.append(_frame(path, like=frames[0] if frames else None))
-        except Exception as error:  # whatever a damaged or hostile file makes Pillow raise
-            warnings.warn(f"{path} is left out of the film: {type(error).__name__}: {error}", stacklevel=4)
-    return frames[::-1]
-
-
-def _frame(path: Path, like: Image.Image | None) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a grid may be as large as it likes, up to Pillow's limit
-        with Image.open(path, formats=["PNG"]) as image:  # not by its content: some formats run other programs
-            if like is not None and (image.mode, image.size) != (like.mode, like.size):
-                raise ValueError(f"it is {image.mode} {image.size}, but the last picture {like.mode} {like.size}")
-            if image.mode not in ("L", "RGB") or not all(1 <= side <= _LARGEST for side in image.size):
-                raise ValueError(f"a {image.mode} picture of {image.size} is none that a SampleGrid draws for a GIF")
-            return Image.frombytes(image.mode, image.size, image.tobytes())  # without what else the file says

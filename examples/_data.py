@@ -1,0 +1,64 @@
+"""The data sets that the example scripts know by name, at whatever size is asked for."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, distributed
+from torch.utils.data import Dataset, TensorDataset
+
+from ganlib import data
+from ganlib.distributed import rank, world_size
+from ganlib.errors import ArgumentValueError, DataError
+
+# By name: torchvision's class, and the folder under the root in which it looks.
+_TORCHVISION = {
+    "mnist": ("MNIST", "MNIST/raw"),
+    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw"),
+    "kmnist": ("KMNIST", "KMNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+}
+DATA_SETS = ["digits", *_TORCHVISION, "folder"]
+
+
+def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
+    """The data set that ``train`` was asked for, with ``classes`` and ``targets``; says what is missing.
+
+    Its images have the size that is asked for, or their own: 28 pixels, 32 of cifar10 and of a folder.
+    """
+    name, root, size = arguments.data, arguments.root, arguments.image_size
+    if size is not None and size < 8:
+        raise ArgumentValueError(f"--image-size (={size}) must be at least 8")
+    if name == "digits":
+        return data.RenderedDigits(size=size or 28)
+    if name == "folder":
+        return data.ImageFolder(root, size or 32)
+    if rank() > 0:
+        distributed.barrier()  # the first process has fetched it by then
+    dataset = _torchvision(name, root, arguments.download, size)
+    if rank() == 0 and world_size() > 1:
+        distributed.barrier()
+    return dataset
+
+
+def _torchvision(name: str, root: Path, download: bool, size: int | None) -> Dataset[Any]:
+    from torchvision import datasets, transforms  # the built-in digits must work where torchvision does not
+
+    kind, folder = _TORCHVISION[name]
+    own = 32 if name == "cifar10" else 28
+    resize = None if size in (None, own) else transforms.Resize(size)
+    try:
+        return getattr(datasets, kind)(root, train=True, download=download, transform=resize)
+    except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
+        raw = root / folder
+        found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
+        state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
+        how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
+        raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
+
+
+def with_conditions(dataset: Dataset[Any], table: Tensor) -> TensorDataset:
+    """The data set with row y of the table, (classes, features) float, in place of the label y."""
+    loader = data.TensorLoader(dataset, 1)  # nobody iterates it: it has read the data set whole
+    assert loader.conditions is not None
+    return TensorDataset(loader.samples, table[loader.conditions])

@@ -1,0 +1,90 @@
+"""What the example scripts share once a generator is trained: load it, draw with it, leave a picture."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganlib import models, viz
+from ganlib.errors import ArgumentValueError, CheckpointError
+from ganlib.protocols import Latent
+
+
+def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) -> None:
+    """Add the words of every subcommand that draws with a trained generator."""
+    parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help="folder of the run")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the latents")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="X.png")
+
+
+def add_sample_words(parser: argparse.ArgumentParser, *, run: str, labels: bool, count: int) -> None:
+    """Add the words of every ``sample``."""
+    add_drawing_words(parser, run=run, out="samples.png")
+    if labels:
+        parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="which classes (default: all)")
+    parser.add_argument("--count", type=int, default=count, metavar="N", help="of each label" if labels else None)
+    parser.add_argument("--npz", type=Path, metavar="X.npz", help="images (N C H W in [-1, 1]) and labels as well")
+
+
+def load(run: Path, script: str, **wanted: Any) -> nn.Module:
+    """The generator of a run, which this script must have trained, and what else is wanted of its info."""
+    path = run / "generator.pt"
+    if not path.exists():
+        raise ArgumentValueError(
+            f"--run (={run}) holds no generator.pt, which a training writes when it ends: "
+            f"finish it with train ... --out {run} --resume"
+        )
+    generator = models.load_generator(path)
+    info: Any = generator.info
+    for name, value in {"script": script, **wanted}.items():
+        if value is not None and info.get(name) != value:
+            raise CheckpointError(f"{path} holds a generator of {name} {info.get(name)}, not {value}")
+    return generator
+
+
+def draw_samples(
+    arguments: argparse.Namespace, generator: nn.Module, latent: Latent, conditions: Tensor | None = None
+) -> None:
+    """Draw ``count`` samples of each condition (of the whole, where there is none), a picture, numbers if wanted."""
+    if arguments.count < 1:
+        raise ArgumentValueError(f"--count (={arguments.count}) must be at least 1")
+    repeated = None if conditions is None else conditions.repeat_interleave(arguments.count, dim=0)
+    n = arguments.count if repeated is None else len(repeated)
+    images = draw(generator, latent(n, generator=torch.Generator().manual_seed(arguments.seed)), repeated)
+    columns = None if repeated is None else min(arguments.count, 50)
+    save_picture(viz.image_grid(images, columns=columns), arguments.out)
+    if arguments.npz is not None:
+        classes = repeated is not None and not repeated.is_floating_point()
+        labels = repeated if classes else torch.full((n,), -1)
+        assert labels is not None
+        arguments.npz.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(arguments.npz, images=images.numpy(), labels=labels.numpy())
+
+
+def draw(generator: nn.Module, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Samples of latents and conditions, some hundreds at a time."""
+    latents = latent.split(500)
+    with torch.no_grad():
+        if condition is None:
+            return torch.cat([generator(some) for some in latents])
+        return torch.cat([generator(some, asked) for some, asked in zip(latents, condition.split(500), strict=True)])
+
+
+def save_picture(picture: Image.Image, out: Path) -> None:
+    """Write a picture, whose folder is made, and say where it is."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(out)
+    print(f"the picture is {out}")
+
+
+def save_film(frames: Sequence[Image.Image], out: Path, *, seconds: float = 4.0) -> None:
+    """Write a GIF that loops."""
+    # GIF's clock ticks in hundredths of a second.
+    each = max(20, round(seconds * 100 / len(frames)) * 10)
+    frames[0].save(out, save_all=True, append_images=frames[1:], duration=each, loop=0)
+    print(f"the film is {out}")

@@ -1,0 +1,163 @@
+"""Conditional generative adversarial nets (Mirza and Osindero 2014): ask for a class, for tags, or by a description.
+
+    python examples/cgan.py train --data mnist --root DIR --download --epochs 30 --out runs/cgan
+    python examples/cgan.py train --data fashion-mnist --root DIR --download --loss minimax --out runs/fashion
+    python examples/cgan.py train --condition tags --data digits --minutes 4 --out runs/tags
+    python examples/cgan.py train --condition text --data digits --minutes 4 --out runs/text
+    python examples/cgan.py sample --run runs/cgan --labels 3 1 4 --count 8 --out digits.png
+    python examples/cgan.py sample --run runs/tags --tags loop "straight stroke" --out asked.png
+    python examples/cgan.py sample --run runs/text --text "a ring on an upright stroke" --out asked.png
+
+Both players are given the condition beside what they look at: [z, y] and [x, y]. A class is one-hot, as in the paper;
+tags are multi-hot, and a description is a fixed vector: a bag of its words, or a row of your own table (``--vectors``).
+"""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _conditions import bags_of_words, multi_hot, tag_table, text_table
+from _data import open_data, with_conditions
+from _drawing import add_sample_words, draw, draw_samples, load, save_film
+from _plumbing import RunFile, Summary, add_train_words, best_precision, fill_in, finish, limits, run_main
+from torch import Tensor
+
+from ganlib import conditioning, data, distributed, latents, losses, models, training, viz
+from ganlib.errors import ArgumentValueError
+
+SCRIPT, RUN = "cgan", "runs/cgan"
+HIDDEN = [256, 512]  # the generator's; the discriminator has them in reverse
+LOSSES: dict[str, Any] = {"minimax": losses.MinimaxLoss, "non-saturating": losses.NonSaturatingLoss}
+DEFAULTS = {"batch_size": 64, "lr": 2e-4}
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train, and leave in the run's folder what DESIGN.md's section 4 promises, and ``final.gif``."""
+    fill_in(arguments, DEFAULTS)
+    for word, needs in (("tags", "tags"), ("vectors", "text")):
+        if getattr(arguments, word) is not None and arguments.condition != needs:
+            raise ArgumentValueError(f"--{word} needs --condition {needs}, not {arguments.condition}")
+    names = ("data", "image_size", "condition", "latent_dim")
+    what = {"script": SCRIPT, **{name: getattr(arguments, name) for name in names}}
+    run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
+    run_file.check()
+    torch.manual_seed(arguments.seed)
+    dataset: Any = open_data(arguments)
+    classes = list(dataset.classes)
+    encoder: Any = conditioning.OneHot(len(classes))
+    table, words = torch.arange(len(classes)), list[str]()
+    if arguments.condition == "tags":
+        words, table = tag_table(arguments.data, classes, arguments.tags)
+        encoder = conditioning.TagEmbedding(len(words), 32)
+    elif arguments.condition == "text":
+        words, table = text_table(arguments.data, classes, arguments.vectors)
+        encoder = conditioning.VectorEmbedding(table.shape[1], 32)
+    loader = data.TensorLoader(
+        with_conditions(dataset, table), arguments.batch_size, device=arguments.device, seed=arguments.seed
+    )
+
+    generator, discriminator = models.mlp_gan(
+        loader.samples.shape[1:], arguments.latent_dim, HIDDEN, encoder=encoder, norm="batch"
+    )
+    generator.to(arguments.device)
+    discriminator.to(arguments.device)
+    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
+    latent = latents.Gaussian(arguments.latent_dim)
+    trainer = training.AdversarialTrainer(
+        generator,
+        discriminator,
+        adam(generator.parameters()),
+        adam(discriminator.parameters()),
+        loss=LOSSES[arguments.loss](),
+        latent=latent,
+        precision=best_precision(arguments.precision, arguments.device),
+    )
+
+    # A row for each class, the same ten latents in all of them.
+    columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
+    ema = training.EMA(generator, decay=0.999)
+    training.fit(
+        trainer,
+        loader,
+        **limits(arguments, epochs=30),
+        resume=arguments.resume,
+        callbacks=[
+            ema,
+            training.CSVLogger(run / "metrics.csv"),
+            viz.SampleGrid(
+                ema.generator,
+                run / "samples",
+                latent=columns.repeat(len(classes), 1),
+                condition=table.repeat_interleave(len(columns), dim=0),
+                columns=len(columns),
+            ),
+            viz.TrainingGif(run / "training.gif", run / "samples"),
+            viz.LossCurves(run / "losses.png", mean=True, against="epoch"),
+            training.Checkpoint(run, every=arguments.checkpoint_every),
+            run_file,
+            training.ProgressBar(),
+            summary,
+        ],
+    )
+    info = {**what, "classes": classes, "words": words, "table": table.tolist(), **summary.end}
+    finish(run, ema.generator, info, "final.gif")
+    if distributed.rank() == 0:
+        ema.generator.eval()
+        noise = latent(20 * len(table), generator=torch.Generator().manual_seed(arguments.seed)).to(arguments.device)
+        frames = [draw(ema.generator, some, table.to(arguments.device)) for some in noise.chunk(20)]
+        save_film([viz.image_grid(frame, columns=len(table)) for frame in frames], run / "final.gif")
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    """Draw ``count`` samples of each class, of a set of tags, or of a description."""
+    generator: Any = load(arguments.run, SCRIPT)
+    draw_samples(arguments, generator, latents.Gaussian(generator.info["latent_dim"]), asked(arguments, generator.info))
+
+
+def asked(arguments: argparse.Namespace, info: Any) -> Tensor:
+    """The conditions that the command line asks for."""
+    for word in ("tags", "text"):
+        if getattr(arguments, word) is not None and info["condition"] != word:
+            raise ArgumentValueError(f"--{word} needs a run with --condition {word}; this one has {info['condition']}")
+    if arguments.tags is not None:
+        return multi_hot([arguments.tags], info["words"])
+    if arguments.text is not None:
+        if not info["words"]:
+            raise ArgumentValueError("--text needs words, but this run was trained with --vectors: give --labels")
+        return bags_of_words([arguments.text], info["words"])
+    labels = range(len(info["classes"])) if arguments.labels is None else arguments.labels
+    wrong = [label for label in labels if not 0 <= label < len(info["table"])]
+    if wrong:
+        raise ArgumentValueError(f"--labels holds class {wrong[0]}, but there are {len(info['table'])} classes")
+    return torch.tensor([info["table"][label] for label in labels])
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("train", help="train a generator")
+    add_train_words(command, out=RUN, data="digits")
+    command.add_argument(
+        "--loss", choices=LOSSES, default="non-saturating", help="minimax is the paper's (default: %(default)s)"
+    )
+    command.add_argument(
+        "--condition", choices=["class", "tags", "text"], default="class", help="(default: %(default)s)"
+    )
+    command.add_argument("--tags", type=Path, metavar="FILE.csv", help="the classes' tags: rows of class,tag,tag")
+    command.add_argument("--vectors", type=Path, metavar="FILE", help="the classes' vectors: .npy or .csv, a row each")
+    command.set_defaults(do=train)
+    command = commands.add_parser("sample", help="draw with a trained generator")
+    add_sample_words(command, run=RUN, labels=True, count=10)
+    command.add_argument("--tags", nargs="+", metavar="TAG", help="ask for these tags together")
+    command.add_argument("--text", metavar="WORDS", help="ask for what fits a description")
+    command.set_defaults(do=sample)
+    arguments = parser.parse_args(words)
+    arguments.do(arguments)
+
+
+if __name__ == "__main__":
+    run_main(main)
