@@ -63,6 +63,27 @@ def test_keywords_reach_the_parts(make):
     assert {*seen} == {generator, discriminator}
 
 
+@pytest.mark.parametrize("plan", [_TALL, _FLAT], ids=["spatial top", "flat top"])
+@pytest.mark.parametrize("make", [dcgan, lambda *a, **k: conditional_dcgan(*a, num_classes=3, **k)])
+def test_no_convolution_has_a_bias_where_none_is_wanted(make, plan):
+    """``bias=False`` and ``bias=True`` reach every convolution of both players, and nothing else."""
+    for bias in (False, True):
+        for network in make(plan, 6, bias=bias):
+            convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+            assert len(convolutions) == 2
+            assert [layer.bias is not None for layer in convolutions] == [bias, bias]
+
+
+@pytest.mark.parametrize("make", [dcgan, lambda *a, **k: conditional_dcgan(*a, num_classes=3, **k)])
+def test_the_discriminators_activation_is_its_own(make):
+    """It stands wherever the discriminator has one, and nowhere in the generator."""
+    generator, discriminator = make(_FLAT, 6, activation=nn.ELU, discriminator_activation=nn.LeakyReLU(0.02))
+    assert {layer.negative_slope for layer in discriminator.modules() if isinstance(layer, nn.LeakyReLU)} == {0.02}
+    assert not _has(discriminator, nn.ELU)
+    assert _has(generator, nn.ELU)
+    assert not _has(generator, nn.LeakyReLU)
+
+
 def test_the_defaults_are_the_papers():
     """Batch norm in both, ReLU up and LeakyReLU(0.2) down, tanh at the end, and convolutions drawn from N(0, 0.02)."""
     generator, discriminator = dcgan(StackPlan((3, 32, 32), [Stage(32), Stage(64), Stage(128)]), 100)

@@ -45,6 +45,8 @@ _GENERATORS = {
         torch.eye(3, 4),
     ),
     "mlp": (lambda: mlp_gan((1, 4, 5), 6, (8,), norm="batch", dropout=0.1)[0], None),
+    "without bias": (lambda: dcgan(_TALL, 6, bias=False)[0], None),
+    "conditional mlp": (lambda: mlp_gan((1, 4, 5), 6, (8,), encoder=TagEmbedding(4, 3))[0], torch.eye(3, 4)),
     "unconditional": (lambda: Unconditional(dcgan(_TALL, 6)[0]), _LABELS),
     "concat": (lambda: ConcatLatent(mlp_gan((1, 4, 5), 11, (8,))[0], OneHot(5)), _LABELS),
 }

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from ganlib.conditioning import Maps
 from ganlib.errors import GanlibError
 from ganlib.init import normal_
 from ganlib.models import mlp_gan
+from tests.models.cases import CONDITIONS
 
 
 def _linears(network):
@@ -53,6 +55,30 @@ def test_activation_and_dropout_reach_both():
     for network in mlp_gan((4,), 2, (8, 16), activation=nn.ELU, dropout=0.25):
         assert sum(isinstance(layer, nn.ELU) for layer in network.modules()) == 2
         assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_condition_is_beside_latent_and_sample(condition):
+    """With an encoder G is G'([z, e(y)]) and D is D'([x, e(y)]), each with an encoder of its own."""
+    encoder, asked = CONDITIONS[condition]
+    generator, discriminator = mlp_gan((1, 4, 4), 5, (6, 7), encoder=encoder)
+    latents = torch.randn(4, 5)
+    samples = generator(latents, asked)
+    torch.testing.assert_close(samples, generator.module(torch.cat([latents, encoder(asked)], 1)))
+    beside = torch.cat([samples.flatten(1), encoder(asked)], 1)
+    torch.testing.assert_close(discriminator(samples, asked), discriminator.head(beside))
+    assert _linears(generator.module) == [(5 + encoder.features, 6), (6, 7), (7, 16)]
+    assert _linears(discriminator.head) == [(16 + encoder.features, 7), (7, 6), (6, 1)]
+    assert not {*map(id, generator.parameters())} & {*map(id, discriminator.parameters())}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"), [(Maps(3), "gives maps"), (5, r"encoder \(=5\)"), (nn.ReLU(), "encoder")]
+)
+def test_what_encodes_no_vectors_is_refused(encoder, message):
+    """Maps cannot stand beside a vector, and what is no encoder is named."""
+    with pytest.raises(GanlibError, match=message):
+        mlp_gan((1, 4, 4), 5, (6,), encoder=encoder)
 
 
 def test_init_is_given_both_networks():
