@@ -18,21 +18,27 @@ _TORCHVISION = {
     "kmnist": ("KMNIST", "KMNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
 }
+_OWN_SIZES = {"cifar10": 32, "folder": 32}  # of the others 28
 DATA_SETS = ["digits", *_TORCHVISION, "folder"]
 
 
-def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
-    """The data set that ``train`` was asked for, with ``classes`` and ``targets``; says what is missing.
-
-    Its images have the size that is asked for, or their own: 28 pixels, 32 of cifar10 and of a folder.
-    """
-    name, root, size = arguments.data, arguments.root, arguments.image_size
-    if size is not None and size < 8:
+def image_size(arguments: argparse.Namespace) -> int:
+    """Pixels of a side: as many as are asked for, or the data set's own."""
+    size = arguments.image_size
+    if size is None:
+        return _OWN_SIZES.get(arguments.data, 28)
+    if size < 8:
         raise ArgumentValueError(f"--image-size (={size}) must be at least 8")
+    return int(size)
+
+
+def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
+    """The data set that ``train`` was asked for, with ``classes`` and ``targets``; says what is missing."""
+    name, root, size = arguments.data, arguments.root, image_size(arguments)
     if name == "digits":
-        return data.RenderedDigits(size=size or 28)
+        return data.RenderedDigits(size)
     if name == "folder":
-        return data.ImageFolder(root, size or 32)
+        return data.ImageFolder(root, size)
     if rank() > 0:
         distributed.barrier()  # the first process has fetched it by then
     dataset = _torchvision(name, root, arguments.download, size)
@@ -41,12 +47,11 @@ def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
     return dataset
 
 
-def _torchvision(name: str, root: Path, download: bool, size: int | None) -> Dataset[Any]:
+def _torchvision(name: str, root: Path, download: bool, size: int) -> Dataset[Any]:
     from torchvision import datasets, transforms  # the built-in digits must work where torchvision does not
 
     kind, folder = _TORCHVISION[name]
-    own = 32 if name == "cifar10" else 28
-    resize = None if size in (None, own) else transforms.Resize(size)
+    resize = None if size == _OWN_SIZES.get(name, 28) else transforms.Resize(size)
     try:
         return getattr(datasets, kind)(root, train=True, download=download, transform=resize)
     except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:

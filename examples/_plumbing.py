@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from _data import DATA_SETS
+from _data import DATA_SETS, image_size
 from torch import distributed, nn
 
 from ganlib import models
@@ -57,6 +58,12 @@ def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
     for name, value in recipe.items():
         if getattr(arguments, name, None) is None:
             setattr(arguments, name, value)
+
+
+def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[str, Any]:
+    """What a run is: the script, the data, and of the script's own words those that a run which goes on must share."""
+    own = {name: getattr(arguments, name) for name in ("data", "latent_dim", *names)}
+    return {"script": script, "image_size": image_size(arguments), **own}
 
 
 def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
@@ -112,7 +119,9 @@ class RunFile:
 
     def on_start(self, run: Run) -> None:
         """Write it."""
-        self.path.write_text(json.dumps(self.what, indent=1) + "\n", encoding="utf-8")
+        temporary = self.path.with_suffix(".json.tmp")  # a run that is killed meanwhile has the old one, or the new
+        temporary.write_text(json.dumps(self.what, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path)
 
 
 class Summary:

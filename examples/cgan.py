@@ -22,7 +22,7 @@ import torch
 from _conditions import bags_of_words, multi_hot, tag_table, text_table
 from _data import open_data, with_conditions
 from _drawing import add_sample_words, draw, draw_samples, load, save_film
-from _plumbing import RunFile, Summary, add_train_words, best_precision, fill_in, finish, limits, run_main
+from _plumbing import RunFile, Summary, add_train_words, best_precision, describe, fill_in, finish, limits, run_main
 from torch import Tensor
 
 from ganlib import conditioning, data, distributed, latents, losses, models, training, viz
@@ -40,8 +40,7 @@ def train(arguments: argparse.Namespace) -> None:
     for word, needs in (("tags", "tags"), ("vectors", "text")):
         if getattr(arguments, word) is not None and arguments.condition != needs:
             raise ArgumentValueError(f"--{word} needs --condition {needs}, not {arguments.condition}")
-    names = ("data", "image_size", "condition", "latent_dim")
-    what = {"script": SCRIPT, **{name: getattr(arguments, name) for name in names}}
+    what = describe(arguments, SCRIPT, "condition")
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)

@@ -20,7 +20,18 @@ from typing import Any
 import torch
 from _data import open_data
 from _drawing import add_sample_words, draw, draw_samples, load, save_picture
-from _plumbing import RunFile, Summary, add_train_words, best_precision, fill_in, finish, limits, run_main, switch
+from _plumbing import (
+    RunFile,
+    Summary,
+    add_train_words,
+    best_precision,
+    describe,
+    fill_in,
+    finish,
+    limits,
+    run_main,
+    switch,
+)
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -118,8 +129,7 @@ def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name
     classes = list(dataset.classes)  # type: ignore[attr-defined]  # all the data sets by name have them
     if class_name not in classes:
         raise ArgumentValueError(f"--class-name (={class_name!r}) must be one of {', '.join(classes)}")
-    names = ("recipe", "data", "image_size", "latent_dim")
-    what = {"script": SCRIPT, "class_name": class_name, **{name: getattr(arguments, name) for name in names}}
+    what = {**describe(arguments, SCRIPT, "recipe"), "class_name": class_name}
     run_file, summary = RunFile(run, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)

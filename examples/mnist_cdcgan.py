@@ -27,6 +27,7 @@ from _plumbing import (
     Summary,
     add_train_words,
     best_precision,
+    describe,
     fill_in,
     finish,
     limits,
@@ -106,8 +107,7 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
 def train(arguments: argparse.Namespace) -> None:
     """Train, and leave in the run's folder what DESIGN.md's section 4 promises."""
     fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
-    names = ("preset", "recipe", "data", "image_size", "conditioning", "generator_conditioning", "latent_dim")
-    what = {"script": SCRIPT, **{name: getattr(arguments, name) for name in names}}
+    what = describe(arguments, SCRIPT, "preset", "recipe", "conditioning", "generator_conditioning")
     run, run_file = arguments.out, RunFile(arguments.out, what)
     run_file.check()
     torch.manual_seed(arguments.seed)

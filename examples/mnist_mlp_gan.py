@@ -16,43 +16,30 @@ from typing import Any
 import torch
 from _data import open_data
 from _drawing import add_sample_words, draw_samples, load
-from _plumbing import RunFile, Summary, add_train_words, best_precision, fill_in, finish, limits, run_main
+from _plumbing import RunFile, Summary, add_train_words, best_precision, describe, fill_in, finish, limits, run_main
 
 from ganlib import data, latents, losses, models, penalties, training, viz
 from ganlib.conditioning import Unconditional
 
 SCRIPT, RUN = "mnist_mlp_gan", "runs/mnist_mlp_gan"
 
-# The hidden layers are the generator's; the discriminator has them in reverse.
+# The original's discriminator has the generator's hidden layers in reverse (None).
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {
-        "hidden": [32, 64, 128],
-        "dropout": 0.0,
-        "batch_size": 64,
-        "lr": 1e-3,
-        "beta1": 0.5,
-        "smoothing": 1.0,
-        "r1": 0.1,
-        "averaged": True,
+        "hidden": [64, 128, 256], "discriminator_hidden": [512, 256], "norm": "batch", "dropout": 0.0,
+        "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "smoothing": 1.0, "r1": 1.0, "averaged": True,
     },
     "original": {
-        "hidden": [32, 64, 128],
-        "dropout": 0.3,
-        "batch_size": 20,
-        "lr": 2e-3,
-        "beta1": 0.9,
-        "smoothing": 0.9,
-        "r1": 0.0,
-        "averaged": False,
+        "hidden": [32, 64, 128], "discriminator_hidden": None, "norm": "none", "dropout": 0.3,
+        "batch_size": 20, "lr": 2e-3, "beta1": 0.9, "smoothing": 0.9, "r1": 0.0, "averaged": False,
     },
-}
+}  # fmt: skip
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Train, and leave in the run's folder what DESIGN.md's section 4 promises, and ``timeline.png``."""
     fill_in(arguments, RECIPES[arguments.recipe])
-    names = ("recipe", "data", "image_size", "hidden", "dropout", "latent_dim")
-    what = {"script": SCRIPT, **{name: getattr(arguments, name) for name in names}}
+    what = describe(arguments, SCRIPT, "recipe", "hidden")
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)
@@ -60,7 +47,12 @@ def train(arguments: argparse.Namespace) -> None:
     epoch = len(loader)  # iterations
 
     generator, discriminator = models.mlp_gan(
-        loader.samples.shape[1:], arguments.latent_dim, arguments.hidden, dropout=arguments.dropout
+        loader.samples.shape[1:],
+        arguments.latent_dim,
+        arguments.hidden,
+        discriminator_hidden=arguments.discriminator_hidden,
+        norm=arguments.norm,
+        dropout=arguments.dropout,
     )
     generator.to(arguments.device)
     discriminator.to(arguments.device)

@@ -33,6 +33,14 @@ def test_the_discriminator_is_the_generator_in_reverse():
     assert _linears(discriminator) == [(16, 7), (7, 6), (6, 1)]
 
 
+def test_the_discriminator_may_have_layers_of_its_own():
+    """Its hidden sizes are those asked for, from the sample on; also none at all."""
+    for hidden, expected in (((9, 8), [(16, 9), (9, 8), (8, 1)]), ((), [(16, 1)])):
+        generator, discriminator = mlp_gan((1, 4, 4), 5, (6, 7), discriminator_hidden=hidden)
+        assert _linears(generator) == [(5, 6), (6, 7), (7, 16)]
+        assert _linears(discriminator) == expected
+
+
 def test_without_hidden_layers_it_is_a_linear_map():
     """With no hidden layer G is tanh(W z + b), and D is w x + b."""
     generator, discriminator = mlp_gan((3,), 2, ())
@@ -94,6 +102,7 @@ def test_init_is_given_both_networks():
         ({"image_shape": (1, 0)}, r"image_shape \(=\(1, 0\)\)"),
         ({"latent_dim": 0}, r"latent_dim \(=.*0"),
         ({"hidden": (8, 2.5)}, r"hidden \(=\(8, 2.5\)\)"),
+        ({"discriminator_hidden": (0,)}, r"discriminator_hidden \(=\(0,\)\)"),
         ({"dropout": 1.5}, r"dropout \(=1.5\)"),
         ({"norm": "layer"}, r"norm \(='layer'\)"),
     ],

@@ -92,9 +92,7 @@ def dcgan(
     return generator, discriminator
 
 
-def upwards(
-    plan: StackPlan, inputs: int, norm: Norm, activation: Activation, bias: bool | None = None
-) -> nn.Module:
+def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation, bias: bool | None = None) -> nn.Module:
     """From a flat latent to the image: the body of a generator.
 
     Args:

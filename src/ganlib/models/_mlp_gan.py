@@ -20,20 +20,23 @@ def mlp_gan(
     latent_dim: int,
     hidden: Sequence[int] = (128, 256, 512),
     *,
+    discriminator_hidden: Sequence[int] | None = None,
     encoder: ConditionEncoder | None = None,
     norm: Norm = "none",
     activation: Activation = None,
     dropout: float = 0.0,
     init: Callable[[nn.Module], nn.Module] | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    r"""Two multi-layer perceptrons; the discriminator's hidden layers are the generator's in reverse.
+    r"""Two multi-layer perceptrons; unless you say otherwise, the second's hidden layers are the first's in reverse.
 
     Args:
         image_shape: (C, \*spatial), or any shape of a sample.
         latent_dim: size of a latent, at least 1.
         hidden: sizes of the generator's hidden layers, from the latent on.
-        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is put beside the latent, and beside
-            the discriminator's sample; the discriminator gets a copy. None is unconditional.
+        discriminator_hidden: sizes of the discriminator's hidden layers, from the sample on; None is ``hidden`` in
+            reverse.
+        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is put beside the latent, and
+            beside the discriminator's sample; the discriminator gets a copy. None is unconditional.
         norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from
             features to a module. The discriminator has none.
         activation: between the layers of both; None is LeakyReLU(0.2).
@@ -59,7 +62,13 @@ def mlp_gan(
         "Conditional Generative Adversarial Nets", 2014, figure 1.
     """
     image_shape, hidden = tuple(image_shape), tuple(hidden)
-    for name, sizes in (("image_shape", image_shape), ("latent_dim", (latent_dim,)), ("hidden", hidden)):
+    downwards = hidden[::-1] if discriminator_hidden is None else tuple(discriminator_hidden)
+    for name, sizes in (
+        ("image_shape", image_shape),
+        ("latent_dim", (latent_dim,)),
+        ("hidden", hidden),
+        ("discriminator_hidden", downwards),
+    ):
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise ArgumentValueError(f"{name} (={sizes}) must be whole numbers of at least 1")
     if isinstance(encoder, Maps):
@@ -73,7 +82,7 @@ def mlp_gan(
         last_activation=nn.Tanh,
         **within,
     )
-    discriminator: nn.Module = LinearStack([prod(image_shape) + beside, *reversed(hidden), 1], **within)
+    discriminator: nn.Module = LinearStack([prod(image_shape) + beside, *downwards, 1], **within)
     if encoder is not None:
         generator = ConcatLatent(generator, encoder)
         discriminator = ConcatFeatures(nn.Flatten(), copy.deepcopy(encoder), discriminator)
