@@ -39,20 +39,27 @@ RECIPES = ("ours", "original")
 
 @dataclass(frozen=True)
 class System:
-    """One of the reference systems: who trains it, on what, and how much is drawn."""
+    """One of the reference systems: who trains it, on what, by either recipe, and how much is drawn."""
 
     name: str
     script: str
-    words: Sequence[str]
-    count: Sequence[str]
+    data: str
+    count: int
+    ours: Sequence[str] = ()
+    original: Sequence[str] = ("--recipe", "original")
 
 
 SYSTEMS = {
-    1: System("cDCGAN-MNIST", "mnist_cdcgan.py", ["--data", "mnist"], ["--count", "500"]),
-    2: System("MNIST-GAN", "mnist_mlp_gan.py", ["--data", "mnist"], ["--count", "5000"]),
-    3: System("DCGAN_CIFAR10", "cifar10_dcgan.py", ["--data", "folder"], ["--count", "2000"]),
+    1: System("cDCGAN-MNIST", "mnist_cdcgan.py", "mnist", 500),
+    2: System("MNIST-GAN", "mnist_mlp_gan.py", "mnist", 5000),
+    3: System("DCGAN_CIFAR10", "cifar10_dcgan.py", "folder", 2000),
     4: System(
-        "deceptive-digits", "mnist_cdcgan.py", ["--data", "mnist", "--preset", "deceptive64"], ["--count", "500"]
+        "deceptive-digits",
+        "mnist_cdcgan.py",
+        "mnist",
+        500,
+        ours=("--image-size", "64", "--rotation", "25"),
+        original=("--preset", "deceptive64", "--recipe", "original"),
     ),
 }
 
@@ -61,8 +68,8 @@ class Judge:
     """Measures drawn images beside real ones; what it needs of a system is read once."""
 
     def __init__(self, number: int, arguments: argparse.Namespace) -> None:
-        root, features_of = arguments.root, 28
-        self.reads = number in (1, 4)
+        root = arguments.root
+        self.reads, self.size = number in (1, 4), 32 if number == 3 else 28
         if number == 3:
             self.classifier: Any = cifar_classifier.load(arguments.cifar)
             real = [_one_class(root / "cifar10" / part, arguments.class_name) for part in ("test", "train")]
@@ -78,7 +85,6 @@ class Judge:
             self.classifier = digit_classifier.load(arguments.digits)
             real = [data.TensorLoader(MNIST(root, train=train), 1000) for train in (False, True)]
         self.test, self.training = real
-        self.size = 32 if number == 3 else features_of
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float | None, float]:
         """The share read as asked, or None, and the Fréchet distance."""
@@ -114,7 +120,8 @@ def train_both(number: int, seed: int, folder: Path, arguments: argparse.Namespa
     root = arguments.root / "cifar10/train" if number == 3 else arguments.root
     running = []
     for recipe, own in zip(RECIPES, (cores[:half], cores[-half:]), strict=True):
-        words = [*system.words, "--root", root, "--recipe", recipe, "--minutes", arguments.minutes, "--seed", seed]
+        words = ["--data", system.data, "--root", root, *getattr(system, recipe)]
+        words += ["--minutes", arguments.minutes, "--seed", seed]
         if number == 3:
             words += ["--class-name", arguments.class_name]
         with (folder / f"{recipe}.log").open("w", encoding="utf-8") as log:
@@ -135,7 +142,7 @@ def train_both(number: int, seed: int, folder: Path, arguments: argparse.Namespa
 def drawn(number: int, run: Path) -> tuple[Tensor, Tensor]:
     """Images and labels of a run's generator."""
     system = SYSTEMS[number]
-    words = ["sample", "--run", run, *system.count, "--out", run / "drawn.png", "--npz", run / "drawn.npz"]
+    words = ["sample", "--run", run, "--count", system.count, "--out", run / "drawn.png", "--npz", run / "drawn.npz"]
     command = [sys.executable, EXAMPLES / system.script, *words]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     with np.load(run / "drawn.npz") as arrays:

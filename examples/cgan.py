@@ -25,13 +25,13 @@ from _drawing import add_sample_words, draw, draw_samples, load, save_film
 from _plumbing import RunFile, Summary, add_train_words, best_precision, describe, fill_in, finish, limits, run_main
 from torch import Tensor
 
-from ganlib import conditioning, data, distributed, latents, losses, models, training, viz
+from ganlib import conditioning, data, distributed, latents, losses, models, penalties, training, viz
 from ganlib.errors import ArgumentValueError
 
 SCRIPT, RUN = "cgan", "runs/cgan"
-HIDDEN = [256, 512]  # the generator's; the discriminator has them in reverse
+HIDDEN, DISCRIMINATOR_HIDDEN = [128, 256, 512], [256, 128]
 LOSSES: dict[str, Any] = {"minimax": losses.MinimaxLoss, "non-saturating": losses.NonSaturatingLoss}
-DEFAULTS = {"batch_size": 64, "lr": 2e-4}
+DEFAULTS = {"batch_size": 64, "lr": 1e-3}
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -59,7 +59,12 @@ def train(arguments: argparse.Namespace) -> None:
     )
 
     generator, discriminator = models.mlp_gan(
-        loader.samples.shape[1:], arguments.latent_dim, HIDDEN, encoder=encoder, norm="batch"
+        loader.samples.shape[1:],
+        arguments.latent_dim,
+        HIDDEN,
+        discriminator_hidden=DISCRIMINATOR_HIDDEN,
+        encoder=encoder,
+        norm="batch",
     )
     generator.to(arguments.device)
     discriminator.to(arguments.device)
@@ -72,6 +77,7 @@ def train(arguments: argparse.Namespace) -> None:
         adam(discriminator.parameters()),
         loss=LOSSES[arguments.loss](),
         latent=latent,
+        penalties=[penalties.R1(1.0, every=16)],
         precision=best_precision(arguments.precision, arguments.device),
     )
 

@@ -60,7 +60,7 @@ def plan(channels: int, size: int) -> stacks.StackPlan:
     """Halve the image down to 4 pixels or fewer, then take what is left at once: 32, 16, 8, 4, 1."""
     stages, left = list[stacks.Stage](), size
     while left > 4:
-        stages.append(stacks.Stage(min(48 << len(stages), 384)))
+        stages.append(stacks.Stage(min(32 << len(stages), 256)))
         left //= 2
     stages.append(stacks.Stage(100, kernel_size=left, stride=1, padding=0))
     return stacks.StackPlan((channels, size, size), stages)

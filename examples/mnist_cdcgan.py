@@ -49,13 +49,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 # What is trained, on what. With random labels the fakes' are drawn; without, they are those of the real batch.
 PRESETS: dict[str, dict[str, Any]] = {
-    "dcgan28": {"rotation": 0.0, "random_labels": False},
+    "dcgan28": {"rotation": 0.0, "random_labels": False, "default_epochs": 20},
     "deceptive64": {
         "rotation": 25.0,
         "random_labels": True,
         "image_size": 64,
         "batch_size": 64,
         "conditioning": "features",
+        "default_epochs": 7,
     },
 }
 
@@ -154,7 +155,7 @@ def train(arguments: argparse.Namespace) -> None:
     training.fit(
         trainer,
         loader,
-        **limits(arguments, epochs=20),
+        **limits(arguments, arguments.default_epochs),
         resume=arguments.resume,
         callbacks=[
             *callbacks,

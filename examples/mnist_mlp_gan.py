@@ -26,7 +26,7 @@ SCRIPT, RUN = "mnist_mlp_gan", "runs/mnist_mlp_gan"
 # The original's discriminator has the generator's hidden layers in reverse (None).
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {
-        "hidden": [64, 128, 256], "discriminator_hidden": [512, 256], "norm": "batch", "dropout": 0.0,
+        "hidden": [64, 128, 256], "discriminator_hidden": [256, 128], "norm": "batch", "dropout": 0.0,
         "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "smoothing": 1.0, "r1": 1.0, "averaged": True,
     },
     "original": {

@@ -42,8 +42,8 @@ def runs(script: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> di
 
 def test_the_condition_is_beside_what_each_player_looks_at(runs: dict[str, Path]) -> None:
     """One-hot labels widen the first layer of either by ten: 20 + 10 and 784 + 10."""
-    up = [(256, 30), (256,), (256,), (512, 256), (512,), (512,), (784, 512), (784,)]
-    down = [(512, 794), (512,), (256, 512), (256,), (1, 256), (1,)]
+    up = [(128, 30), (128,), (128,), (256, 128), (256,), (256,), (512, 256), (512,), (512,), (784, 512), (784,)]
+    down = [(256, 794), (256,), (128, 256), (128,), (1, 128), (1,)]
     for player, expected in (("generator", up), ("discriminator", down)):
         assert shapes_in_checkpoint(runs["class"], player) == expected
 

@@ -1,0 +1,47 @@
+"""The benchmark that trains both recipes of a system side by side."""
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import cifar_classifier, mnist_quality, reference_systems
+from ganlib import metrics, training
+
+
+def test_a_copy_of_the_real_images_is_at_no_distance() -> None:
+    """The Fréchet distance of images to themselves is 0, and grows as they are moved away."""
+    images = torch.randn(600, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    near, far = (
+        mnist_quality.distance(lambda sample: sample.flatten(1), [(images, None)], images + shift)  # type: ignore[list-item]
+        for shift in (0.0, 0.5)
+    )
+    assert near == pytest.approx(0, abs=1e-6)
+    assert far == pytest.approx(16 * 0.25, rel=1e-3)
+
+
+def test_the_classifier_of_colour_images_has_128_features() -> None:
+    """Images (N, 3, 32, 32) give 128 features and ten logits."""
+    classifier = cifar_classifier.ImageClassifier().eval()
+    images = torch.zeros(2, 3, 32, 32)
+    assert classifier.features(images).shape == (2, 128)
+    assert classifier(images).shape == (2, 10)
+
+
+@pytest.mark.real_data
+def test_both_recipes_are_trained_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a second for each leaves a table with a row for ours, for the original, and for real images."""
+    torch.manual_seed(0)
+    training.save_plain(tmp_path / "digits.pt", {"weights": metrics.DigitClassifier().state_dict()})
+    words = ["--root", os.environ["GANLIB_DATA"], "--digits", tmp_path / "digits.pt", "--cifar", "unused.pt",
+             "--systems", 2, "--minutes", 0.02, "--out", tmp_path / "out"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["reference_systems", *map(str, words)])
+    reference_systems.main()
+    with (tmp_path / "out/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["recipe"] for row in rows] == ["ours", "original", "real images"]
+    assert all(float(row["frechet_distance"]) > 0 for row in rows)
+    assert float(rows[2]["frechet_distance"]) < min(float(row["frechet_distance"]) for row in rows[:2])
