@@ -1,7 +1,7 @@
 """Conditional generative adversarial nets (Mirza and Osindero 2014): ask for a class, for tags, or by a description.
 
     python examples/cgan.py train --data mnist --root DIR --download --epochs 30 --out runs/cgan
-    python examples/cgan.py train --data fashion-mnist --root DIR --download --loss minimax --out runs/fashion
+    python examples/cgan.py train --data fashion-mnist --root DIR --download --loss non-saturating --out runs/fashion
     python examples/cgan.py train --condition tags --data digits --minutes 4 --out runs/tags
     python examples/cgan.py train --condition text --data digits --minutes 4 --out runs/text
     python examples/cgan.py sample --run runs/cgan --labels 3 1 4 --count 8 --out digits.png
@@ -147,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_words(command, out=RUN, data="digits")
     command.add_argument(
-        "--loss", choices=LOSSES, default="non-saturating", help="minimax is the paper's (default: %(default)s)"
+        "--loss", choices=LOSSES, default="minimax", help="minimax is the paper's (default: %(default)s)"
     )
     command.add_argument(
         "--condition", choices=["class", "tags", "text"], default="class", help="(default: %(default)s)"

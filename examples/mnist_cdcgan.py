@@ -67,10 +67,11 @@ def dcgan28(channels: int, size: int) -> stacks.StackPlan:
     Read downwards by the discriminator, upwards by the generator.
     """
     stages, left = list[stacks.Stage](), size
+    width = 32 if size <= 32 else 16  # a large image costs most where it is largest
     while left > 7:
-        stages.append(stacks.Stage(min(32 << len(stages), 256)))
+        stages.append(stacks.Stage(min(width << len(stages), 256)))
         left //= 2
-    stages.append(stacks.Stage(min(32 << len(stages), 256), kernel_size=left, stride=1, padding=0))
+    stages.append(stacks.Stage(min(width << len(stages), 256), kernel_size=left, stride=1, padding=0))
     return stacks.StackPlan((channels, size, size), stages)
 
 
