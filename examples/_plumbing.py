@@ -14,10 +14,10 @@ import torch
 from _data import DATA_SETS, image_size
 from torch import distributed, nn
 
-from ganlib import models
+from ganlib import models, training
 from ganlib.distributed import join, rank, world_size
 from ganlib.errors import ArgumentValueError, GanlibError, RunFolderError
-from ganlib.training import Checkpoint, Run
+from ganlib.protocols import Run
 
 
 def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
@@ -83,6 +83,16 @@ def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
+def averaging(generator: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[list[Any], nn.Module]:
+    """What makes a generator draw better than it does at any one moment of its training.
+
+    That is a learning rate that falls towards the end, and a moving average of the weights: the callbacks of both, and
+    the average.
+    """
+    ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
+    return [*(training.LearningRateSchedule(each, decay) for each in optimizers), ema], ema.generator
+
+
 def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
     """Take batch norm's statistics over all processes; a discriminator with a gradient penalty cannot have that."""
     if torch.device(device).type != "cuda":
@@ -106,7 +116,7 @@ class RunFile:
 
     def check(self) -> None:
         """Refuse a folder that holds checkpoints of something else."""
-        if not (self.path.exists() and Checkpoint(self.path.parent).paths()):
+        if not (self.path.exists() and training.Checkpoint(self.path.parent).paths()):
             return
         try:
             held = dict(json.loads(self.path.read_text(encoding="utf-8")))

@@ -24,6 +24,7 @@ from _plumbing import (
     RunFile,
     Summary,
     add_train_words,
+    averaging,
     best_precision,
     describe,
     fill_in,
@@ -175,14 +176,9 @@ def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name
         channels_last=True,
     )
 
-    callbacks: list[Any] = []
-    drawer = generator
+    callbacks, drawer = list[Any](), generator
     if arguments.averaged:
-        ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
-        schedules = [
-            training.LearningRateSchedule(each, decay) for each in (generator_optimizer, discriminator_optimizer)
-        ]
-        callbacks, drawer = [*schedules, ema], ema.generator
+        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
     pictures = run / "samples" if arguments.ref_images_dir is None else arguments.ref_images_dir / class_name
     training.fit(
         trainer,

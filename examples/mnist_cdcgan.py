@@ -26,6 +26,7 @@ from _plumbing import (
     RunFile,
     Summary,
     add_train_words,
+    averaging,
     best_precision,
     describe,
     fill_in,
@@ -143,14 +144,9 @@ def train(arguments: argparse.Namespace) -> None:
         channels_last=True,
     )
 
-    callbacks: list[Any] = []
-    drawer, summary = generator, Summary(resume=arguments.resume)
+    callbacks, drawer, summary = list[Any](), generator, Summary(resume=arguments.resume)
     if arguments.averaged:
-        ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
-        schedules = [
-            training.LearningRateSchedule(each, decay) for each in (generator_optimizer, discriminator_optimizer)
-        ]
-        callbacks, drawer = [*schedules, ema], ema.generator
+        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
     # A row for each class, the same ten latents in all of them: what differs within a column is the class alone.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(

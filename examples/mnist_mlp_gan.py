@@ -16,7 +16,18 @@ from typing import Any
 import torch
 from _data import open_data
 from _drawing import add_sample_words, draw_samples, load
-from _plumbing import RunFile, Summary, add_train_words, best_precision, describe, fill_in, finish, limits, run_main
+from _plumbing import (
+    RunFile,
+    Summary,
+    add_train_words,
+    averaging,
+    best_precision,
+    describe,
+    fill_in,
+    finish,
+    limits,
+    run_main,
+)
 
 from ganlib import data, latents, losses, models, penalties, training, viz
 from ganlib.conditioning import Unconditional
@@ -72,14 +83,9 @@ def train(arguments: argparse.Namespace) -> None:
         precision=best_precision(arguments.precision, arguments.device),
     )
 
-    callbacks: list[Any] = []
-    drawer = generator
+    callbacks, drawer = list[Any](), generator
     if arguments.averaged:
-        ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
-        schedules = [
-            training.LearningRateSchedule(each, decay) for each in (generator_optimizer, discriminator_optimizer)
-        ]
-        callbacks, drawer = [*schedules, ema], ema.generator
+        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
     training.fit(
         trainer,
         loader,

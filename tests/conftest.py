@@ -13,7 +13,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("GANLIB_DATA"):
         for item in items:
             if "real_data" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="GANLIB_DATA does not name a folder with MNIST/raw"))
+                item.add_marker(
+                    pytest.mark.skip(reason="GANLIB_DATA does not name a folder with MNIST/raw and cifar10/train")
+                )
 
 
 @pytest.fixture(scope="session")

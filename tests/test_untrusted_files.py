@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from ganlib import models, stacks, training, viz
+from ganlib import data, models, stacks, training, viz
 from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError
 from tests.training.players import MyTrainer, points
 
@@ -67,6 +67,14 @@ def _make_table(folder):
     return folder / "metrics.csv"
 
 
+def _make_images(folder):
+    for name in ("1.png", "2.png"):
+        path = folder / "class" / name
+        path.parent.mkdir(exist_ok=True)
+        Image.radial_gradient("L").resize((9, 9)).save(path)
+    return path
+
+
 def _read_plain(path):
     assert type(training.load_plain(path)) is dict
 
@@ -96,6 +104,10 @@ def _read_table(path):
     assert path.read_bytes()[-2:] in (b"\r\n", b"")
 
 
+def _read_images(path):
+    assert len(data.ImageFolder(path.parent.parent, 8)) == 2
+
+
 READERS = {
     "load_plain": (_make_checkpoint, _read_plain),
     "Checkpoint.newest": (_make_checkpoint, _read_newest),
@@ -103,6 +115,7 @@ READERS = {
     "TrainingGif": (_make_pictures, _read_pictures),
     "TrainingGif, the last": (_make_last_picture, _read_pictures),
     "CSVLogger": (_make_table, _read_table),
+    "ImageFolder": (_make_images, _read_images),
 }
 ARCHIVES = ["load_plain", "Checkpoint.newest", "load_generator"]
 

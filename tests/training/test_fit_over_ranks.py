@@ -165,7 +165,7 @@ def call() -> list[int]:
 def test_a_callback_that_is_for_the_first_rank_is_called_there_alone(two_ranks: Ranks) -> None:
     """One with rank_zero_only is called on rank 0, as all that write are; any other is called on all."""
     assert two_ranks(call) == [[4, 4], [0, 4]]
-    writers = [training.CSVLogger, training.ProgressBar, viz.LossCurves, viz.SampleGrid, viz.TrainingGif]
+    writers = [training.CSVLogger, training.ProgressBar, viz.LossCurves, viz.SampleGrid, viz.Timeline, viz.TrainingGif]
     assert all(writer.rank_zero_only for writer in writers)
 
 

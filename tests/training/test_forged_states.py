@@ -38,8 +38,8 @@ def resume(folder: Path) -> None:
     trainer = make_trainer(*make_players(), penalties=[penalties.R1(0.1)], terms=[penalties.LeCam(0.1)])
     callbacks = [
         training.EMA(trainer.generator),
-        viz.LossCurves(folder / "losses.png"),
-        training.CSVLogger(folder / "metrics.csv", every=1),
+        viz.LossCurves(folder / "losses.png", mean=True),
+        training.CSVLogger(folder / "metrics.csv", every=2, mean=True),
         training.Checkpoint(folder),
     ]
     loader = data.TensorLoader(torch.utils.data.TensorDataset(points(16)), 4)

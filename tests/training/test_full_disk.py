@@ -101,6 +101,7 @@ def writers(folder: Path) -> dict[str, Any]:
         "samples": viz.SampleGrid(generator, folder / "samples", latent=torch.rand(9, 16), every=2),
         "losses.png": viz.LossCurves(folder / "losses.png"),
         "training.gif": viz.TrainingGif(folder / "training.gif", folder / "samples"),
+        "timeline.png": viz.Timeline(folder / "timeline.png", folder / "samples"),
         "checkpoints": training.Checkpoint(folder, every=4),
     }
 
