@@ -7,15 +7,14 @@ after every epoch, and the time.
 """
 
 import argparse
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib import augment, data, metrics, training
+from benchmarks.digit_classifier import learn
+from ganlib import augment, data, training
 
 BATCH_SIZE = 128
 
@@ -43,32 +42,15 @@ class ImageClassifier(nn.Module):
 
 
 def train(root: Path, *, epochs: int, seed: int) -> ImageClassifier:
-    """A classifier trained on the training images, flipped and moved, with one cycle of AdamW."""
+    """A classifier trained on the training images, flipped and moved."""
     torch.manual_seed(seed)
     loader = data.TensorLoader(
         data.ImageFolder(root / "train", 32), BATCH_SIZE, transform=augment.RandomHorizontalFlip(), seed=seed
     )
     test = data.TensorLoader(data.ImageFolder(root / "test", 32), 1000)
-    move = augment.DiffAugment("translation")
-    classifier = ImageClassifier().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=4e-3, weight_decay=2e-2, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * len(loader))
-    began = time.monotonic()
-    for epoch in range(1, epochs + 1):
-        classifier.train()
-        for sample, condition in loader:
-            assert condition is not None
-            loss = F.cross_entropy(classifier(move(sample).to(memory_format=torch.channels_last)), condition)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        score = metrics.LabelAccuracy(classifier.eval())
-        for sample, condition in test:
-            assert condition is not None
-            score.update(sample, condition)
-        print(f"epoch {epoch}: {score.compute():.2%} on the test images, {time.monotonic() - began:.0f} s", flush=True)
-    return classifier.eval()
+    move, classifier = augment.DiffAugment("translation"), ImageClassifier()
+    learn(classifier, loader, test, epochs=epochs, lr=4e-3, weight_decay=2e-2, move=move)
+    return classifier
 
 
 def load(path: Path) -> ImageClassifier:

@@ -7,45 +7,61 @@ It prints the accuracy on MNIST's test set after every epoch, and the time.
 
 import argparse
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
 from ganlib import augment, data, metrics, training
+from ganlib.protocols import Batch
 
 BATCH_SIZE = 128
 
 
 def train(root: Path, *, epochs: int, seed: int, degrees: float = 12) -> metrics.DigitClassifier:
-    """A classifier trained on the training set, turned by up to so many degrees, with one cycle of AdamW."""
+    """A classifier trained on the training set, turned by up to so many degrees."""
     torch.manual_seed(seed)
     loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=augment.RandomRotation(degrees), seed=seed)
-    classifier = metrics.DigitClassifier().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * len(loader))
+    test = data.TensorLoader(MNIST(root, train=False), 1000)
+    classifier = metrics.DigitClassifier()
+    learn(classifier, loader, test, epochs=epochs, lr=2e-3, weight_decay=1e-2)
+    return classifier
+
+
+def learn(
+    classifier: nn.Module,
+    loader: data.TensorLoader,
+    test: Iterable[Batch],
+    *,
+    epochs: int,
+    lr: float,
+    weight_decay: float,
+    move: Callable[[Tensor], Tensor] | None = None,
+) -> None:
+    """Train a classifier with one cycle of AdamW, and say after each epoch how it does; it is left for evaluation."""
+    classifier.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader))
     began = time.monotonic()
     for epoch in range(1, epochs + 1):
         classifier.train()
         for sample, condition in loader:
             assert condition is not None
-            loss = F.cross_entropy(classifier(sample.to(memory_format=torch.channels_last)), condition)
+            seen = sample if move is None else move(sample)
+            loss = F.cross_entropy(classifier(seen.to(memory_format=torch.channels_last)), condition)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        print(f"epoch {epoch}: {accuracy(classifier, root):.2%} on the test set, {time.monotonic() - began:.0f} s")
-    return classifier.eval()
-
-
-def accuracy(classifier: metrics.DigitClassifier, root: Path) -> float:
-    """The share of MNIST's test set that is read right."""
-    score = metrics.LabelAccuracy(classifier.eval())
-    for sample, condition in data.TensorLoader(MNIST(root, train=False), 1000):
-        assert condition is not None
-        score.update(sample, condition)
-    return score.compute().item()
+        score = metrics.LabelAccuracy(classifier.eval())
+        for sample, condition in test:
+            assert condition is not None
+            score.update(sample, condition)
+        seconds = time.monotonic() - began
+        print(f"epoch {epoch}: {score.compute():.2%} on the test set, {seconds:.0f} s", flush=True)
 
 
 def load(path: Path) -> metrics.DigitClassifier:
