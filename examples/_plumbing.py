@@ -35,7 +35,7 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
     limit.add_argument("--epochs", "--n_epochs", type=int, metavar="N", help=recipe)
     limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
     add("--batch-size", "--batch_size", type=int, metavar="N", help=f"of each process ({recipe})")
-    add("--lr", type=float, help=f"learning rate of both players ({recipe})")
+    add("--lr", type=above_zero, help=f"learning rate of both players ({recipe})")
     add("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length", type=int, default=100, metavar="N")
     add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -43,6 +43,17 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
     add("--seed", type=int, default=0, metavar="N")
     add("--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)")
     add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
+
+
+def above_zero(word: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word} must be a number above 0")
+    return number
 
 
 def switch(word: str) -> bool:

@@ -94,6 +94,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--iterations", "-3"], "iterations (=-3)"),
         (["train", "--batch-size", "0"], "batch_size (=0)"),
         (["train", "--latent-dim", "0"], "latent_dim (=0)"),
+        (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
         (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.pt"),
     ],
 )
