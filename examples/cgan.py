@@ -40,7 +40,7 @@ def train(arguments: argparse.Namespace) -> None:
     for word, needs in (("tags", "tags"), ("vectors", "text")):
         if getattr(arguments, word) is not None and arguments.condition != needs:
             raise ArgumentValueError(f"--{word} needs --condition {needs}, not {arguments.condition}")
-    what = describe(arguments, SCRIPT, "condition")
+    what = describe(arguments, SCRIPT, "condition", "loss")
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)

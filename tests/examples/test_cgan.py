@@ -166,3 +166,11 @@ def test_a_table_that_lacks_a_class_is_refused(script: dict[str, Any], tmp_path:
     np.save(tmp_path / "vectors.npy", np.eye(3))
     with pytest.raises(GanlibError, match=r"\(3, 3\)"):
         script["text_table"]("folder", ["apple", "pear"], tmp_path / "vectors.npy")
+
+
+def test_another_loss_does_not_go_on_in_the_folder(script: dict[str, Any], runs: dict[str, Path]) -> None:
+    """What the folder holds is named, and nothing in it changes."""
+    before = {path: path.stat().st_mtime_ns for path in runs["tags"].rglob("*") if path.is_file()}
+    with pytest.raises(GanlibError, match=r"loss minimax \(not non-saturating\)"):
+        call(script, "train", "--condition", "tags", "--loss", "non-saturating", "--resume", "--out", runs["tags"])
+    assert {path: path.stat().st_mtime_ns for path in runs["tags"].rglob("*") if path.is_file()} == before
