@@ -125,6 +125,13 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> Tensor:
     return F.normalize(torch.tensor([[float(count[word]) for word in vocabulary] for count in counts]), dim=1)
 
 
+def print_unknown(text: str, vocabulary: Sequence[str]) -> None:
+    """Say which words of a text are not in the vocabulary, if any."""
+    unknown = [word for word in _words(text) if word not in vocabulary]
+    if unknown:
+        print(f"without effect, as no description has them: {', '.join(unknown)}")
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
@@ -133,13 +140,17 @@ def _vectors(file: Path, classes: int) -> Tensor:
     try:
         table = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, delimiter=",", ndmin=2)
         vectors = torch.as_tensor(table, dtype=torch.float32)
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise DataError(f"--vectors (={file}) cannot be read: {error}") from error
+    except (ValueError, TypeError) as error:
         raise DataError(f"--vectors (={file}) is no table of numbers, .npy or .csv: {error}") from error
-    if vectors.ndim != 2 or len(vectors) != classes or not vectors.isfinite().all():
+    if vectors.ndim != 2 or len(vectors) != classes:
         raise DataError(
-            f"--vectors (={file}) must hold a row of finite numbers for each of the {classes} classes, in their order; "
-            f"it holds {tuple(vectors.shape)}"
+            f"--vectors (={file}) must hold a row of numbers for each of the {classes} classes, in their order; it "
+            f"holds {tuple(vectors.shape)}"
         )
+    if not vectors.isfinite().all():
+        raise DataError(f"--vectors (={file}) holds numbers that are not finite")
     return vectors
 
 

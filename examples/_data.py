@@ -59,6 +59,8 @@ def _torchvision(name: str, root: Path, download: bool, size: int) -> Dataset[An
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
         how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
+        if name == "cifar10":
+            how += "; where it lies as images in a folder for each class, say --data folder"
         raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
 
 

@@ -17,17 +17,20 @@ from ganlib.protocols import Latent
 
 def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) -> None:
     """Add the words of every subcommand that draws with a trained generator."""
-    parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help="folder of the run")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the latents")
-    parser.add_argument("--out", type=Path, default=Path(out), metavar="X.png")
+    own = "default: %(default)s"
+    parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help=f"folder of the run ({own})")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)
 
 
 def add_sample_words(parser: argparse.ArgumentParser, *, run: str, labels: bool, count: int) -> None:
     """Add the words of every ``sample``."""
     add_drawing_words(parser, run=run, out="samples.png")
     if labels:
-        parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="which classes (default: all)")
-    parser.add_argument("--count", type=int, default=count, metavar="N", help="of each label" if labels else None)
+        which = "which classes, by number in their order (default: all)"
+        parser.add_argument("--labels", type=int, nargs="+", metavar="N", help=which)
+    how_many = ("of each label" if labels else "how many") + " (default: %(default)s)"
+    parser.add_argument("--count", type=int, default=count, metavar="N", help=how_many)
     parser.add_argument("--npz", type=Path, metavar="X.npz", help="images (N C H W in [-1, 1]) and labels as well")
 
 
@@ -37,7 +40,7 @@ def load(run: Path, script: str, **wanted: Any) -> nn.Module:
     if not path.exists():
         raise ArgumentValueError(
             f"--run (={run}) holds no generator.pt, which a training writes when it ends: "
-            f"finish it with train ... --out {run} --resume"
+            f"finish it with train ... --out {run} --resume, or end it where it is by adding --iterations 1 to that"
         )
     generator = models.load_generator(path)
     info: Any = generator.info
@@ -77,6 +80,8 @@ def draw(generator: nn.Module, latent: Tensor, condition: Tensor | None = None) 
 
 def save_picture(picture: Image.Image, out: Path) -> None:
     """Write a picture, whose folder is made, and say where it is."""
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise ArgumentValueError(f"--out (={out}) must end as a picture does, in .png for instance")
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out)
     print(f"the picture is {out}")

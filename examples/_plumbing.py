@@ -1,4 +1,4 @@
-"""What the example scripts share: the common words of ``train``, where and how to run, and what a run leaves."""
+"""What the example scripts share while they train: what a run is, how it draws better, what it leaves."""
 
 import argparse
 import json
@@ -8,90 +8,36 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from _data import DATA_SETS, image_size
-from torch import distributed, nn
+from _data import image_size
+from torch import Tensor, distributed, nn
+from torch.utils.data import Dataset
 
 from ganlib import models, training
+from ganlib.data import TensorLoader
 from ganlib.distributed import join, rank, world_size
 from ganlib.errors import ArgumentValueError, GanlibError, RunFolderError
 from ganlib.protocols import Run
 
 
-def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
-    """Add the words that every ``train`` understands, and those that the original scripts have for them.
-
-    What is left out comes from the script's recipe (see :func:`fill_in`).
-    """
-    add, recipe = parser.add_argument, "default: by recipe"
-    add("--data", "--dataset", choices=DATA_SETS, default=data, help="what to train on (default: %(default)s)")
-    add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help="where it lies")
-    add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
-    add("--image-size", type=int, metavar="N", help="pixels of a side, to which images are resized")
-    limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--iterations", type=int, metavar="N")
-    limit.add_argument("--epochs", "--n_epochs", type=int, metavar="N", help=recipe)
-    limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
-    add("--batch-size", "--batch_size", type=int, metavar="N", help=f"of each process ({recipe})")
-    add("--lr", type=above_zero, help=f"learning rate of both players ({recipe})")
-    add("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length", type=int, default=100, metavar="N")
-    add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help="folder of the run")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    add("--seed", type=int, default=0, metavar="N")
-    add("--checkpoint-every", type=int, default=500, metavar="N", help="iterations (default: %(default)s)")
-    add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
-
-
-def above_zero(word: str) -> float:
-    """A finite number above 0."""
-    try:
-        number = float(word)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{word} must be a number above 0")
-    return number
-
-
-def switch(word: str) -> bool:
-    """Whether a word such as ``yes``, ``True`` or ``0`` means on; the original scripts take such words after a flag."""
-    meant = {"y": True, "yes": True, "true": True, "1": True, "n": False, "no": False, "false": False, "0": False}
-    if word.lower() not in meant:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither yes nor no")
-    return meant[word.lower()]
-
-
-def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
-    """Take from the recipe what the command line leaves out."""
-    for name, value in recipe.items():
-        if getattr(arguments, name, None) is None:
-            setattr(arguments, name, value)
-
-
 def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[str, Any]:
     """What a run is: the script, the data, and of the script's own words those that a run which goes on must share."""
-    own = {name: getattr(arguments, name) for name in ("data", "latent_dim", *names)}
+    own = {name: getattr(arguments, name) for name in ("data", "latent_dim", "lr", "seed", *names)}
     return {"script": script, "image_size": image_size(arguments), **own}
 
 
-def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
-    """The limit that was given, as keywords of ``fit``; so many epochs where none was."""
-    given = {name: getattr(arguments, name) for name in ("iterations", "epochs", "minutes")}
-    return given if any(limit is not None for limit in given.values()) else {"epochs": epochs}
-
-
-def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
-    """What ``--precision`` says; ``auto`` is bf16 where the machine has instructions for it, else fp32."""
-    if word != "auto":
-        return "bf16" if word == "bf16" else "fp32"
-    if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Older releases of torch cannot tell; emulated bf16 is several times slower than fp32, so that is the safe side.
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+def make_loader(
+    arguments: argparse.Namespace, dataset: Dataset[Any], transform: Callable[..., Tensor] | None = None
+) -> TensorLoader:
+    """The data set on the device, in batches."""
+    n = len(dataset)  # type: ignore[arg-type]  # all the data sets by name have a length
+    if arguments.batch_size > n:
+        raise ArgumentValueError(f"--batch-size (={arguments.batch_size}) is more than the {n} images that there are")
+    return TensorLoader(
+        dataset, arguments.batch_size, transform=transform, device=arguments.device, seed=arguments.seed
+    )
 
 
 def averaging(generator: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[list[Any], nn.Module]:
@@ -172,12 +118,14 @@ class Summary:
         )
 
 
-def finish(run: Path, generator: nn.Module, info: Mapping[str, Any], *pictures: str) -> None:
+def finish(
+    run: Path, generator: nn.Module, info: Mapping[str, Any], *pictures: str, samples: Path | str = "samples"
+) -> None:
     """Save the generator with what is to be known of it, and say what the run has left."""
     if rank() == 0:
         saved = datetime.now(timezone.utc).isoformat(timespec="seconds")
         models.save_generator(run / "generator.pt", generator, {**info, "saved": saved})
-        files = ["metrics.csv", "losses.png", "training.gif", *pictures, "samples/", "checkpoints/"]
+        files = ["metrics.csv", "losses.png", "training.gif", *pictures, f"{samples}/", "checkpoints/"]
         print(f"{run}: generator.pt, {', '.join(files)}")
 
 

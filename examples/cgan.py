@@ -9,23 +9,27 @@
     python examples/cgan.py sample --run runs/text --text "a ring on an upright stroke" --out asked.png
 
 Both players are given the condition beside what they look at: [z, y] and [x, y]. A class is one-hot, as in the paper;
-tags are multi-hot, and a description is a fixed vector: a bag of its words, or a row of your own table (``--vectors``).
+tags are multi-hot, and a description is a fixed vector: a bag of its words (of a class without one, of its name), or a
+row of your own table (``--vectors``). ``final.gif`` shows what the trained generator makes of ever new noise.
 """
 
 import argparse
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from _conditions import bags_of_words, multi_hot, tag_table, text_table
+from _command_line import add_train_words, best_precision, fill_in, limits
+from _conditions import bags_of_words, multi_hot, print_unknown, tag_table, text_table
 from _data import open_data, with_conditions
 from _drawing import add_sample_words, draw, draw_samples, load, save_film
-from _plumbing import RunFile, Summary, add_train_words, best_precision, describe, fill_in, finish, limits, run_main
+from _plumbing import RunFile, Summary, describe, finish, make_loader, run_main
 from torch import Tensor
 
-from ganlib import conditioning, data, distributed, latents, losses, models, penalties, training, viz
+from ganlib import conditioning, distributed, latents, losses, models, penalties, training, viz
 from ganlib.errors import ArgumentValueError
 
 SCRIPT, RUN = "cgan", "runs/cgan"
@@ -40,9 +44,6 @@ def train(arguments: argparse.Namespace) -> None:
     for word, needs in (("tags", "tags"), ("vectors", "text")):
         if getattr(arguments, word) is not None and arguments.condition != needs:
             raise ArgumentValueError(f"--{word} needs --condition {needs}, not {arguments.condition}")
-    what = describe(arguments, SCRIPT, "condition", "loss")
-    run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
-    run_file.check()
     torch.manual_seed(arguments.seed)
     dataset: Any = open_data(arguments)
     classes = list(dataset.classes)
@@ -54,9 +55,12 @@ def train(arguments: argparse.Namespace) -> None:
     elif arguments.condition == "text":
         words, table = text_table(arguments.data, classes, arguments.vectors)
         encoder = conditioning.VectorEmbedding(table.shape[1], 32)
-    loader = data.TensorLoader(
-        with_conditions(dataset, table), arguments.batch_size, device=arguments.device, seed=arguments.seed
-    )
+    told = {"classes": classes, "words": words, "table": table.tolist()}
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]  # run.json is for people to read
+    what = {**describe(arguments, SCRIPT, "condition", "loss"), "conditions": digest}
+    run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
+    run_file.check()
+    loader = make_loader(arguments, with_conditions(dataset, table))
 
     generator, discriminator = models.mlp_gan(
         loader.samples.shape[1:],
@@ -107,8 +111,7 @@ def train(arguments: argparse.Namespace) -> None:
             summary,
         ],
     )
-    info = {**what, "classes": classes, "words": words, "table": table.tolist(), **summary.end}
-    finish(run, ema.generator, info, "final.gif")
+    finish(run, ema.generator, {**what, **told, **summary.end}, "final.gif")
     if distributed.rank() == 0:
         ema.generator.eval()
         noise = latent(20 * len(table), generator=torch.Generator().manual_seed(arguments.seed)).to(arguments.device)
@@ -132,6 +135,7 @@ def asked(arguments: argparse.Namespace, info: Any) -> Tensor:
     if arguments.text is not None:
         if not info["words"]:
             raise ArgumentValueError("--text needs words, but this run was trained with --vectors: give --labels")
+        print_unknown(arguments.text, info["words"])
         return bags_of_words([arguments.text], info["words"])
     labels = range(len(info["classes"])) if arguments.labels is None else arguments.labels
     wrong = [label for label in labels if not 0 <= label < len(info["table"])]

@@ -7,8 +7,11 @@
     python examples/cifar10_dcgan.py sample --run runs/cat --count 64 --out cats.png
 
 ``--data cifar10`` is torchvision's; ``--data folder`` takes any folder with one subfolder of images for each class.
-``--recipe original`` is the very DCGAN_CIFAR10, ``ours`` what we found better in the same time; what both reached
-stands in ``docs/gallery``.
+CIFAR-10 as JPEG files in folders is a ``folder`` too. ``--recipe original`` is the very DCGAN_CIFAR10, ``ours`` what we
+found better in the same time; what both reached stands in ``docs/gallery``. As the original does, a run draws one
+latent after every epoch (``samples/``), and its ``metrics.csv`` has a row of means an epoch: both losses,
+``real_score`` (D(x)), ``fake_score`` (D(G(z)) in the discriminator's update) and ``generator_score`` (the same in the
+generator's).
 """
 
 import argparse
@@ -18,21 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _command_line import add_train_words, best_precision, fill_in, limits, switch
 from _data import open_data
 from _drawing import add_sample_words, draw, draw_samples, load, save_picture
-from _plumbing import (
-    RunFile,
-    Summary,
-    add_train_words,
-    averaging,
-    best_precision,
-    describe,
-    fill_in,
-    finish,
-    limits,
-    run_main,
-    switch,
-)
+from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -134,13 +126,7 @@ def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name
     run_file, summary = RunFile(run, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)
-    loader = data.TensorLoader(
-        data.only_class(dataset, class_name),
-        arguments.batch_size,
-        transform=augment.RandomHorizontalFlip(),
-        device=arguments.device,
-        seed=arguments.seed,
-    )
+    loader = make_loader(arguments, data.only_class(dataset, class_name), augment.RandomHorizontalFlip())
     epoch = len(loader)  # iterations
 
     channels, _, size = loader.samples.shape[1:]
@@ -179,7 +165,12 @@ def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name
     callbacks, drawer = list[Any](), generator
     if arguments.averaged:
         callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
-    pictures = run / "samples" if arguments.ref_images_dir is None else arguments.ref_images_dir / class_name
+    pictures = run / "samples"
+    if arguments.ref_images_dir is not None:
+        pictures = arguments.ref_images_dir / class_name
+        if pictures.exists() and any(pictures.iterdir()) and not training.Checkpoint(run).paths():
+            # A run removes what another one left there beyond its own iteration.
+            raise ArgumentValueError(f"--ref-images-dir: {pictures} holds files that are not this run's: take another")
     training.fit(
         trainer,
         loader,
@@ -200,7 +191,8 @@ def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name
             summary,
         ],
     )
-    finish(run, drawer, {**what, "classes": classes, **summary.end})
+    samples = "samples" if arguments.ref_images_dir is None else pictures
+    finish(run, drawer, {**what, "classes": classes, **summary.end}, samples=samples)
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -208,6 +200,9 @@ def sample(arguments: argparse.Namespace) -> None:
     run, name = arguments.run, arguments.class_name
     if name is not None and (run / name / "generator.pt").exists():  # a run of all classes
         run = run / name
+    elif name is None and not (run / "generator.pt").exists() and (several := sorted(run.glob("*/generator.pt"))):
+        told = ", ".join(path.parent.name for path in several)
+        raise ArgumentValueError(f"--run (={run}) holds a run for each of {told}: say which by --class-name")
     generator: Any = load(run, SCRIPT, class_name=name)
     draw_samples(arguments, generator, latents.Gaussian(generator.info["latent_dim"]))
 
@@ -238,12 +233,12 @@ def main(words: Sequence[str] | None = None) -> None:
         "--ref_images_dir",
         type=Path,
         metavar="DIR",
-        help="for the pictures, in a folder of the class (default: RUN/samples)",
+        help="where the pictures go that the run draws, in a folder of the class (default: RUN/samples)",
     )
     command.set_defaults(do=train)
     command = commands.add_parser("sample", help="draw with a trained generator")
     add_sample_words(command, run=RUN, labels=False, count=64)
-    command.add_argument("--class-name", "--class_name", metavar="NAME", help="refuse a generator of another class")
+    command.add_argument("--class-name", "--class_name", metavar="NAME", help="of a run of all classes")
     command.set_defaults(do=sample)
     arguments = parser.parse_args(words)
     arguments.do(arguments)

@@ -20,24 +20,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from _command_line import add_train_words, best_precision, fill_in, limits
 from _data import open_data
 from _drawing import add_drawing_words, add_sample_words, draw, draw_samples, load, save_film, save_picture
-from _plumbing import (
-    RunFile,
-    Summary,
-    add_train_words,
-    averaging,
-    best_precision,
-    describe,
-    fill_in,
-    finish,
-    limits,
-    run_main,
-    sync_batch_norm,
-)
+from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
 from torch import Tensor, nn
 
-from ganlib import augment, conditioning, data, init, latents, losses, models, penalties, stacks, training, viz
+from ganlib import augment, conditioning, init, latents, losses, models, penalties, stacks, training, viz
 from ganlib.errors import ArgumentValueError
 
 SCRIPT, RUN = "mnist_cdcgan", "runs/mnist_cdcgan"
@@ -93,11 +82,12 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
             conditioning=arguments.conditioning,
             generator_conditioning=arguments.generator_conditioning.replace("-", "_"),
         )
-    if size != 64 or arguments.conditioning != "features" or arguments.generator_conditioning != "latent":
-        raise ArgumentValueError(
-            f"--preset deceptive64 has --image-size 64 (not {size}), --conditioning features (not "
-            f"{arguments.conditioning}) and --generator-conditioning latent (not {arguments.generator_conditioning})"
-        )
+    fixed = {"image_size": 64, "conditioning": "features", "generator_conditioning": "latent"}
+    asked = {name: size if name == "image_size" else getattr(arguments, name) for name in fixed}
+    for name, value in asked.items():
+        if value != fixed[name]:
+            flag = f"--{name.replace('_', '-')}"
+            raise ArgumentValueError(f"{flag} (={value}) must be {fixed[name]} with --preset deceptive64")
     plan = deceptive64(channels)
     generator, _ = models.conditional_dcgan(
         plan, latent_dim, encoder=conditioning.ClassEmbedding(classes, 10), bias=False
@@ -115,10 +105,7 @@ def train(arguments: argparse.Namespace) -> None:
     run_file.check()
     torch.manual_seed(arguments.seed)
     dataset = open_data(arguments)
-    turn = augment.RandomRotation(arguments.rotation) if arguments.rotation else None
-    loader = data.TensorLoader(
-        dataset, arguments.batch_size, transform=turn, device=arguments.device, seed=arguments.seed
-    )
+    loader = make_loader(arguments, dataset, augment.RandomRotation(arguments.rotation) if arguments.rotation else None)
     classes = list(dataset.classes)  # type: ignore[attr-defined]  # all the data sets by name have them
 
     generator, discriminator = make_networks(arguments, loader.samples.shape[1:], len(classes))
@@ -204,6 +191,8 @@ def digits(arguments: argparse.Namespace) -> None:
 def interpolate(arguments: argparse.Namespace) -> None:
     """Go from one latent to another, in all classes: a picture with a row for each, and a film, there and back."""
     generator = load(arguments.run, SCRIPT)
+    if arguments.out.suffix.lower() == ".gif":
+        raise ArgumentValueError(f"--out (={arguments.out}) is the picture's; its film lies beside it as a .gif")
     way: Any = {"lerp": latents.lerp, "slerp": latents.slerp}[arguments.way]
     path, labels = way(*seeded(arguments, generator, 2), arguments.steps), all_labels(generator)
     images = draw(generator, path.repeat(len(labels), 1), labels.repeat_interleave(len(path)))
@@ -267,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> None:
     command.add_argument("--number", required=True, metavar="DIGITS")
     command.set_defaults(do=digits)
 
-    command = commands.add_parser("interpolate", help="draw the way from one latent to another")
+    command = commands.add_parser("interpolate", help="draw the way between two latents, and film it")
     add_drawing_words(command, run=RUN, out="interpolation.png")
     command.add_argument("--way", choices=["lerp", "slerp"], default="slerp", help="(default: %(default)s)")
     command.add_argument("--steps", type=int, default=10, metavar="N", help="both ends included (default: %(default)s)")

@@ -14,22 +14,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from _command_line import add_train_words, best_precision, fill_in, limits
 from _data import open_data
 from _drawing import add_sample_words, draw_samples, load
-from _plumbing import (
-    RunFile,
-    Summary,
-    add_train_words,
-    averaging,
-    best_precision,
-    describe,
-    fill_in,
-    finish,
-    limits,
-    run_main,
-)
+from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 
-from ganlib import data, latents, losses, models, penalties, training, viz
+from ganlib import latents, losses, models, penalties, training, viz
 from ganlib.conditioning import Unconditional
 
 SCRIPT, RUN = "mnist_mlp_gan", "runs/mnist_mlp_gan"
@@ -54,7 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)
-    loader = data.TensorLoader(open_data(arguments), arguments.batch_size, device=arguments.device, seed=arguments.seed)
+    loader = make_loader(arguments, open_data(arguments))
     epoch = len(loader)  # iterations
 
     generator, discriminator = models.mlp_gan(

@@ -168,6 +168,24 @@ def test_a_table_that_lacks_a_class_is_refused(script: dict[str, Any], tmp_path:
         script["text_table"]("folder", ["apple", "pear"], tmp_path / "vectors.npy")
 
 
+def test_another_table_does_not_go_on_in_the_folder(script: dict[str, Any], tmp_path: Path) -> None:
+    """Other vectors of the same size are another training."""
+    words = ("train", "--condition", "text", "--vectors", tmp_path / "v.npy", "--out", tmp_path / "run")
+    np.save(tmp_path / "v.npy", np.eye(10, 3))
+    call(script, *words, "--iterations", 1)
+    np.save(tmp_path / "v.npy", np.ones((10, 3)))
+    with pytest.raises(GanlibError, match="holds another run, with conditions"):
+        call(script, *words, "--iterations", 2, "--resume")
+
+
+def test_words_without_effect_are_told(
+    script: dict[str, Any], runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A word that no description has is named; the others are drawn by."""
+    call(script, "sample", "--run", runs["text"], "--text", "a zebra ring", "--out", tmp_path / "x.png")
+    assert "without effect, as no description has them: zebra" in capsys.readouterr().out
+
+
 def test_another_loss_does_not_go_on_in_the_folder(script: dict[str, Any], runs: dict[str, Path]) -> None:
     """What the folder holds is named, and nothing in it changes."""
     before = {path: path.stat().st_mtime_ns for path in runs["tags"].rglob("*") if path.is_file()}

@@ -138,6 +138,20 @@ def test_all_classes_are_trained_and_drawn(script: dict[str, Any], folder: Path,
         assert (tmp_path / name / "generator.pt").exists()
     call(script, "sample", "--run", tmp_path, "--class-name", "dog", "--count", 4, "--out", tmp_path / "dogs.png")
     assert picture_size(tmp_path / "dogs.png") == (70, 70)
+    with pytest.raises(GanlibError, match="holds a run for each of cat, dog, ship: say which by --class-name"):
+        call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")
+
+
+def test_pictures_elsewhere_leave_what_is_there_alone(script: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    """A folder with other files is refused for the pictures before any is touched; an own one is gone on in."""
+    words = ("train", "--data", "folder", "--root", folder, "--iterations", 2, "--checkpoint-every", 1, *SMALL)
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    with pytest.raises(GanlibError, match="holds files that are not this run's"):
+        call(script, *words, "--ref_images_dir", folder, "--out", tmp_path / "run")
+    assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
+    for more in ((), ("--resume",)):
+        call(script, *words, "--ref_images_dir", tmp_path / "refs", "--out", tmp_path / "run", *more)
+        assert {path.name for path in (tmp_path / "refs/cat").iterdir()} == {"00000001.png", "00000002.png"}
 
 
 def test_own_pictures_of_any_size(script: dict[str, Any], tmp_path: Path) -> None:
@@ -164,6 +178,8 @@ def test_wrong_words_are_answered(script: dict[str, Any], folder: Path, cat: Pat
         call(script, *words, "--class-name", "cta", "--out", tmp_path / "run")
     with pytest.raises(GanlibError, match="nowhere"):
         call(script, "train", "--data", "folder", "--root", tmp_path / "nowhere", "--out", tmp_path / "run")
+    with pytest.raises(GanlibError, match=r"--batch-size \(=64\) is more than the 10 images"):
+        call(script, *words, "--out", tmp_path / "run")
     (tmp_path / "empty/cat").mkdir(parents=True)
     with pytest.raises(GanlibError, match="empty"):
         call(script, "train", "--data", "folder", "--root", tmp_path / "empty", "--out", tmp_path / "run")

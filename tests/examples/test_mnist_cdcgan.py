@@ -94,6 +94,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--iterations", "-3"], "iterations (=-3)"),
         (["train", "--batch-size", "0"], "batch_size (=0)"),
         (["train", "--latent-dim", "0"], "latent_dim (=0)"),
+        (["train", "--device", "gpu"], "argument --device: 'gpu' is none"),
         (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
         (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.pt"),
     ],
@@ -209,6 +210,8 @@ def test_the_same_latent_is_drawn_as_each_class(script: dict[str, Any], finished
         (["digits", "--number", "12a"], r"--number \(='12a'\)"),
         (["digits", "--number", "\u0663"], "--number"),
         (["interpolate", "--steps", "1"], r"steps \(=1\)"),
+        (["interpolate", "--out", "film.gif"], r"--out \(=film.gif\) is the picture's"),
+        (["same-latent", "--out", "picture.xyz"], r"--out \(=picture.xyz\) must end as a picture does"),
     ],
 )
 def test_a_wrong_drawing_is_answered(
@@ -216,7 +219,7 @@ def test_a_wrong_drawing_is_answered(
 ) -> None:
     """What cannot be drawn is named, and nothing is written."""
     with pytest.raises(GanlibError, match=answer):
-        call(script, *words, "--run", finished, "--out", tmp_path / "x.png")
+        call(script, words[0], "--run", finished, "--out", tmp_path / "x.png", *words[1:])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,7 +229,7 @@ def test_another_preset_does_not_go_on_in_the_folder(script: dict[str, Any], dec
     with pytest.raises(GanlibError, match=r"preset deceptive64 \(not dcgan28\)"):
         call(script, "train", "--resume", "--out", deceptive)
     assert {path: path.stat().st_mtime_ns for path in deceptive.rglob("*") if path.is_file()} == before
-    with pytest.raises(GanlibError, match=r"--image-size 64 \(not 32\)"):
+    with pytest.raises(GanlibError, match=r"--image-size \(=32\) must be 64"):
         call(script, "train", "--preset", "deceptive64", "--image-size", 32, "--out", tmp_path / "run")
 
 

@@ -306,3 +306,19 @@ def test_sums_go_back_with_a_rollback(tmp_path, plotted):
     with pytest.warns(UserWarning, match="goes back to iteration 6"):
         training.fit(Tripping(7), [points()], iterations=8, callbacks=callbacks, rollbacks=1)
     assert plotted[0][0]["total"] == [[4, 2.5], [8, 6.5]]
+
+
+def test_a_single_point_can_be_seen(run, tmp_path, monkeypatch):
+    """A curve of one point has a marker, since a line through it has no length; longer ones have none."""
+    markers = []
+    save = Figure.savefig
+
+    def look(figure, path, **options):
+        markers.append({line.get_marker() for axes in figure.axes for line in axes.lines})
+        save(figure, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    curves = LossCurves(tmp_path / "losses.png", every=1)
+    for iterations in (1, 2):
+        run.go(curves, iterations, _metrics)
+    assert markers == [{"."}, {"None"}]

@@ -135,7 +135,8 @@ class LossCurves:
         for name in dict.fromkeys(name for point in points for name in point.metrics):
             shown = [(getattr(point, self.against), point.metrics[name]) for point in points if name in point.metrics]
             axes = scores if name.endswith("_score") else losses
-            axes.plot(*zip(*shown, strict=True), label=name.replace("_", " "), linewidth=0.8)
+            marker = "." if len(shown) == 1 else None  # a line of one point would not be seen
+            axes.plot(*zip(*shown, strict=True), label=name.replace("_", " "), linewidth=0.8, marker=marker)
         losses.set_ylabel("loss")
         scores.set(xlabel=self.against, ylabel="mean D", ylim=(0, 1))
         for axes in (losses, scores):

@@ -1,0 +1,89 @@
+"""The command line of every example's ``train``: its words, their defaults, what they mean."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from _data import DATA_SETS
+
+
+def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
+    """Add the words that every ``train`` understands, and those that the original scripts have for them.
+
+    What is left out comes from the script's recipe (see :func:`fill_in`).
+    """
+    add, recipe, own = parser.add_argument, "default: by recipe", "default: %(default)s"
+    add("--data", "--dataset", choices=DATA_SETS, default=data, help=f"what to train on ({own})")
+    add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help=f"where it lies ({own})")
+    add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
+    add("--image-size", type=int, metavar="N", help="pixels of a side (default: the data set's)")
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument("--iterations", type=int, metavar="N")
+    limit.add_argument("--epochs", "--n_epochs", type=int, metavar="N", help=recipe)
+    limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
+    add("--batch-size", "--batch_size", type=int, metavar="N", help=f"of each process ({recipe})")
+    add("--lr", type=above_zero, help=f"learning rate of both players ({recipe})")
+    latent_dim = ("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length")
+    add(*latent_dim, type=int, default=100, metavar="N", help=f"numbers in a latent ({own})")
+    add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help=f"folder of the run ({own})")
+    add("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
+    add("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    add("--seed", type=int, default=0, metavar="N", help=own)
+    add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
+    add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
+
+
+def above_zero(word: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word} must be a number above 0")
+    return number
+
+
+def device(word: str) -> str:
+    """A device that torch knows, and that is there."""
+    try:
+        kind = torch.device(word).type
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{word!r} is none: {str(error).splitlines()[0]}") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(f"{word!r} is not there: torch finds no CUDA device")
+    return word
+
+
+def switch(word: str) -> bool:
+    """Whether a word such as ``yes``, ``True`` or ``0`` means on; the original scripts take such words after a flag."""
+    meant = {"y": True, "yes": True, "true": True, "1": True, "n": False, "no": False, "false": False, "0": False}
+    if word.lower() not in meant:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither yes nor no")
+    return meant[word.lower()]
+
+
+def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
+    """Take from the recipe what the command line leaves out."""
+    for name, value in recipe.items():
+        if getattr(arguments, name, None) is None:
+            setattr(arguments, name, value)
+
+
+def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
+    """The limit that was given, as keywords of ``fit``; so many epochs where none was."""
+    given = {name: getattr(arguments, name) for name in ("iterations", "epochs", "minutes")}
+    return given if any(limit is not None for limit in given.values()) else {"epochs": epochs}
+
+
+def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
+    """What ``--precision`` says; ``auto`` is bf16 where the machine has instructions for it, else fp32."""
+    if word != "auto":
+        return "bf16" if word == "bf16" else "fp32"
+    if torch.device(device).type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # Older releases of torch cannot tell; emulated bf16 is several times slower than fp32, so that is the safe side.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
