@@ -1,9 +1,7 @@
 """Tests of the images of a folder."""
 
-import os
 import pickle
 import struct
-import warnings
 import zlib
 
 import pytest
@@ -14,36 +12,14 @@ from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from ganlib.data import ImageFolder, TensorLoader, only_class
 from ganlib.data._tensors import _whole
-from ganlib.errors import ArgumentValueError, DataError, GanlibError
-
-
-def _noise(*size, mode="RGB", seed=0):
-    """An image of random pixels, width x height."""
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    pixels = torch.randint(256, (channels, size[1], size[0]), generator=torch.Generator().manual_seed(seed))
-    return to_pil_image(pixels.to(torch.uint8), mode)
-
-
-def _put(root, name, image=None, **options):
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (_noise(8, 8, seed=zlib.crc32(name.encode())) if image is None else image).save(path, **options)
-    return path
+from tests.data.pictures import noise, put
 
 
 def _one(root, image, name="x.png", size=None, mode="RGB", **options):
     """What becomes of one image, which lies beside a second one."""
-    _put(root, f"a/{name}", image, **options)
-    _put(root, "a/z.png")
+    put(root, f"a/{name}", image, **options)
+    put(root, "a/z.png")
     return ImageFolder(root, size or min(image.size), mode)[0][0]
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Two classes of three images each."""
-    for name in ("dog/1.png", "dog/2.png", "dog/3.png", "cat/1.png", "cat/2.png", "cat/3.png"):
-        _put(tmp_path, name)
-    return tmp_path
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("RGB", (6, 8, 8, 3)), ("L", (6, 8, 8))])
@@ -70,7 +46,7 @@ def test_the_whole_is_what_the_files_hold(root, mode, shape):
 )
 def test_an_image_is_scaled_and_cropped_to_the_middle(tmp_path, size, scaled, box, mode):
     """Up to rounding it is converted, resized and cropped as by hand, be it wide or high, made smaller or larger."""
-    image = _noise(3, 4).resize(size, Image.Resampling.BICUBIC)
+    image = noise(3, 4).resize(size, Image.Resampling.BICUBIC)
     expected = pil_to_tensor(image.convert(mode).resize(scaled, Image.Resampling.LANCZOS).crop(box))
     actual = _one(tmp_path, image, size=min(scaled), mode=mode)
     assert (actual.int() - expected.int()).abs().max() <= 1
@@ -78,13 +54,13 @@ def test_an_image_is_scaled_and_cropped_to_the_middle(tmp_path, size, scaled, bo
 
 def test_a_square_image_is_scaled_as_by_hand(tmp_path):
     """Where nothing is cropped, every pixel of what is kept is Pillow's LANCZOS."""
-    image = _noise(30, 30)
+    image = noise(30, 30)
     assert torch.equal(_one(tmp_path, image, size=11), pil_to_tensor(image.resize((11, 11), Image.Resampling.LANCZOS)))
 
 
 def test_an_image_of_that_size_is_kept_pixel_for_pixel(tmp_path):
     """Where the shorter side is the size, nothing is smoothed: the middle is cut out."""
-    image = _noise(13, 8)
+    image = noise(13, 8)
     assert torch.equal(_one(tmp_path, image, size=8), pil_to_tensor(image)[:, :, 2:10])
 
 
@@ -140,13 +116,13 @@ def test_a_transparent_colour_is_black(tmp_path, image, transparency):
 
 def test_a_transparent_16_bit_grey_is_that_grey(tmp_path):
     """One of 65,536 greys that a PNG calls transparent is kept as it is: there is no such 8-bit grey."""
-    path = _put(tmp_path, "a/1.png", Image.new("I;16", (4, 4), 257 * 90))
+    path = put(tmp_path, "a/1.png", Image.new("I;16", (4, 4), 257 * 90))
     chunk = b"tRNS" + struct.pack(">H", 257 * 90)
     after_head = 8 + 25  # not every Pillow writes this chunk for that mode
     content = path.read_bytes()
     chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
     path.write_bytes(content[:after_head] + chunk + content[after_head:])
-    _put(tmp_path, "a/2.png")
+    put(tmp_path, "a/2.png")
     with Image.open(path) as image:
         assert image.info["transparency"] == 257 * 90
     assert ImageFolder(tmp_path, 4)[0][0].unique().tolist() == [90]
@@ -171,7 +147,7 @@ def test_16_bits_in_either_order_of_bytes(tmp_path, name, order):
         entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
         head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}I", 16)
         content = head + struct.pack(f"{order}4HH", *values, len(tags)) + entries + bytes(4)
-    _put(tmp_path, "a/z.png")
+    put(tmp_path, "a/z.png")
     (tmp_path / "a" / name).write_bytes(content)
     assert ImageFolder(tmp_path, 2, "L")[0][0].tolist() == [[[0, 1], [100, 255]]]
 
@@ -181,8 +157,8 @@ def test_a_turned_photograph_stands_upright(tmp_path, orientation):
     """Each of the eight orientations of EXIF is undone before anything else."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = _noise(8, 12)
-    path = _put(tmp_path, "a/x.png", image, exif=exif)
+    image = noise(8, 12)
+    path = put(tmp_path, "a/x.png", image, exif=exif)
     expected = ImageOps.exif_transpose(Image.open(path))
     assert (expected.size == image.size) == (orientation < 5)
     assert torch.equal(_one(tmp_path, image, size=8, exif=exif), pil_to_tensor(ImageOps.fit(expected, (8, 8))))
@@ -197,7 +173,7 @@ def test_every_ending_in_either_case_is_read(tmp_path, ending):
 
 def test_a_wrong_ending_of_the_right_kind_is_read(tmp_path):
     """A PNG that is called .jpg is the image that it is."""
-    image = _noise(8, 8)
+    image = noise(8, 8)
     assert torch.equal(_one(tmp_path, image, "x.jpg", format="PNG"), pil_to_tensor(image))
 
 
@@ -205,10 +181,10 @@ def test_which_files_are_images_and_in_what_order(tmp_path):
     """Subfolders belong to their class; hidden files, others and those beside the classes do not; order is by name."""
     names = ["B/2.png", "B/10.png", "B/sub/9.png", "B/sub/deep/1.PNG", "a/1.png", "a/2.png", "B/z.png", "B/Z.png"]
     for index, name in enumerate(names):
-        _put(tmp_path, name, Image.new("L", (2, 2), index))
+        put(tmp_path, name, Image.new("L", (2, 2), index))
     others = ["B/.3.png", "B/.thumbs/3.png", ".git/3.png", "cover.png", "B/notes.txt", "B/3.gif", "B/png", "readme.md"]
     for name in others:
-        _put(tmp_path, name, Image.new("L", (2, 2), 99), format="PNG")
+        put(tmp_path, name, Image.new("L", (2, 2), 99), format="PNG")
     dataset = ImageFolder(tmp_path, 2, "L")
     shown = [names[image[0, 0, 0]] for image, _ in dataset]
     assert shown == sorted(names)
@@ -218,8 +194,8 @@ def test_which_files_are_images_and_in_what_order(tmp_path):
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
     """A class, a subfolder or a file may be a link; one that leads back up ends there."""
-    _put(tmp_path, "elsewhere/1.png")
-    _put(tmp_path, "elsewhere/sub/2.png")
+    put(tmp_path, "elsewhere/1.png")
+    put(tmp_path, "elsewhere/sub/2.png")
     (tmp_path / "root").mkdir()
     try:
         (tmp_path / "root" / "a").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -272,114 +248,3 @@ def test_indices_are_those_of_a_sequence(root):
     for index in (6, -7):
         with pytest.raises(IndexError, match=rf"index \(={index}\)"):
             dataset[index]
-
-
-def _cut(path):
-    """A JPEG without its second half."""
-    _noise(64, 64).save(path, format="JPEG")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _bomb(path):
-    """A PNG that says it has 100,000 x 100,000 pixels."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)))
-
-
-DAMAGES = {
-    "cut": _cut,
-    "bomb": _bomb,
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("no image"),
-    "of another format": lambda path: Image.new("L", (8, 8)).save(path, format="GIF"),
-    "PostScript": lambda path: Image.new("L", (8, 8)).save(path, format="EPS"),
-    "of floats": lambda path: Image.new("F", (8, 8)).save(path, format="TIFF"),
-    "of 32 bits": lambda path: Image.new("I", (8, 8), 70_000).save(path, format="TIFF"),
-    "a dangling link": lambda path: path.symlink_to("nowhere"),
-    "a pipe": os.mkfifo if hasattr(os, "mkfifo") else lambda path: path.write_bytes(b""),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_what_cannot_be_read_is_left_out(root, damage):
-    """A damaged or hostile file is named in a warning at the caller's line, with the reason; the others are there."""
-    whole = ImageFolder(root, 8)
-    DAMAGES[damage](root / "cat" / "1b.jpg")
-    with pytest.warns(UserWarning, match=r"1 of the 7 images in root \(=.*cat/1b.jpg \(\w+: ") as warned:
-        dataset = ImageFolder(root, 8)
-    assert [warning.filename for warning in warned] == [__file__]
-    assert torch.equal(dataset.data, whole.data)
-    assert dataset.targets == whole.targets
-
-
-def test_one_warning_names_three(root):
-    """Of five files that cannot be read one warning has the number and the first three names."""
-    for name in ("cat/4.png", "cat/5.png", "dog/0.png", "dog/4.png", "dog/5.png"):
-        (root / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match="5 of the 11 images") as warned:
-        assert len(ImageFolder(root, 8)) == 6
-    (text,) = [str(warning.message) for warning in warned]
-    assert [name in text for name in ("cat/4", "cat/5", "dog/0", "dog/4", "dog/5")] == [True] * 3 + [False] * 2
-    assert text.endswith("and 2 more")
-
-
-def test_a_large_photograph_is_no_bomb(root, monkeypatch):
-    """What Pillow only warns of, up to twice its limit, is read, and without a word."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(ImageFolder(root, 8)) == 6
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ([], r"has no subfolder; it must have a subfolder for each class.* such as cat/1.jpg"),
-        (["1.png", "2.png"], r"has no subfolder; images that lie directly in it \(1.png, 2.png\) have no class"),
-        (["a/notes.txt", "b/notes.txt"], r"has no image in its subfolders \(a, b\); it must have"),
-        (["a/notes.txt", "1.png"], r"has no image in its subfolders \(a\); images that lie directly in it \(1.png\)"),
-        (["a/1.png", "a/2.png", "b/notes.txt"], r"the subfolder 'b' has no image \(of .bmp .*\); a class needs two"),
-        (["a/1.png", "a/2.png", "b/1.png"], r"the subfolder 'b' has a single image \(1.png\); a class needs two"),
-    ],
-)
-def test_another_layout_is_answered(tmp_path, names, message):
-    """What is missing is said, with the folder's name and what it must hold."""
-    for name in names:
-        _put(tmp_path, name, format="PNG")
-    with pytest.raises(DataError, match=message) as caught:
-        ImageFolder(tmp_path, 8)
-    assert f"root (={tmp_path})" in str(caught.value)
-    assert isinstance(caught.value, GanlibError)
-
-
-@pytest.mark.parametrize("name", ["nowhere", "file.png"])
-def test_what_is_no_folder_is_answered(tmp_path, name):
-    """A missing folder and a file are DataErrors that name them and the layout."""
-    _put(tmp_path, "file.png")
-    with pytest.raises(DataError, match=rf"{name}\) is not a folder; it must have a subfolder for each class"):
-        ImageFolder(str(tmp_path / name), 8)
-
-
-@pytest.mark.parametrize("good", [0, 1])
-def test_a_class_of_which_too_little_is_left_is_answered(root, good):
-    """Where fewer than two images of a class can be read, there is no data set, and the reasons are told."""
-    for name in ("1.png", "2.png", "3.png")[good:]:
-        (root / "dog" / name).write_bytes(b"")
-    with pytest.raises(DataError, match=rf"of the 3 images of class 'dog' {good} can be read, .* dog/3.png \(Unid"):
-        ImageFolder(root, 8)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0,), r"size \(=0\)"),
-        ((2.0,), r"size \(=2.0\)"),
-        (("8",), r"size \(='8'\)"),
-        ((8, "CMYK"), r"mode \(='CMYK'\)"),
-        ((8, "rgb"), r"mode \(='rgb'\)"),
-    ],
-)
-def test_bad_arguments_are_named(root, arguments, message):
-    """A size that is no whole number above 0, and another mode, are ValueErrors of ours that quote the value."""
-    with pytest.raises(ArgumentValueError, match=message):
-        ImageFolder(root, *arguments)
