@@ -134,9 +134,9 @@ def train_both(number: int, seed: int, folder: Path, arguments: argparse.Namespa
                     preexec_fn=partial(os.sched_setaffinity, 0, own),
                 )
             )
-    for recipe, process in zip(RECIPES, running, strict=True):
-        if process.wait():
-            sys.exit(f"{recipe} failed; see {folder / recipe}.log")
+    failed = [recipe for recipe, process in zip(RECIPES, running, strict=True) if process.wait()]  # the other ends too
+    if failed:
+        sys.exit(f"{' and '.join(failed)} failed; see the .log in {folder}")
 
 
 def drawn(number: int, run: Path) -> tuple[Tensor, Tensor]:

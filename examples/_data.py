@@ -32,8 +32,8 @@ def image_size(arguments: argparse.Namespace) -> int:
     return int(size)
 
 
-def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
-    """The data set that ``train`` was asked for, with ``classes`` and ``targets``; says what is missing."""
+def open_data(arguments: argparse.Namespace) -> Any:
+    """The data set that ``train`` was asked for, with ``classes``, ``targets`` and a length; says what is missing."""
     name, root, size = arguments.data, arguments.root, image_size(arguments)
     if name == "digits":
         return data.RenderedDigits(size)
@@ -47,7 +47,7 @@ def open_data(arguments: argparse.Namespace) -> Dataset[Any]:
     return dataset
 
 
-def _torchvision(name: str, root: Path, download: bool, size: int) -> Dataset[Any]:
+def _torchvision(name: str, root: Path, download: bool, size: int) -> Any:
     from torchvision import datasets, transforms  # the built-in digits must work where torchvision does not
 
     kind, folder = _TORCHVISION[name]

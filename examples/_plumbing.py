@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from _data import image_size
 from torch import Tensor, distributed, nn
-from torch.utils.data import Dataset
 
 from ganlib import models, training
 from ganlib.data import TensorLoader
@@ -29,12 +28,13 @@ def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[st
 
 
 def make_loader(
-    arguments: argparse.Namespace, dataset: Dataset[Any], transform: Callable[..., Tensor] | None = None
+    arguments: argparse.Namespace, dataset: Any, transform: Callable[..., Tensor] | None = None
 ) -> TensorLoader:
     """The data set on the device, in batches."""
-    n = len(dataset)  # type: ignore[arg-type]  # all the data sets by name have a length
-    if arguments.batch_size > n:
-        raise ArgumentValueError(f"--batch-size (={arguments.batch_size}) is more than the {n} images that there are")
+    if arguments.batch_size > len(dataset):
+        raise ArgumentValueError(
+            f"--batch-size (={arguments.batch_size}) is more than the {len(dataset)} images that there are"
+        )
     return TensorLoader(
         dataset, arguments.batch_size, transform=transform, device=arguments.device, seed=arguments.seed
     )

@@ -45,7 +45,7 @@ def train(arguments: argparse.Namespace) -> None:
         if getattr(arguments, word) is not None and arguments.condition != needs:
             raise ArgumentValueError(f"--{word} needs --condition {needs}, not {arguments.condition}")
     torch.manual_seed(arguments.seed)
-    dataset: Any = open_data(arguments)
+    dataset = open_data(arguments)
     classes = list(dataset.classes)
     encoder: Any = conditioning.OneHot(len(classes))
     table, words = torch.arange(len(classes)), list[str]()

@@ -26,7 +26,6 @@ from _data import open_data
 from _drawing import add_sample_words, draw, draw_samples, load, save_picture
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from ganlib import augment, data, distributed, init, latents, losses, models, penalties, stacks, training, viz
 from ganlib.conditioning import Unconditional
@@ -100,7 +99,7 @@ class GeneratorScore:
 def train(arguments: argparse.Namespace) -> None:
     """Train on one class; or on all of them, one after the other, and draw a row of each."""
     fill_in(arguments, RECIPES[arguments.recipe])
-    dataset: Any = open_data(arguments)
+    dataset = open_data(arguments)
     if not arguments.all_classes:
         train_class(arguments, dataset, arguments.class_name, arguments.out)
         return
@@ -117,9 +116,9 @@ def train(arguments: argparse.Namespace) -> None:
         save_picture(viz.image_grid(torch.cat(rows), columns=len(latent)), arguments.out / "classes.png")
 
 
-def train_class(arguments: argparse.Namespace, dataset: Dataset[Any], class_name: str, run: Path) -> None:
+def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, run: Path) -> None:
     """Train on one class, and leave in the run's folder what DESIGN.md's section 4 promises."""
-    classes = list(dataset.classes)  # type: ignore[attr-defined]  # all the data sets by name have them
+    classes = list(dataset.classes)
     if class_name not in classes:
         raise ArgumentValueError(f"--class-name (={class_name!r}) must be one of {', '.join(classes)}")
     what = {**describe(arguments, SCRIPT, "recipe"), "class_name": class_name}

@@ -100,13 +100,13 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
 def train(arguments: argparse.Namespace) -> None:
     """Train, and leave in the run's folder what DESIGN.md's section 4 promises."""
     fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
-    what = describe(arguments, SCRIPT, "preset", "recipe", "conditioning", "generator_conditioning")
+    what = describe(arguments, SCRIPT, "preset", "recipe", "conditioning", "generator_conditioning", "rotation")
     run, run_file = arguments.out, RunFile(arguments.out, what)
     run_file.check()
     torch.manual_seed(arguments.seed)
     dataset = open_data(arguments)
     loader = make_loader(arguments, dataset, augment.RandomRotation(arguments.rotation) if arguments.rotation else None)
-    classes = list(dataset.classes)  # type: ignore[attr-defined]  # all the data sets by name have them
+    classes = list(dataset.classes)
 
     generator, discriminator = make_networks(arguments, loader.samples.shape[1:], len(classes))
     if arguments.sync_batch_norm:
