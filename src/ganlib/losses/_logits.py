@@ -39,7 +39,8 @@ def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> 
             "logits must have the same number of scales, but "
             + " and ".join(f"{name} has {count}" for name, count in counts.items())
         )
-    return torch.stack([formula(*parts) for parts in zip(*scales.values(), strict=True)]).sum()
+    values = [formula(*parts) for parts in zip(*scales.values(), strict=True)]
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def check_pairs(real: Tensor, fake: Tensor) -> None:

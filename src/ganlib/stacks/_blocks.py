@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from ganlib.stacks._condition import call, check_condition, needs_condition
+from ganlib.stacks._condition import check_condition, needs_condition
 from ganlib.stacks._layers import normalise_spectrally
 from ganlib.stacks._pixel_norm import PixelNorm
 
@@ -164,7 +164,11 @@ class Block(nn.Module):
         Returns:
             (N, channels, ...).
         """
-        return self.dropout(self.activation(call(self.norm, self.layer(x), condition)))
+        for name, part in self._modules.items():  # in the order of __init__
+            # To call an identity takes as long as a small layer.
+            if part is not None and type(part) is not nn.Identity:
+                x = part(x, condition) if name == "norm" and self.needs_condition else part(x)
+        return x
 
 
 def run_blocks(stack: Any, x: Tensor, condition: Tensor | None) -> Tensor:

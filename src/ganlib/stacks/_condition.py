@@ -32,7 +32,7 @@ def call(module: Any, x: Tensor, condition: Tensor | None) -> Any:
     Returns:
         What the module gives.
     """
-    return module(x, condition) if needs_condition(module) else module(x)
+    return module(x, condition) if getattr(module, "needs_condition", False) else module(x)
 
 
 def check_condition(module: Any, condition: Tensor | None) -> None:
@@ -45,11 +45,10 @@ def check_condition(module: Any, condition: Tensor | None) -> None:
     Raises:
         ArgumentValueError: there is a condition, and no part takes one; or the other way round.
     """
-    name = type(module).__name__
     if condition is None and module.needs_condition:
-        raise ArgumentValueError(f"condition (=None) is missing: this {name} has conditional norms")
+        raise ArgumentValueError(f"condition (=None) is missing: this {type(module).__name__} has conditional norms")
     if condition is not None and not module.needs_condition:
         raise ArgumentValueError(
-            f"condition {tuple(condition.shape)} was given to a {name} that takes none; wrap it in an adapter of "
-            "ganlib.conditioning, such as Unconditional to ignore the condition"
+            f"condition {tuple(condition.shape)} was given to a {type(module).__name__} that takes none; wrap it in an "
+            "adapter of ganlib.conditioning, such as Unconditional to ignore the condition"
         )
