@@ -46,7 +46,7 @@ PUBLIC = {
     "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm ResidualDownBlock ResidualUpBlock SelfAttention "
     "StackPlan Stage UpsampleConv make_activation make_norm needs_bias",
     "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA LearningRateSchedule ProgressBar Run Trainer "
-    "adaptive_weight cosine_decay delayed_weight fit linear_decay load_plain save_plain",
+    "adaptive_weight cosine_decay delayed_weight fast_settings fit linear_decay load_plain save_plain",
     "viz": "Callback LossCurves SampleGrid Timeline TrainingGif image_grid",
 }
 

@@ -204,6 +204,8 @@ def test_the_documented_signature() -> None:
         "precision": "fp32",
         "channels_last": False,
         "compile": False,
+        "joint_pass": None,
+        "cuda_graph": False,
     }
     assert list(parameters)[:4] == ["generator", "discriminator", "generator_optimizer", "discriminator_optimizer"]
     assert latents.Gaussian(3)(2).shape == (2, 3)

@@ -6,6 +6,7 @@ from ganlib.training._balance import adaptive_weight, delayed_weight
 from ganlib.training._checkpoint import Checkpoint
 from ganlib.training._csv_logger import CSVLogger
 from ganlib.training._ema import EMA
+from ganlib.training._fast_settings import fast_settings
 from ganlib.training._files import load_plain, save_plain
 from ganlib.training._fit import fit
 from ganlib.training._progress_bar import ProgressBar
@@ -24,6 +25,7 @@ __all__ = [
     "adaptive_weight",
     "cosine_decay",
     "delayed_weight",
+    "fast_settings",
     "fit",
     "linear_decay",
     "load_plain",

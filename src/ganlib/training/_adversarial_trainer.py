@@ -1,22 +1,24 @@
 """Algorithm 1 of Goodfellow et al. (2014), with what training in practice adds to it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.protocols import AdversarialLoss, Batch, DiscriminatorOutput, Latent, Penalty, Term
-from ganlib.training._arguments import check_arguments, metric_names
+from ganlib.protocols import AdversarialLoss, Latent, Penalty, Term
+from ganlib.training._arguments import check_arguments
 from ganlib.training._batch import BatchGate
 from ganlib.training._descent import Descent
-from ganlib.training._networks import as_output, call, device_and_dtype, lay_out_, scalar, score, sum_over_scales
+from ganlib.training._minibatch import Minibatch
+from ganlib.training._networks import lay_out_
+from ganlib.training._objectives import Objectives
 from ganlib.training._parts import load_parts, parts_state, stateful_parts
+from ganlib.training._precision import Precision, PrecisionWord
 from ganlib.training._replicas import Replicas, metrics_over_ranks
+from ganlib.training._step_graphs import StepGraphs
 
 __all__ = ["AdversarialTrainer"]
-
-Losses = tuple[Tensor, dict[str, Tensor]]
 
 
 class AdversarialTrainer:
@@ -48,10 +50,20 @@ class AdversarialTrainer:
         discriminator_steps: k, updates of the discriminator an iteration, at least 1.
         accumulate: batches whose gradients are averaged for one update, at least 1.
         clip_norm: largest norm of a player's gradient, above 0; None does not clip.
-        precision: ``"fp32"``, or ``"bf16"`` for the networks' forward passes under autocast; losses and penalties
-            are float32 in both.
+        precision: ``"fp32"``; ``"bf16"`` or ``"fp16"`` for the networks' forward passes under autocast, the latter with
+            gradients that are scaled to keep within its range; or ``"tf32"``, where float32 matrix products may round
+            what they multiply (CUDA; convolutions may in any case, unless ``torch.backends.cudnn.allow_tf32`` is
+            off). Losses and penalties are float32 in all of them.
         channels_last: whether weights and samples of 4 and 5 dimensions are laid out with the channels last.
-        compile: whether both networks are compiled in place (their names in a state stay).
+        compile: whether both networks are compiled in place (their names in a state stay), when first called.
+            Penalties go through the networks as they are.
+        joint_pass: whether the discriminator judges real and fake samples in one pass, which saves small networks
+            half of its calls. None does so where it makes no difference: where no sample's answer depends on
+            another's, no random numbers are drawn and no buffer changes. With batch norm in the discriminator, True
+            takes the statistics of real and fake samples together.
+        cuda_graph: whether the whole step is recorded as a CUDA graph, one for each shape of batches, and launched
+            as one. Optimizers need ``capturable=True``, and a learning rate that changes has to be a tensor. What
+            the step does in Python, in a loss of your own say, is done when it is recorded alone.
 
     Attributes:
         iteration: training steps taken.
@@ -89,9 +101,11 @@ class AdversarialTrainer:
         discriminator_steps: int = 1,
         accumulate: int = 1,
         clip_norm: float | None = None,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: PrecisionWord = "fp32",
         channels_last: bool = False,
         compile: bool = False,
+        joint_pass: bool | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.iteration = 0
         self.generator = generator
@@ -108,22 +122,36 @@ class AdversarialTrainer:
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.precision = precision
+        self._arithmetic = Precision(precision)
+        self.joint_pass = joint_pass
         self.channels_last = channels_last
+        self.cuda_graph = cuda_graph
         check_arguments(self)
-        self._term_names, self._penalty_names = metric_names(terms, penalties)
-        self._needs_real = getattr(loss, "needs_real_logits", False) or any(
-            getattr(term, "needs_real", False) for term in terms
-        )
+        self._first = next(generator.parameters())
         self._penalty_values: dict[str, Tensor] = {}
         self._gate = BatchGate(self)
-        self._descend_discriminator = Descent(self._discriminator_losses)
-        self._descend_generator = Descent(self._generator_losses)
+        self._objectives = Objectives(self)
+        self._generator_scaler = self._arithmetic.scaler(self.device.type)
+        self._discriminator_scaler = self._arithmetic.scaler(self.device.type)
+        self._descend_discriminator = Descent(self._objectives.discriminator, self._discriminator_scaler)
+        self._descend_generator = Descent(self._objectives.generator, self._generator_scaler)
+        self._graphs = StepGraphs(self._algorithm, kind=self._kind, settings=self._settings) if cuda_graph else None
         self._replicas = Replicas(lambda: stateful_parts(self).values())
         for network in (generator, discriminator):
             if channels_last:
                 lay_out_(network)
             if compile:
                 network.compile()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is, and batches are moved to."""
+        return self._first.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the generator's weights, which latents are given."""
+        return self._first.dtype
 
     @property
     def batches_per_iteration(self) -> int:
@@ -148,71 +176,42 @@ class AdversarialTrainer:
             BatchesExhaustedError: fewer batches than an iteration needs.
         """
         self._replicas.align()
-        metrics: dict[str, Tensor] = {}
-        for _ in range(self.discriminator_steps):
-            minibatches = [self._gate.next(batches) for _ in range(self.accumulate)]
-            metrics |= self._descend_discriminator(self.discriminator_optimizer, minibatches, self.clip_norm)
-        generator_metrics = self._descend_generator(self.generator_optimizer, minibatches, self.clip_norm)
-        shared = {name: metrics[name] + generator_metrics[name] for name in self._term_names}
-        metrics = metrics_over_ranks(metrics | generator_metrics | shared)
-        self._penalty_values |= {name: metrics[name] for name in self._penalty_names if name in metrics}
+        rounds = self._rounds(batches)
+        with self._arithmetic.matrix_products():
+            metrics = metrics_over_ranks(self._algorithm(rounds) if self._graphs is None else self._graphs(rounds))
+        self._penalty_values |= {name: metrics[name] for name in self._objectives.penalty_names if name in metrics}
         self.iteration += 1
         return metrics | self._penalty_values
 
-    def _discriminator_losses(self, batch: Batch) -> Losses:
-        real, condition = batch
-        with self._autocast():
-            with torch.no_grad():
-                fake, fake_condition = self._generate(batch)
-            real_output = self._judge(real, condition)
-            fake_output = self._judge(fake, fake_condition)
-        adversarial = sum_over_scales(self.loss.discriminator, real_output, fake_output)
-        total, metrics = adversarial, {"discriminator_loss": adversarial}
-        for name, term in zip(self._term_names, self.terms, strict=True):
-            value = scalar(term.discriminator(real_output, fake_output, condition, fake_condition), name)
-            total, metrics[name] = total + term.weight * value, value
-        for name, penalty in zip(self._penalty_names, self.penalties, strict=True):
-            every = getattr(penalty, "every", 1)
-            if self.iteration % every == 0:
-                # A compiled module refuses a second derivative.
-                with torch.compiler.set_stance("force_eager"):
-                    value = scalar(penalty(self._answer, real, fake, condition, fake_condition), name)
-                total, metrics[name] = total + every * value, value
-        metrics["real_score"] = score(real_output)
-        metrics["fake_score"] = score(fake_output)
-        return total, metrics
+    def _algorithm(self, rounds: Iterator[list[Minibatch]]) -> dict[str, Tensor]:
+        """Algorithm 1, on the minibatches of each update."""
+        metrics: dict[str, Tensor] = {}
+        for _ in range(self.discriminator_steps):
+            metrics |= self._descend_discriminator(self.discriminator_optimizer, next(rounds), self.clip_norm)
+        generator_metrics = self._descend_generator(self.generator_optimizer, next(rounds), self.clip_norm)
+        shared = {name: metrics[name] + generator_metrics[name] for name in self._objectives.term_names}
+        return metrics | generator_metrics | shared
 
-    def _generator_losses(self, batch: Batch) -> Losses:
-        real, condition = batch
-        with self._autocast():
-            fake, fake_condition = self._generate(batch)
-            fake_output = self._judge(fake, fake_condition)
-            with torch.no_grad():
-                real_output = self._judge(real, condition) if self._needs_real else None
-        adversarial = sum_over_scales(self.loss.generator, fake_output, real_output)
-        total, metrics = adversarial, {"generator_loss": adversarial}
-        for name, term in zip(self._term_names, self.terms, strict=True):
-            value = scalar(term.generator(fake_output, real_output, fake_condition, condition), name)
-            total, metrics[name] = total + term.weight * value, value
-        return total, metrics
+    def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Minibatch]]:
+        """The minibatches of each update; the generator's are the last ones again, with conditions of its own."""
+        for _ in range(self.discriminator_steps):
+            drawn = [self._gate.next(batches) for _ in range(self.accumulate)]
+            yield [self._ask(*batch) for batch in drawn]
+        yield [self._ask(*batch) for batch in drawn]
 
-    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        n = len(batch.sample)
-        device, dtype = device_and_dtype(self.generator)
-        condition = batch.condition if self.fake_conditions is None else self.fake_conditions(n).to(device)
-        fake = call(self.generator, self.latent(n, device=device).to(dtype), condition)
-        return fake.to(batch.sample.dtype), condition
+    def _ask(self, sample: Tensor, condition: Tensor | None) -> Minibatch:
+        if self.fake_conditions is None:
+            return Minibatch(sample, condition, condition)
+        return Minibatch(sample, condition, self.fake_conditions(len(sample)).to(self.device, non_blocking=True))
 
-    def _judge(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
-        return as_output(self._answer(sample, condition))
+    def _kind(self) -> tuple[object, ...]:
+        modes = [module.training for player in (self.generator, self.discriminator) for module in player.modules()]
+        return (*modes, *self._objectives.due())
 
-    def _answer(self, sample: Tensor, condition: Tensor | None = None) -> Any:
-        return call(self.discriminator, sample if self.augment is None else self.augment(sample), condition)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            device_and_dtype(self.generator)[0].type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
+    def _settings(self) -> tuple[object, ...]:
+        groups = [*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups]
+        plain = [value for group in groups for value in group.values() if not isinstance(value, Tensor | list)]
+        return (*plain, *(p.requires_grad for group in groups for p in group["params"]))
 
     def check_conditions(self, condition: Tensor) -> None:
         """Refuse conditions that an encoder in either network cannot take; ``fit`` asks this of a whole data set.
@@ -244,7 +243,7 @@ class AdversarialTrainer:
             CheckpointError: the state is of other parts.
         """
         load_parts(self, state)
+        if self._graphs is not None:
+            self._graphs.forget()
         self.iteration = state["iteration"]
-        self._penalty_values = {
-            name: value.to(device_and_dtype(self.generator)[0]) for name, value in state["penalty_values"].items()
-        }
+        self._penalty_values = {name: value.to(self.device) for name, value in state["penalty_values"].items()}

@@ -78,8 +78,10 @@ def check_arguments(trainer: "AdversarialTrainer") -> None:
             raise ArgumentValueError(f"{name} (={value!r}) must be a whole number of at least 1")
     if trainer.clip_norm is not None and not trainer.clip_norm > 0:
         raise ArgumentValueError(f"clip_norm (={trainer.clip_norm}) must be above 0, or None")
-    if trainer.precision not in ("fp32", "bf16"):
-        raise ArgumentValueError(f"precision (={trainer.precision!r}) must be 'fp32' or 'bf16'")
+    if trainer.joint_pass not in (None, True, False):
+        raise ArgumentValueError(f"joint_pass (={trainer.joint_pass!r}) must be True, False or None")
+    if trainer.cuda_graph:
+        _check_recordable(trainer)
 
 
 def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
@@ -107,6 +109,18 @@ def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
             names.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
         groups_of_names.append(names)
     return tuple(groups_of_names)
+
+
+def _check_recordable(trainer: "AdversarialTrainer") -> None:
+    device = next(trainer.generator.parameters()).device
+    if device.type != "cuda":
+        raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but generator is on {device}")
+    for name in ("generator_optimizer", "discriminator_optimizer"):
+        for group in getattr(trainer, name).param_groups:
+            if group.get("capturable") is False:
+                raise ArgumentValueError(
+                    f"cuda_graph (=True) needs {name} to be one that can be recorded: give it capturable=True"
+                )
 
 
 def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:

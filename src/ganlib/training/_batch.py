@@ -13,7 +13,7 @@ from ganlib.errors import (
     ShapeError,
 )
 from ganlib.protocols import Batch, ConditionChecker
-from ganlib.training._networks import channels_last_format, device_and_dtype
+from ganlib.training._networks import channels_last_format
 from ganlib.training._rehearsal import rehearse
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class BatchGate:
                 "batches ran out: an iteration needs discriminator_steps "
                 f"(={trainer.discriminator_steps}) * accumulate (={trainer.accumulate}) of them"
             ) from None
-        kind = [(part.shape[1:], part.dtype) for part in batch if part is not None]
+        # The discriminator's mode too: whether it judges each sample by itself hangs on it.
+        kind = [(part.shape[1:], part.dtype) for part in batch if part is not None], trainer.discriminator.training
         new = kind != self._rehearsed
         if new:  # looked for once, not at every batch: it takes longer than all the checks
             self._checkers = self._find_checkers()
@@ -128,7 +129,7 @@ class BatchGate:
             self.check_conditions(condition)
 
     def _moved(self, batch: Batch) -> Batch:
-        device, _ = device_and_dtype(self._trainer.generator)
+        device = self._trainer.device
         sample, condition = batch
         sample = sample.to(device, non_blocking=True)
         if self._trainer.channels_last:

@@ -10,11 +10,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
-from ganlib.protocols import Batch
+from ganlib.training._minibatch import Minibatch
 
 __all__ = ["Descent"]
 
-Losses = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+Losses = Callable[[Minibatch], tuple[Tensor, dict[str, Tensor]]]
 
 
 class Descent:
@@ -24,14 +24,16 @@ class Descent:
 
     Args:
         losses: of a minibatch: the total to descend, and metrics.
+        scaler: keeps half-precision gradients in range, and leaves out a step whose gradients are not finite; or None.
     """
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, scaler: torch.amp.GradScaler | None = None) -> None:
         self._losses = losses
+        self._scaler = scaler
         self._joined: DistributedDataParallel | None = None
 
     def __call__(
-        self, optimizer: torch.optim.Optimizer, minibatches: Sequence[Batch], clip_norm: float | None = None
+        self, optimizer: torch.optim.Optimizer, minibatches: Sequence[Minibatch], clip_norm: float | None = None
     ) -> dict[str, Tensor]:
         """Take one step.
 
@@ -56,12 +58,22 @@ class Descent:
         for place, minibatch in enumerate(minibatches, start=1):
             with self._on_all_ranks(trained, travels=place == len(minibatches)) as losses:
                 total, metrics = losses(minibatch)
-                torch.autograd.backward(total / len(minibatches), inputs=trained)
+                if len(minibatches) > 1:
+                    total = total / len(minibatches)
+                if self._scaler is not None:
+                    total = self._scaler.scale(total)
+                torch.autograd.backward(total, inputs=trained)
             for name, value in metrics.items():
                 seen.setdefault(name, []).append(value.detach())
         if clip_norm is not None:
+            if self._scaler is not None:
+                self._scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(trained, clip_norm)
-        optimizer.step()
+        if self._scaler is None:
+            optimizer.step()
+        else:
+            self._scaler.step(optimizer)
+            self._scaler.update()
         return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
 
     def _on_all_ranks(self, trained: list[nn.Parameter], *, travels: bool) -> contextlib.AbstractContextManager[Losses]:
@@ -86,7 +98,7 @@ class _Objective(nn.Module):
         self.trained = nn.ParameterList(trained)
         self._losses = losses
 
-    def forward(self, minibatch: Batch, *, travels: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, minibatch: Minibatch, *, travels: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses; those of the minibatch whose gradients travel are tied to all that has a gradient already.
 
         Else, of a parameter that this minibatch happens not to use, what earlier ones gave would stay on its rank.

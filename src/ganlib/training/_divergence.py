@@ -1,6 +1,7 @@
 """Notices that a training has diverged."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class DivergenceWatch:
             TrainingDivergedError: something is not finite.
         """
         # A mapping of its own: a trainer may fill the same one anew in every iteration.
-        self._kept.append((iteration, {name: torch.as_tensor(value).detach() for name, value in metrics.items()}))
+        self._kept.append((iteration, {name: _without_graph(value) for name, value in metrics.items()}))
         if len(self._kept) >= _EVERY:
             self.check()
 
@@ -102,3 +103,8 @@ class DivergenceWatch:
             return dict(self._trainer.named_children())
         held = getattr(self._trainer, "__dict__", {})
         return {name: value for name, value in held.items() if isinstance(value, nn.Module)}
+
+
+def _without_graph(value: Any) -> Tensor:
+    # Most metrics have none; asking is cheaper than taking it off.
+    return value if isinstance(value, Tensor) and not value.requires_grad else torch.as_tensor(value).detach()

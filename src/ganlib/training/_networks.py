@@ -13,7 +13,6 @@ __all__ = [
     "as_output",
     "call",
     "channels_last_format",
-    "device_and_dtype",
     "lay_out_",
     "scalar",
     "score",
@@ -76,10 +75,10 @@ def sum_over_scales(
         ArgumentTypeError, ShapeError: the loss gave no scalar.
     """
     if second is None:
-        values = [loss(scale) for scale in _scales(first)]
+        values = [scalar(loss(scale), "loss") for scale in _scales(first)]
     else:
-        values = [loss(one, other) for one, other in zip(_scales(first), _scales(second), strict=True)]
-    return torch.stack([scalar(value, "loss") for value in values]).sum()
+        values = [scalar(loss(one, other), "loss") for one, other in zip(_scales(first), _scales(second), strict=True)]
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def scalar(value: Any, name: str) -> Tensor:
@@ -112,20 +111,8 @@ def score(output: DiscriminatorOutput) -> Tensor:
     Returns:
         A detached scalar.
     """
-    return torch.stack([scale.detach().sigmoid().mean() for scale in _scales(output)]).mean()
-
-
-def device_and_dtype(network: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a network is, and in which precision.
-
-    Args:
-        network: any module with parameters.
-
-    Returns:
-        The device and the dtype of its first parameter.
-    """
-    first = next(network.parameters())
-    return first.device, first.dtype
+    values = [scale.detach().sigmoid().mean() for scale in _scales(output)]
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
 def channels_last_format(x: Tensor) -> torch.memory_format:

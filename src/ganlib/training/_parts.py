@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from ganlib.errors import CheckpointError
 from ganlib.protocols import Stateful
-from ganlib.training._networks import device_and_dtype
 
 if TYPE_CHECKING:
     from ganlib.training._adversarial_trainer import AdversarialTrainer
@@ -23,7 +22,7 @@ def parts_state(trainer: "AdversarialTrainer") -> dict[str, Any]:
         A state for each name of a part that has one, ``kinds`` and ``device``.
     """
     states = {name: part.state_dict() for name, part in stateful_parts(trainer).items()}
-    return {"kinds": _kinds(trainer), "device": device_and_dtype(trainer.generator)[0].type, **states}
+    return {"kinds": _kinds(trainer), "device": trainer.device.type, **states}
 
 
 def load_parts(trainer: "AdversarialTrainer", state: dict[str, Any]) -> None:
@@ -42,6 +41,8 @@ def load_parts(trainer: "AdversarialTrainer", state: dict[str, Any]) -> None:
         if name.endswith("optimizer"):
             raise CheckpointError(f"the state is of a training whose {name} was {saved.get(name)}, not {own.get(name)}")
     for name, part in stateful_parts(trainer).items():
+        if name not in state and name.endswith("scaler"):
+            continue  # the precision is another one now: a scaler soon finds its scale
         if name not in state:
             raise CheckpointError(f"the state holds no {name}, only {', '.join(sorted(state))}")
         try:
@@ -50,7 +51,7 @@ def load_parts(trainer: "AdversarialTrainer", state: dict[str, Any]) -> None:
             raise CheckpointError(f"the state of {name} is of another {type(part).__name__}: {error}") from error
     for name in changed:
         _warn(f"its {name} was {saved.get(name)}, and is {own.get(name)} now")
-    device = device_and_dtype(trainer.generator)[0].type
+    device = trainer.device.type
     if state["device"] != device:
         _warn(f"it ran on {state['device']}, and runs on {device} now")
 
@@ -84,6 +85,8 @@ def _parts(trainer: "AdversarialTrainer") -> dict[str, Any]:
         "discriminator": trainer.discriminator,
         "generator_optimizer": trainer.generator_optimizer,
         "discriminator_optimizer": trainer.discriminator_optimizer,
+        "generator_scaler": trainer._generator_scaler,
+        "discriminator_scaler": trainer._discriminator_scaler,
         "loss": trainer.loss,
         "latent": trainer.latent,
         "fake_conditions": trainer.fake_conditions,

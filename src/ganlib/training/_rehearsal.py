@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, Latent
-from ganlib.training._networks import as_output, call, device_and_dtype
+from ganlib.training._joint_pass import makes_no_difference
+from ganlib.training._minibatch import Minibatch
+from ganlib.training._networks import as_output, call
 
 if TYPE_CHECKING:
     from ganlib.training._adversarial_trainer import AdversarialTrainer
@@ -20,6 +22,8 @@ __all__ = ["rehearse"]
 def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
     """Run both networks on a batch, in evaluation mode, without a graph or a change of any random state.
 
+    Where the trainer leaves it open, this decides whether the discriminator judges real and fake samples together.
+
     Args:
         trainer: whose networks.
         batch: on the generator's device.
@@ -29,7 +33,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
         ArgumentValueError: a network cannot be called with what it would be given.
     """
     n, (sample, condition) = len(batch.sample), batch
-    device, dtype = device_and_dtype(trainer.generator)
+    device, dtype = trainer.device, trainer.dtype
     devices = [] if device.type == "cpu" else [device]
     with (
         _evaluating(trainer.generator),
@@ -37,7 +41,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
         torch.no_grad(),
         torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"),
         torch.compiler.set_stance("force_eager"),
-        trainer._autocast(),
+        trainer._objectives.autocast(),
     ):
         fake_condition = condition
         if trainer.fake_conditions is not None:
@@ -52,8 +56,12 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
                 f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
             )
         with _explained("discriminator", "sample", sample, condition):
-            judged = sample if trainer.augment is None else trainer.augment(sample)
-            as_output(call(trainer.discriminator, judged, condition))
+            as_output(trainer._objectives.answer(sample, condition))
+    if trainer.joint_pass is None:
+        minibatch = Minibatch(sample, condition, fake_condition)
+        trainer._objectives.joint_pass = makes_no_difference(
+            trainer.discriminator, trainer._objectives.answer, minibatch
+        )
 
 
 def _draw(distribution: Latent, n: int, device: torch.device) -> Tensor:

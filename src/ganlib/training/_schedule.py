@@ -5,6 +5,7 @@ from collections.abc import Callable
 from numbers import Real
 
 import torch
+from torch import Tensor
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
@@ -16,7 +17,8 @@ class LearningRateSchedule:
     r"""Sets the learning rate of an optimizer's groups to :math:`\eta_0 \cdot \text{factor}(\text{run.progress})`.
 
     torch's schedulers count steps, which a run limited by minutes does not know beforehand; this one follows
-    ``run.progress``. Give each player's optimizer its own, or leave one of them as it is.
+    ``run.progress``. Give each player's optimizer its own, or leave one of them as it is. A rate that is a tensor is
+    changed in place.
 
     Args:
         optimizer: its learning rates when its first schedule is made are :math:`\eta_0`; they are kept in its groups as
@@ -44,7 +46,7 @@ class LearningRateSchedule:
             raise ArgumentTypeError(f"factor (={factor!r}) must give a number for a progress, but gave {first!r}")
         self.optimizer = optimizer
         self.factor = factor
-        self._rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+        self._rates = [group.setdefault("initial_lr", float(group["lr"])) for group in optimizer.param_groups]
 
     def on_start(self, run: Run) -> None:
         """Set the learning rates of the first iteration.
@@ -65,7 +67,10 @@ class LearningRateSchedule:
     def _set(self, run: Run) -> None:
         factor = self.factor(run.progress)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)  # where it is, for a CUDA graph reads it there
+            else:
+                group["lr"] = rate * factor
 
 
 def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float], float]:
