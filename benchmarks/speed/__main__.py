@@ -1,0 +1,101 @@
+"""How long a training step takes, beside the same step as others write it.
+
+    python -m benchmarks.speed                                       # all parts, about 20 minutes on two cores
+    python -m benchmarks.speed loops --workloads cdcgan28 --iterations 100 --rounds 11
+    python -m benchmarks.speed settings --workloads system4 --device cuda
+    python -m benchmarks.speed loaders
+
+Everything that is compared runs in turns in one process, after a warm-up that is not counted; figures are medians over
+the turns, with half of the distance between the quartiles as the spread. Run nothing beside it.
+
+``loops``: (a) ``original``, the step as the reference systems write it: PIL transforms in a ``DataLoader``, plain Adam,
+no care of gradients, ``.item()`` in every step; (b) ``by hand``, the best step that one can write for this very
+training, with fused Adam, twice, so that the spread of (b) against itself is seen; (c) ``ganlib``, the same mathematics
+by ``AdversarialTrainer`` and ``fit``; (d) ``ganlib fast``, with ``training.fast_settings``. ``of peak`` is the counted
+operations over what a large matrix product of the same precision reaches on this machine. ``settings``: each setting
+alone. ``scale``: how the cost grows with batch, width and image size. ``loaders``: images per second of the data path.
+"""
+
+import argparse
+import csv
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed import parts
+from benchmarks.speed.workloads import WORKLOADS
+
+
+def main() -> None:
+    """Read the command line, time, print, and write a table a part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choices = ["loops", "settings", "scale", "loaders"]
+    parser.add_argument("parts", nargs="*", choices=[*choices, []], help="(default: all of them)")
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="about a turn (default: %(default)s)")
+    parser.add_argument("--iterations", type=int, metavar="N", help="of a turn, instead of --seconds")
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N", help="of scale")
+    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256], metavar="N", help="of scale")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[28, 56, 112], metavar="N", help="of scale")
+    parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    bench = parts.Bench(device, arguments.rounds, arguments.seconds, arguments.iterations)
+    print(
+        f"{describe(device)}; peak "
+        + ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in bench.peaks.items())
+    )
+    rows = {
+        "loops": lambda: parts.loops(bench, arguments.workloads),
+        "settings": lambda: parts.settings(bench, arguments.workloads),
+        "scale": lambda: parts.scale(bench, arguments.batches, arguments.widths, arguments.sizes),
+        "loaders": lambda: parts.loaders(bench),
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for part in arguments.parts or choices:
+        write(part, rows[part](), arguments.out / f"{part}.csv")
+
+
+def write(part: str, rows: Iterator[dict[str, Any]], path: Path) -> None:
+    """Print rows as they come, and write them."""
+    print(f"\n{part}", flush=True)
+    kept = []
+    for row in rows:
+        print("  ".join(f"{name} {_shown(value)}" for name, value in row.items()), flush=True)
+        kept.append(row)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(dict.fromkeys(name for row in kept for name in row)))
+        table.writeheader()
+        table.writerows(kept)
+
+
+def describe(device: torch.device) -> str:
+    """The machine, in words."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    cores = len(os.sched_getaffinity(0))
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} with {capability}, {cores} cores, {threads} threads, torch {torch.__version__}"
+
+
+def _shown(value: Any) -> str:
+    return (
+        f"{value:,.3f}"
+        if isinstance(value, float) and value < 100
+        else f"{value:,.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+if __name__ == "__main__":
+    main()

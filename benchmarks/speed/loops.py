@@ -1,0 +1,234 @@
+"""One training step four ways: as the originals write it, by hand at its best, by ganlib, and by ganlib set to be fast.
+
+All four do the mathematics of Algorithm 1 with fresh latents for either player, so that they can be held against each
+other number by number: ``tests/benchmarks/test_loops.py`` does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.speed.networks import Pair, copy_weights
+from benchmarks.speed.workloads import Workload
+from ganlib import conditioning, data, losses, training
+from ganlib.protocols import Latent
+
+__all__ = ["adams", "by_hand", "endless", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
+
+Adams = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
+Labels = Callable[[int], Tensor]
+Steps = Iterator[tuple[Any, Any]]
+
+
+def original(
+    work: Workload, players: Pair, optimizers: Adams, batches: Iterable[Any], latent: Latent, draw_labels: Labels
+) -> Steps:
+    """The step as the reference systems write it: gradients to both players in both updates, a wait for each loss."""
+    (generator, discriminator), (of_generator, of_discriminator) = players, optimizers
+    device, criterion = next(generator.parameters()).device, nn.BCEWithLogitsLoss()
+    for real, label in batches:
+        real, label = real.to(device), label.to(device)
+        given = [label] if work.labelled else []
+
+        asked = [draw_labels(len(real)).to(device)] if work.random_labels else given
+        fake = generator(latent(len(real), device=device), *asked)
+        real_logits, fake_logits = discriminator(real, *given), discriminator(fake, *asked)
+        ones, zeros = _targets(work, real_logits)
+        loss = criterion(real_logits, ones) + criterion(fake_logits, zeros)
+        if work.halved:
+            loss = loss / 2
+        of_discriminator.zero_grad()
+        loss.backward()
+        of_discriminator.step()
+        discriminator_loss = loss.item()
+
+        asked = [draw_labels(len(real)).to(device)] if work.random_labels else given
+        fake_logits = discriminator(generator(latent(len(real), device=device), *asked), *asked)
+        loss = criterion(fake_logits, torch.ones_like(fake_logits))
+        of_generator.zero_grad()
+        loss.backward()
+        of_generator.step()
+        yield discriminator_loss, loss.item()
+
+
+def by_hand(
+    work: Workload, players: Pair, optimizers: Adams, batches: Iterable[Any], latent: Latent, draw_labels: Labels
+) -> Steps:
+    """The best step that we can write for this one training: no gradient in vain, no wait, nothing checked."""
+    (generator, discriminator), (of_generator, of_discriminator) = players, optimizers
+    trained = list(generator.parameters())
+    device, plain = trained[0].device, work.real_target == 1 and work.noise == 0
+    for real, label in batches:
+        given = [label] if work.labelled else []
+
+        asked = [draw_labels(len(real)).to(device, non_blocking=True)] if work.random_labels else given
+        with torch.no_grad():
+            fake = generator(latent(len(real), device=device), *asked)
+        real_logits, fake_logits = discriminator(real, *given), discriminator(fake, *asked)
+        if plain:
+            loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+        else:
+            ones, zeros = _targets(work, real_logits)
+            loss = F.binary_cross_entropy_with_logits(real_logits, ones)
+            loss = loss + F.binary_cross_entropy_with_logits(fake_logits, zeros)
+        if work.halved:
+            loss = loss / 2
+        of_discriminator.zero_grad()
+        loss.backward()
+        of_discriminator.step()
+        discriminator_loss = loss.detach()
+
+        asked = [draw_labels(len(real)).to(device, non_blocking=True)] if work.random_labels else given
+        loss = F.softplus(-discriminator(generator(latent(len(real), device=device), *asked), *asked)).mean()
+        of_generator.zero_grad()
+        loss.backward(inputs=trained)
+        of_generator.step()
+        yield discriminator_loss, loss.detach()
+
+
+def make_trainer(
+    work: Workload, players: Pair, optimizers: Adams, latent: Latent, draw_labels: Labels, **settings: Any
+) -> training.AdversarialTrainer:
+    """The same step by ganlib."""
+    half = work.noise / 2
+    smoothing = losses.LabelSmoothing(real=work.real_target, fake=half, jitter=half)
+    given = smoothing if work.real_target < 1 or work.noise else None
+    loss: Any = losses.NonSaturatingLoss(given)
+    return training.AdversarialTrainer(
+        *players,
+        *optimizers,
+        loss=_Halved(loss) if work.halved else loss,
+        latent=latent,
+        fake_conditions=draw_labels if work.random_labels else None,
+        **settings,
+    )
+
+
+def adams(players: Pair, work: Workload, **settings: Any) -> Adams:
+    """An Adam for each player."""
+    return tuple(torch.optim.Adam(p.parameters(), lr=work.lr, betas=work.betas, **settings) for p in players)  # type: ignore[return-value]
+
+
+def make_pair(work: Workload, device: torch.device | str = "cpu", *, by_hand: bool) -> Pair:
+    """Both networks with the same weights however they are made, N(0, 0.02) in all that is no norm."""
+    torch.manual_seed(0)
+    own = work.make(work.width, by_hand=True)
+    for network in own:
+        network.apply(_initialise)
+    if by_hand:
+        return tuple(network.to(device) for network in own)  # type: ignore[return-value]
+    ours = work.make(work.width, by_hand=False)
+    for source, target in zip(own, ours, strict=True):
+        copy_weights(source, target)
+    return tuple(network.to(device) for network in ours)  # type: ignore[return-value]
+
+
+def endless(loader: Iterable[Any]) -> Iterator[Any]:
+    """Pass after pass."""
+    while True:
+        yield from loader
+
+
+def indexed(work: Workload, device: torch.device | str) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Batches as one draws them by hand from a data set that lies on the device."""
+    images, *labels = (tensor.to(device) for tensor in work.as_tensors().tensors)
+    generator = torch.Generator(device).manual_seed(0)
+    while True:
+        order = torch.randperm(len(images), device=device)
+        for chosen in order[: len(order) // work.batch_size * work.batch_size].split(work.batch_size):
+            real = images.index_select(0, chosen).to(torch.float32).div_(127.5).sub_(1)
+            if work.transform is not None:
+                real = work.transform(real, generator)
+            yield real, labels[0].index_select(0, chosen) if labels else None
+
+
+def make_runs(work: Workload, device: torch.device | str, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Functions from a number of iterations to nothing, which train so long.
+
+    Args:
+        work: what is trained.
+        device: where.
+        settings: by name: ganlib's trainings, as keywords of AdversarialTrainer.
+
+    Returns:
+        ``original``, ``by hand``, ``by hand again``, and one for each of the settings.
+    """
+    runs: dict[str, Any] = {}
+    for name in ("original", "by hand", "by hand again"):
+        players = make_pair(work, device, by_hand=True)
+        if name == "original":
+            pictures = DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True)
+            steps = original(work, players, adams(players, work), endless(pictures), work.latent, _labels)
+        else:
+            steps = by_hand(
+                work, players, adams(players, work, fused=True), indexed(work, device), work.latent, _labels
+            )
+        runs[name] = _Taking(steps)
+    for name, keywords in settings.items():
+        players = make_pair(work, device, by_hand=False)
+        if not work.labelled:
+            players = tuple(conditioning.Unconditional(player) for player in players)  # type: ignore[assignment]
+        adam = adams(players, work, fused=True, **({"capturable": True} if keywords.get("cuda_graph") else {}))
+        trainer = make_trainer(work, players, adam, work.latent, _labels, **keywords)
+        loader = data.TensorLoader(
+            work.as_tensors(), work.batch_size, transform=work.transform, device=torch.device(device)
+        )
+        runs[name] = _Fitting(trainer, loader)
+    return runs
+
+
+class _Taking:
+    """Takes steps of a loop."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __call__(self, iterations: int) -> None:
+        for _ in range(iterations):
+            next(self.steps)
+
+
+class _Fitting:
+    """Takes steps by ``fit``."""
+
+    def __init__(self, trainer: training.AdversarialTrainer, loader: Any) -> None:
+        self.trainer, self.loader = trainer, loader
+
+    def __call__(self, iterations: int) -> None:
+        training.fit(self.trainer, self.loader, iterations=self.trainer.iteration + iterations)
+
+
+class _Halved:
+    """A loss whose discriminator's two terms are averaged."""
+
+    def __init__(self, loss: losses.NonSaturatingLoss) -> None:
+        self.loss = loss
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Half of the sum."""
+        return self.loss.discriminator(real, fake) / 2
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """As it is."""
+        return self.loss.generator(fake)
+
+
+def _labels(n: int) -> Tensor:
+    return torch.randint(10, (n,))
+
+
+def _targets(work: Workload, logits: Tensor) -> tuple[Tensor, Tensor]:
+    if not work.noise:
+        return torch.full_like(logits, work.real_target), torch.zeros_like(logits)
+    middle, half = work.real_target, work.noise / 2
+    ones = torch.empty_like(logits).uniform_(middle - half, middle + half)
+    return ones, torch.empty_like(logits).uniform_(0, work.noise)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)

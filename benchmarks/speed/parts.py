@@ -1,0 +1,182 @@
+"""What is timed beside what."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from benchmarks.speed.loops import endless, make_pair, make_runs
+from benchmarks.speed.timing import Timed, flops, in_turns, peak, warm_up
+from benchmarks.speed.workloads import WORKLOADS, Workload
+from ganlib import augment, data, training
+
+__all__ = ["loaders", "loops", "scale", "settings"]
+
+Rows = Iterator[dict[str, Any]]
+
+
+class Bench:
+    """The device, how long each turn lasts, and the machine's peaks, measured once.
+
+    Args:
+        device: where.
+        rounds: turns of each training.
+        seconds: about how long a turn lasts.
+        iterations: of a turn, instead of a time.
+    """
+
+    def __init__(self, device: torch.device, rounds: int, seconds: float, iterations: int | None) -> None:
+        self.device, self.rounds, self.seconds, self.iterations = device, rounds, seconds, iterations
+        self.peaks = {"fp32": peak(device, torch.float32), "bf16": peak(device, torch.bfloat16)}
+        if device.type == "cuda":
+            self.peaks |= {"tf32": peak(device, torch.float32, tf32=True), "fp16": peak(device, torch.float16)}
+
+    def time(self, runs: dict[str, Any]) -> tuple[dict[str, Timed], dict[str, float]]:
+        """Time runs in turns; also the seconds of their first iterations."""
+        warm = {name: warm_up(run, self.device) for name, run in runs.items()}
+        slowest = max(warm_up(run, self.device, 3) / 3 for run in runs.values())
+        iterations = self.iterations or max(3, round(self.seconds / slowest))
+        return in_turns(runs, self.device, iterations=iterations, rounds=self.rounds), warm
+
+    def row(self, work: Workload, timed: Timed, operations: int, precision: str = "fp32") -> dict[str, Any]:
+        """Speed and share of the peak."""
+        return {
+            "ms": timed.seconds * 1e3,
+            "spread": timed.spread,
+            "images/s": work.batch_size / timed.seconds,
+            "of peak": operations / timed.seconds / self.peaks[precision],
+        }
+
+
+def fast(work: Workload, device: torch.device) -> dict[str, Any]:
+    """ganlib's settings for speed on this device."""
+    chosen = training.fast_settings(*make_pair(work, device, by_hand=False))
+    # CUDA graphs are for the GPU that waits for its host; the fake labels of system 4 are drawn on the host, and sent.
+    graph = {"cuda_graph": True} if device.type == "cuda" else {}
+    return {**chosen, "joint_pass": work.joint_pass, **graph}
+
+
+def loops(bench: Bench, names: list[str]) -> Rows:
+    """(a) the originals' loop, (b) the best by hand, twice, (c) ganlib, (d) ganlib's fast settings."""
+    for name in names:
+        work = WORKLOADS[name]
+        quick = fast(work, bench.device)
+        runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick})
+        operations = {run: flops(runs[run]) for run in runs}
+        timed, _ = bench.time(runs)
+        for run, own in timed.items():
+            precision = quick["precision"] if run == "ganlib fast" else "fp32"
+            ratio, spread = own.over(timed["by hand"])
+            # Of the original, what counts is what it had to do, not what it did in vain.
+            row = bench.row(work, own, operations["by hand" if run == "original" else run], precision)
+            faster = timed["original"].over(own)[0]
+            yield {"workload": name, "run": run, **row, "by hand": ratio, "±": spread, "x original": faster}
+
+
+def settings(bench: Bench, names: list[str]) -> Rows:
+    """Each setting alone, and together, beside ganlib without any."""
+    for name in names:
+        work = WORKLOADS[name]
+        cuda = bench.device.type == "cuda"
+        tried: dict[str, dict[str, Any]] = {
+            "none": {},
+            "channels_last": {"channels_last": True},
+            "bf16": {"precision": "bf16"},
+            "joint_pass": {"joint_pass": True},
+            "compile": {"compile": True},
+            "fast": fast(work, bench.device),
+            "fast + compile": fast(work, bench.device) | {"compile": True},
+        }
+        if cuda:
+            tried |= {"tf32": {"precision": "tf32"}, "fp16": {"precision": "fp16"}, "cuda_graph": {"cuda_graph": True}}
+        runs = make_runs(work, bench.device, tried)
+        runs = {run: runs[run] for run in tried}
+        operations = flops(runs["none"])
+        timed, warm = bench.time(runs)
+        for run, own in timed.items():
+            row = bench.row(work, own, operations, tried[run].get("precision", "fp32"))
+            yield {
+                "workload": name,
+                "setting": run,
+                **row,
+                "x none": timed["none"].over(own)[0],
+                "first 5 s": warm[run],
+            }
+
+
+def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int]) -> Rows:
+    """How the cost of a step grows: by hand, by ganlib, and with its fast settings."""
+    base = WORKLOADS["cdcgan28"].sized(batch_size=64)
+    cases = [("batch", batch, base.sized(batch_size=batch)) for batch in batches]
+    cases += [("width", width, base.sized(width=width)) for width in widths]
+    cases += [("pixels", size, replace(base, shape=(1, size, size))) for size in sizes]
+    for what, value, work in cases:
+        quick = fast(work, bench.device)
+        runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick})
+        runs = {run: runs[run] for run in ("by hand", "ganlib", "ganlib fast")}
+        operations = flops(runs["ganlib"])
+        timed, _ = bench.time(runs)
+        for run, own in timed.items():
+            row = bench.row(work, own, operations, quick["precision"] if run == "ganlib fast" else "fp32")
+            yield {what: value, "run": run, **row, "by hand": own.over(timed["by hand"])[0]}
+
+
+def loaders(bench: Bench) -> Rows:
+    """TensorLoader beside torchvision's transforms in a DataLoader, image by image."""
+    flip, turn = augment.RandomHorizontalFlip(), augment.RandomRotation(25)
+    for kind, size, channels, transform, pil in (
+        ("flip", 28, 1, flip, transforms.RandomHorizontalFlip()),
+        ("flip", 32, 3, flip, transforms.RandomHorizontalFlip()),
+        ("rotation", 28, 1, turn, transforms.RandomRotation(25)),
+        ("rotation", 32, 3, turn, transforms.RandomRotation(25)),
+        ("rotation", 64, 1, turn, transforms.RandomRotation(25)),
+    ):
+        for batch in (32, 64, 128):
+            work = replace(
+                WORKLOADS["system4"],
+                shape=(channels, size, size),
+                stored=None,
+                batch_size=batch,
+                transform=transform,
+                pil=lambda pil=pil: [pil],  # type: ignore[misc]
+            )
+            pictures = DataLoader(work.as_pictures(), batch, shuffle=True, drop_last=True)
+            ours = data.TensorLoader(work.as_tensors(), batch, transform=work.transform, device=bench.device)
+            ours_rate, theirs = _rates(bench, batch, endless(ours), endless(pictures))
+            yield {
+                "transform": f"{kind} {size}x{size}x{channels}",
+                "batch": batch,
+                "TensorLoader images/s": ours_rate,
+                "DataLoader images/s": theirs,
+                "times": ours_rate / theirs,
+            }
+
+
+def _rates(bench: Bench, batch: int, *streams: Iterator[Any]) -> list[float]:
+    """Images a second of each stream, in turns."""
+    runs = {str(place): _Drawing(stream) for place, stream in enumerate(streams)}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(bench.rounds):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            drawn = 0
+            while time.perf_counter() - began < 0.2:
+                run(4)
+                drawn += 4
+            if bench.device.type == "cuda":
+                torch.cuda.synchronize(bench.device)
+            rates[name].append(drawn * batch / (time.perf_counter() - began))
+    return [sorted(values)[len(values) // 2] for values in rates.values()]
+
+
+class _Drawing:
+    def __init__(self, stream: Iterator[Any]) -> None:
+        self.stream = stream
+
+    def __call__(self, iterations: int) -> None:
+        for _ in range(iterations):
+            next(self.stream)

@@ -1,0 +1,163 @@
+"""What is trained: the reference systems' networks, batches, losses and pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+from torchvision import transforms
+
+from benchmarks.speed import networks
+from ganlib import augment, latents
+from ganlib.protocols import Latent
+
+__all__ = ["WORKLOADS", "Pictures", "Workload"]
+
+
+class Pictures(Dataset[Any]):
+    """Noise in the form in which torchvision keeps MNIST and CIFAR-10: what is in a picture costs nothing.
+
+    Args:
+        shape: (C, H, W).
+        length: how many.
+        transform: from a PIL image; None gives the image.
+    """
+
+    def __init__(self, shape: Sequence[int], length: int, transform: Callable[[Any], Any] | None = None) -> None:
+        channels, *size = shape
+        generator = torch.Generator().manual_seed(0)
+        planes = size if channels == 1 else [*size, channels]
+        self.data = torch.randint(256, (length, *planes), dtype=torch.uint8, generator=generator)
+        self.targets = torch.randint(10, (length,), generator=generator)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image: Any = Image.fromarray(self.data[index].numpy())
+        return image if self.transform is None else self.transform(image), int(self.targets[index])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A training whose step is timed.
+
+    Args:
+        title: what it is.
+        make: ``make(width, by_hand=...)`` gives (generator, discriminator).
+        width: channels (or features) of the narrowest layer.
+        batch_size: images a batch.
+        shape: (C, H, W) of the images that are trained on.
+        latent: the latents.
+        lr: Adam's.
+        betas: Adam's.
+        stored: pixels of a side as the data set keeps them, where the transforms enlarge them.
+        pil: the transforms before ``ToTensor`` and ``Normalize``, as the original has them.
+        transform: the same in ganlib.
+        labelled: whether the networks are given classes.
+        random_labels: whether the fakes' classes are drawn anew, or are the batch's.
+        real_target: mean target of real samples in the discriminator's update.
+        noise: width of the interval in which both targets are drawn for each sample, up to 1 and from 0.
+        halved: whether the discriminator's loss is the mean of its two terms, not their sum.
+        joint_pass: whether the discriminator judges real and fake samples in one pass in ganlib's fast settings.
+    """
+
+    title: str
+    make: Callable[..., networks.Pair]
+    width: int
+    batch_size: int
+    shape: tuple[int, int, int]
+    latent: Latent
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    stored: int | None = None
+    pil: Callable[[], list[Any]] = list
+    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    labelled: bool = False
+    random_labels: bool = False
+    real_target: float = 1.0
+    noise: float = 0.0
+    halved: bool = False
+    joint_pass: bool | None = None
+
+    def sized(self, batch_size: int | None = None, width: int | None = None) -> "Workload":
+        """The same with another batch or width."""
+        return replace(self, batch_size=batch_size or self.batch_size, width=width or self.width)
+
+    @property
+    def length(self) -> int:
+        """Images of its data set: enough that the end of a pass is seldom met."""
+        return max(50 * self.batch_size, 2000)
+
+    def as_pictures(self) -> Pictures:
+        """Its data as the originals read them: PIL images, each transformed on its own, with classes."""
+        channels = self.shape[0]
+        scale = [transforms.ToTensor(), transforms.Normalize([0.5] * channels, [0.5] * channels)]
+        return self._pictures(transforms.Compose([*self.pil(), *scale]))
+
+    def as_tensors(self) -> TensorDataset:
+        """Its data as uint8, read once, with classes where the networks are given them."""
+        resize = transforms.Resize(self.shape[1]) if self.stored else None
+        pictures = self._pictures(transforms.Compose([*([resize] if resize else []), transforms.PILToTensor()]))
+        images = torch.stack([image for image, _ in (pictures[index] for index in range(len(pictures)))])
+        return TensorDataset(images, pictures.targets) if self.labelled else TensorDataset(images)
+
+    def _pictures(self, transform: Callable[[Any], Any]) -> Pictures:
+        size = self.stored or self.shape[1]
+        return Pictures((self.shape[0], size, size), self.length, transform)
+
+
+WORKLOADS = {
+    "cdcgan28": Workload(
+        "a conditional DCGAN at 28 pixels",
+        networks.cdcgan28,
+        width=32,
+        batch_size=128,
+        shape=(1, 28, 28),
+        latent=latents.Gaussian(100),
+        labelled=True,
+    ),
+    "system2": Workload(
+        "MNIST-GAN, two perceptrons",
+        networks.mlp,
+        width=32,
+        batch_size=20,
+        shape=(1, 28, 28),
+        latent=latents.Uniform(100),
+        lr=2e-3,
+        betas=(0.9, 0.999),
+        real_target=0.9,
+        # Dropout is the only thing in the way, and its draws are no less random in one pass.
+        joint_pass=True,
+    ),
+    "system3": Workload(
+        "DCGAN_CIFAR10 at 32 pixels",
+        networks.dcgan32,
+        width=128,
+        batch_size=32,
+        shape=(3, 32, 32),
+        latent=latents.Gaussian(100),
+        pil=lambda: [transforms.RandomHorizontalFlip()],
+        transform=augment.RandomHorizontalFlip(),
+        real_target=0.95,
+        noise=0.1,
+        halved=True,
+    ),
+    "system4": Workload(
+        "deceptive-digits at 64 pixels",
+        networks.deceptive64,
+        width=64,
+        batch_size=64,
+        shape=(1, 64, 64),
+        latent=latents.Gaussian(100),
+        stored=28,
+        pil=lambda: [transforms.Resize(64), transforms.RandomRotation(25)],
+        transform=augment.RandomRotation(25),
+        labelled=True,
+        random_labels=True,
+    ),
+}
