@@ -10,8 +10,7 @@ from ganlib.protocols import AdversarialLoss, Latent, Penalty, Term
 from ganlib.training._arguments import check_arguments
 from ganlib.training._batch import BatchGate
 from ganlib.training._descent import Descent
-from ganlib.training._minibatch import Minibatch
-from ganlib.training._networks import lay_out_
+from ganlib.training._networks import Minibatch, lay_out_
 from ganlib.training._objectives import Objectives
 from ganlib.training._parts import load_parts, parts_state, stateful_parts
 from ganlib.training._precision import Precision, PrecisionWord

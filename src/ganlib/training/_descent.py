@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
-from ganlib.training._minibatch import Minibatch
+from ganlib.training._networks import Minibatch
 
 __all__ = ["Descent"]
 

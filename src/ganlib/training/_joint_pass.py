@@ -11,8 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
-from ganlib.training._minibatch import Minibatch
-from ganlib.training._networks import as_output
+from ganlib.training._networks import Minibatch, as_output
 
 __all__ = ["judge_together", "makes_no_difference"]
 

@@ -1,7 +1,7 @@
-"""How networks are called, and what they answer."""
+"""What an update gives to networks, how they are called, and what they answer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from ganlib.errors import ArgumentTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
 
 __all__ = [
+    "Minibatch",
     "as_output",
     "call",
     "channels_last_format",
@@ -18,6 +19,24 @@ __all__ = [
     "score",
     "sum_over_scales",
 ]
+
+
+class Minibatch(NamedTuple):
+    """What an update is made of: real samples, their conditions, and those that the fakes are asked to meet.
+
+    Args:
+        sample: (N, ...) float, on the generator's device.
+        condition: the real samples', or None.
+        fake_condition: the fakes', or None.
+
+    Example:
+        >>> Minibatch(torch.zeros(4, 2)).fake_condition is None
+        True
+    """
+
+    sample: Tensor
+    condition: Tensor | None = None
+    fake_condition: Tensor | None = None
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Tensor | None) -> Any:

@@ -9,8 +9,7 @@ from torch import Tensor
 from ganlib.protocols import DiscriminatorOutput
 from ganlib.training._arguments import metric_names
 from ganlib.training._joint_pass import judge_together
-from ganlib.training._minibatch import Minibatch
-from ganlib.training._networks import as_output, call, scalar, score, sum_over_scales
+from ganlib.training._networks import Minibatch, as_output, call, scalar, score, sum_over_scales
 
 if TYPE_CHECKING:
     from ganlib.training._adversarial_trainer import AdversarialTrainer

@@ -75,8 +75,10 @@ def stateful_parts(trainer: "AdversarialTrainer") -> dict[str, Stateful]:
 def _kinds(trainer: "AdversarialTrainer") -> dict[str, str]:
     """What decides how a training goes on, beside the networks: those are known by their weights."""
     parts = {name: part for name, part in _parts(trainer).items() if part is not None}
-    del parts["generator"], parts["discriminator"]
-    return {name: getattr(part, "__name__", type(part).__name__) for name, part in parts.items()}
+    for name in ("generator", "discriminator", "generator_scaler", "discriminator_scaler"):
+        parts.pop(name, None)
+    kinds = {name: getattr(part, "__name__", type(part).__name__) for name, part in parts.items()}
+    return {"precision": trainer.precision, **kinds}
 
 
 def _parts(trainer: "AdversarialTrainer") -> dict[str, Any]:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, Latent
 from ganlib.training._joint_pass import makes_no_difference
-from ganlib.training._minibatch import Minibatch
-from ganlib.training._networks import as_output, call
+from ganlib.training._networks import Minibatch, as_output, call
 
 if TYPE_CHECKING:
     from ganlib.training._adversarial_trainer import AdversarialTrainer

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError, GanlibRuntimeError
-from ganlib.training._minibatch import Minibatch
+from ganlib.training._networks import Minibatch
 
 __all__ = ["CudaRecorder", "Recorder", "StepGraphs"]
 
@@ -23,7 +23,8 @@ _PATIENCE = 8
 class Recorder(Protocol):
     """What runs a function once for warming up, and what records it to be run again."""
 
-    def warm_up(self, step: Callable[[], Metrics], /) -> Metrics: ...
+    def warm_up(self, step: Callable[[], Metrics], /) -> Metrics:
+        """Run it."""
 
     def record(self, step: Callable[[], Metrics], /) -> tuple[Metrics, Callable[[], None]]:
         """Record without running: where the results will lie, and what runs it, each time into the same place."""
