@@ -3,10 +3,13 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from _data import DATA_SETS
+from torch import nn
+
+from ganlib import training
 
 
 def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
@@ -14,7 +17,8 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
 
     What is left out comes from the script's recipe (see :func:`fill_in`).
     """
-    add, recipe, own = parser.add_argument, "default: by recipe", "default: %(default)s"
+    add: Any = parser.add_argument
+    recipe, own = "default: by recipe", "default: %(default)s"
     add("--data", "--dataset", choices=DATA_SETS, default=data, help=f"what to train on ({own})")
     add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help=f"where it lies ({own})")
     add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
@@ -29,7 +33,12 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
     add(*latent_dim, type=int, default=100, metavar="N", help=f"numbers in a latent ({own})")
     add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help=f"folder of the run ({own})")
     add("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
-    add("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    add("--precision", choices=["auto", "fp32", "tf32", "bf16", "fp16"], default="auto", help="(default: what is fast)")
+    yes = {"type": switch, "nargs": "?", "const": True, "metavar": "YES"}
+    add("--channels-last", **yes, help="lay out weights and images with the channels last (default: what is fast)")
+    add(
+        "--compile", **yes, default=False, help="compile the networks; the first iterations take a minute (default: no)"
+    )
     add("--seed", type=int, default=0, metavar="N", help=own)
     add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
     add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
@@ -78,12 +87,11 @@ def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
     return given if any(limit is not None for limit in given.values()) else {"epochs": epochs}
 
 
-def best_precision(word: str, device: str) -> Literal["fp32", "bf16"]:
-    """What ``--precision`` says; ``auto`` is bf16 where the machine has instructions for it, else fp32."""
-    if word != "auto":
-        return "bf16" if word == "bf16" else "fp32"
-    if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Older releases of torch cannot tell; emulated bf16 is several times slower than fp32, so that is the safe side.
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+def speed(arguments: argparse.Namespace, generator: nn.Module, discriminator: nn.Module) -> dict[str, Any]:
+    """The trainer's settings for speed: what the command line says, and for the rest what is fast on the device."""
+    chosen = {**training.fast_settings(generator, discriminator), "compile": arguments.compile}
+    if arguments.precision != "auto":
+        chosen["precision"] = arguments.precision
+    if arguments.channels_last is not None:
+        chosen["channels_last"] = arguments.channels_last
+    return chosen

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_train_words, best_precision, fill_in, limits
+from _command_line import add_train_words, fill_in, limits, speed
 from _conditions import bags_of_words, multi_hot, print_unknown, tag_table, text_table
 from _data import open_data, with_conditions
 from _drawing import add_sample_words, draw, draw_samples, load, save_film
@@ -82,7 +82,7 @@ def train(arguments: argparse.Namespace) -> None:
         loss=LOSSES[arguments.loss](),
         latent=latent,
         penalties=[penalties.R1(1.0, every=16)],
-        precision=best_precision(arguments.precision, arguments.device),
+        **speed(arguments, generator, discriminator),
     )
 
     # A row for each class, the same ten latents in all of them.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_train_words, best_precision, fill_in, limits, switch
+from _command_line import add_train_words, fill_in, limits, speed, switch
 from _data import open_data
 from _drawing import add_sample_words, draw, draw_samples, load, save_picture
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
@@ -157,8 +157,7 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
         latent=latent,
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
         terms=[GeneratorScore()],
-        precision=best_precision(arguments.precision, arguments.device),
-        channels_last=True,
+        **speed(arguments, generator, discriminator),
     )
 
     callbacks, drawer = list[Any](), generator

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_words, best_precision, fill_in, limits
+from _command_line import add_train_words, fill_in, limits, speed
 from _data import open_data
 from _drawing import add_drawing_words, add_sample_words, draw, draw_samples, load, save_film, save_picture
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
@@ -127,8 +127,7 @@ def train(arguments: argparse.Namespace) -> None:
         # A discriminator that is not told the class has to read it; then both players want it to be readable.
         terms=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
         fake_conditions=(lambda n: torch.randint(len(classes), (n,))) if arguments.random_labels else None,
-        precision=best_precision(arguments.precision, arguments.device),
-        channels_last=True,
+        **speed(arguments, generator, discriminator),
     )
 
     callbacks, drawer, summary = list[Any](), generator, Summary(resume=arguments.resume)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_words, best_precision, fill_in, limits
+from _command_line import add_train_words, fill_in, limits, speed
 from _data import open_data
 from _drawing import add_sample_words, draw_samples, load
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
@@ -70,7 +70,7 @@ def train(arguments: argparse.Namespace) -> None:
         loss=losses.NonSaturatingLoss(smoothing=losses.LabelSmoothing(real=arguments.smoothing, fake=0.0)),
         latent=latent,
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
-        precision=best_precision(arguments.precision, arguments.device),
+        **speed(arguments, generator, discriminator),
     )
 
     callbacks, drawer = list[Any](), generator

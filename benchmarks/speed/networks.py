@@ -147,7 +147,7 @@ def _downwards(channels: Sequence[int], kernels: Sequence[tuple[int, int, int]],
 def _linear(features: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for below, above in pairwise(features):
-        layers += [nn.Linear(below, above), nn.LeakyReLU(0.2), nn.Dropout(0.3)]
+        layers += [nn.Linear(below, above), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(0.3)]
     return layers[:-2]
 
 

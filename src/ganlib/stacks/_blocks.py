@@ -120,6 +120,9 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
 class Block(nn.Module):
     """Layer, norm, activation and dropout, one after the other.
 
+    A ReLU or LeakyReLU works in place, on what the layer or the norm has made and nothing else reads; a hook that keeps
+    the output of one of these has to clone it.
+
     Args:
         layer: a convolution, its transpose, a linear layer, or a module that holds one.
         norm: what follows it; see :func:`make_norm`.
@@ -151,6 +154,8 @@ class Block(nn.Module):
         self.layer = normalise_spectrally(layer) if spectral_norm else layer
         self.norm = make_norm(norm, channels, spatial_dims)
         self.activation = make_activation(activation)
+        if isinstance(norm, str):  # a norm of the user's own may need its answer once more in the backward pass
+            _overwrite(self.activation)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.needs_condition = needs_condition(self.norm)
 
@@ -169,6 +174,11 @@ class Block(nn.Module):
             if part is not None and type(part) is not nn.Identity:
                 x = part(x, condition) if name == "norm" and self.needs_condition else part(x)
         return x
+
+
+def _overwrite(activation: nn.Module) -> None:
+    if type(activation) is nn.ReLU or (type(activation) is nn.LeakyReLU and activation.negative_slope >= 0):
+        activation.inplace = True
 
 
 def run_blocks(stack: Any, x: Tensor, condition: Tensor | None) -> Tensor:
