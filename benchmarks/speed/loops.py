@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from benchmarks.speed import torchgan_loop
 from benchmarks.speed.networks import Pair, copy_weights
 from benchmarks.speed.workloads import Workload
 from ganlib import conditioning, data, losses, training
@@ -155,7 +156,7 @@ def make_runs(work: Workload, device: torch.device | str, settings: dict[str, di
         settings: by name: ganlib's trainings, as keywords of AdversarialTrainer.
 
     Returns:
-        ``original``, ``by hand``, ``by hand again``, and one for each of the settings.
+        ``original``, ``by hand``, ``by hand again``, ``torchgan`` where it can, and one for each of the settings.
     """
     runs: dict[str, Any] = {}
     for name in ("original", "by hand", "by hand again"):
@@ -168,6 +169,8 @@ def make_runs(work: Workload, device: torch.device | str, settings: dict[str, di
                 work, players, adams(players, work, fused=True), indexed(work, device), work.latent, _labels
             )
         runs[name] = _Taking(steps)
+    if torchgan_loop.is_here(work):
+        runs["torchgan"] = torchgan_loop.make_run(work, make_pair(work, device, by_hand=True), device)
     for name, keywords in settings.items():
         players = make_pair(work, device, by_hand=False)
         if not work.labelled:

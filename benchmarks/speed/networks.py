@@ -87,10 +87,10 @@ def deceptive64(width: int, *, by_hand: bool) -> Pair:
     kernels = [(4, 1, 0), *[(4, 2, 1)] * 4]
     up = _upwards([110, *widths[::-1], 1], kernels)
     down = _downwards([1, *widths, 10], kernels[::-1], slope=0.2)
-    head = nn.Sequential(nn.Linear(20, 15), nn.LeakyReLU(0.2), nn.Linear(15, 1))
+    head = nn.Sequential(nn.Linear(20, 15), nn.LeakyReLU(0.2, inplace=True), nn.Linear(15, 1))
     return (
         ClassBesideLatent(up, nn.Embedding(10, 10), 10),
-        ClassBesideFeatures(nn.Sequential(*down, nn.LeakyReLU(0.2)), nn.Embedding(10, 10), head),
+        ClassBesideFeatures(nn.Sequential(*down, nn.LeakyReLU(0.2, inplace=True)), nn.Embedding(10, 10), head),
     )
 
 

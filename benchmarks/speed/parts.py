@@ -71,8 +71,9 @@ def loops(bench: Bench, names: list[str]) -> Rows:
         for run, own in timed.items():
             precision = quick["precision"] if run == "ganlib fast" else "fp32"
             ratio, spread = own.over(timed["by hand"])
-            # Of the original, what counts is what it had to do, not what it did in vain.
-            row = bench.row(work, own, operations["by hand" if run == "original" else run], precision)
+            # Of the original's and torchgan's, what counts is what they had to do, not what they did in vain.
+            counted = operations["by hand" if run in ("original", "torchgan") else run]
+            row = bench.row(work, own, counted, precision)
             faster = timed["original"].over(own)[0]
             yield {"workload": name, "run": run, **row, "by hand": ratio, "±": spread, "x original": faster}
 

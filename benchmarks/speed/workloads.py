@@ -91,7 +91,7 @@ class Workload:
     @property
     def length(self) -> int:
         """Images of its data set: enough that the end of a pass is seldom met."""
-        return max(50 * self.batch_size, 2000)
+        return max(4 * self.batch_size, min(50 * self.batch_size, 6400))
 
     def as_pictures(self) -> Pictures:
         """Its data as the originals read them: PIL images, each transformed on its own, with classes."""

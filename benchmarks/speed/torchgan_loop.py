@@ -1,0 +1,85 @@
+"""The same step by torchgan, where it is installed (``pip install torchgan``).
+
+Its trainer crashes at the end of its first epoch, but its steps still run.
+"""
+
+import importlib.util
+import tempfile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.speed.networks import Pair
+from benchmarks.speed.workloads import Workload
+
+__all__ = ["is_here", "make_run"]
+
+
+def is_here(work: Workload) -> bool:
+    """Whether torchgan is installed, and can do this workload: its losses know no classes (nor noisy targets)."""
+    return not work.labelled and importlib.util.find_spec("torchgan") is not None
+
+
+def make_run(work: Workload, players: Pair, device: torch.device | str) -> Any:
+    """Trains the networks by torchgan's minimax losses and its own ``train_iter``, on batches of a ``DataLoader``."""
+    from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
+    from torchgan.models import Discriminator, Generator
+    from torchgan.trainer import Trainer
+
+    class Making(Generator):  # type: ignore[misc]  # torchgan has no types
+        def __init__(self, body: nn.Module) -> None:
+            super().__init__(100, label_type="none")
+            self.body = body
+
+        def forward(self, latent: Tensor) -> Tensor:
+            return self.body(latent)
+
+        def sampler(self, sample_size: int, device: Any) -> list[Tensor]:
+            return [work.latent(sample_size, device=device)]
+
+    class Judging(Discriminator):  # type: ignore[misc]
+        def __init__(self, body: nn.Module) -> None:
+            super().__init__(work.shape[0], label_type="none")
+            self.body = body
+
+        def forward(self, sample: Tensor, feature_matching: bool = False) -> Tensor:
+            return self.body(sample)
+
+    adam = {"name": torch.optim.Adam, "args": {"lr": work.lr, "betas": work.betas}}
+    folder = tempfile.mkdtemp()
+    trainer = Trainer(
+        {
+            "generator": {"name": Making, "args": {"body": players[0]}, "optimizer": adam},
+            "discriminator": {"name": Judging, "args": {"body": players[1]}, "optimizer": adam},
+        },
+        [MinimaxGeneratorLoss(), MinimaxDiscriminatorLoss()],
+        device=torch.device(device),
+        checkpoints=f"{folder}/checkpoints/gan",
+        recon=f"{folder}/images",
+        log_dir=folder,
+    )
+    trainer.batch_size = work.batch_size
+    loader = DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True)
+    return _Training(trainer, loader)
+
+
+class _Training:
+    def __init__(self, trainer: Any, loader: DataLoader[Any]) -> None:
+        self.trainer, self.loader = trainer, loader
+        self.batches = iter(loader)
+
+    def __call__(self, iterations: int) -> None:
+        for _ in range(iterations):
+            batch = next(self.batches, None)
+            if batch is None:
+                self.batches = iter(self.loader)
+                batch = next(self.batches)
+            self.trainer.real_inputs = batch[0].to(self.trainer.device)
+            generator_loss, discriminator_loss, made, judged = self.trainer.train_iter()
+            # As its own loop does after each.
+            self.trainer.loss_information["generator_losses"] += generator_loss
+            self.trainer.loss_information["discriminator_losses"] += discriminator_loss
+            self.trainer.loss_information["generator_iters"] += made
+            self.trainer.loss_information["discriminator_iters"] += judged
