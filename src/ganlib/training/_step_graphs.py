@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -117,16 +117,18 @@ class StepGraphs:
         if world_size() > 1:
             raise ArgumentValueError(f"cuda_graph (=True) is for one process, but there are {world_size()}")
         rounds = list(rounds)
-        given = [part for minibatches in rounds for minibatch in minibatches for part in minibatch if part is not None]
-        kind = (self._kind(), tuple((part.shape, part.stride(), part.dtype) for part in given))
+        parts = [part for minibatches in rounds for minibatch in minibatches for part in minibatch if part is not None]
+        given = {id(part): part for part in parts}  # the same samples serve several updates, and are copied once
+        layout = tuple((part.shape, part.stride(), part.dtype) for part in given.values())
+        kind = (self._kind(), layout, tuple(list(given).index(id(part)) for part in parts))
         self._runs[kind] = self._runs.get(kind, 0) + 1
         if self._runs[kind] <= _WARM_UP:
             return self._recorder.warm_up(lambda: self._step(iter(rounds)))
         recording = self._recordings.get(kind)
         if recording is None or recording.settings != self._settings():
             self._note_change(recording is not None)
-            recording = self._recordings[kind] = self._record(rounds)
-        for target, source in zip(recording.inputs, given, strict=True):
+            recording = self._recordings[kind] = self._record(rounds, given)
+        for target, source in zip(recording.inputs, given.values(), strict=True):
             target.copy_(source, non_blocking=True)
         recording.replay()
         return {name: value.clone() for name, value in recording.metrics.items()}
@@ -136,15 +138,13 @@ class StepGraphs:
         self._recordings = {}
         self._runs = {}
 
-    def _record(self, rounds: Rounds) -> _Recording:
-        inputs: list[Tensor] = []
-
-        def place(part: Any) -> Any:
-            if part is not None:
-                inputs.append(torch.empty_like(part))
-            return None if part is None else inputs[-1]
-
-        static = [[Minibatch(*map(place, minibatch)) for minibatch in minibatches] for minibatches in rounds]
+    def _record(self, rounds: Rounds, given: dict[int, Tensor]) -> _Recording:
+        # Where the recording will read what it is given.
+        places = {key: torch.empty_like(part) for key, part in given.items()}
+        static = [
+            [Minibatch._make(None if part is None else places[id(part)] for part in minibatch) for minibatch in each]
+            for each in rounds
+        ]
         try:
             metrics, replay = self._recorder.record(lambda: self._step(iter(static)))
         except RuntimeError as error:
@@ -152,7 +152,7 @@ class StepGraphs:
                 f"cuda_graph (=True): the step cannot be recorded; nothing in it may wait for the device, or copy from "
                 f"the host: {error}"
             ) from error
-        return _Recording(self._settings(), inputs, metrics, replay)
+        return _Recording(self._settings(), list(places.values()), metrics, replay)
 
     def _note_change(self, changed: bool) -> None:
         self._changes += changed
