@@ -46,7 +46,7 @@ def conv(norm: Any, **options: Any) -> nn.Module:
 def verdict(discriminator: nn.Module, *, shape: tuple[int, ...] = (6, 2, 8, 8)) -> bool:
     """Whether one pass makes no difference to it."""
     sample = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return makes_no_difference(discriminator, lambda x, _: discriminator(x), Minibatch(sample))
+    return makes_no_difference(discriminator, Minibatch(sample))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,7 @@ def test_norms(name: str, expected: bool) -> None:
         (conv("none", dropout=0.3).eval(), True),
         (conv("none", spectral_norm=True), False),
         (conv("none", spectral_norm=True).eval(), True),
+        (nn.Sequential(spectral_norm(nn.Linear(8, 1))), False),  # which has converged, at first
         (nn.Sequential(stacks.MinibatchStdDev(), nn.Conv2d(3, 1, 8)), False),
         (nn.Sequential(stacks.SelfAttention(2), nn.Conv2d(2, 1, 8)), True),
         (stacks.MultiScaleDiscriminator([nn.Conv2d(2, 1, 4), nn.Conv2d(2, 1, 4)]), True),
@@ -85,11 +86,27 @@ def test_what_a_network_of_ones_own_couples_is_found() -> None:
 
 
 def test_answers_that_are_not_one_a_sample_are_in_the_way() -> None:
-    """A critic that answers with a mean, or swallows NaNs, is judged in two passes."""
-    layer = nn.Linear(2, 1)
-    sample = Minibatch(torch.ones(4, 2))
-    assert makes_no_difference(layer, lambda x, _: layer(x).mean(), sample) is False
-    assert makes_no_difference(layer, lambda x, _: layer(x.nan_to_num()), sample) is False
+    """Means, swallowed and refused NaNs are in the way; logits (N,) are not."""
+
+    class Critic(nn.Module):
+        """Answers in a way of one's own."""
+
+        def __init__(self, answer: Any) -> None:
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Answer."""
+            return self.answer(x)
+
+    def refuse(x: Tensor) -> Tensor:
+        assert x.isfinite().all()
+        return x
+
+    assert verdict(Critic(lambda x: x.mean()), shape=(4, 2)) is False
+    assert verdict(Critic(lambda x: x.nan_to_num()), shape=(4, 2)) is False
+    assert verdict(Critic(refuse), shape=(4, 2)) is False
+    assert verdict(Critic(lambda x: x.sum(1)), shape=(4, 2)) is True
 
 
 def test_conditions_of_one_side_alone_are_in_the_way() -> None:
@@ -97,16 +114,28 @@ def test_conditions_of_one_side_alone_are_in_the_way() -> None:
     layer = nn.Linear(2, 1)
     for condition, other in ((torch.zeros(4), None), (torch.zeros(4), torch.zeros(4, 3))):
         minibatch = Minibatch(torch.ones(4, 2), condition, other)
-        assert makes_no_difference(layer, lambda x, _: layer(x), minibatch) is False
+        assert makes_no_difference(layer, minibatch) is False
         with pytest.raises(ArgumentValueError, match=r"joint_pass \(=True\) needs conditions of one kind"):
             judge_together(lambda x, _: layer(x), minibatch, torch.ones(4, 2))
 
 
 def test_looking_leaves_no_trace() -> None:
-    """Buffers and random state are what they were, also where they were in the way."""
-    discriminator = nn.Sequential(Noisy(), spectral_norm(nn.Linear(2, 1)))
+    """Buffers, what a module keeps besides, and random state are what they were, also where they were in the way."""
+
+    class Keeping(nn.Module):
+        """Keeps a mean that is no buffer, which a NaN would spoil for good."""
+
+        mean = torch.zeros(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Keep."""
+            self.mean = x.mean(0)
+            return x
+
+    discriminator = nn.Sequential(Noisy(), Keeping(), spectral_norm(nn.Linear(2, 1)))
     before, state = copy.deepcopy(discriminator.state_dict()), torch.get_rng_state()
     assert verdict(discriminator, shape=(6, 2)) is False
+    assert torch.equal(discriminator[1].mean, torch.zeros(2))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in discriminator.state_dict().items())
 

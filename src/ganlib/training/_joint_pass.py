@@ -1,5 +1,6 @@
 """One pass of the discriminator over real and fake samples together."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
-from ganlib.training._networks import Minibatch, as_output
+from ganlib.training._networks import Minibatch, as_output, call
 
 __all__ = ["judge_together", "makes_no_difference"]
 
@@ -49,12 +51,13 @@ def judge_together(
             raise ShapeError(
                 f"joint_pass (=True) needs one answer a sample, but discriminator gave {tuple(part.shape)} for {2 * n}"
             )
-
     halves = [iter(part.split(n)) for part in _tensors(output)]
     return _rebuilt(output, map(next, halves)), _rebuilt(output, map(next, halves))
 
 
-def makes_no_difference(discriminator: nn.Module, answer: Answer, minibatch: Minibatch) -> bool:
+def makes_no_difference(
+    discriminator: nn.Module, minibatch: Minibatch, augment: Callable[[Tensor], Tensor] | None = None
+) -> bool:
     """Whether the discriminator says the same of samples in one pass as in two, and leaves the same behind.
 
     It does where no sample's answer depends on another's, no random numbers are drawn and no buffer changes: batch norm
@@ -62,43 +65,45 @@ def makes_no_difference(discriminator: nn.Module, answer: Answer, minibatch: Min
     is found out by NaNs in place of the fake samples: they reach whatever depends on them, whatever the weights are.
 
     Args:
-        discriminator: in the mode in which it is trained; left as it was.
-        answer: calls it with samples and conditions, perhaps augmented.
+        discriminator: in the mode in which it is trained; a copy of it is looked at.
         minibatch: the real samples, and the conditions of both.
+        augment: samples -> samples, where the discriminator is given augmented ones.
 
     Returns:
         False also where it cannot be told.
 
     Example:
-        >>> layer, batch = nn.Linear(3, 1), Minibatch(torch.ones(2, 3))
-        >>> makes_no_difference(layer, lambda x, _: layer(x), batch)
+        >>> makes_no_difference(nn.Linear(3, 1), Minibatch(torch.ones(2, 3)))
         True
-        >>> makes_no_difference(layer, lambda x, _: layer(x) - layer(x).mean(), batch)
+        >>> makes_no_difference(nn.BatchNorm1d(3), Minibatch(torch.ones(2, 3)))
         False
     """
     if not _alike(minibatch.condition, minibatch.fake_condition):
         return False
-    if any(module.training and isinstance(module, _BatchNorm | _DropoutNd) for module in discriminator.modules()):
+    known = _BatchNorm | _DropoutNd | _SpectralNorm
+    if any(module.training and isinstance(module, known) for module in discriminator.modules()):
         return False
     n, device = len(minibatch.sample), minibatch.sample.device
-    buffers = [(buffer, buffer.clone()) for buffer in discriminator.buffers()]
+    samples, conditions = _together(minibatch, torch.full_like(minibatch.sample, torch.nan))
     numbers, drawn = random.getstate(), _random_numbers(device)
     with (
         torch.no_grad(),
         torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type),
         torch.compiler.set_stance("force_eager"),
     ):
-        output = as_output(answer(*_together(minibatch, torch.full_like(minibatch.sample, torch.nan))))
+        try:
+            twin = copy.deepcopy(discriminator)
+            output = as_output(call(twin, samples if augment is None else augment(samples), conditions))
+        except Exception:  # it may refuse to be copied, or to look at NaNs, in any way: then nothing is known
+            return False
         draws = random.getstate() != numbers or not torch.equal(_random_numbers(device), drawn)
         random.setstate(numbers)
-        changes = [not torch.equal(buffer, before) for buffer, before in buffers]
-        for buffer, before in buffers:
-            buffer.copy_(before)
+    changes = (not torch.equal(*pair) for pair in zip(twin.buffers(), discriminator.buffers(), strict=True))
     return not (draws or any(changes)) and all(
         part.shape[:1] == (2 * n,)
         and part.is_floating_point()
         and bool(part[:n].isfinite().all())
-        and bool(part[n:].flatten(1).isnan().any(1).all())
+        and bool(part[n:].reshape(n, -1).isnan().any(1).all())
         for part in _tensors(output)
     )
 

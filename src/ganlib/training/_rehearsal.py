@@ -58,9 +58,8 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
             as_output(trainer._objectives.answer(sample, condition))
     if trainer.joint_pass is None:
         minibatch = Minibatch(sample, condition, fake_condition)
-        trainer._objectives.joint_pass = makes_no_difference(
-            trainer.discriminator, trainer._objectives.answer, minibatch
-        )
+        with trainer._objectives.autocast():
+            trainer._objectives.joint_pass = makes_no_difference(trainer.discriminator, minibatch, trainer.augment)
 
 
 def _draw(distribution: Latent, n: int, device: torch.device) -> Tensor:
