@@ -61,10 +61,12 @@ def test_where_the_data_lie_makes_no_difference(taken: int) -> None:
             assert torch.equal(part, its)
 
 
-def test_another_storage_is_refused() -> None:
+def test_another_storage_or_device_is_refused() -> None:
     """A word that is none is named."""
     with pytest.raises(ArgumentValueError, match=r"storage \(='disk'\)"):
         _loader("disk")
+    with pytest.raises(ArgumentValueError, match=r"device \(='gpu'\) is none"):
+        _loader("auto", "gpu")
 
 
 @pytest.mark.gpu

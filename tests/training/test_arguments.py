@@ -32,6 +32,9 @@ from tests.training.players import make_players, make_trainer
         ({"accumulate": 1.5}, ArgumentValueError, r"accumulate \(=1.5\)"),
         ({"clip_norm": 0}, ArgumentValueError, r"clip_norm \(=0\)"),
         ({"precision": "fp8"}, ArgumentValueError, r"precision \(='fp8'\)"),
+        ({"compile": "max-autotune"}, ArgumentTypeError, r"compile \(='max-autotune'\) must be True or False"),
+        ({"channels_last": torch.channels_last}, ArgumentTypeError, r"channels_last \(=torch.channels_last\)"),
+        ({"cuda_graph": "yes"}, ArgumentTypeError, r"cuda_graph \(='yes'\)"),
     ],
 )
 def test_a_wrong_option_is_answered(options: dict[str, Any], error: type[GanlibError], words: str) -> None:

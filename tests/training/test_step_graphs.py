@@ -49,7 +49,7 @@ def recorded(trainer: training.AdversarialTrainer) -> StandIn:
 
 def record_by(trainer: training.AdversarialTrainer, recorder: Any) -> None:
     """Let it record by this one."""
-    trainer._graphs = StepGraphs(trainer._algorithm, kind=trainer._kind, settings=trainer._settings, recorder=recorder)
+    trainer._graphs = StepGraphs(trainer, recorder)
 
 
 def steps(trainer: training.AdversarialTrainer, *batches: Any) -> list[dict[str, Tensor]]:

@@ -81,7 +81,10 @@ class TensorLoader:
         if storage not in ("auto", "device", "host"):
             raise ArgumentValueError(f"storage (={storage!r}) must be 'auto', 'device' or 'host'")
         samples, conditions = as_tensors(dataset)
-        self.device = torch.empty(0, device=device).device
+        try:
+            self.device = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise ArgumentValueError(f"device (={device!r}) is none: {str(error).splitlines()[0]}") from error
         if storage == "auto":
             storage = "device" if _fits(samples, self.device) else "host"
         kept_on = self.device if storage == "device" else torch.device("cpu")

@@ -59,13 +59,15 @@ class AdversarialTrainer:
         joint_pass: whether the discriminator judges real and fake samples in one pass, which saves small networks
             half of its calls. None does so where it makes no difference: where no sample's answer depends on
             another's, no random numbers are drawn and no buffer changes. With batch norm in the discriminator, True
-            takes the statistics of real and fake samples together.
+            takes the statistics of real and fake samples together, by which it can tell the two apart: most such
+            trainings fail.
         cuda_graph: whether the whole step is recorded as a CUDA graph, one for each shape of batches, and launched
             as one. Optimizers need ``capturable=True``, and a learning rate that changes has to be a tensor. What
             the step does in Python, in a loss of your own say, is done when it is recorded alone.
 
     Attributes:
         iteration: training steps taken.
+        judges_jointly: whether it is one pass, as ``joint_pass`` says, or as was found out at the first batch.
 
     Raises:
         ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
@@ -124,6 +126,7 @@ class AdversarialTrainer:
         self._arithmetic = Precision(precision)
         self.joint_pass = joint_pass
         self.channels_last = channels_last
+        self.compile = compile
         self.cuda_graph = cuda_graph
         check_arguments(self)
         self._first = next(generator.parameters())
@@ -134,7 +137,7 @@ class AdversarialTrainer:
         self._discriminator_scaler = self._arithmetic.scaler(self.device.type)
         self._descend_discriminator = Descent(self._objectives.discriminator, self._discriminator_scaler)
         self._descend_generator = Descent(self._objectives.generator, self._generator_scaler)
-        self._graphs = StepGraphs(self._algorithm, kind=self._kind, settings=self._settings) if cuda_graph else None
+        self._graphs = StepGraphs(self) if cuda_graph else None
         self._replicas = Replicas(lambda: stateful_parts(self).values())
         for network in (generator, discriminator):
             if channels_last:
@@ -151,6 +154,11 @@ class AdversarialTrainer:
     def dtype(self) -> torch.dtype:
         """The dtype of the generator's weights, which latents are given."""
         return self._first.dtype
+
+    @property
+    def judges_jointly(self) -> bool:
+        """Whether the discriminator judges real and fake samples in one pass."""
+        return self._objectives.joint_pass
 
     @property
     def batches_per_iteration(self) -> int:
@@ -202,15 +210,6 @@ class AdversarialTrainer:
         if self.fake_conditions is None:
             return Minibatch(sample, condition, condition)
         return Minibatch(sample, condition, self.fake_conditions(len(sample)).to(self.device, non_blocking=True))
-
-    def _kind(self) -> tuple[object, ...]:
-        modes = [module.training for player in (self.generator, self.discriminator) for module in player.modules()]
-        return (*modes, *self._objectives.due())
-
-    def _settings(self) -> tuple[object, ...]:
-        groups = [*self.generator_optimizer.param_groups, *self.discriminator_optimizer.param_groups]
-        plain = [value for group in groups for value in group.values() if not isinstance(value, Tensor | list)]
-        return (*plain, *(p.requires_grad for group in groups for p in group["params"]))
 
     def check_conditions(self, condition: Tensor) -> None:
         """Refuse conditions that an encoder in either network cannot take; ``fit`` asks this of a whole data set.

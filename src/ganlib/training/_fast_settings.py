@@ -29,7 +29,7 @@ def fast_settings(generator: nn.Module, discriminator: nn.Module) -> dict[str, A
 
     Raises:
         ArgumentTypeError: one of them is no module.
-        ArgumentValueError: they lie on several devices, or have no parameters.
+        ArgumentValueError: their parameters lie on several devices, or there are none.
 
     Example:
         >>> fast_settings(nn.Linear(4, 2), nn.Linear(2, 1))

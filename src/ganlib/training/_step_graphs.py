@@ -1,8 +1,8 @@
 """A training step recorded as a CUDA graph: one launch in place of hundreds."""
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch import Tensor
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError, GanlibRuntimeError
 from ganlib.training._networks import Minibatch
+
+if TYPE_CHECKING:
+    from ganlib.training._adversarial_trainer import AdversarialTrainer
 
 __all__ = ["CudaRecorder", "Recorder", "StepGraphs"]
 
@@ -79,23 +82,12 @@ class StepGraphs:
     optimizer (a learning rate that is no tensor, say) needs another recording. The first steps are ordinary ones.
 
     Args:
-        step: from the minibatches of each update to the metrics.
-        kind: what else decides which kernels run, such as the penalties that are due; one recording is kept for each.
-        settings: what is part of a recording and may change for good; the older recording is dropped.
+        trainer: whose step.
         recorder: another one in the tests, where there is no CUDA.
     """
 
-    def __init__(
-        self,
-        step: Callable[[Iterator[list[Minibatch]]], Metrics],
-        *,
-        kind: Callable[[], Hashable],
-        settings: Callable[[], Hashable],
-        recorder: Recorder | None = None,
-    ) -> None:
-        self._step = step
-        self._kind = kind
-        self._settings = settings
+    def __init__(self, trainer: "AdversarialTrainer", recorder: Recorder | None = None) -> None:
+        self._trainer = trainer
         self._recorder = CudaRecorder() if recorder is None else recorder
         self._runs: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
@@ -123,7 +115,7 @@ class StepGraphs:
         kind = (self._kind(), layout, tuple(list(given).index(id(part)) for part in parts))
         self._runs[kind] = self._runs.get(kind, 0) + 1
         if self._runs[kind] <= _WARM_UP:
-            return self._recorder.warm_up(lambda: self._step(iter(rounds)))
+            return self._recorder.warm_up(lambda: self._trainer._algorithm(iter(rounds)))
         recording = self._recordings.get(kind)
         if recording is None or recording.settings != self._settings():
             self._note_change(recording is not None)
@@ -132,6 +124,19 @@ class StepGraphs:
             target.copy_(source, non_blocking=True)
         recording.replay()
         return {name: value.clone() for name, value in recording.metrics.items()}
+
+    def _kind(self) -> tuple[object, ...]:
+        """What decides which kernels run, beside the batch: the modes of the networks, and penalties that are due."""
+        players = (self._trainer.generator, self._trainer.discriminator)
+        modes = [module.training for player in players for module in player.modules()]
+        return (*modes, *self._trainer._objectives.due())
+
+    def _settings(self) -> tuple[object, ...]:
+        """What is part of a recording and may change for good: the numbers of the optimizers, and what is trained."""
+        trainer = self._trainer
+        groups = [*trainer.generator_optimizer.param_groups, *trainer.discriminator_optimizer.param_groups]
+        plain = [value for group in groups for value in group.values() if not isinstance(value, Tensor | list)]
+        return (*plain, *(p.requires_grad for group in groups for p in group["params"]))
 
     def forget(self) -> None:
         """Drop all recordings: a state was loaded, and lies elsewhere."""
@@ -146,7 +151,7 @@ class StepGraphs:
             for each in rounds
         ]
         try:
-            metrics, replay = self._recorder.record(lambda: self._step(iter(static)))
+            metrics, replay = self._recorder.record(lambda: self._trainer._algorithm(iter(static)))
         except RuntimeError as error:
             raise GanlibRuntimeError(
                 f"cuda_graph (=True): the step cannot be recorded; nothing in it may wait for the device, or copy from "
