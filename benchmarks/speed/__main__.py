@@ -5,21 +5,30 @@
     python -m benchmarks.speed settings --workloads system4 --device cuda
     python -m benchmarks.speed loaders
 
-Everything that is compared runs in turns in one process, after a warm-up that is not counted; figures are medians over
-the turns, with half of the distance between the quartiles as the spread. Run nothing beside it.
+Everything that is compared runs in turns in one process, after a warm-up that is not counted. Run nothing beside it:
+trainings that share cores slow each other tenfold. A row has the median of the turns as ``ms`` an iteration, half of
+the distance between their quartiles as a share of it as ``spread``, and as ``of peak`` the counted operations over what
+a large matrix product of the same precision reaches on this machine.
 
-``loops``: (a) ``original``, the step as the reference systems write it: PIL transforms in a ``DataLoader``, plain Adam,
-no care of gradients, ``.item()`` in every step; (b) ``by hand``, the best step that one can write for this very
-training, with fused Adam, twice, so that the spread of (b) against itself is seen; (c) ``ganlib``, the same mathematics
-by ``AdversarialTrainer`` and ``fit``; (d) ``ganlib fast``, with ``training.fast_settings``. ``of peak`` is the counted
-operations over what a large matrix product of the same precision reaches on this machine. ``settings``: each setting
-alone. ``scale``: how the cost grows with batch, width and image size. ``loaders``: images per second of the data path.
+``loops``: (a) ``original``, the step as the reference systems write it: PIL transforms in a ``DataLoader`` without
+workers, plain Adam, no care of gradients, ``.item()`` in every step; (b) ``by hand``, the best step that one can write
+for this very training, with fused Adam, twice, so that the spread of (b) against itself is seen; (c) ``ganlib``, the
+same mathematics by ``AdversarialTrainer`` and ``fit``; (d) ``ganlib fast``, with ``training.fast_settings``; and
+torchgan, where it is installed and knows such a training. ``time / by hand`` is how many times as long as (b) it takes, turn by
+turn, with the same kind of spread; ``x original`` how many times as fast as (a) it is.
+``settings``: each setting alone, ``x none`` as fast as without any; ``first 5 s`` is the warm-up.
+``scale``: how the cost grows with batch, width and image size, for a conditional DCGAN.
+``loaders``: images per second of the data path, ``times`` as fast as a ``DataLoader``.
+
+The workloads: ``cdcgan28`` (conditional DCGAN at 28 pixels, batch 128), ``system2`` (MNIST-GAN's two perceptrons, batch
+20), ``system3`` (DCGAN_CIFAR10 at 32 pixels, batch 32), ``system4`` (deceptive-digits at 64 pixels, batch 64).
 """
 
 import argparse
 import csv
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,9 +41,11 @@ from benchmarks.speed.workloads import WORKLOADS
 
 def main() -> None:
     """Read the command line, time, print, and write a table a part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     choices = ["loops", "settings", "scale", "loaders"]
-    parser.add_argument("parts", nargs="*", choices=[*choices, []], help="(default: all of them)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(choices)} (default: all of them)")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)"
@@ -47,12 +58,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[28, 56, 112], metavar="N", help="of scale")
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     arguments = parser.parse_args()
+    for part in arguments.parts:
+        if part not in choices:
+            parser.error(f"{part!r} is none of {', '.join(choices)}")
     device = torch.device(arguments.device)
     bench = parts.Bench(device, arguments.rounds, arguments.seconds, arguments.iterations)
-    print(
-        f"{describe(device)}; peak "
-        + ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in bench.peaks.items())
-    )
+    peaks = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in bench.peaks.items())
+    print(machine := f"{describe(device)}; peak {peaks}")
     rows = {
         "loops": lambda: parts.loops(bench, arguments.workloads),
         "settings": lambda: parts.settings(bench, arguments.workloads),
@@ -60,6 +72,7 @@ def main() -> None:
         "loaders": lambda: parts.loaders(bench),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "machine.txt").write_text(f"{machine}\n{' '.join(sys.argv[1:])}\n", encoding="utf-8")
     for part in arguments.parts or choices:
         write(part, rows[part](), arguments.out / f"{part}.csv")
 

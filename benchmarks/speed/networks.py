@@ -60,14 +60,13 @@ class ClassBesideFeatures(nn.Module):
         return self.head(torch.cat([self.body(sample).flatten(1), self.encoder(label)], 1))
 
 
-def cdcgan28(width: int, *, by_hand: bool) -> Pair:
-    """A conditional DCGAN at 28 pixels, with one-hot classes: cDCGAN-MNIST's kind."""
-    plan = stacks.StackPlan(
-        (1, 28, 28), [stacks.Stage(width), stacks.Stage(2 * width), stacks.Stage(4 * width, 7, stride=1, padding=0)]
-    )
+def cdcgan28(width: int, *, by_hand: bool, size: int = 28) -> Pair:
+    """A conditional DCGAN at 28 pixels, or another multiple of 4, with one-hot classes: cDCGAN-MNIST's kind."""
+    top = stacks.Stage(4 * width, size // 4, stride=1, padding=0)
+    plan = stacks.StackPlan((1, size, size), [stacks.Stage(width), stacks.Stage(2 * width), top])
     if not by_hand:
         return models.conditional_dcgan(plan, 100, 10, conditioning="channels", bias=False)
-    kernels = [(7, 1, 0), (4, 2, 1), (4, 2, 1)]
+    kernels = [(size // 4, 1, 0), (4, 2, 1), (4, 2, 1)]
     up = _upwards([110, 2 * width, width, 1], kernels)
     down = _downwards([11, width, 2 * width, 1], kernels[::-1], slope=0.2)
     return ClassBesideLatent(up, None, 10), ClassAsPlanes(nn.Sequential(*down, nn.Flatten()), 10)

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from benchmarks.speed import networks
 from benchmarks.speed.loops import endless, make_pair, make_runs
 from benchmarks.speed.timing import Timed, flops, in_turns, peak, warm_up
 from benchmarks.speed.workloads import WORKLOADS, Workload
@@ -75,7 +77,9 @@ def loops(bench: Bench, names: list[str]) -> Rows:
             counted = operations["by hand" if run in ("original", "torchgan") else run]
             row = bench.row(work, own, counted, precision)
             faster = timed["original"].over(own)[0]
-            yield {"workload": name, "run": run, **row, "by hand": ratio, "±": spread, "x original": faster}
+            told = " ".join(f"{key}={value}" for key, value in quick.items()) if run == "ganlib fast" else ""
+            row |= {"time / by hand": ratio, "±": spread, "x original": faster, "settings": told}
+            yield {"workload": name, "run": run, **row}
 
 
 def settings(bench: Bench, names: list[str]) -> Rows:
@@ -114,7 +118,10 @@ def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int])
     base = WORKLOADS["cdcgan28"].sized(batch_size=64)
     cases = [("batch", batch, base.sized(batch_size=batch)) for batch in batches]
     cases += [("width", width, base.sized(width=width)) for width in widths]
-    cases += [("pixels", size, replace(base, shape=(1, size, size))) for size in sizes]
+    cases += [
+        ("pixels", size, replace(base, shape=(1, size, size), make=partial(networks.cdcgan28, size=size)))
+        for size in sizes
+    ]
     for what, value, work in cases:
         quick = fast(work, bench.device)
         runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick})
@@ -123,7 +130,7 @@ def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int])
         timed, _ = bench.time(runs)
         for run, own in timed.items():
             row = bench.row(work, own, operations, quick["precision"] if run == "ganlib fast" else "fp32")
-            yield {what: value, "run": run, **row, "by hand": own.over(timed["by hand"])[0]}
+            yield {what: value, "run": run, **row, "time / by hand": own.over(timed["by hand"])[0]}
 
 
 def loaders(bench: Bench) -> Rows:
