@@ -14,8 +14,8 @@ a large matrix product of the same precision reaches on this machine.
 workers, plain Adam, no care of gradients, ``.item()`` in every step; (b) ``by hand``, the best step that one can write
 for this very training, with fused Adam, twice, so that the spread of (b) against itself is seen; (c) ``ganlib``, the
 same mathematics by ``AdversarialTrainer`` and ``fit``; (d) ``ganlib fast``, with ``training.fast_settings``; and
-torchgan, where it is installed and knows such a training. ``time / by hand`` is how many times as long as (b) it takes, turn by
-turn, with the same kind of spread; ``x original`` how many times as fast as (a) it is.
+torchgan, where it is installed and knows such a training. ``time / by hand`` is how many times as long as (b) it takes,
+turn by turn, with the same kind of spread; ``x original`` how many times as fast as (a) it is.
 ``settings``: each setting alone, ``x none`` as fast as without any; ``first 5 s`` is the warm-up.
 ``scale``: how the cost grows with batch, width and image size, for a conditional DCGAN.
 ``loaders``: images per second of the data path, ``times`` as fast as a ``DataLoader``.

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from benchmarks.speed import torchgan_loop
 from benchmarks.speed.networks import Pair, copy_weights
 from benchmarks.speed.workloads import Workload
-from ganlib import conditioning, data, losses, training
+from ganlib import data, losses, training
 from ganlib.protocols import Latent
 
 __all__ = ["adams", "by_hand", "endless", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
@@ -173,8 +173,6 @@ def make_runs(work: Workload, device: torch.device | str, settings: dict[str, di
         runs["torchgan"] = torchgan_loop.make_run(work, make_pair(work, device, by_hand=True), device)
     for name, keywords in settings.items():
         players = make_pair(work, device, by_hand=False)
-        if not work.labelled:
-            players = tuple(conditioning.Unconditional(player) for player in players)  # type: ignore[assignment]
         adam = adams(players, work, fused=True, **({"capturable": True} if keywords.get("cuda_graph") else {}))
         trainer = make_trainer(work, players, adam, work.latent, _labels, **keywords)
         loader = data.TensorLoader(

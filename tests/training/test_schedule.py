@@ -36,6 +36,17 @@ def test_rates_follow_progress(limit: dict[str, int]) -> None:
     torch.testing.assert_close(torch.tensor(seen), torch.tensor(expected))
 
 
+def test_a_rate_that_is_a_tensor_changes_in_place() -> None:
+    """It stays the same tensor, where a CUDA graph reads it, and follows the progress."""
+    rate = torch.tensor(0.5)
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=rate, fused=True)
+    for halves in (1, 2):  # a second schedule begins from 0.5 again
+        schedule = training.LearningRateSchedule(optimizer, lambda progress: 1 - progress / 2)
+        training.fit(MyTrainer(), [points()], iterations=4, callbacks=[schedule])
+        assert optimizer.param_groups[0]["lr"] is rate
+        assert rate == 0.25, halves
+
+
 def test_a_later_schedule_begins_from_the_first_rates() -> None:
     """After a run whose rate fell to 0, a new schedule of the same optimizer starts from the rate of before."""
     optimizer, trainer = make_optimizer(), MyTrainer()

@@ -99,6 +99,8 @@ class LinearStack(nn.Module):
             ShapeError: samples of another size.
             ArgumentValueError: a condition that nothing here takes, or none where one is needed.
         """
-        if prod(x.shape[1:]) != self.in_features:
+        flat = x.flatten(1) if x.ndim > 2 else x
+        if flat.ndim != 2 or flat.shape[1] != self.in_features:
             raise ShapeError(f"x {tuple(x.shape)} must hold {self.in_features} numbers a sample")
-        return run_blocks(self, x.flatten(1), condition).reshape(len(x), *self.out_shape)
+        y = run_blocks(self, flat, condition)
+        return y if len(self.out_shape) == 1 else y.reshape(y.shape[0], *self.out_shape)

@@ -87,6 +87,8 @@ class DivergenceWatch:
     def _bad_weights(self) -> list[str]:
         bad = []
         for player, network in self._networks().items():
+            if self._never_finite == [] and _is_finite(network):
+                continue
             named = {
                 f"{player}.{name}": value
                 for name, value in network.state_dict().items()
@@ -108,3 +110,10 @@ class DivergenceWatch:
 def _without_graph(value: Any) -> Tensor:
     # Most metrics have none; asking is cheaper than taking it off.
     return value if isinstance(value, Tensor) and not value.requires_grad else torch.as_tensor(value).detach()
+
+
+def _is_finite(network: nn.Module) -> bool:
+    """Whether all weights and buffers are, without asking for their names, which takes longer than to look."""
+    values = [value for value in (*network.parameters(), *network.buffers()) if not is_lazy(value)]
+    floats = [value.detach() for value in values if torch.is_floating_point(value)]
+    return not floats or bool(torch.nn.utils.get_total_norm(floats).isfinite())

@@ -65,6 +65,8 @@ def as_output(output: Any) -> DiscriminatorOutput:
     Raises:
         ArgumentTypeError: it is something else.
     """
+    if isinstance(output, Tensor):
+        return DiscriminatorOutput(_widened(output))
     if not isinstance(output, DiscriminatorOutput):
         output = DiscriminatorOutput(output)
     if isinstance(output.logits, Tensor):
