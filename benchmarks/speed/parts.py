@@ -85,6 +85,7 @@ def loops(bench: Bench, names: list[str]) -> Rows:
 def settings(bench: Bench, names: list[str]) -> Rows:
     """Each setting alone, and together, beside ganlib without any."""
     for name in names:
+        torch.compiler.reset()  # it keeps eight versions of a forward, and networks of one class share them
         work = WORKLOADS[name]
         cuda = bench.device.type == "cuda"
         tried: dict[str, dict[str, Any]] = {
