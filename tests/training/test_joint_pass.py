@@ -1,6 +1,7 @@
 """Judging real and fake samples in one pass, where that makes no difference or is asked for."""
 
 import copy
+import random
 from typing import Any
 
 import pytest
@@ -100,12 +101,15 @@ def test_answers_that_are_not_one_a_sample_are_in_the_way() -> None:
             return self.answer(x)
 
     def refuse(x: Tensor) -> Tensor:
+        random.random()
         assert x.isfinite().all()
         return x
 
     assert verdict(Critic(lambda x: x.mean()), shape=(4, 2)) is False
     assert verdict(Critic(lambda x: x.nan_to_num()), shape=(4, 2)) is False
+    numbers = random.getstate()
     assert verdict(Critic(refuse), shape=(4, 2)) is False
+    assert random.getstate() == numbers
     assert verdict(Critic(lambda x: x.sum(1)), shape=(4, 2)) is True
 
 

@@ -28,7 +28,7 @@ class Transfer:
         self._tensors = tensors
         self._device = device
         # One that is being filled, one on its way, and one that may be still.
-        self._lanes = [_Lane(device) for _ in range(3)] if device.type == "cuda" else []
+        self._lanes = [_Lane() for _ in range(3)] if device.type == "cuda" else []
         self._stream: Any = torch.cuda.Stream(device) if self._lanes else None
 
     def __call__(self, rows: Iterable[Tensor]) -> Iterator[list[Tensor]]:
@@ -70,7 +70,7 @@ class Transfer:
 class _Lane:
     """Pinned memory for one batch."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.event: Any = torch.cuda.Event()
         self._pinned: list[Tensor] = []
 

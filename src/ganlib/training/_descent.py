@@ -48,14 +48,12 @@ class Descent:
         Raises:
             ArgumentValueError: none of the parameters requires a gradient.
         """
-        held = [p for group in optimizer.param_groups for p in group["params"]]
-        trained = [p for p in held if p.requires_grad]
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         if not trained:
             raise ArgumentValueError(
                 f"{type(optimizer).__name__} holds no parameter that requires a gradient: all of its network is frozen"
             )
-        for p in held:  # what optimizer.zero_grad does, without its bookkeeping, which takes longer
-            p.grad = None
+        optimizer.zero_grad(set_to_none=True)
         seen: dict[str, list[Tensor]] = {}
         for place, minibatch in enumerate(minibatches, start=1):
             with self._on_all_ranks(trained, travels=place == len(minibatches)) as losses:

@@ -1,7 +1,6 @@
 """Notices that a training has diverged."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +49,7 @@ class DivergenceWatch:
             TrainingDivergedError: something is not finite.
         """
         # A mapping of its own: a trainer may fill the same one anew in every iteration.
-        self._kept.append((iteration, {name: _without_graph(value) for name, value in metrics.items()}))
+        self._kept.append((iteration, {name: torch.as_tensor(value).detach() for name, value in metrics.items()}))
         if len(self._kept) >= _EVERY:
             self.check()
 
@@ -87,8 +86,6 @@ class DivergenceWatch:
     def _bad_weights(self) -> list[str]:
         bad = []
         for player, network in self._networks().items():
-            if self._never_finite == [] and _is_finite(network):
-                continue
             named = {
                 f"{player}.{name}": value
                 for name, value in network.state_dict().items()
@@ -105,15 +102,3 @@ class DivergenceWatch:
             return dict(self._trainer.named_children())
         held = getattr(self._trainer, "__dict__", {})
         return {name: value for name, value in held.items() if isinstance(value, nn.Module)}
-
-
-def _without_graph(value: Any) -> Tensor:
-    # Most metrics have none; asking is cheaper than taking it off.
-    return value if isinstance(value, Tensor) and not value.requires_grad else torch.as_tensor(value).detach()
-
-
-def _is_finite(network: nn.Module) -> bool:
-    """Whether all weights and buffers are, without asking for their names, which takes longer than to look."""
-    values = [value for value in (*network.parameters(), *network.buffers()) if not is_lazy(value)]
-    floats = [value.detach() for value in values if torch.is_floating_point(value)]
-    return not floats or bool(torch.nn.utils.get_total_norm(floats).isfinite())

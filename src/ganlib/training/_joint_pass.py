@@ -94,10 +94,11 @@ def makes_no_difference(
         try:
             twin = copy.deepcopy(discriminator)
             output = as_output(call(twin, samples if augment is None else augment(samples), conditions))
+            draws = random.getstate() != numbers or not torch.equal(_random_numbers(device), drawn)
         except Exception:  # it may refuse to be copied, or to look at NaNs, in any way: then nothing is known
             return False
-        draws = random.getstate() != numbers or not torch.equal(_random_numbers(device), drawn)
-        random.setstate(numbers)
+        finally:
+            random.setstate(numbers)
     changes = (not torch.equal(*pair) for pair in zip(twin.buffers(), discriminator.buffers(), strict=True))
     return not (draws or any(changes)) and all(
         part.shape[:1] == (2 * n,)

@@ -31,10 +31,9 @@ class Precision:
     """
 
     def __init__(self, word: PrecisionWord) -> None:
+        *others, last = map(repr, get_args(PrecisionWord))
         if word not in get_args(PrecisionWord):
-            raise ArgumentValueError(
-                f"precision (={word!r}) must be {', '.join(map(repr, get_args(PrecisionWord)[:-1]))} or 'fp16'"
-            )
+            raise ArgumentValueError(f"precision (={word!r}) must be {', '.join(others)} or {last}")
         self.word = word
         self.half = _HALVES.get(word)
 

@@ -112,7 +112,8 @@ class StepGraphs:
         parts = [part for minibatches in rounds for minibatch in minibatches for part in minibatch if part is not None]
         given = {id(part): part for part in parts}  # the same samples serve several updates, and are copied once
         layout = tuple((part.shape, part.stride(), part.dtype) for part in given.values())
-        kind = (self._kind(), layout, tuple(list(given).index(id(part)) for part in parts))
+        place = {key: index for index, key in enumerate(given)}
+        kind = (self._kind(), layout, tuple(place[id(part)] for part in parts))
         self._runs[kind] = self._runs.get(kind, 0) + 1
         if self._runs[kind] <= _WARM_UP:
             return self._recorder.warm_up(lambda: self._trainer._algorithm(iter(rounds)))
