@@ -1,6 +1,6 @@
 """How long a training step takes, beside the same step as others write it.
 
-    python -m benchmarks.speed                                       # all parts, about 20 minutes on two cores
+    python -m benchmarks.speed                                       # all parts, one after the other
     python -m benchmarks.speed loops --workloads cdcgan28 --iterations 100 --rounds 11
     python -m benchmarks.speed settings --workloads system4 --device cuda
     python -m benchmarks.speed loaders
@@ -19,9 +19,6 @@ turn by turn, with the same kind of spread; ``x original`` how many times as fas
 ``settings``: each setting alone, ``x none`` as fast as without any; ``first 5 s`` is the warm-up.
 ``scale``: how the cost grows with batch, width and image size, for a conditional DCGAN.
 ``loaders``: images per second of the data path, ``times`` as fast as a ``DataLoader``.
-
-The workloads: ``cdcgan28`` (conditional DCGAN at 28 pixels, batch 128), ``system2`` (MNIST-GAN's two perceptrons, batch
-20), ``system3`` (DCGAN_CIFAR10 at 32 pixels, batch 32), ``system4`` (deceptive-digits at 64 pixels, batch 64).
 """
 
 import argparse
@@ -42,7 +39,11 @@ from benchmarks.speed.workloads import WORKLOADS
 def main() -> None:
     """Read the command line, time, print, and write a table a part."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks.speed",
+        description=__doc__,
+        epilog="workloads:\n"
+        + "\n".join(f"  {name}: {work.title}, batch {work.batch_size}" for name, work in WORKLOADS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     choices = ["loops", "settings", "scale", "loaders"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(choices)} (default: all of them)")
@@ -101,13 +102,9 @@ def describe(device: torch.device) -> str:
 
 
 def _shown(value: Any) -> str:
-    return (
-        f"{value:,.3f}"
-        if isinstance(value, float) and value < 100
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

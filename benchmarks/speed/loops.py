@@ -1,24 +1,24 @@
 """One training step four ways: as the originals write it, by hand at its best, by ganlib, and by ganlib set to be fast.
 
 All four do the mathematics of Algorithm 1 with fresh latents for either player, so that they can be held against each
-other number by number: ``tests/benchmarks/test_loops.py`` does.
+other number by number: ``tests/benchmarks/test_speed_loops.py`` does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.speed import torchgan_loop
 from benchmarks.speed.networks import Pair, copy_weights
-from benchmarks.speed.workloads import Workload
+from benchmarks.speed.workloads import Workload, endless
 from ganlib import data, losses, training
 from ganlib.protocols import Latent
 
-__all__ = ["adams", "by_hand", "endless", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
+__all__ = ["Taking", "adams", "by_hand", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
 
 Adams = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
 Labels = Callable[[int], Tensor]
@@ -128,15 +128,11 @@ def make_pair(work: Workload, device: torch.device | str = "cpu", *, by_hand: bo
     return tuple(network.to(device) for network in ours)  # type: ignore[return-value]
 
 
-def endless(loader: Iterable[Any]) -> Iterator[Any]:
-    """Pass after pass."""
-    while True:
-        yield from loader
-
-
-def indexed(work: Workload, device: torch.device | str) -> Iterator[tuple[Tensor, Tensor | None]]:
+def indexed(
+    work: Workload, dataset: TensorDataset, device: torch.device | str
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Batches as one draws them by hand from a data set that lies on the device."""
-    images, *labels = (tensor.to(device) for tensor in work.as_tensors().tensors)
+    images, *labels = (tensor.to(device) for tensor in dataset.tensors)
     generator = torch.Generator(device).manual_seed(0)
     while True:
         order = torch.randperm(len(images), device=device)
@@ -147,48 +143,53 @@ def indexed(work: Workload, device: torch.device | str) -> Iterator[tuple[Tensor
             yield real, labels[0].index_select(0, chosen) if labels else None
 
 
-def make_runs(work: Workload, device: torch.device | str, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def make_runs(
+    work: Workload,
+    device: torch.device | str,
+    settings: dict[str, dict[str, Any]],
+    others: Sequence[str] = ("original", "by hand", "by hand again", "torchgan"),
+) -> dict[str, Any]:
     """Functions from a number of iterations to nothing, which train so long.
 
     Args:
         work: what is trained.
         device: where.
         settings: by name: ganlib's trainings, as keywords of AdversarialTrainer.
+        others: which of the others are made; torchgan's only where it can.
 
     Returns:
-        ``original``, ``by hand``, ``by hand again``, ``torchgan`` where it can, and one for each of the settings.
+        One for each of the others, and for each of the settings.
     """
     runs: dict[str, Any] = {}
-    for name in ("original", "by hand", "by hand again"):
+    dataset = work.as_tensors()
+    for name in others:
         players = make_pair(work, device, by_hand=True)
-        if name == "original":
-            pictures = DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True)
-            steps = original(work, players, adams(players, work), endless(pictures), work.latent, _labels)
+        if name == "torchgan":
+            if torchgan_loop.is_here(work):
+                runs[name] = torchgan_loop.make_run(work, players, device)
+        elif name == "original":
+            batches = endless(DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True))
+            runs[name] = Taking(original(work, players, adams(players, work), batches, work.latent, _labels))
         else:
-            steps = by_hand(
-                work, players, adams(players, work, fused=True), indexed(work, device), work.latent, _labels
-            )
-        runs[name] = _Taking(steps)
-    if torchgan_loop.is_here(work):
-        runs["torchgan"] = torchgan_loop.make_run(work, make_pair(work, device, by_hand=True), device)
+            adam, batches = adams(players, work, fused=True), indexed(work, dataset, device)
+            runs[name] = Taking(by_hand(work, players, adam, batches, work.latent, _labels))
     for name, keywords in settings.items():
         players = make_pair(work, device, by_hand=False)
         adam = adams(players, work, fused=True, **({"capturable": True} if keywords.get("cuda_graph") else {}))
         trainer = make_trainer(work, players, adam, work.latent, _labels, **keywords)
-        loader = data.TensorLoader(
-            work.as_tensors(), work.batch_size, transform=work.transform, device=torch.device(device)
-        )
+        loader = data.TensorLoader(dataset, work.batch_size, transform=work.transform, device=device)
         runs[name] = _Fitting(trainer, loader)
     return runs
 
 
-class _Taking:
-    """Takes steps of a loop."""
+class Taking:
+    """Takes so many steps of a loop, or batches of a stream."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Iterator[Any]) -> None:
         self.steps = steps
 
     def __call__(self, iterations: int) -> None:
+        """Take them."""
         for _ in range(iterations):
             next(self.steps)
 

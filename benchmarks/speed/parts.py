@@ -1,6 +1,5 @@
 """What is timed beside what."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,9 +10,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from benchmarks.speed import networks
-from benchmarks.speed.loops import endless, make_pair, make_runs
+from benchmarks.speed.loops import Taking, make_pair, make_runs
 from benchmarks.speed.timing import Timed, flops, in_turns, peak, warm_up
-from benchmarks.speed.workloads import WORKLOADS, Workload
+from benchmarks.speed.workloads import WORKLOADS, Workload, endless
 from ganlib import augment, data, training
 
 __all__ = ["loaders", "loops", "scale", "settings"]
@@ -99,8 +98,7 @@ def settings(bench: Bench, names: list[str]) -> Rows:
         }
         if cuda:
             tried |= {"tf32": {"precision": "tf32"}, "fp16": {"precision": "fp16"}, "cuda_graph": {"cuda_graph": True}}
-        runs = make_runs(work, bench.device, tried)
-        runs = {run: runs[run] for run in tried}
+        runs = make_runs(work, bench.device, tried, others=())
         operations = flops(runs["none"])
         timed, warm = bench.time(runs)
         for run, own in timed.items():
@@ -125,8 +123,7 @@ def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int])
     ]
     for what, value, work in cases:
         quick = fast(work, bench.device)
-        runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick})
-        runs = {run: runs[run] for run in ("by hand", "ganlib", "ganlib fast")}
+        runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick}, others=("by hand",))
         operations = flops(runs["ganlib"])
         timed, _ = bench.time(runs)
         for run, own in timed.items():
@@ -155,37 +152,11 @@ def loaders(bench: Bench) -> Rows:
             )
             pictures = DataLoader(work.as_pictures(), batch, shuffle=True, drop_last=True)
             ours = data.TensorLoader(work.as_tensors(), batch, transform=work.transform, device=bench.device)
-            ours_rate, theirs = _rates(bench, batch, endless(ours), endless(pictures))
+            timed, _ = bench.time({"ours": Taking(endless(ours)), "theirs": Taking(endless(pictures))})
             yield {
                 "transform": f"{kind} {size}x{size}x{channels}",
                 "batch": batch,
-                "TensorLoader images/s": ours_rate,
-                "DataLoader images/s": theirs,
-                "times": ours_rate / theirs,
+                "TensorLoader images/s": batch / timed["ours"].seconds,
+                "DataLoader images/s": batch / timed["theirs"].seconds,
+                "times": timed["theirs"].over(timed["ours"])[0],
             }
-
-
-def _rates(bench: Bench, batch: int, *streams: Iterator[Any]) -> list[float]:
-    """Images a second of each stream, in turns."""
-    runs = {str(place): _Drawing(stream) for place, stream in enumerate(streams)}
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(bench.rounds):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            drawn = 0
-            while time.perf_counter() - began < 0.2:
-                run(4)
-                drawn += 4
-            if bench.device.type == "cuda":
-                torch.cuda.synchronize(bench.device)
-            rates[name].append(drawn * batch / (time.perf_counter() - began))
-    return [sorted(values)[len(values) // 2] for values in rates.values()]
-
-
-class _Drawing:
-    def __init__(self, stream: Iterator[Any]) -> None:
-        self.stream = stream
-
-    def __call__(self, iterations: int) -> None:
-        for _ in range(iterations):
-            next(self.stream)

@@ -5,6 +5,7 @@ Its trainer crashes at the end of its first epoch, but its steps still run.
 
 import importlib.util
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.speed.networks import Pair
-from benchmarks.speed.workloads import Workload
+from benchmarks.speed.workloads import Workload, endless
 
 __all__ = ["is_here", "make_run"]
 
@@ -61,22 +62,17 @@ def make_run(work: Workload, players: Pair, device: torch.device | str) -> Any:
         log_dir=folder,
     )
     trainer.batch_size = work.batch_size
-    loader = DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True)
-    return _Training(trainer, loader)
+    pictures = DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True)
+    return _Training(trainer, endless(pictures))
 
 
 class _Training:
-    def __init__(self, trainer: Any, loader: DataLoader[Any]) -> None:
-        self.trainer, self.loader = trainer, loader
-        self.batches = iter(loader)
+    def __init__(self, trainer: Any, batches: Iterator[Any]) -> None:
+        self.trainer, self.batches = trainer, batches
 
     def __call__(self, iterations: int) -> None:
         for _ in range(iterations):
-            batch = next(self.batches, None)
-            if batch is None:
-                self.batches = iter(self.loader)
-                batch = next(self.batches)
-            self.trainer.real_inputs = batch[0].to(self.trainer.device)
+            self.trainer.real_inputs = next(self.batches)[0].to(self.trainer.device)
             generator_loss, discriminator_loss, made, judged = self.trainer.train_iter()
             # As its own loop does after each.
             self.trainer.loss_information["generator_losses"] += generator_loss

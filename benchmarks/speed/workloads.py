@@ -1,7 +1,8 @@
 """What is trained: the reference systems' networks, batches, losses and pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -14,7 +15,12 @@ from benchmarks.speed import networks
 from ganlib import augment, latents
 from ganlib.protocols import Latent
 
-__all__ = ["WORKLOADS", "Pictures", "Workload"]
+__all__ = ["WORKLOADS", "Pictures", "Workload", "endless"]
+
+
+def endless(loader: Iterable[Any]) -> Iterator[Any]:
+    """Pass after pass."""
+    return chain.from_iterable(repeat(loader))
 
 
 class Pictures(Dataset[Any]):
@@ -23,10 +29,10 @@ class Pictures(Dataset[Any]):
     Args:
         shape: (C, H, W).
         length: how many.
-        transform: from a PIL image; None gives the image.
+        transform: from a PIL image.
     """
 
-    def __init__(self, shape: Sequence[int], length: int, transform: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, shape: Sequence[int], length: int, transform: Callable[[Any], Any]) -> None:
         channels, *size = shape
         generator = torch.Generator().manual_seed(0)
         planes = size if channels == 1 else [*size, channels]
@@ -38,8 +44,7 @@ class Pictures(Dataset[Any]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        image: Any = Image.fromarray(self.data[index].numpy())
-        return image if self.transform is None else self.transform(image), int(self.targets[index])
+        return self.transform(Image.fromarray(self.data[index].numpy())), int(self.targets[index])
 
 
 @dataclass(frozen=True)
