@@ -1,5 +1,9 @@
 """What the ranks of a run agree on."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +56,33 @@ def test_an_error_of_the_first_is_everyones(two_ranks: Ranks) -> None:
         ("RunFolderError", "disk full on the first", True),
         ("RunFolderError", "disk full on the first", False),
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs a system that lists a process's threads")
+@pytest.mark.parametrize("last_line", ["", "distributed.destroy_process_group()"])
+def test_no_thread_of_an_agreement_outlives_the_script(last_line: str, tmp_path: Path) -> None:
+    """gloo's threads may hold a tensor for a moment longer than the script; Python aborts if it shuts down then."""
+    script = f"""
+import atexit, os, sys
+from torch import distributed
+
+count = lambda: len(os.listdir("/proc/self/task"))
+counts = []
+atexit.register(lambda: print(*counts, count()))  # the first to be registered is the last to be called
+
+from ganlib.training._ranks import agree
+
+distributed.init_process_group("gloo", init_method=sys.argv[1], rank=int(sys.argv[2]), world_size=2)
+counts.append(count())
+agree(1.0)
+counts.append(count())
+{last_line}
+"""
+    words = [sys.executable, "-c", script, f"file://{tmp_path}/store"]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [subprocess.Popen([*words, str(rank)], env=alone, stdout=subprocess.PIPE, text=True) for rank in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0]
+    for counts in said:
+        before, agreed, left = map(int, counts.split())
+        assert left <= before < agreed

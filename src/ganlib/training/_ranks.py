@@ -1,5 +1,6 @@
 """What the ranks of a run agree on; each of these is called by all of them alike."""
 
+import atexit
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -102,3 +103,11 @@ def host_group() -> Any:
         # A rank that dies breaks the connection at once; one that writes or draws is waited for.
         _host_groups[whole] = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
     return _host_groups[whole]
+
+
+@atexit.register
+def _part() -> None:
+    """End the host group's threads, as torch does not: one that still holds a tensor aborts Python as it shuts down."""
+    if world_size() > 1 and distributed.group.WORLD in _host_groups:
+        distributed.destroy_process_group(_host_groups[distributed.group.WORLD])
+    _host_groups.clear()
