@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ganlib.distributed import rank
 from ganlib.errors import CheckpointError, RunFolderError
@@ -59,6 +60,7 @@ def test_an_error_of_the_first_is_everyones(two_ranks: Ranks) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs a system that lists a process's threads")
+@pytest.mark.skipif(torch.__version__ < "2.8", reason="torch might wait for ever for those threads")
 @pytest.mark.parametrize("last_line", ["", "distributed.destroy_process_group()"])
 def test_no_thread_of_an_agreement_outlives_the_script(last_line: str, tmp_path: Path) -> None:
     """gloo's threads may hold a tensor for a moment longer than the script; Python aborts if it shuts down then."""

@@ -1,6 +1,7 @@
 """What the ranks of a run agree on; each of these is called by all of them alike."""
 
 import atexit
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -108,6 +109,10 @@ def host_group() -> Any:
 @atexit.register
 def _part() -> None:
     """End the host group's threads, as torch does not: one that still holds a tensor aborts Python as it shuts down."""
+    if torch.__version__ < "2.8":
+        # There a group waits for its threads with the lock that they wait for, so they are given time to let go.
+        time.sleep(0.1 if _host_groups else 0)
+        return
     if world_size() > 1 and distributed.group.WORLD in _host_groups:
         distributed.destroy_process_group(_host_groups[distributed.group.WORLD])
     _host_groups.clear()
