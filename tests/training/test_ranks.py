@@ -83,7 +83,11 @@ counts.append(count())
     words = [sys.executable, "-c", script, f"file://{tmp_path}/store"]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     ranks = [subprocess.Popen([*words, str(rank)], env=alone, stdout=subprocess.PIPE, text=True) for rank in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in ranks]
+    try:
+        said = [process.communicate(timeout=60)[0] for process in ranks]
+    finally:
+        for process in ranks:  # one that waits for another would wait for half an hour
+            process.kill()
     assert [process.returncode for process in ranks] == [0, 0]
     for counts in said:
         before, agreed, left = map(int, counts.split())

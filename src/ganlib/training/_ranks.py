@@ -109,10 +109,12 @@ def host_group() -> Any:
 @atexit.register
 def _part() -> None:
     """End the host group's threads, as torch does not: one that still holds a tensor aborts Python as it shuts down."""
+    if not _host_groups:
+        return
     if torch.__version__ < "2.8":
         # There a group waits for its threads with the lock that they wait for, so they are given time to let go.
-        time.sleep(0.1 if _host_groups else 0)
+        time.sleep(0.1)
         return
-    if world_size() > 1 and distributed.group.WORLD in _host_groups:
+    if distributed.group.WORLD in _host_groups:  # else the ranks have parted, and torch has let go of it
         distributed.destroy_process_group(_host_groups[distributed.group.WORLD])
     _host_groups.clear()
