@@ -33,9 +33,10 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
     add(*latent_dim, type=int, default=100, metavar="N", help=f"numbers in a latent ({own})")
     add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help=f"folder of the run ({own})")
     add("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
-    add("--precision", choices=["auto", "fp32", "tf32", "bf16", "fp16"], default="auto", help="(default: what is fast)")
-    yes = {"type": switch, "nargs": "?", "const": True, "metavar": "YES"}
-    add("--channels-last", **yes, help="lay out weights and images with the channels last (default: what is fast)")
+    fast = "(default: what is fast; plain float32 with --recipe original)"
+    add("--precision", choices=["auto", "fp32", "tf32", "bf16", "fp16"], default="auto", help=fast)
+    yes: dict[str, Any] = {"type": switch, "nargs": "?", "const": True, "metavar": "YES"}
+    add("--channels-last", **yes, help=f"lay out weights and images with the channels last {fast}")
     add(
         "--compile", **yes, default=False, help="compile the networks; the first iterations take a minute (default: no)"
     )
@@ -88,8 +89,13 @@ def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
 
 
 def speed(arguments: argparse.Namespace, generator: nn.Module, discriminator: nn.Module) -> dict[str, Any]:
-    """The trainer's settings for speed: what the command line says, and for the rest what is fast on the device."""
-    chosen = {**training.fast_settings(generator, discriminator), "compile": arguments.compile}
+    """The trainer's settings for speed: what the command line says, and for the rest what is fast on the device.
+
+    The original recipes ran in plain float32, so they do here on every device.
+    """
+    original = getattr(arguments, "recipe", None) == "original"
+    chosen = {} if original else training.fast_settings(generator, discriminator)
+    chosen["compile"] = arguments.compile
     if arguments.precision != "auto":
         chosen["precision"] = arguments.precision
     if arguments.channels_last is not None:

@@ -21,6 +21,12 @@ def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) ->
     parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help=f"folder of the run ({own})")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
     parser.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)
+    parser.add_argument(
+        "--batch-norm",
+        choices=["running", "sample"],
+        help="normalize by running averages, or by the statistics of each sample alone (default: as the recipe's "
+        "original did)",
+    )
 
 
 def add_sample_words(parser: argparse.ArgumentParser, *, run: str, labels: bool, count: int) -> None:
@@ -58,7 +64,12 @@ def draw_samples(
         raise ArgumentValueError(f"--count (={arguments.count}) must be at least 1")
     repeated = None if conditions is None else conditions.repeat_interleave(arguments.count, dim=0)
     n = arguments.count if repeated is None else len(repeated)
-    images = draw(generator, latent(n, generator=torch.Generator().manual_seed(arguments.seed)), repeated)
+    images = draw(
+        generator,
+        latent(n, generator=torch.Generator().manual_seed(arguments.seed)),
+        repeated,
+        batch_norm=arguments.batch_norm,
+    )
     columns = None if repeated is None else min(arguments.count, 50)
     save_picture(viz.image_grid(images, columns=columns), arguments.out)
     if arguments.npz is not None:
@@ -69,13 +80,12 @@ def draw_samples(
         np.savez_compressed(arguments.npz, images=images.numpy(), labels=labels.numpy())
 
 
-def draw(generator: nn.Module, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-    """Samples of latents and conditions, some hundreds at a time."""
-    latents = latent.split(500)
-    with torch.no_grad():
-        if condition is None:
-            return torch.cat([generator(some) for some in latents])
-        return torch.cat([generator(some, asked) for some, asked in zip(latents, condition.split(500), strict=True)])
+def draw(
+    generator: Any, latent: Tensor, condition: Tensor | None = None, *, batch_norm: Any = None
+) -> Tensor:
+    """Samples of latents and conditions; what normalizes them is told, or that of the generator's recipe."""
+    recipes: Any = getattr(generator, "info", {}).get("batch_norm", "running")
+    return models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)
 
 
 def save_picture(picture: Image.Image, out: Path) -> None:

@@ -28,7 +28,11 @@ def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[st
 
 
 def make_loader(
-    arguments: argparse.Namespace, dataset: Any, transform: Callable[..., Tensor] | None = None
+    arguments: argparse.Namespace,
+    dataset: Any,
+    transform: Callable[..., Tensor] | None = None,
+    *,
+    drop_last: bool = True,
 ) -> TensorLoader:
     """The data set on the device, in batches."""
     if arguments.batch_size > len(dataset):
@@ -36,7 +40,12 @@ def make_loader(
             f"--batch-size (={arguments.batch_size}) is more than the {len(dataset)} images that there are"
         )
     return TensorLoader(
-        dataset, arguments.batch_size, transform=transform, device=arguments.device, seed=arguments.seed
+        dataset,
+        arguments.batch_size,
+        transform=transform,
+        device=arguments.device,
+        seed=arguments.seed,
+        drop_last=drop_last,
     )
 
 

@@ -35,33 +35,40 @@ from ganlib.protocols import DiscriminatorOutput
 SCRIPT, RUN = "cifar10_dcgan", "runs/cifar10_dcgan"
 
 
-def original_plan(channels: int, size: int) -> stacks.StackPlan:
+def original_plan(channels: int, size: int, width: int) -> stacks.StackPlan:
     """The plan of DCGAN_CIFAR10, for any size: 32, 29, 13, 5, 1.
 
     The discriminator reads it downwards, the generator upwards; no stage has padding.
     """
-    stages, left = [stacks.Stage(128, kernel_size=4, stride=1, padding=0)], size - 3
+    stages, left = [stacks.Stage(width, kernel_size=4, stride=1, padding=0)], size - 3
     while left > 5:
-        stages.append(stacks.Stage(min(128 << len(stages), 512), kernel_size=5, stride=2, padding=0))
+        stages.append(stacks.Stage(min(width << len(stages), 4 * width), kernel_size=5, stride=2, padding=0))
         left = (left - 5) // 2 + 1
     stages.append(stacks.Stage(100, kernel_size=left, stride=2, padding=0))  # each player replaces these channels
     return stacks.StackPlan((channels, size, size), stages)
 
 
-def plan(channels: int, size: int) -> stacks.StackPlan:
+def plan(channels: int, size: int, width: int) -> stacks.StackPlan:
     """Halve the image down to 4 pixels or fewer, then take what is left at once: 32, 16, 8, 4, 1."""
     stages, left = list[stacks.Stage](), size
     while left > 4:
-        stages.append(stacks.Stage(min(32 << len(stages), 256)))
+        stages.append(stacks.Stage(min(width << len(stages), 8 * width)))
         left //= 2
     stages.append(stacks.Stage(100, kernel_size=left, stride=1, padding=0))
     return stacks.StackPlan((channels, size, size), stages)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "ours": {"plan": plan, "slope": 0.2, "batch_size": 64, "lr": 1e-3, "noise": 0.0, "r1": 0.1, "averaged": True},
+    "ours": {
+        "plan": plan, "width": 32, "slope": 0.2, "gains": False,
+        "batch_size": 64, "drop_last": True, "lr": 1e-3, "noise": 0.0, "reuse_fakes": False, "r1": 0.1,
+        "averaged": True, "batch_norm": "running",
+    },
     "original": {
-        "plan": original_plan, "slope": 0.02, "batch_size": 32, "lr": 2e-4, "noise": 0.1, "r1": 0.0, "averaged": False
+        # It draws the gains of its norms from N(0, 0.02) too, without which it collapses.
+        "plan": original_plan, "width": 128, "slope": 0.02, "gains": True,
+        "batch_size": 32, "drop_last": False, "lr": 2e-4, "noise": 0.1, "reuse_fakes": True, "r1": 0.0,
+        "averaged": False, "batch_norm": "sample",
     },
 }  # fmt: skip
 
@@ -121,54 +128,26 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
     classes = list(dataset.classes)
     if class_name not in classes:
         raise ArgumentValueError(f"--class-name (={class_name!r}) must be one of {', '.join(classes)}")
-    what = {**describe(arguments, SCRIPT, "recipe"), "class_name": class_name}
+    what = {**describe(arguments, SCRIPT, "recipe", "width", "batch_norm"), "class_name": class_name}
     run_file, summary = RunFile(run, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)
-    loader = make_loader(arguments, data.only_class(dataset, class_name), augment.RandomHorizontalFlip())
+    images = data.only_class(dataset, class_name)
+    loader = make_loader(arguments, images, augment.RandomHorizontalFlip(), drop_last=arguments.drop_last)
     epoch = len(loader)  # iterations
+    trainer = make_trainer(arguments, loader.samples.shape[1:])
+    generator: Any = trainer.generator
 
-    channels, _, size = loader.samples.shape[1:]
-    generator, discriminator = models.dcgan(
-        arguments.plan(channels, size),
-        arguments.latent_dim,
-        discriminator_activation=nn.LeakyReLU(arguments.slope),
-        bias=False,
-        init=None,
-    )
-    if arguments.init_generator_weights:
-        init.normal_(generator, std=0.02)
-    if arguments.init_discriminator_weights:
-        init.normal_(discriminator, std=0.02)
-    generator.to(arguments.device)
-    discriminator.to(arguments.device)
-    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
-    generator_optimizer, discriminator_optimizer = adam(generator.parameters()), adam(discriminator.parameters())
-    # Targets in [1 - noise, 1] and [0, noise], drawn for each sample.
-    half = arguments.noise / 2
-    noisy = losses.LabelSmoothing(real=1 - half, fake=half, jitter=half)
-    latent = latents.Gaussian(arguments.latent_dim)
-    trainer = training.AdversarialTrainer(
-        Unconditional(generator),
-        Unconditional(discriminator),
-        generator_optimizer,
-        discriminator_optimizer,
-        loss=MeanOfTerms(losses.NonSaturatingLoss(smoothing=noisy)),
-        latent=latent,
-        penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
-        terms=[GeneratorScore()],
-        **speed(arguments, generator, discriminator),
-    )
-
-    callbacks, drawer = list[Any](), generator
+    callbacks, drawer = list[Any](), generator.module
     if arguments.averaged:
-        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
+        callbacks, drawer = averaging(drawer, trainer.generator_optimizer, trainer.discriminator_optimizer)
     pictures = run / "samples"
     if arguments.ref_images_dir is not None:
         pictures = arguments.ref_images_dir / class_name
         if pictures.exists() and any(pictures.iterdir()) and not training.Checkpoint(run).paths():
             # A run removes what another one left there beyond its own iteration.
             raise ArgumentValueError(f"--ref-images-dir: {pictures} holds files that are not this run's: take another")
+    latent = latents.Gaussian(arguments.latent_dim)(1, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
         trainer,
         loader,
@@ -178,9 +157,7 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
             *callbacks,
             # A row an epoch: the means of both losses, of D(x), and of D(G(z)) in either update.
             training.CSVLogger(run / "metrics.csv", every=epoch, mean=True),
-            viz.SampleGrid(
-                drawer, pictures, latent=latent(1, generator=torch.Generator().manual_seed(arguments.seed)), every=epoch
-            ),
+            viz.SampleGrid(drawer, pictures, latent=latent, every=epoch, batch_norm=arguments.batch_norm),
             viz.TrainingGif(run / "training.gif", pictures),
             viz.LossCurves(run / "losses.png", mean=True, against="epoch"),
             training.Checkpoint(run, every=arguments.checkpoint_every),
@@ -191,6 +168,40 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
     )
     samples = "samples" if arguments.ref_images_dir is None else pictures
     finish(run, drawer, {**what, "classes": classes, **summary.end}, samples=samples)
+
+
+def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.AdversarialTrainer:
+    """Networks, optimizers and loss of the recipe, for images of this shape."""
+    channels, _, size = shape
+    generator, discriminator = models.dcgan(
+        arguments.plan(channels, size, arguments.width),
+        arguments.latent_dim,
+        discriminator_activation=nn.LeakyReLU(arguments.slope),
+        bias=False,
+        init=None,
+    )
+    if arguments.init_generator_weights:
+        init.normal_(generator, std=0.02, gains=arguments.gains)
+    if arguments.init_discriminator_weights:
+        init.normal_(discriminator, std=0.02, gains=arguments.gains)
+    generator.to(arguments.device)
+    discriminator.to(arguments.device)
+    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
+    # Targets in [1 - noise, 1] and [0, noise], drawn for each sample.
+    half = arguments.noise / 2
+    noisy = losses.LabelSmoothing(real=1 - half, fake=half, jitter=half)
+    return training.AdversarialTrainer(
+        Unconditional(generator),
+        Unconditional(discriminator),
+        adam(generator.parameters()),
+        adam(discriminator.parameters()),
+        loss=MeanOfTerms(losses.NonSaturatingLoss(smoothing=noisy)),
+        latent=latents.Gaussian(arguments.latent_dim),
+        penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
+        terms=[GeneratorScore()],
+        reuse_fakes=arguments.reuse_fakes,
+        **speed(arguments, generator, discriminator),
+    )
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -212,6 +223,7 @@ def main(words: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_words(command, out=RUN, data="cifar10")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
+    command.add_argument("--width", type=int, metavar="N", help="channels where the image is largest (by recipe)")
     which = command.add_mutually_exclusive_group()
     which.add_argument("--class-name", "--class_name", default="cat", metavar="NAME", help="(default: %(default)s)")
     which.add_argument("--all-classes", action="store_true", help="each in a folder of its own under RUN")

@@ -39,9 +39,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 # What is trained, on what. With random labels the fakes' are drawn; without, they are those of the real batch.
 PRESETS: dict[str, dict[str, Any]] = {
-    "dcgan28": {"rotation": 0.0, "random_labels": False, "default_epochs": 20},
+    "dcgan28": {"width": None, "rotation": 0.0, "interpolation": "bilinear", "random_labels": False, "default_epochs": 20},
     "deceptive64": {
+        "width": 64,
         "rotation": 25.0,
+        "interpolation": "nearest",
         "random_labels": True,
         "image_size": 64,
         "batch_size": 64,
@@ -49,25 +51,30 @@ PRESETS: dict[str, dict[str, Any]] = {
         "default_epochs": 7,
     },
 }
+# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and samples that are drawn
+# one by one with batch norm in training mode.
+DECEPTIVE_DIGITS = {"reuse_fakes": True, "batch_norm": "sample"}
 
 
-def dcgan28(channels: int, size: int) -> stacks.StackPlan:
+def dcgan28(channels: int, size: int, width: int | None) -> stacks.StackPlan:
     """Halve the image down to 7 pixels or fewer, and take what is left at once: 28, 14, 7, 1.
 
     Read downwards by the discriminator, upwards by the generator.
     """
     stages, left = list[stacks.Stage](), size
-    width = 32 if size <= 32 else 16  # a large image costs most where it is largest
+    if width is None:
+        width = 32 if size <= 32 else 16  # a large image costs most where it is largest
+    widest = max(256, width)
     while left > 7:
-        stages.append(stacks.Stage(min(width << len(stages), 256)))
+        stages.append(stacks.Stage(min(width << len(stages), widest)))
         left //= 2
-    stages.append(stacks.Stage(min(width << len(stages), 256), kernel_size=left, stride=1, padding=0))
+    stages.append(stacks.Stage(min(width << len(stages), widest), kernel_size=left, stride=1, padding=0))
     return stacks.StackPlan((channels, size, size), stages)
 
 
-def deceptive64(channels: int) -> stacks.StackPlan:
+def deceptive64(channels: int, width: int) -> stacks.StackPlan:
     """The plan of deceptive-digits: 64, 32, 16, 8, 4, and ten features."""
-    halves = [stacks.Stage(width) for width in (64, 128, 256, 512)]
+    halves = [stacks.Stage(width << step) for step in range(4)]
     return stacks.StackPlan((channels, 64, 64), [*halves, stacks.Stage(10, kernel_size=4, stride=1, padding=0)])
 
 
@@ -76,7 +83,7 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
     channels, size, latent_dim = shape[0], shape[-1], arguments.latent_dim
     if arguments.preset == "dcgan28":
         return models.conditional_dcgan(
-            dcgan28(channels, size),
+            dcgan28(channels, size, arguments.width),
             latent_dim,
             classes,
             conditioning=arguments.conditioning,
@@ -88,51 +95,34 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
         if value != fixed[name]:
             flag = f"--{name.replace('_', '-')}"
             raise ArgumentValueError(f"{flag} (={value}) must be {fixed[name]} with --preset deceptive64")
-    plan = deceptive64(channels)
+    plan = deceptive64(channels, arguments.width)
     generator, _ = models.conditional_dcgan(
         plan, latent_dim, encoder=conditioning.ClassEmbedding(classes, 10), bias=False
     )
-    features = init.dcgan_(stacks.ConvStack(plan, last_activation=nn.LeakyReLU(0.2), bias=False))
-    head = stacks.LinearStack([10 + 10, 15, 1])
+    gentle = nn.LeakyReLU(0.01)
+    features = init.dcgan_(stacks.ConvStack(plan, last_activation=gentle, bias=False))
+    head = stacks.LinearStack([10 + 10, 15, 1], activation=gentle)
     return generator, conditioning.ConcatFeatures(features, conditioning.ClassEmbedding(classes, 10), head)
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Train, and leave in the run's folder what DESIGN.md's section 4 promises."""
-    fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
-    what = describe(arguments, SCRIPT, "preset", "recipe", "conditioning", "generator_conditioning", "rotation")
+    choose(arguments)
+    own = "preset", "recipe", "width", "conditioning", "generator_conditioning", "rotation", "batch_norm"
+    what = describe(arguments, SCRIPT, *own)
     run, run_file = arguments.out, RunFile(arguments.out, what)
     run_file.check()
     torch.manual_seed(arguments.seed)
     dataset = open_data(arguments)
-    loader = make_loader(arguments, dataset, augment.RandomRotation(arguments.rotation) if arguments.rotation else None)
+    rotation = augment.RandomRotation(arguments.rotation, interpolation=arguments.interpolation)
+    loader = make_loader(arguments, dataset, rotation if arguments.rotation else None)
     classes = list(dataset.classes)
-
-    generator, discriminator = make_networks(arguments, loader.samples.shape[1:], len(classes))
-    if arguments.sync_batch_norm:
-        generator = sync_batch_norm(generator, arguments.device)
-    generator.to(arguments.device)
-    discriminator.to(arguments.device)
-    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
-    generator_optimizer, discriminator_optimizer = adam(generator.parameters()), adam(discriminator.parameters())
-    latent = latents.Gaussian(arguments.latent_dim)
-    trainer = training.AdversarialTrainer(
-        generator,
-        discriminator,
-        generator_optimizer,
-        discriminator_optimizer,
-        loss=losses.NonSaturatingLoss(),
-        latent=latent,
-        penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
-        # A discriminator that is not told the class has to read it; then both players want it to be readable.
-        terms=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
-        fake_conditions=(lambda n: torch.randint(len(classes), (n,))) if arguments.random_labels else None,
-        **speed(arguments, generator, discriminator),
-    )
+    trainer = make_trainer(arguments, loader.samples.shape[1:], len(classes))
+    generator, latent = trainer.generator, latents.Gaussian(arguments.latent_dim)
 
     callbacks, drawer, summary = list[Any](), generator, Summary(resume=arguments.resume)
     if arguments.averaged:
-        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
+        callbacks, drawer = averaging(generator, trainer.generator_optimizer, trainer.discriminator_optimizer)
     # A row for each class, the same ten latents in all of them: what differs within a column is the class alone.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
@@ -149,6 +139,7 @@ def train(arguments: argparse.Namespace) -> None:
                 latent=columns.repeat(len(classes), 1),
                 condition=torch.arange(len(classes)).repeat_interleave(len(columns)),
                 columns=len(columns),
+                batch_norm=arguments.batch_norm,
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
             viz.LossCurves(run / "losses.png"),
@@ -159,6 +150,37 @@ def train(arguments: argparse.Namespace) -> None:
         ],
     )
     finish(run, drawer, {**what, "classes": classes, **summary.end})
+
+
+def choose(arguments: argparse.Namespace) -> None:
+    """Take what the command line leaves out from the recipe and the preset."""
+    fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
+    deceptive = (arguments.preset, arguments.recipe) == ("deceptive64", "original")
+    fill_in(arguments, DECEPTIVE_DIGITS if deceptive else {"reuse_fakes": False, "batch_norm": "running"})
+
+
+def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int) -> training.AdversarialTrainer:
+    """Networks, optimizers and loss, for images of this shape."""
+    generator, discriminator = make_networks(arguments, shape, classes)
+    if arguments.sync_batch_norm:
+        generator = sync_batch_norm(generator, arguments.device)
+    generator.to(arguments.device)
+    discriminator.to(arguments.device)
+    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.5, 0.999), fused=True)
+    return training.AdversarialTrainer(
+        generator,
+        discriminator,
+        adam(generator.parameters()),
+        adam(discriminator.parameters()),
+        loss=losses.NonSaturatingLoss(),
+        latent=latents.Gaussian(arguments.latent_dim),
+        penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
+        # A discriminator that is not told the class has to read it; then both players want it to be readable.
+        terms=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
+        fake_conditions=(lambda n: torch.randint(classes, (n,))) if arguments.random_labels else None,
+        reuse_fakes=arguments.reuse_fakes,
+        **speed(arguments, generator, discriminator),
+    )
 
 
 def all_labels(generator: Any) -> Tensor:
@@ -179,7 +201,7 @@ def digits(arguments: argparse.Namespace) -> None:
     if not (arguments.number.isascii() and arguments.number.isdecimal()):
         raise ArgumentValueError(f"--number (={arguments.number!r}) must be digits from 0 to 9")
     labels = torch.tensor([int(digit) for digit in arguments.number])
-    images = draw(generator, seeded(arguments, generator, len(labels)), labels)
+    images = draw(generator, seeded(arguments, generator, len(labels)), labels, batch_norm=arguments.batch_norm)
     height, width = images.shape[2:]
     # Of 64 pixels a side, the rows from 4 to 60 and the columns from 10 to 58.
     rows, columns = slice(height * 4 // 64, height * 60 // 64), slice(width * 10 // 64, width * 58 // 64)
@@ -194,7 +216,8 @@ def interpolate(arguments: argparse.Namespace) -> None:
         raise ArgumentValueError(f"--out (={arguments.out}) is the picture's; its film lies beside it as a .gif")
     way: Any = {"lerp": latents.lerp, "slerp": latents.slerp}[arguments.way]
     path, labels = way(*seeded(arguments, generator, 2), arguments.steps), all_labels(generator)
-    images = draw(generator, path.repeat(len(labels), 1), labels.repeat_interleave(len(path)))
+    asked = labels.repeat_interleave(len(path))
+    images = draw(generator, path.repeat(len(labels), 1), asked, batch_norm=arguments.batch_norm)
     save_picture(viz.image_grid(images, columns=len(path)), arguments.out)
     frames = [viz.image_grid(step, columns=len(labels)) for step in images.unflatten(0, (len(labels), -1)).unbind(1)]
     save_film([*frames, *frames[-2:0:-1]], arguments.out.with_suffix(".gif"))
@@ -204,7 +227,9 @@ def same_latent(arguments: argparse.Namespace) -> None:
     """Draw one latent as each of the classes."""
     generator = load(arguments.run, SCRIPT)
     labels = all_labels(generator)
-    images = draw(generator, seeded(arguments, generator, 1).expand(len(labels), -1), labels)
+    images = draw(
+        generator, seeded(arguments, generator, 1).expand(len(labels), -1), labels, batch_norm=arguments.batch_norm
+    )
     save_picture(viz.image_grid(images, columns=len(labels)), arguments.out)
 
 
@@ -227,6 +252,7 @@ def main(words: Sequence[str] | None = None) -> None:
     add_train_words(command, out=RUN, data="digits")
     command.add_argument("--preset", choices=PRESETS, default="dcgan28", help="the networks (default: %(default)s)")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="the training (default: %(default)s)")
+    command.add_argument("--width", type=int, metavar="N", help="channels where the image is largest (by preset)")
     command.add_argument(
         "--conditioning",
         choices=["projection", "channels", "features", "auxiliary"],

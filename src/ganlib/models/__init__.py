@@ -4,5 +4,6 @@ from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan
 from ganlib.models._files import load_generator, save_generator
 from ganlib.models._mlp_gan import mlp_gan
+from ganlib.models._sample import sample
 
-__all__ = ["conditional_dcgan", "dcgan", "load_generator", "mlp_gan", "save_generator"]
+__all__ = ["conditional_dcgan", "dcgan", "load_generator", "mlp_gan", "sample", "save_generator"]

@@ -46,6 +46,9 @@ class AdversarialTrainer:
         fake_conditions: n -> n conditions for the fakes, in both updates; None takes those of the batch.
         augment: samples -> samples, on real and fake in both updates, with gradients through it. Penalties are given
             samples without it, and a discriminator that augments what it is called with.
+        reuse_fakes: whether the generator's update uses the fakes (and their conditions) that the discriminator was last
+            updated on, as PyTorch's DCGAN tutorial and most scripts do; otherwise it draws fresh ones, as Algorithm 1
+            does. It saves one forward pass of the generator in each iteration, and keeps that pass's graph for longer.
         discriminator_steps: k, updates of the discriminator an iteration, at least 1.
         accumulate: batches whose gradients are averaged for one update, at least 1.
         clip_norm: largest norm of a player's gradient, above 0; None does not clip.
@@ -99,6 +102,7 @@ class AdversarialTrainer:
         terms: Sequence[Term] = (),
         fake_conditions: Callable[[int], Tensor] | None = None,
         augment: Callable[[Tensor], Tensor] | None = None,
+        reuse_fakes: bool = False,
         discriminator_steps: int = 1,
         accumulate: int = 1,
         clip_norm: float | None = None,
@@ -119,6 +123,7 @@ class AdversarialTrainer:
         self.terms = terms
         self.fake_conditions = fake_conditions
         self.augment = augment
+        self.reuse_fakes = reuse_fakes
         self.discriminator_steps = discriminator_steps
         self.accumulate = accumulate
         self.clip_norm = clip_norm
@@ -193,18 +198,27 @@ class AdversarialTrainer:
     def _algorithm(self, rounds: Iterator[list[Minibatch]]) -> dict[str, Tensor]:
         """Algorithm 1, on the minibatches of each update."""
         metrics: dict[str, Tensor] = {}
-        for _ in range(self.discriminator_steps):
-            metrics |= self._descend_discriminator(self.discriminator_optimizer, next(rounds), self.clip_norm)
-        generator_metrics = self._descend_generator(self.generator_optimizer, next(rounds), self.clip_norm)
+        for step in range(1, self.discriminator_steps + 1):
+            minibatches = next(rounds)
+            if self.reuse_fakes and step == self.discriminator_steps:
+                minibatches = [self._objectives.with_fakes(minibatch) for minibatch in minibatches]
+            metrics |= self._descend_discriminator(self.discriminator_optimizer, minibatches, self.clip_norm)
+        if not self.reuse_fakes:
+            minibatches = next(rounds)
+        generator_metrics = self._descend_generator(self.generator_optimizer, minibatches, self.clip_norm)
         shared = {name: metrics[name] + generator_metrics[name] for name in self._objectives.term_names}
         return metrics | generator_metrics | shared
 
     def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Minibatch]]:
-        """The minibatches of each update; the generator's are the last ones again, with conditions of its own."""
+        """The minibatches of each update; the generator's are the last ones again, with conditions of its own.
+
+        With ``reuse_fakes`` the generator's are the discriminator's last ones, which are not given twice.
+        """
         for _ in range(self.discriminator_steps):
             drawn = [self._gate.next(batches) for _ in range(self.accumulate)]
             yield [self._ask(*batch) for batch in drawn]
-        yield [self._ask(*batch) for batch in drawn]
+        if not self.reuse_fakes:
+            yield [self._ask(*batch) for batch in drawn]
 
     def _ask(self, sample: Tensor, condition: Tensor | None) -> Minibatch:
         if self.fake_conditions is None:

@@ -78,7 +78,7 @@ def check_arguments(trainer: "AdversarialTrainer") -> None:
             raise ArgumentValueError(f"{name} (={value!r}) must be a whole number of at least 1")
     if trainer.clip_norm is not None and not trainer.clip_norm > 0:
         raise ArgumentValueError(f"clip_norm (={trainer.clip_norm}) must be above 0, or None")
-    for name in ("channels_last", "compile", "cuda_graph", "joint_pass"):
+    for name in ("reuse_fakes", "channels_last", "compile", "cuda_graph", "joint_pass"):
         value = getattr(trainer, name)
         if not (isinstance(value, bool) or (value is None and name == "joint_pass")):
             choice = "True, False or None" if name == "joint_pass" else "True or False"

@@ -116,7 +116,7 @@ def _alike(condition: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _together(minibatch: Minibatch, fake: Tensor) -> tuple[Tensor, Tensor | None]:
-    sample, condition, fake_condition = minibatch
+    sample, condition, fake_condition, _ = minibatch
     conditions = None if condition is None or fake_condition is None else torch.cat([condition, fake_condition])
     return torch.cat([sample, fake]), conditions
 

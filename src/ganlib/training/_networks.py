@@ -28,6 +28,7 @@ class Minibatch(NamedTuple):
         sample: (N, ...) float, on the generator's device.
         condition: the real samples', or None.
         fake_condition: the fakes', or None.
+        fake: fakes with their graph, where both updates share them; None where each update makes its own.
 
     Example:
         >>> Minibatch(torch.zeros(4, 2)).fake_condition is None
@@ -37,6 +38,7 @@ class Minibatch(NamedTuple):
     sample: Tensor
     condition: Tensor | None = None
     fake_condition: Tensor | None = None
+    fake: Tensor | None = None
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Tensor | None) -> Any:

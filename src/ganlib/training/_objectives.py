@@ -48,10 +48,10 @@ class Objectives:
         Returns:
             The total, and the metrics.
         """
-        real, condition, fake_condition = minibatch
+        real, condition, fake_condition, shared = minibatch
         with self.autocast():
             with torch.no_grad():
-                fake = self._generate(minibatch)
+                fake = self._generate(minibatch) if shared is None else shared.detach()
             if self.joint_pass:
                 real_output, fake_output = judge_together(self.answer, minibatch, fake)
             else:
@@ -79,9 +79,10 @@ class Objectives:
         Returns:
             The total, and the metrics.
         """
-        real, condition, fake_condition = minibatch
+        real, condition, fake_condition, shared = minibatch
         with self.autocast():
-            fake_output = self._judge(self._generate(minibatch), fake_condition)
+            fake = self._generate(minibatch) if shared is None else shared
+            fake_output = self._judge(fake, fake_condition)
             with torch.no_grad():
                 real_output = self._judge(real, condition) if self._needs_real else None
         adversarial = sum_over_scales(self._trainer.loss.generator, fake_output, real_output)
@@ -90,6 +91,18 @@ class Objectives:
             value = scalar(term.generator(fake_output, real_output, fake_condition, condition), name)
             total, metrics[name] = total + term.weight * value, value
         return total, metrics
+
+    def with_fakes(self, minibatch: Minibatch) -> Minibatch:
+        """The minibatch with fakes that both updates share.
+
+        Args:
+            minibatch: without fakes.
+
+        Returns:
+            The same, with fakes that keep their graph for the generator's update.
+        """
+        with self.autocast():
+            return minibatch._replace(fake=self._generate(minibatch))
 
     def due(self) -> dict[str, Any]:
         """The penalties of this iteration, by the names of their metrics."""
@@ -114,10 +127,9 @@ class Objectives:
         return self._trainer._arithmetic.autocast(self._trainer.device.type)
 
     def _generate(self, minibatch: Minibatch) -> Tensor:
-        sample, _, condition = minibatch
-        trainer = self._trainer
+        trainer, sample = self._trainer, minibatch.sample
         latent = trainer.latent(len(sample), device=trainer.device).to(trainer.dtype)
-        return call(trainer.generator, latent, condition).to(sample.dtype)
+        return call(trainer.generator, latent, minibatch.fake_condition).to(sample.dtype)
 
     def _judge(self, sample: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         return as_output(self.answer(sample, condition))

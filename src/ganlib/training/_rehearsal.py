@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, Latent
 from ganlib.training._joint_pass import makes_no_difference
@@ -35,8 +36,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
     device, dtype = trainer.device, trainer.dtype
     devices = [] if device.type == "cpu" else [device]
     with (
-        _evaluating(trainer.generator),
-        _evaluating(trainer.discriminator),
+        evaluating(trainer.generator, trainer.discriminator),
         torch.no_grad(),
         torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"),
         torch.compiler.set_stance("force_eager"),
@@ -74,17 +74,6 @@ def _draw(distribution: Latent, n: int, device: torch.device) -> Tensor:
         what = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
         raise ArgumentValueError(f"latent (={distribution!r}) gave {what} for n (={n}); it must give (n, dim)")
     return latent
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

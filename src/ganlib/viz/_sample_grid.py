@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganlib._sampling import BatchNormStatistics, check_batch_norm, draw
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
 from ganlib.viz._files import check_folder, remove_pictures, save_picture
@@ -29,10 +29,12 @@ class SampleGrid:
         condition: N fixed conditions, or None.
         every: iterations between two pictures, at least 1.
         columns: images a row; None is the root of N, rounded up.
+        batch_norm: the statistics that batch norm uses: its ``"running"`` averages, or those of the one ``"sample"``
+            that is drawn, as scripts do that draw one latent at a time in training mode.
 
     Raises:
         ArgumentTypeError: the latent or condition is no tensor.
-        ArgumentValueError: ``every`` is below 1, or there are not as many conditions as latents.
+        ArgumentValueError: ``every`` is below 1, ``batch_norm`` is another word, or there are not as many conditions as latents.
 
     Example:
         >>> from ganlib import latents, models, stacks
@@ -53,6 +55,7 @@ class SampleGrid:
         condition: Tensor | None = None,
         every: int = 500,
         columns: int | None = None,
+        batch_norm: BatchNormStatistics = "running",
     ) -> None:
         if not isinstance(generator, nn.Module):
             raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
@@ -63,12 +66,14 @@ class SampleGrid:
             raise ArgumentValueError(f"condition has {len(condition)} entries, but latent has {len(latent)}")
         if not (isinstance(every, int) and every >= 1):
             raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
+        check_batch_norm(batch_norm)
         self.generator = generator
         self.folder = Path(folder)
         self.latent = latent
         self.condition = condition
         self.every = every
         self.columns = columns
+        self.batch_norm = batch_norm
         self._drawn_at: int | None = None
         self._stop: int | None = None
 
@@ -80,16 +85,8 @@ class SampleGrid:
         """
         first = next(self.generator.parameters(), self.latent)
         device = first.device
-        modes = [(module, module.training) for module in self.generator.modules()]
-        self.generator.eval()
-        try:
-            with torch.no_grad():
-                latent = self.latent.to(device)
-                condition = None if self.condition is None else self.condition.to(device)
-                samples = self.generator(latent) if condition is None else self.generator(latent, condition)
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        condition = None if self.condition is None else self.condition.to(device)
+        samples = draw(self.generator, self.latent.to(device), condition, batch_norm=self.batch_norm)
         return image_grid(
             samples, columns=self.columns, sample_range=getattr(self.generator, "sample_range", (-1.0, 1.0))
         )
