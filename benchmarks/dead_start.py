@@ -4,9 +4,10 @@
     python -m benchmarks.dead_start DIR --seeds 0 1 2 --bf16 --tanh half
 
 DIR holds ``MNIST/raw``. The loop is system 4 of ``benchmarks.reference_loops``, without anything of ganlib. A run
-ends when the mean of D(G(z)) over the last 100 iterations is above 0.1, from iteration 150 on, or at ``--limit``: until
-then the start is *dead*. Every 25 iterations one row is printed: D(x), D(G(z)), the share of the generator's pixels at
-which the last tanh has a gradient of exactly 0, and the norm of the generator's gradient.
+ends when the mean of D(G(z)) over the last 100 iterations is above 0.1, from iteration 150 on, or at ``--limit``;
+until then the start is *dead*. Every 25 iterations one row is printed: D(x), D(G(z)), the standard deviation over the
+batch of the generator's pixels, the share of them at which the last tanh has a gradient of exactly 0, and the norm of
+the generator's gradient.
 """
 
 import argparse
@@ -77,6 +78,7 @@ class Start:
         return {
             "d_real": real_logits.sigmoid().mean().item(),
             "d_fake": fake_logits.sigmoid().mean().item(),
+            "spread": fake.detach().float().std(0).mean().item(),
             "pixels_without_gradient": self.zero_share.item(),
             "gradient_norm": norm.item(),
         }

@@ -80,9 +80,7 @@ def draw_samples(
         np.savez_compressed(arguments.npz, images=images.numpy(), labels=labels.numpy())
 
 
-def draw(
-    generator: Any, latent: Tensor, condition: Tensor | None = None, *, batch_norm: Any = None
-) -> Tensor:
+def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, batch_norm: Any = None) -> Tensor:
     """Samples of latents and conditions; what normalizes them is told, or that of the generator's recipe."""
     recipes: Any = getattr(generator, "info", {}).get("batch_norm", "running")
     return models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)

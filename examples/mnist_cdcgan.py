@@ -39,7 +39,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 # What is trained, on what. With random labels the fakes' are drawn; without, they are those of the real batch.
 PRESETS: dict[str, dict[str, Any]] = {
-    "dcgan28": {"width": None, "rotation": 0.0, "interpolation": "bilinear", "random_labels": False, "default_epochs": 20},
+    "dcgan28": {
+        "width": None,
+        "rotation": 0.0,
+        "interpolation": "bilinear",
+        "random_labels": False,
+        "default_epochs": 20,
+    },
     "deceptive64": {
         "width": 64,
         "rotation": 25.0,
@@ -51,8 +57,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "default_epochs": 7,
     },
 }
-# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and samples that are drawn
-# one by one with batch norm in training mode.
+# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and samples
+# that are drawn one by one with batch norm in training mode.
 DECEPTIVE_DIGITS = {"reuse_fakes": True, "batch_norm": "sample"}
 
 

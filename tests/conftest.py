@@ -1,21 +1,39 @@
 """What all tests share."""
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 from tests.ranks import Ranks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real data run only where GANLIB_DATA says where it is."""
+    """Skip tests of real data unless GANLIB_DATA says where it is, and tests of CUDA unless there is a device."""
+    needs = {}
     if not os.environ.get("GANLIB_DATA"):
-        for item in items:
-            if "real_data" in item.keywords:
-                item.add_marker(
-                    pytest.mark.skip(reason="GANLIB_DATA does not name a folder with MNIST/raw and cifar10/train")
-                )
+        needs["real_data"] = "GANLIB_DATA does not name a folder with MNIST/raw and cifar10/train"
+    if not torch.cuda.is_available():
+        needs["gpu"] = "needs a CUDA device"
+    for item in items:
+        for marker, reason in needs.items():
+            if marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def sync_debug_mode() -> Iterator[Callable[[str], None]]:
+    """Set what torch does where the host waits for CUDA: ``"error"`` or ``"default"``, which comes back at the end."""
+
+    def set_mode(mode: str) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype feature")
+            torch.cuda.set_sync_debug_mode(mode)
+
+    yield set_mode
+    set_mode("default")
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _without_running_averages(network: nn.Module, asked: bool) -> Iterator[None]:
-    """Let batch norms in evaluation mode take the statistics of what they are given (of this process, if synchronized)."""
+    """Let batch norms in evaluation mode take the statistics of what they are given, in this process alone."""
     norms = [module for module in network.modules() if asked and isinstance(module, _BatchNorm)]
     averages = [(norm, norm.running_mean, norm.running_var) for norm in norms]
     for norm in norms:

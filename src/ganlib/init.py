@@ -1,8 +1,8 @@
 """Weight initialisation of a whole network: each function takes a module and returns it.
 
-Weights of convolutions, transposed convolutions and linear layers are drawn anew and their biases set to 0; the gain
-of an affine norm is set to 1 (:func:`dcgan_`, and :func:`normal_` if asked, draw it) and its bias to 0. Embeddings keep torch's own N(0, 1). A weight
-under a parametrization (spectral norm) is set below it.
+Weights of convolutions, transposed convolutions and linear layers are drawn and their biases set to 0. The gain of an
+affine norm is set to 1 (:func:`dcgan_`, and :func:`normal_` if asked, draw it) and its bias to 0. Embeddings keep
+torch's own N(0, 1). A weight under a parametrization (spectral norm) is set below it.
 
 Example:
     >>> from torch import nn

@@ -60,8 +60,7 @@ def test_r1_of_a_linear_critic_has_a_closed_form(augmentation):
 
 @augmentations
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_nothing_waits_for_a_gpu(augmentation):
+def test_nothing_waits_for_a_gpu(augmentation, sync_debug_mode):
     """Samples on CUDA, their gradient and its gradient are made without waiting."""
     samples = torch.randn(4, 3, 16, 16, device="cuda", requires_grad=True)
 
@@ -70,9 +69,7 @@ def test_nothing_waits_for_a_gpu(augmentation):
         return torch.autograd.grad(gradient.square().sum(), samples)[0]
 
     twice()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        second = twice()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    sync_debug_mode("error")
+    second = twice()
+    sync_debug_mode("default")
     assert second.isfinite().all()

@@ -6,6 +6,15 @@ import torch.nn.functional as F
 
 from ganlib.augment._read_places import read_places
 
+
+@pytest.fixture
+def deterministic():
+    """Deterministic algorithms, for one test."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 modes = pytest.mark.parametrize("mode", ["bilinear", "nearest"])
 
 
@@ -71,3 +80,31 @@ def test_it_does_not_lean_on_torchs_second_derivative():
     names = {node.name() for node in seen}
     assert {"_ReadBackward", "_WriteBackward"} <= names
     assert not [name for name in names if "GridSampler" in name]
+
+
+def _gradients(mode, device="cpu"):
+    """Gradients of a cube of what is read, of the first and the second order."""
+    images, places = (tensor.to(device) for tensor in draw())
+    value = read_places(images.requires_grad_(), places, mode).pow(3).sum()
+    (first,) = torch.autograd.grad(value, images, create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(2).sum(), images)
+    return first.detach(), second
+
+
+@modes
+def test_the_deterministic_derivatives_are_the_same(mode, request):
+    """Where determinism is asked for, the gradient is that of grid_sample to rounding, to the second order."""
+    expected = _gradients(mode)
+    request.getfixturevalue("deterministic")
+    for actual, other in zip(_gradients(mode), expected, strict=True):
+        torch.testing.assert_close(actual, other, atol=1e-12, rtol=1e-12)
+
+
+@modes
+@pytest.mark.gpu
+def test_there_is_a_deterministic_derivative_on_cuda(mode, deterministic):
+    """Torch's own backward refuses to be deterministic there; ours gives the same twice, and what the CPU gives."""
+    once, again = _gradients(mode, "cuda"), _gradients(mode, "cuda")
+    for one, other, expected in zip(once, again, _gradients(mode), strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one.cpu(), expected, atol=1e-10, rtol=1e-10)

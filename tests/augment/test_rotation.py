@@ -33,6 +33,23 @@ def test_it_is_torchvisions_rotation(fixed, shape, degrees):
     torch.testing.assert_close(actual * inside, expected * inside, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("degrees", [7.0, 25.0, 90.0, 160.0])
+@pytest.mark.parametrize("shape", [(64, 64), (21, 21), (16, 30)])
+def test_nearest_is_torchvisions_default(fixed, shape, degrees):
+    """With ``interpolation="nearest"`` it equals torchvision's rotate by default, up to ties between two pixels."""
+    samples = torch.rand(2, 3, *shape, dtype=torch.float64) * 2 - 1
+    expected = rotate(samples, degrees, fill=[-1.0] * 3)
+    actual = fixed(samples, degrees, interpolation="nearest")
+    assert ((actual - expected).abs() > 1e-6).double().mean() < 0.005
+
+
+def test_nearest_makes_no_new_value(fixed):
+    """A black and white image stays black and white."""
+    samples = torch.randint(0, 2, (3, 1, 28, 28)).float() * 2 - 1
+    assert fixed(samples, 25.0, interpolation="nearest").unique().tolist() == [-1.0, 1.0]
+    assert len(fixed(samples, 25.0).unique()) > 2
+
+
 def test_a_positive_angle_is_counter_clockwise(fixed):
     """A quarter turn takes what is at the top to the left, as torch.rot90 does."""
     samples = torch.randn(1, 1, 9, 9)
@@ -136,4 +153,11 @@ def test_what_are_no_float_images_is_refused(samples, builtin, message):
 
 def test_repr_shows_the_arguments():
     """Repr can be read back."""
-    assert repr(RandomRotation(25)) == "RandomRotation(degrees=25, fill=-1.0)"
+    assert repr(RandomRotation(25)) == "RandomRotation(degrees=25, fill=-1.0, interpolation='bilinear')"
+
+
+def test_another_interpolation_is_named():
+    """A word that is not one of the two is a ValueError of ours with its value."""
+    with pytest.raises(ValueError, match=r"interpolation \(='bicubic'\)") as caught:
+        RandomRotation(10, interpolation="bicubic")
+    assert isinstance(caught.value, GanlibError)

@@ -71,7 +71,6 @@ def test_one_pass_saves_a_pass() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["cdcgan28", "system3", "system4"])
 def test_on_cuda_the_trainer_costs_nothing_and_its_fast_settings_much_less(name: str) -> None:
     """ganlib is within 3 % of the step by hand, beyond that step's own spread, and fast at least 5 x the original."""

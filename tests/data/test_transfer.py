@@ -1,5 +1,6 @@
 """Batches from the host, sent ahead."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +10,6 @@ from torch.utils.data import TensorDataset
 from ganlib.data import TensorLoader
 from ganlib.data._transfer import Transfer
 from ganlib.errors import ArgumentValueError
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def _loader(storage: str, device: str = "cpu", **arguments: Any) -> TensorLoader:
@@ -70,7 +69,6 @@ def test_another_storage_or_device_is_refused() -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("storage", ["device", "host"])
 def test_on_cuda_a_pass_is_the_hosts(storage: str) -> None:
     """The order and the samples are those of the CPU, without the transform, whose numbers are the device's own."""
@@ -83,14 +81,11 @@ def test_on_cuda_a_pass_is_the_hosts(storage: str) -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
-def test_drawing_from_the_host_waits_for_nothing() -> None:
+def test_drawing_from_the_host_waits_for_nothing(sync_debug_mode: Callable[[str], None]) -> None:
     """Within a pass no batch that comes from the host synchronises with the device."""
     stream = iter(_loader("host", "cuda", transform=None))
     next(stream)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(4):
-            next(stream)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    sync_debug_mode("error")
+    for _ in range(4):
+        next(stream)
+    sync_debug_mode("default")

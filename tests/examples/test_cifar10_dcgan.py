@@ -64,7 +64,7 @@ def test_the_original_has_its_layers(cat: Path) -> None:
 
 def test_the_original_has_its_sizes(script: dict[str, Any]) -> None:
     """The plan goes from 32 over 29, 13 and 5 to 1, and either player reads the same kernels and strides."""
-    plan = script["original_plan"](3, 32)
+    plan = script["original_plan"](3, 32, 128)
     assert [shape[1] for shape in plan.shapes] == [32, 29, 13, 5, 1]
     assert (plan.kernel_sizes, plan.strides) == (((4, 4), *[(5, 5)] * 3), ((1, 1), *[(2, 2)] * 3))
     assert {*plan.paddings, *plan.output_paddings} == {(0, 0)}

@@ -68,17 +68,14 @@ def test_latents_are_made_on_the_device(latent):
 
 @distributions
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("seed", [None, 3])
-def test_latents_are_made_on_a_gpu(latent, seed):
+def test_latents_are_made_on_a_gpu(latent, seed, sync_debug_mode):
     """With and without a generator they are made on the GPU, and the second time without waiting for it."""
     generator = None if seed is None else torch.Generator("cuda").manual_seed(seed)
     drawn = latent(4, device="cuda", generator=generator)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        again = latent(4, device="cuda", generator=generator)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    sync_debug_mode("error")
+    again = latent(4, device="cuda", generator=generator)
+    sync_debug_mode("default")
 
     assert (drawn.device.type, drawn.shape) == ("cuda", (4, 7))
     assert not torch.equal(drawn, again)

@@ -1,6 +1,7 @@
 """AdversarialTrainer's options: clipping, penalties, precision, layout, scales, compilation."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -169,8 +170,7 @@ def test_compiling_changes_neither_names_nor_numbers() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_step_waits_for_the_device_nowhere() -> None:
+def test_a_step_waits_for_the_device_nowhere(sync_debug_mode: Callable[[str], None]) -> None:
     """No operation of a step on CUDA synchronises, penalties, clipping and accumulation included."""
     generator, discriminator = (network.cuda() for network in make_players())
     trainer = make_trainer(
@@ -178,11 +178,9 @@ def test_a_step_waits_for_the_device_nowhere() -> None:
     )
     batches = [points().cuda() for _ in range(8)]
     trainer.train_step(iter(batches))  # the first batch of a kind is looked at
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        trainer.train_step(iter(batches))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    sync_debug_mode("error")
+    trainer.train_step(iter(batches))
+    sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("needs_real", [False, True])

@@ -48,8 +48,7 @@ def test_metrics_are_read_once_in_50_iterations(make: Callable[[], Any]) -> None
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_fit_waits_for_the_device_nowhere_between_two_looks() -> None:
+def test_fit_waits_for_the_device_nowhere_between_two_looks(sync_debug_mode: Callable[[str], None]) -> None:
     """On CUDA nothing in iterations 51 to 99 of a run synchronises, the keeping of metrics included."""
     generator, discriminator = (network.cuda() for network in make_players())
     trainer = make_trainer(generator, discriminator)
@@ -59,12 +58,9 @@ def test_fit_waits_for_the_device_nowhere_between_two_looks() -> None:
 
         def on_iteration(self, run: training.Run) -> None:
             if run.iteration in (50, 99):
-                torch.cuda.set_sync_debug_mode("error" if run.iteration == 50 else "default")
+                sync_debug_mode("error" if run.iteration == 50 else "default")
 
-    try:
-        training.fit(trainer, [points().cuda()], iterations=101, callbacks=[Strict()])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    training.fit(trainer, [points().cuda()], iterations=101, callbacks=[Strict()])
     assert trainer.iteration == 101
 
 

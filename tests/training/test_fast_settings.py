@@ -48,7 +48,6 @@ def test_wrong_networks_are_named() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_matrix_products_are_rounded_at_least() -> None:
     """Convolutions run in bf16 where the card has it; perceptrons in TF32."""
     assert training.fast_settings(nn.Linear(1, 1).cuda(), nn.Linear(1, 1).cuda())["precision"] == "tf32"

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import torch
 
 from benchmarks import kill_and_resume
 
@@ -20,7 +19,6 @@ def test_a_run_that_is_killed_ends_as_one_that_is_not(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_so_does_one_on_cuda_with_deterministic_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
     """The same on CUDA, where torch is told to be deterministic."""
     assert "0 runs lost" in killed("--device", "cuda", capsys=capsys)

@@ -134,8 +134,6 @@ def test_a_leak_of_a_kilobyte_an_iteration_is_found(rows: dict[int, dict[str, in
 @pytest.mark.gpu
 def test_memory_of_a_device_stays_flat() -> None:
     """What is allocated on a CUDA device is the same after 4,000 and after 10,000 iterations, to the byte."""
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     rows = sample(10_000, 0, "cuda")
     assert rows[4_000]["cuda"] == rows[10_000]["cuda"] > 0
     assert rows[4_000]["tensors"] == rows[10_000]["tensors"]

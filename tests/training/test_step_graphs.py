@@ -13,8 +13,6 @@ from ganlib.errors import ArgumentValueError, GanlibRuntimeError
 from ganlib.training._step_graphs import StepGraphs
 from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 class StandIn:
     """Records a step by keeping it, and runs it again on what lies where it was recorded, as a graph does."""
@@ -202,7 +200,6 @@ def _on_cuda(**options: Any) -> training.AdversarialTrainer:
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize(
     "options", [{}, {"precision": "fp16"}, {"penalties": [penalties.R1(1.0, every=2)], "clip_norm": 1.0}]
 )
@@ -219,7 +216,6 @@ def test_a_graph_trains_as_single_launches_do(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 def test_an_optimizer_that_cannot_be_recorded_is_named() -> None:
     """An Adam without capturable=True is refused by the name of its argument."""
     generator, discriminator = (network.cuda() for network in make_players())
@@ -228,15 +224,12 @@ def test_an_optimizer_that_cannot_be_recorded_is_named() -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("cuda_graph", [False, True])
-def test_no_step_waits_for_the_device(cuda_graph: bool) -> None:
+def test_no_step_waits_for_the_device(cuda_graph: bool, sync_debug_mode: Callable[[str], None]) -> None:
     """Neither single launches nor a graph's synchronise with the host."""
     trainer = _on_cuda(cuda_graph=cuda_graph, fake_conditions=None)
     batches = [points(seed=seed).cuda() for seed in range(12)]
     steps(trainer, *batches[:6])
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        steps(trainer, *batches[6:])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    sync_debug_mode("error")
+    steps(trainer, *batches[6:])
+    sync_debug_mode("default")

@@ -6,6 +6,7 @@ from functools import partial
 from math import gcd
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -131,6 +132,8 @@ class Block(nn.Module):
         activation: see :func:`make_activation`.
         dropout: probability in [0, 1); 0 is none.
         spectral_norm: see :func:`normalise_spectrally`.
+        wide: whether the activation is computed in float32 where autocast gives it half precision. What makes samples
+            needs this: a tanh that rounds to 1 has no gradient.
 
     Example:
         >>> import torch
@@ -149,8 +152,10 @@ class Block(nn.Module):
         activation: Activation,
         dropout: float = 0.0,
         spectral_norm: bool = False,
+        wide: bool = False,
     ) -> None:
         super().__init__()
+        self.wide = wide
         self.layer = normalise_spectrally(layer) if spectral_norm else layer
         self.norm = make_norm(norm, channels, spatial_dims)
         self.activation = make_activation(activation)
@@ -172,8 +177,14 @@ class Block(nn.Module):
         for name, part in self._modules.items():  # in the order of __init__
             # To call an identity takes as long as a small layer.
             if part is not None and type(part) is not nn.Identity:
+                if self.wide and name == "activation" and _is_rounded(x):
+                    x = x.float()
                 x = part(x, condition) if name == "norm" and self.needs_condition else part(x)
         return x
+
+
+def _is_rounded(x: Tensor) -> bool:
+    return x.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type)
 
 
 def _overwrite(activation: nn.Module) -> None:

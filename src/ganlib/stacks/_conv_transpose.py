@@ -37,7 +37,8 @@ class ConvTransposeStack(nn.Module):
         norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
             module.
         activation: a module to copy, or a function that makes one.
-        last_activation: what makes the image; Tanh for samples in [-1, 1], None for none.
+        last_activation: what makes the image; Tanh for samples in [-1, 1], None for none. Under autocast it is computed
+            in float32: a tanh that rounds to 1 in half precision has no gradient.
         bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether every convolution is spectrally normalised.
@@ -113,6 +114,7 @@ class ConvTransposeStack(nn.Module):
                     activation=last_activation if stage == 0 else activation,
                     dropout=0.0 if stage == 0 else dropout,
                     spectral_norm=spectral_norm,
+                    wide=stage == 0,
                 )
             )
         self.blocks = nn.ModuleList(blocks)

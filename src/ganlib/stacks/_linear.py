@@ -24,7 +24,7 @@ class LinearStack(nn.Module):
         out_shape: shape that a sample of the output is given; None leaves it flat.
         norm: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from features to a module.
         activation: a module to copy, or a function that makes one.
-        last_activation: the activation after the last layer; None is none.
+        last_activation: the activation after the last layer, or None. Under autocast it is computed in float32.
         bias: whether layers have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether every layer is spectrally normalised.
@@ -80,6 +80,7 @@ class LinearStack(nn.Module):
                     activation=last_activation if last else activation,
                     dropout=0.0 if last else dropout,
                     spectral_norm=spectral_norm,
+                    wide=last,
                 )
             )
         self.blocks = nn.ModuleList(blocks)

@@ -70,7 +70,7 @@ class BatchGate:
         self._check(batch, whatever_the_device=new)
         batch = self._moved(batch)
         if new:
-            rehearse(trainer, batch)
+            rehearse(trainer, batch, first=self._rehearsed is None)
             self._rehearsed = kind
         return batch
 

@@ -82,7 +82,12 @@ class Descent:
             return contextlib.nullcontext(self._losses)
         if self._joined is None or [*map(id, self._joined.module.trained)] != [*map(id, trained)]:
             # What is trained may change from one step to the next: a user freezes layers, or thaws them.
-            self._joined = DistributedDataParallel(_Objective(self._losses, trained), find_unused_parameters=True)
+            self._joined = DistributedDataParallel(
+                _Objective(self._losses, trained),
+                find_unused_parameters=True,
+                # All begin alike already, and to write the weights again would spoil a graph that is there.
+                init_sync=False,
+            )
         return _travelling(self._joined) if travels else _staying(self._joined)
 
 

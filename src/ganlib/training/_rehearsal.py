@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, Latent
 from ganlib.training._joint_pass import makes_no_difference
+from ganlib.training._last_activation import recorded_calls, widen_last_activation
 from ganlib.training._networks import Minibatch, as_output, call
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["rehearse"]
 
 
-def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
+def rehearse(trainer: "AdversarialTrainer", batch: Batch, *, first: bool = True) -> None:
     """Run both networks on a batch, in evaluation mode, without a graph or a change of any random state.
 
-    Where the trainer leaves it open, this decides whether the discriminator judges real and fake samples together.
+    Where the trainer leaves it open, this decides whether the discriminator judges real and fake samples together. It
+    also finds the generator's last activation, which from then on is computed in float32 under autocast.
 
     Args:
         trainer: whose networks.
         batch: on the generator's device.
+        first: whether it is the trainer's first; then samples in half precision are warned of.
 
     Raises:
         ShapeError: the generator makes samples of another shape than the batch's.
@@ -48,12 +51,13 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch) -> None:
             trainer.check_conditions(fake_condition.cpu())
             fake_condition = fake_condition.to(device)
         latent = _draw(trainer.latent, n, device).to(dtype)
-        with _explained("generator", "latent", latent, fake_condition):
+        with _explained("generator", "latent", latent, fake_condition), recorded_calls(trainer.generator) as calls:
             fake = call(trainer.generator, latent, fake_condition)
         if fake.shape != sample.shape:
             raise ShapeError(
                 f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
             )
+        widen_last_activation(calls, fake, warn=first)
         with _explained("discriminator", "sample", sample, condition):
             as_output(trainer._objectives.answer(sample, condition))
     if trainer.joint_pass is None:

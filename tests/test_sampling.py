@@ -1,0 +1,118 @@
+"""Tests of drawing without a trace."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib._sampling import draw, evaluating
+from ganlib.conditioning import ConditionalBatchNorm, OneHot
+from ganlib.errors import GanlibError
+from ganlib.stacks import ConditionalSequential, ResidualUpBlock
+
+
+def _generator():
+    """A generator with a batch norm whose averages are far from what it is given, and with dropout."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(
+        nn.Unflatten(1, (4, 1, 1)),
+        nn.ConvTranspose2d(4, 3, 5),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Tanh(),
+    )
+    generator[2].running_mean.fill_(2.0)
+    return generator
+
+
+def _state(module):
+    return copy.deepcopy([*module.state_dict().values()]), [part.training for part in module.modules()]
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "sample"])
+@pytest.mark.parametrize("failing", [False, True])
+def test_nothing_of_the_generator_changes(batch_norm, failing):
+    """Buffers, weights and modes (mixed ones too) are what they were, also where the generator fails."""
+    generator = _generator()
+    generator[4].eval()
+    before, buffers = _state(generator), {name: id(buffer) for name, buffer in generator.named_buffers()}
+    if failing:
+        with pytest.raises(RuntimeError, match="Unflatten|unflatten"):
+            draw(generator, torch.randn(3, 5), batch_norm=batch_norm)
+    else:
+        assert not draw(generator, torch.randn(3, 4), batch_norm=batch_norm).requires_grad
+    after = _state(generator)
+    assert all(torch.equal(*pair) for pair in zip(before[0], after[0], strict=True))
+    assert before[1] == after[1]
+    assert {name: id(buffer) for name, buffer in generator.named_buffers()} == buffers
+
+
+def test_a_samples_own_statistics_are_those_of_training_mode_with_one_latent():
+    """Each sample is what the generator in training mode (without dropout) makes of its latent alone."""
+    generator, latent = _generator(), torch.randn(5, 4)
+    twin = copy.deepcopy(generator).train()
+    twin[4].eval()
+    with torch.no_grad():
+        expected = torch.cat([twin(one[None]) for one in latent])
+    assert torch.equal(draw(generator, latent, batch_norm="sample"), expected)
+    assert not torch.allclose(draw(generator, latent), expected, atol=0.1)
+
+
+def test_running_averages_are_evaluation_mode():
+    """By default the samples are those of evaluation mode, whatever the size of the parts."""
+    generator, latent = _generator(), torch.randn(5, 4)
+    with torch.no_grad():
+        expected = copy.deepcopy(generator).eval()(latent)
+    torch.testing.assert_close(draw(generator, latent, batch_size=2), expected)
+
+
+def test_conditions_go_with_their_latents():
+    """A conditional batch norm, which holds a plain one, takes part, and each latent meets its own condition."""
+    torch.manual_seed(0)
+    generator = ConditionalSequential(
+        ResidualUpBlock(8, 4, norm=lambda n: ConditionalBatchNorm(n, OneHot(3))), nn.Tanh()
+    )
+    for module in generator.modules():
+        if isinstance(module, ConditionalBatchNorm):
+            for parameter in module.film.parameters():
+                nn.init.normal_(parameter)
+    latent, condition = torch.randn(4, 8, 4, 4), torch.tensor([0, 1, 2, 1])
+    expected = torch.cat(
+        [draw(generator, latent[i : i + 1], condition[i : i + 1], batch_norm="sample") for i in range(4)]
+    )
+    assert torch.equal(draw(generator, latent, condition, batch_norm="sample"), expected)
+    alike = draw(generator, latent[:1].expand(3, -1, -1, -1), torch.tensor([0, 1, 1]), batch_norm="sample")
+    assert torch.equal(alike[1], alike[2])
+    assert not torch.equal(alike[0], alike[1])
+
+
+def test_a_norm_that_sees_one_value_is_named():
+    """A batch norm of vectors has no statistics of one sample: an error of ours says so."""
+    with pytest.raises(ValueError, match=r"batch_norm \(='sample'\)") as caught:
+        draw(nn.BatchNorm1d(3), torch.randn(4, 3), batch_norm="sample")
+    assert isinstance(caught.value, GanlibError)
+
+
+def test_another_option_is_named():
+    """An unknown option is a ValueError of ours with its value."""
+    with pytest.raises(ValueError, match=r"batch_norm \(='train'\)") as caught:
+        draw(_generator(), torch.randn(4, 4), batch_norm="train")
+    assert isinstance(caught.value, GanlibError)
+
+
+def test_modes_come_back_after_an_error():
+    """The mode of each module is put back where something fails inside."""
+    generator = _generator()
+    generator[2].eval()
+    modes = [part.training for part in generator.modules()]
+
+    def fail():
+        with evaluating(generator, nn.Dropout()):
+            assert not any(part.training for part in generator.modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [part.training for part in generator.modules()] == modes
