@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.10 or later and make is enough.
 #   make demo             three minutes of training, and a picture of digits
 #   make demo DATA=DIR    the same on real MNIST, in torchvision's layout under DIR
-#   make test             tests, doctests, the rules of the house, lint, types
+#   make test             tests, doctests, the rules of the architecture, lint, types
 #   make docs             the documentation, as HTML
 # VENV=DIR puts the virtual environment elsewhere, so that several checkouts can share one.
 

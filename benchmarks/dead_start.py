@@ -34,7 +34,7 @@ class Start:
         networks = loops.DigitGenerator(width), loops.DigitDiscriminator(width)
         for network in networks:
             loops.initialise(SYSTEM, network, False)
-            network.to(device, memory_format=layout)
+            network.to(device).to(memory_format=layout)
         self.g, self.d = networks
         self.og, self.od = (
             torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999), fused=not arguments.plain_adam)

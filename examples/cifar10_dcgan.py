@@ -35,7 +35,7 @@ from ganlib.protocols import DiscriminatorOutput
 SCRIPT, RUN = "cifar10_dcgan", "runs/cifar10_dcgan"
 
 
-def original_plan(channels: int, size: int, width: int) -> stacks.StackPlan:
+def original_plan(channels: int, size: int, width: int = 128) -> stacks.StackPlan:
     """The plan of DCGAN_CIFAR10, for any size: 32, 29, 13, 5, 1.
 
     The discriminator reads it downwards, the generator upwards; no stage has padding.
@@ -48,7 +48,7 @@ def original_plan(channels: int, size: int, width: int) -> stacks.StackPlan:
     return stacks.StackPlan((channels, size, size), stages)
 
 
-def plan(channels: int, size: int, width: int) -> stacks.StackPlan:
+def plan(channels: int, size: int, width: int = 32) -> stacks.StackPlan:
     """Halve the image down to 4 pixels or fewer, then take what is left at once: 32, 16, 8, 4, 1."""
     stages, left = list[stacks.Stage](), size
     while left > 4:

@@ -57,12 +57,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "default_epochs": 7,
     },
 }
-# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and samples
-# that are drawn one by one with batch norm in training mode.
+# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and
+# samples that are drawn one by one with batch norm in training mode.
 DECEPTIVE_DIGITS = {"reuse_fakes": True, "batch_norm": "sample"}
 
 
-def dcgan28(channels: int, size: int, width: int | None) -> stacks.StackPlan:
+def dcgan28(channels: int, size: int, width: int | None = None) -> stacks.StackPlan:
     """Halve the image down to 7 pixels or fewer, and take what is left at once: 28, 14, 7, 1.
 
     Read downwards by the discriminator, upwards by the generator.
@@ -78,7 +78,7 @@ def dcgan28(channels: int, size: int, width: int | None) -> stacks.StackPlan:
     return stacks.StackPlan((channels, size, size), stages)
 
 
-def deceptive64(channels: int, width: int) -> stacks.StackPlan:
+def deceptive64(channels: int, width: int = 64) -> stacks.StackPlan:
     """The plan of deceptive-digits: 64, 32, 16, 8, 4, and ten features."""
     halves = [stacks.Stage(width << step) for step in range(4)]
     return stacks.StackPlan((channels, 64, 64), [*halves, stacks.Stage(10, kernel_size=4, stride=1, padding=0)])

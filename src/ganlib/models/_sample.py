@@ -1,7 +1,6 @@
 """Samples of a generator."""
 
 from itertools import chain
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +64,7 @@ def sample(
         n = len(counted)
     first = next(chain(generator.parameters(), generator.buffers()), torch.zeros(()))
     if not isinstance(latent, Tensor):
-        latent = cast(Tensor, latent(n, device=first.device if random is None else random.device, generator=random))
+        latent = latent(n, device=first.device if random is None else random.device, generator=random)
     for name, given in (("latent", latent), ("condition", condition)):
         if given is not None and len(given) != n:
             raise ShapeError(f"{name} {tuple(given.shape)} must have one entry for each of n (={n}) samples")

@@ -34,8 +34,8 @@ class SampleGrid:
 
     Raises:
         ArgumentTypeError: the latent or condition is no tensor.
-        ArgumentValueError: ``every`` is below 1, ``batch_norm`` is not an option, or there are not as many conditions as
-            latents.
+        ArgumentValueError: ``every`` is below 1, ``batch_norm`` is not one of its options, or there are not as many
+            conditions as latents.
 
     Example:
         >>> from ganlib import latents, models, stacks
