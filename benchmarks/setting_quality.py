@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.digit_classifier import load
 from benchmarks.mnist_quality import measure
-from benchmarks.reference_systems import EXAMPLES, drawn
+from benchmarks.run_quality import EXAMPLES, drawn
 
 PLAIN = ["--precision", "fp32", "--channels-last", "no"]
 SETTINGS = {

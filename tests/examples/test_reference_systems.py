@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cifar_classifier, mnist_quality, reference_systems
+from benchmarks import cifar_classifier, mnist_quality, reference_systems, run_quality
 from ganlib import metrics, training
 
 
@@ -21,6 +21,27 @@ def test_a_copy_of_the_real_images_is_at_no_distance() -> None:
     )
     assert near == pytest.approx(0, abs=1e-6)
     assert far == pytest.approx(16 * 0.25, rel=1e-3)
+
+
+def test_coverage_is_the_share_of_real_images_with_a_near_sample() -> None:
+    """Points on a line, k = 2: a sample covers those whose second neighbour is farther than it; a constant few."""
+    real = torch.arange(10.0).view(-1, 1)
+    assert run_quality.coverage(real, real + 0.25, k=2) == 1
+    assert run_quality.coverage(real, torch.full((50, 1), 4.5), k=2) == 0.2  # 4 and 5; 3 and 6 are 1.5 away
+    assert run_quality.coverage(real, torch.full((50, 1), 100.0), k=2) == 0
+
+
+def test_spread_tells_a_constant_from_variety(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the deviation within each class: images that differ by their class alone have none."""
+    test = [(torch.randn(60, 1, 28, 28), None)]
+    monkeypatch.setattr(run_quality.digit_classifier, "load", lambda path: metrics.DigitClassifier().eval())
+    monkeypatch.setattr(run_quality, "MNIST", lambda *_, **__: None)
+    monkeypatch.setattr(run_quality.data, "TensorLoader", lambda *_, **__: test)
+    measure = run_quality.Measure(1, Path(), Path())
+    labels = torch.arange(2).repeat_interleave(100)
+    constant = labels.view(-1, 1, 1, 1).expand(-1, 1, 28, 28).float()
+    assert measure(constant, labels).spread == 0
+    assert measure(constant + torch.randn(200, 1, 28, 28), labels).spread == pytest.approx(1, abs=0.05)
 
 
 def test_the_classifier_of_colour_images_has_128_features() -> None:

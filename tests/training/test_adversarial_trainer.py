@@ -198,6 +198,7 @@ def test_the_documented_signature() -> None:
         "terms": (),
         "fake_conditions": None,
         "augment": None,
+        "reuse_fakes": False,
         "discriminator_steps": 1,
         "accumulate": 1,
         "clip_norm": None,

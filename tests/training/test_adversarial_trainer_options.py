@@ -89,6 +89,7 @@ def test_penalties_see_each_sides_own_condition() -> None:
     assert metrics["spy"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
 def test_bf16_keeps_losses_and_penalties_in_float32() -> None:
     """Under bf16 the networks answer in bf16, while loss, penalty and fakes for the penalty are float32."""
     dtypes: dict[str, torch.dtype] = {}

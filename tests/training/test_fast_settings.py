@@ -28,6 +28,7 @@ def test_an_older_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert training.fast_settings(nn.Conv2d(1, 1, 1), nn.Linear(1, 1))["precision"] == "fp32"
 
 
+@pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
 def test_they_are_arguments_of_the_trainer() -> None:
     """A trainer takes them as they are."""
     generator = nn.Sequential(nn.Linear(3, 8), nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 2, 1))

@@ -12,6 +12,9 @@ from ganlib.errors import ArgumentValueError
 from ganlib.training._precision import Precision
 from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 
+# The last layer of these generators is linear.
+pytestmark = pytest.mark.filterwarnings("ignore:generator gives samples in")
+
 
 @pytest.mark.parametrize("word", ["half", "FP32", None])
 def test_another_word_is_refused(word: Any) -> None:

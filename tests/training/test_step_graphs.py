@@ -57,7 +57,14 @@ def steps(trainer: training.AdversarialTrainer, *batches: Any) -> list[dict[str,
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"discriminator_steps": 2}, {"accumulate": 2}, {"penalties": [penalties.R1(1.0, every=3)]}]
+    "options",
+    [
+        {},
+        {"discriminator_steps": 2},
+        {"accumulate": 2},
+        {"penalties": [penalties.R1(1.0, every=3)]},
+        {"reuse_fakes": True, "accumulate": 2},
+    ],
 )
 def test_a_recorded_step_reads_the_batch_of_now(options: dict[str, Any]) -> None:
     """Recorded steps give the metrics and weights of ordinary ones, on batches that differ, and metrics stay apart."""
@@ -201,7 +208,13 @@ def _on_cuda(**options: Any) -> training.AdversarialTrainer:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "options", [{}, {"precision": "fp16"}, {"penalties": [penalties.R1(1.0, every=2)], "clip_norm": 1.0}]
+    "options",
+    [
+        {},
+        {"precision": "fp16"},
+        {"penalties": [penalties.R1(1.0, every=2)], "clip_norm": 1.0},
+        {"reuse_fakes": True},
+    ],
 )
 def test_a_graph_trains_as_single_launches_do(options: dict[str, Any]) -> None:
     """On CUDA, with latents from a table, a graph's metrics and weights equal those of ordinary steps."""
