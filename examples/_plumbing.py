@@ -31,10 +31,9 @@ def make_loader(
     arguments: argparse.Namespace,
     dataset: Any,
     transform: Callable[..., Tensor] | None = None,
-    *,
-    drop_last: bool = True,
+    **options: Any,
 ) -> TensorLoader:
-    """The data set on the device, in batches."""
+    """The data set on the device, in batches; ``options`` are those of :class:`ganlib.data.TensorLoader`."""
     if arguments.batch_size > len(dataset):
         raise ArgumentValueError(
             f"--batch-size (={arguments.batch_size}) is more than the {len(dataset)} images that there are"
@@ -45,7 +44,7 @@ def make_loader(
         transform=transform,
         device=arguments.device,
         seed=arguments.seed,
-        drop_last=drop_last,
+        **options,
     )
 
 

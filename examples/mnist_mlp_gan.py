@@ -28,11 +28,11 @@ SCRIPT, RUN = "mnist_mlp_gan", "runs/mnist_mlp_gan"
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {
         "hidden": [64, 128, 256], "discriminator_hidden": [256, 128], "norm": "batch", "dropout": 0.0,
-        "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "smoothing": 1.0, "r1": 1.0, "averaged": True,
+        "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "smoothing": 1.0, "r1": 1.0, "averaged": True, "shuffle": True,
     },
     "original": {
         "hidden": [32, 64, 128], "discriminator_hidden": None, "norm": "none", "dropout": 0.3,
-        "batch_size": 20, "lr": 2e-3, "beta1": 0.9, "smoothing": 0.9, "r1": 0.0, "averaged": False,
+        "batch_size": 20, "lr": 2e-3, "beta1": 0.9, "smoothing": 0.9, "r1": 0.0, "averaged": False, "shuffle": False,
     },
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
     torch.manual_seed(arguments.seed)
-    loader = make_loader(arguments, open_data(arguments))
+    loader = make_loader(arguments, open_data(arguments), shuffle=arguments.shuffle)
     epoch = len(loader)  # iterations
 
     generator, discriminator = models.mlp_gan(

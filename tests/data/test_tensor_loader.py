@@ -51,6 +51,16 @@ def test_each_pass_is_a_permutation_and_passes_differ():
     assert len(set(orders)) == 5
 
 
+def test_without_shuffling_the_order_is_the_data_sets():
+    """Every epoch has the data set's own order, and a restored loader goes on in it."""
+    loader = _numbered(shuffle=False, drop_last=False)
+    assert _pass(loader) == _pass(loader) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    next(iter(loader))
+    other = _numbered(shuffle=False, drop_last=False)
+    other.load_state_dict(loader.state_dict())
+    assert _pass(other) == [[3, 4, 5], [6, 7, 8], [9]]
+
+
 def test_the_order_depends_on_the_seed_alone():
     """The same seed gives the same passes, whatever torch's random state; another seed gives others."""
     first, second, other = _numbered(seed=4), _numbered(seed=4), _numbered(seed=5)

@@ -23,6 +23,7 @@ from tests.examples.scripts import (
 
 SCRIPT = "cifar10_dcgan"
 SMALL = ("--batch-size", 4, "--latent-dim", 8)
+NOT = ("--init-generator-weights", "no", "--init-discriminator-weights", "no")
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,9 @@ def test_a_plan_for_any_size_ends_in_a_vector(script: dict[str, Any], name: str,
 
 
 def test_the_original_has_its_recipe(script: dict[str, Any]) -> None:
-    """LeakyReLU 0.02, batches of 32, Adam at 2e-4, noisy targets, and nothing else."""
-    expected = {"slope": 0.02, "batch_size": 32, "lr": 2e-4, "noise": 0.1, "r1": 0.0}
+    """LeakyReLU 0.02, gains near 0, batches of 32 and a short last one, Adam at 2e-4, noisy targets, the same fakes."""
+    expected = {"slope": 0.02, "gains": True, "batch_size": 32, "drop_last": False, "lr": 2e-4, "noise": 0.1, "r1": 0.0}
+    expected |= {"reuse_fakes": True, "batch_norm": "sample", "width": 128}
     actual = script["RECIPES"]["original"]
     assert {name: actual[name] for name in expected} == expected
     assert not actual["averaged"]
@@ -93,6 +95,44 @@ def test_the_discriminators_terms_are_averaged(script: dict[str, Any]) -> None:
     zeros = torch.zeros(3, 1)
     assert loss.discriminator(zeros, zeros).item() == pytest.approx(np.log(2))
     assert loss.generator(zeros).item() == pytest.approx(np.log(2))
+
+
+def test_the_gains_of_the_original_start_near_0(script: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    """The gains of all norms of both networks are drawn from N(0, 0.02), unless the switch is off; ours are 1."""
+    for words, near in ((["--recipe", "original"], 0), (["--recipe", "original", *NOT], 1), ([], 1)):
+        out = tmp_path / f"{len(words)}"
+        call(script, "train", "--data", "folder", "--root", folder, "--iterations", 1, "--lr", 1e-12, *SMALL,
+             "--width", 16, *words, "--out", out)  # fmt: skip
+        state = script["training"].Checkpoint(out).newest()["trainer"]
+        for player in ("generator", "discriminator"):
+            gains = [value for name, value in state[player].items() if name.endswith("norm.weight")]
+            assert len(gains) >= 2
+            assert (torch.cat(gains) - near).abs().max() < 0.1
+
+
+def test_the_short_last_batch_is_trained_on(script: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    """Ten pictures in batches of 4 are three iterations an epoch in the original, and two in ours."""
+    for recipe, iterations in (("original", 3), ("ours", 2)):
+        call(script, "train", "--recipe", recipe, "--data", "folder", "--root", folder, "--epochs", 1, *SMALL,
+             "--width", 8, "--out", tmp_path / recipe)  # fmt: skip
+        assert script["training"].Checkpoint(tmp_path / recipe).newest()["trainer"]["iteration"] == iterations
+
+
+def test_samples_are_drawn_as_the_recipe_does_or_as_one_asks(cat: Path, script: dict[str, Any], tmp_path: Path) -> None:
+    """The original draws each latent alone with batch norm in training mode; running averages are another picture."""
+    drawn = {}
+    for way in ((), ("--batch-norm", "sample"), ("--batch-norm", "running")):
+        call(script, "sample", "--run", cat, "--count", 3, *way, "--out", tmp_path / "x.png",
+             "--npz", tmp_path / "x.npz")  # fmt: skip
+        with np.load(tmp_path / "x.npz") as arrays:
+            drawn[way[1:]] = arrays["images"]
+    assert np.array_equal(drawn[()], drawn["sample",])
+    assert not np.allclose(drawn["running",], drawn["sample",], atol=1e-4)
+    generator: Any = models.load_generator(cat / "generator.pt")
+    latent = script["latents"].Gaussian(100)(3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        alone = torch.cat([generator.train()(one[None]) for one in latent])
+    assert np.array_equal(drawn[()], alone.numpy())
 
 
 def test_a_row_an_epoch_and_a_picture_an_epoch(cat: Path) -> None:

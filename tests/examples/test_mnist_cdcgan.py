@@ -159,8 +159,11 @@ def test_the_original_recipes(script: dict[str, Any], deceptive: Path) -> None:
     original, preset = script["RECIPES"]["original"], script["PRESETS"]["deceptive64"]
     assert (original["lr"], original["r1"], original["averaged"]) == (2e-4, 0.0, False)
     assert (preset["batch_size"], preset["rotation"], preset["random_labels"]) == (64, 25.0, True)
+    assert (preset["interpolation"], preset["width"]) == ("nearest", 64)
+    assert script["DECEPTIVE_DIGITS"] == {"reuse_fakes": True, "batch_norm": "sample"}
     generator: Any = models.load_generator(deceptive / "generator.pt")
-    assert {"preset": "deceptive64", "recipe": "original", "image_size": 64}.items() <= generator.info.items()
+    info = {"preset": "deceptive64", "recipe": "original", "image_size": 64, "batch_norm": "sample"}
+    assert info.items() <= generator.info.items()
 
 
 @pytest.mark.parametrize(("size", "shapes"), [(28, [28, 14, 7, 1]), (32, [32, 16, 8, 4, 1]), (20, [20, 10, 5, 1])])

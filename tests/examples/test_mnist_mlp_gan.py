@@ -49,6 +49,7 @@ def test_the_original_has_its_recipe(script: dict[str, Any]) -> None:
     actual = script["RECIPES"]["original"]
     assert {name: actual[name] for name in expected} == expected
     assert not actual["averaged"]
+    assert not actual["shuffle"]  # batches in the data set's own order
 
 
 def test_every_promised_file_is_there(original: Path) -> None:

@@ -38,6 +38,7 @@ class TensorLoader:
             ahead through pinned memory. ``"auto"`` is the device, unless that is CUDA's and the data set would take
             more than half of its free memory.
         seed: another seed, another order.
+        shuffle: whether each epoch has an order of its own; otherwise it is the data set's.
         drop_last: whether a last batch that is smaller is left out. Where it is not, several processes share it evenly,
             and repeat samples from the front of the pass where it does not come out even, as torch's
             ``DistributedSampler`` does.
@@ -72,6 +73,7 @@ class TensorLoader:
         device: torch.device | str | None = None,
         storage: Literal["auto", "device", "host"] = "auto",
         seed: int = 0,
+        shuffle: bool = True,
         drop_last: bool = True,
     ) -> None:
         if not (isinstance(batch_size, int) and batch_size >= 1):
@@ -94,6 +96,7 @@ class TensorLoader:
         self.batch_size = batch_size
         self.transform = transform
         self.seed = seed
+        self.shuffle = shuffle
         self.drop_last = drop_last
         self._epoch = 0
         self._position = 0
@@ -190,7 +193,9 @@ class TensorLoader:
     def _rows(self, epoch: int, start: int, batches: int) -> Iterator[Tensor]:
         """Indices of the samples of each batch, where the data set is kept."""
         rank, world_size = distributed.rank(), distributed.world_size()
-        order = torch.randperm(len(self.samples), generator=self._generator(torch.device("cpu"), epoch))
+        order = torch.arange(len(self.samples))
+        if self.shuffle:
+            order = torch.randperm(len(order), generator=self._generator(torch.device("cpu"), epoch))
         # The front once more, for the shares of a last batch that does not come out even.
         order = torch.cat([order, order[:world_size].repeat(world_size)[: world_size - 1]])
         order = order.to(self.samples.device, non_blocking=True)
