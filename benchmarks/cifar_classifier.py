@@ -41,14 +41,14 @@ class ImageClassifier(nn.Module):
         return self.head(self.features(samples))
 
 
-def train(root: Path, *, epochs: int, seed: int) -> ImageClassifier:
+def train(root: Path, *, epochs: int, seed: int, device: str = "cpu") -> ImageClassifier:
     """A classifier trained on the training images, flipped and moved."""
     torch.manual_seed(seed)
-    loader = data.TensorLoader(
-        data.ImageFolder(root / "train", 32), BATCH_SIZE, transform=augment.RandomHorizontalFlip(), seed=seed
-    )
-    test = data.TensorLoader(data.ImageFolder(root / "test", 32), 1000)
-    move, classifier = augment.DiffAugment("translation"), ImageClassifier()
+    flip = augment.RandomHorizontalFlip()
+    images = data.ImageFolder(root / "train", 32)
+    loader = data.TensorLoader(images, BATCH_SIZE, transform=flip, seed=seed, device=device)
+    test = data.TensorLoader(data.ImageFolder(root / "test", 32), 1000, device=device)
+    move, classifier = augment.DiffAugment("translation"), ImageClassifier().to(device)
     learn(classifier, loader, test, epochs=epochs, lr=4e-3, weight_decay=2e-2, move=move)
     return classifier
 
@@ -67,8 +67,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cifar_classifier.pt"), metavar="X.pt")
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     arguments = parser.parse_args()
-    classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed)
+    classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed, device=arguments.device).cpu()
     training.save_plain(arguments.out, {"weights": classifier.state_dict()})
     print(f"the classifier is {arguments.out}")
 

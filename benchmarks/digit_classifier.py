@@ -21,12 +21,13 @@ from ganlib.protocols import Batch
 BATCH_SIZE = 128
 
 
-def train(root: Path, *, epochs: int, seed: int, degrees: float = 12) -> metrics.DigitClassifier:
+def train(root: Path, *, epochs: int, seed: int, degrees: float = 12, device: str = "cpu") -> metrics.DigitClassifier:
     """A classifier trained on the training set, turned by up to so many degrees."""
     torch.manual_seed(seed)
-    loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=augment.RandomRotation(degrees), seed=seed)
-    test = data.TensorLoader(MNIST(root, train=False), 1000)
-    classifier = metrics.DigitClassifier()
+    turn = augment.RandomRotation(degrees)
+    loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=turn, seed=seed, device=device)
+    test = data.TensorLoader(MNIST(root, train=False), 1000, device=device)
+    classifier = metrics.DigitClassifier().to(device)
     learn(classifier, loader, test, epochs=epochs, lr=2e-3, weight_decay=1e-2)
     return classifier
 
@@ -81,8 +82,10 @@ def main() -> None:
         "--degrees", type=float, default=12, help="how far its training images are turned (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     arguments = parser.parse_args()
-    classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed, degrees=arguments.degrees)
+    options = {name: getattr(arguments, name) for name in ("epochs", "seed", "degrees", "device")}
+    classifier = train(arguments.root, **options).cpu()
     training.save_plain(arguments.out, {"weights": classifier.state_dict()})
     print(f"the classifier is {arguments.out}")
 

@@ -70,6 +70,10 @@ SYSTEMS = {
 }
 
 
+class UnmeasuredError(Exception):
+    """What a run is, that cannot be measured here."""
+
+
 class Quality(NamedTuple):
     """What is measured; see the top of this file."""
 
@@ -164,7 +168,9 @@ def drawn(number: int, run: Path, batch_norm: str | None = None) -> tuple[Tensor
     words = ["sample", "--run", run, "--count", system.count, "--out", run / "drawn.png", "--npz", run / "drawn.npz"]
     words += [] if batch_norm is None else ["--batch-norm", batch_norm]
     command = [sys.executable, EXAMPLES / f"{system.script}.py", *words]
-    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise UnmeasuredError(f"a run that cannot be drawn so: {done.stderr.strip().splitlines()[-1]}")
     with np.load(run / "drawn.npz") as arrays:
         return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
 
@@ -172,12 +178,16 @@ def drawn(number: int, run: Path, batch_norm: str | None = None) -> tuple[Tensor
 def system_of(run: Path) -> int:
     """The number of the system whose kind a run is of."""
     what = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    if what["data"] not in ("mnist", "folder"):
+        raise UnmeasuredError(f"a run on {what['data']}, and only MNIST and CIFAR-10 in folders are measured here")
+    if what.get("image_size") == 64 and what.get("rotation") not in (None, 25.0):
+        raise UnmeasuredError("of 64 pixels, and is measured only if turned by 25 degrees")
     if what["script"] == "mnist_cdcgan":
         return 4 if what["image_size"] == 64 else 1
     for number, system in SYSTEMS.items():
         if system.script == what["script"]:
             return number
-    sys.exit(f"{run} is a run of {what['script']}, which is not measured here")
+    raise UnmeasuredError(f"a run of {what['script']}, which is not measured here")
 
 
 def iterations(run: Path) -> str:
@@ -196,10 +206,15 @@ def lines(run: Path, arguments: argparse.Namespace) -> Iterator[str]:
     measure = Measure(number, arguments.root, classifier, what.get("class_name", "cat"))
     n = 0
     for batch_norm in arguments.batch_norm or [what.get("batch_norm", "running")]:
-        images, labels = drawn(number, run, batch_norm)
+        try:
+            images, labels = drawn(number, run, batch_norm)
+        except UnmeasuredError as what_it_is:
+            yield f"{run}, batch norm {batch_norm}: {what_it_is}"
+            continue
         n = len(images)
         yield f"{run}, {iterations(run)} iterations, batch norm {batch_norm}: {measure(images, labels)}"
-    yield f"{n} real training images: {measure.real(n)}"
+    if n:
+        yield f"{n} real training images: {measure.real(n)}"
 
 
 def main() -> None:
@@ -214,8 +229,11 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     for run in arguments.runs:
-        for line in lines(run, arguments):
-            print(line, flush=True)
+        try:
+            for line in lines(run, arguments):
+                print(line, flush=True)
+        except UnmeasuredError as what_it_is:
+            print(f"{run} is {what_it_is}", flush=True)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,13 @@ def above_zero(word: str) -> float:
     return number
 
 
+def whole(word: str) -> int:
+    """A whole number of at least 1."""
+    if not (word.isascii() and word.isdecimal() and int(word) >= 1):
+        raise argparse.ArgumentTypeError(f"{word} must be a whole number of at least 1")
+    return int(word)
+
+
 def device(word: str) -> str:
     """A device that torch knows, and that is there."""
     try:

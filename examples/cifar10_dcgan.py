@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed, switch
+from _command_line import add_train_words, fill_in, limits, speed, switch, whole
 from _data import open_data
 from _drawing import add_sample_words, draw, draw_samples, load, save_picture
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
@@ -223,7 +223,7 @@ def main(words: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_words(command, out=RUN, data="cifar10")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
-    command.add_argument("--width", type=int, metavar="N", help="channels where the image is largest (by recipe)")
+    command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by recipe)")
     which = command.add_mutually_exclusive_group()
     which.add_argument("--class-name", "--class_name", default="cat", metavar="NAME", help="(default: %(default)s)")
     which.add_argument("--all-classes", action="store_true", help="each in a folder of its own under RUN")

@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed
-from _data import open_data
+from _command_line import add_train_words, fill_in, limits, speed, whole
+from _data import image_size, open_data
 from _drawing import add_drawing_words, add_sample_words, draw, draw_samples, load, save_film, save_picture
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
 from torch import Tensor, nn
@@ -40,7 +40,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 # What is trained, on what. With random labels the fakes' are drawn; without, they are those of the real batch.
 PRESETS: dict[str, dict[str, Any]] = {
     "dcgan28": {
-        "width": None,
         "rotation": 0.0,
         "interpolation": "bilinear",
         "random_labels": False,
@@ -62,14 +61,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 DECEPTIVE_DIGITS = {"reuse_fakes": True, "batch_norm": "sample"}
 
 
-def dcgan28(channels: int, size: int, width: int | None = None) -> stacks.StackPlan:
+def dcgan28(channels: int, size: int, width: int = 32) -> stacks.StackPlan:
     """Halve the image down to 7 pixels or fewer, and take what is left at once: 28, 14, 7, 1.
 
     Read downwards by the discriminator, upwards by the generator.
     """
     stages, left = list[stacks.Stage](), size
-    if width is None:
-        width = 32 if size <= 32 else 16  # a large image costs most where it is largest
     widest = max(256, width)
     while left > 7:
         stages.append(stacks.Stage(min(width << len(stages), widest)))
@@ -163,6 +160,8 @@ def choose(arguments: argparse.Namespace) -> None:
     fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
     deceptive = (arguments.preset, arguments.recipe) == ("deceptive64", "original")
     fill_in(arguments, DECEPTIVE_DIGITS if deceptive else {"reuse_fakes": False, "batch_norm": "running"})
+    # A large image costs most where it is largest.
+    fill_in(arguments, {"width": 32 if image_size(arguments) <= 32 else 16})
 
 
 def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int) -> training.AdversarialTrainer:
@@ -258,7 +257,7 @@ def main(words: Sequence[str] | None = None) -> None:
     add_train_words(command, out=RUN, data="digits")
     command.add_argument("--preset", choices=PRESETS, default="dcgan28", help="the networks (default: %(default)s)")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="the training (default: %(default)s)")
-    command.add_argument("--width", type=int, metavar="N", help="channels where the image is largest (by preset)")
+    command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by preset)")
     command.add_argument(
         "--conditioning",
         choices=["projection", "channels", "features", "auxiliary"],

@@ -102,21 +102,30 @@ def _base(node: ast.ImportFrom, path: Path, src: Path) -> str:
 def _imported(path: Path, src: Path) -> Iterator[str]:
     """The dotted names of ganlib that a file uses: what it imports anywhere, and what it looks up in a package."""
     tree = ast.parse(path.read_text())
-    packages = dict[str, str]()  # local name -> dotted name of what was imported
+    local = dict[str, str]()  # what a name of the file stands for
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            pairs = [(alias.asname or alias.name, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "ganlib":
+                    local[alias.asname or "ganlib"] = alias.name if alias.asname else "ganlib"
+                    yield alias.name
+        elif isinstance(node, ast.ImportFrom) and _base(node, path, src).split(".")[0] == "ganlib":
             base = _base(node, path, src)
-            pairs = [(alias.asname or alias.name, f"{base}.{alias.name}") for alias in node.names]
-        else:
-            continue
-        ours = [(local, name) for local, name in pairs if name.startswith("ganlib.")]
-        packages.update(ours)
-        yield from (name for _, name in ours)
+            for alias in node.names:
+                if alias.name == "*":
+                    exported = src.joinpath(*base.split(".")[1:], "__init__.py")
+                    yield from (name for _, name in (_exports(exported, src) if exported.exists() else ()))
+                    yield base
+                else:
+                    local[alias.asname or alias.name] = f"{base}.{alias.name}"
+                    yield f"{base}.{alias.name}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
-            yield f"{packages[node.value.id]}.{node.attr}"
+        names = list[str]()
+        while isinstance(node, ast.Attribute):
+            names.append(node.attr)
+            node = node.value
+        if names and isinstance(node, ast.Name) and node.id in local:
+            yield ".".join([local[node.id], *reversed(names)])
 
 
 def _broken_rules(src: Path) -> Iterator[str]:
@@ -124,7 +133,8 @@ def _broken_rules(src: Path) -> Iterator[str]:
     layer = {package: number for number, packages in enumerate(LAYERS) for package in packages}
     for path in sorted(src.rglob("*.py")):
         own = _package(path, src)
-        for other in dict.fromkeys(name.split(".")[1] for name in _imported(path, src)):
+        parts = (name.split(".")[1] for name in _imported(path, src) if "." in name)
+        for other in dict.fromkeys(part for part in parts if not part.startswith("__")):
             if other != own and layer.get(other, 99) >= layer.get(own, 0):
                 yield f"{path.relative_to(src).as_posix()} imports {other}"
 
@@ -221,6 +231,10 @@ def test_no_import_cycle_between_files():
         ("models/_x.py", "from ganlib.attic import x", "attic"),
         ("viz/_x.py", "from ganlib.errors import GanlibError\nfrom ganlib.viz._y import z\nfrom . import _y", None),
         ("viz/_x.py", "from ganlib._sampling import draw", None),
+        ("viz/_x.py", "import ganlib\nganlib.data.only_class()", "data"),
+        ("viz/_x.py", "import ganlib as g\ng.data.only_class()", "data"),
+        ("viz/_x.py", "from ganlib.data import *", "data"),
+        ("viz/_x.py", "from ganlib import __version__", None),
         ("models/_x.py", "from ganlib import stacks, training\nimport torch, ganlib.data", None),
         ("training/_x.py", "from ganlib.protocols import Run\nfrom ganlib.training._y import z", None),
     ],
@@ -241,6 +255,10 @@ def test_a_broken_rule_is_found(tmp_path, file, source, broken):
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ganlib.viz._a import a", True),
         ("def f():\n    from ganlib.viz._a import a", True),
         ("from ganlib import viz\nvalue = viz.a", True),
+        ("import ganlib\nvalue = ganlib.viz.a", True),
+        ("import ganlib.viz\nvalue = ganlib.viz.a.real", True),
+        ("import ganlib as g\nvalue = g.viz.a", True),
+        ("from ganlib.viz import *", True),
         ("from ganlib.viz import c", False),
         ("from ganlib import viz\nvalue = viz.c", False),
     ],

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ganlib.errors import ArgumentValueError
+
 __all__ = ["dcgan_", "kaiming_", "normal_", "orthogonal_", "xavier_"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -70,6 +72,9 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
     Returns:
         The same module.
 
+    Raises:
+        ArgumentValueError: std is below 0.
+
     Example:
         >>> normal_(nn.BatchNorm1d(2)).weight
         Parameter containing:
@@ -77,6 +82,8 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
         >>> bool(normal_(nn.BatchNorm1d(2), gains=True).weight.abs().max() < 0.2)
         True
     """
+    if not std >= 0:
+        raise ArgumentValueError(f"std (={std}) must be at least 0")
 
     def draw_(weight: Tensor) -> Tensor:
         return nn.init.normal_(weight, 0.0, std)

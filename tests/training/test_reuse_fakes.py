@@ -138,6 +138,45 @@ def test_penalties_and_terms_go_with_it() -> None:
         assert all(not torch.equal(value, before[name]) for name, value in weights(trainer).items())
 
 
+def test_what_changes_samples_in_place_does_not_change_the_generators_fakes() -> None:
+    """An augmentation in place acts once on what each update sees, as it does without ``reuse_fakes``."""
+    seen: list[Tensor] = []
+
+    def double_(samples: Tensor) -> Tensor:
+        seen.append(samples.detach().clone())
+        return samples.mul_(2)
+
+    generator, discriminator = make_plain_players()
+    trainer = make_trainer(
+        generator, discriminator, latent=Listed(3), reuse_fakes=True, joint_pass=False, augment=double_
+    )
+    for _ in range(3):
+        seen.clear()
+        trainer.train_step(iter([points().double()]))
+        fake, again = seen[-2:]
+        assert torch.equal(fake, again)
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_stopped() -> None:
+    """A trainer that takes the state of another goes on bit for bit; one without ``reuse_fakes`` is warned."""
+    first = make_trainer(*without_dropout(), reuse_fakes=True, accumulate=2)
+    torch.manual_seed(0)
+    batches = [points(seed=seed).double() for seed in range(16)]
+    stream = iter(batches)
+    for _ in range(4):
+        first.train_step(stream)
+    second = make_trainer(*without_dropout(), reuse_fakes=True, accumulate=2)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for trainer in (first, second):
+        torch.manual_seed(1)
+        stream = iter(batches[8:])
+        for _ in range(4):
+            trainer.train_step(stream)
+    assert all(torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
+    with pytest.warns(UserWarning, match="reuse_fakes was True, and is False now"):
+        make_trainer(*without_dropout()).load_state_dict(first.state_dict())
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_fp16_trains_as_fp32_does(accumulate: int) -> None:
     """Each player has its own scale, and the shared graph is unscaled: twenty steps stay within a hundredth."""

@@ -96,7 +96,7 @@ def _written(gradient: Tensor, places: Tensor, mode: str) -> Tensor:
     first = torch.arange(n, device=gradient.device).view(n, 1, 1) * (height * width)  # pixel of each image
     for column, row, weight in corners:
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        index = first + (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
+        index = first + row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
         values = (gradient * (weight * inside).unsqueeze(1)).movedim(1, -1)
         written.index_put_((index.flatten(),), values.reshape(-1, channels), accumulate=True)
     return written.view(n, height, width, channels).movedim(-1, 1).contiguous()

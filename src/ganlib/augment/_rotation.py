@@ -1,6 +1,7 @@
 """Turning."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
@@ -76,7 +77,11 @@ class RandomRotation(nn.Module):
         # Coordinates run from -1 to 1 on both axes, so a turn of an oblong image must undo their ratio. By hand, as
         # affine_grid has a matrix product, which autocast would take to bfloat16.
         places = torch.stack([cosine * x - sine * height / width * y, sine * width / height * x + cosine * y], -1)
-        turned = read_places(samples.to(dtype) - self.fill, places, self.interpolation) + self.fill
+        samples_, read = samples.to(dtype), partial(read_places, places=places, mode=self.interpolation)
+        if self.interpolation == "nearest":  # no value may be rounded by adding the fill and taking it away
+            turned = read(samples_).where(read(torch.ones_like(samples_)) > 0, self.fill)
+        else:
+            turned = read(samples_ - self.fill) + self.fill
         return turned.to(samples.dtype)
 
     def extra_repr(self) -> str:

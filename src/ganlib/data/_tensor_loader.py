@@ -82,6 +82,9 @@ class TensorLoader:
             raise ArgumentTypeError(f"transform (={transform!r}) must be callable, or None")
         if storage not in ("auto", "device", "host"):
             raise ArgumentValueError(f"storage (={storage!r}) must be 'auto', 'device' or 'host'")
+        for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+            if not isinstance(value, bool):
+                raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
         samples, conditions = as_tensors(dataset)
         try:
             self.device = torch.empty(0, device=device).device
@@ -159,6 +162,7 @@ class TensorLoader:
             "length": len(self.samples),
             "world_size": distributed.world_size(),
             "batches": len(self),
+            "shuffle": self.shuffle,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -173,13 +177,17 @@ class TensorLoader:
         Raises:
             CheckpointError: the state is of a loader with other batches, or no loader's.
         """
-        missing = self.state_dict().keys() - state.keys() - {"world_size", "batches"}
+        missing = self.state_dict().keys() - state.keys() - {"world_size", "batches", "shuffle"}
         if missing:
             raise CheckpointError(f"the state (={state}) is no TensorLoader's: it lacks {', '.join(sorted(missing))}")
         alike = state.get("world_size", 1) == distributed.world_size()
         for name, own in (("batch_size", self.batch_size), ("length", len(self.samples))):
             if state[name] != own and (alike or name == "length"):
                 raise CheckpointError(f"the state is of a TensorLoader with {name} (={state[name]}), not {own}")
+        if state.get("shuffle", True) is not self.shuffle:
+            raise CheckpointError(
+                f"the state is of a TensorLoader with shuffle (={not self.shuffle}), not {self.shuffle}"
+            )
         position = state["position"]
         if not alike:
             batches = state.get("batches", self._count(state["batch_size"]))

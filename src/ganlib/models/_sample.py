@@ -31,6 +31,7 @@ def sample(
         condition: N conditions; None where the generator takes none.
         batch_norm: the statistics that batch norm uses: its ``"running"`` averages, or those of the one ``"sample"``
             that is drawn. The latter is what a script does that never calls ``eval()`` and draws one latent at a time.
+            It acts on torch's batch norm modules, also where others hold them.
         batch_size: how many are drawn at once, at least 1; ``batch_norm="sample"`` draws one at a time.
         random: source of the latents, on any device; None is torch's own.
 
@@ -55,14 +56,19 @@ def sample(
     if not isinstance(latent, Tensor) and (isinstance(latent, type) or not callable(latent)):
         raise ArgumentTypeError(f"latent (={latent!r}) must be a distribution of latents, or a tensor of them")
     for name, value in (("n", n), ("batch_size", batch_size)):
-        if not (isinstance(value, int) and value >= 1) and not (name == "n" and value is None):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not whole and not (name == "n" and value is None):
             raise ArgumentValueError(f"{name} (={value!r}) must be a whole number of at least 1")
+    for name, given in (("latent", latent), ("condition", condition)):
+        if isinstance(given, Tensor) and given.ndim == 0:
+            raise ShapeError(f"{name} () must have one entry for each sample")
     if n is None:
         counted = condition if condition is not None else latent
         if not isinstance(counted, Tensor):
             raise ArgumentValueError("n (=None) must say how many samples to draw: there are no conditions to count")
         n = len(counted)
-    first = next(chain(generator.parameters(), generator.buffers()), torch.zeros(()))
+    tensors = chain(generator.parameters(), generator.buffers())
+    first = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
     if not isinstance(latent, Tensor):
         latent = latent(n, device=first.device if random is None else random.device, generator=random)
     for name, given in (("latent", latent), ("condition", condition)):

@@ -49,7 +49,8 @@ class AdversarialTrainer:
         reuse_fakes: whether the generator's update uses the fakes, and their conditions, that the discriminator was
             last updated on, as PyTorch's DCGAN tutorial and most scripts do; otherwise it draws fresh ones, as
             Algorithm 1 does. It saves one forward pass of the generator in each iteration, and keeps the graph of the
-            other for longer (with ``accumulate``, those of all batches).
+            other for longer (with ``accumulate``, those of all batches). The networks must not share parameters that
+            both optimizers change.
         discriminator_steps: k, updates of the discriminator an iteration, at least 1.
         accumulate: batches whose gradients are averaged for one update, at least 1.
         clip_norm: largest norm of a player's gradient, above 0; None does not clip.

@@ -1,5 +1,6 @@
 """The generator's last activation, which autocast must not compute in half precision."""
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Call", "recorded_calls", "widen_last_activation"]
+__all__ = ["Call", "last_activation", "recorded_calls", "widened"]
+
+_HALVES = (torch.bfloat16, torch.float16)
 
 
 class Call(NamedTuple):
@@ -49,59 +52,83 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
             given = arguments[0] if arguments and isinstance(arguments[0], Tensor) else None
             calls.append(Call(module, given, made))
 
-    leaves = [module for module in network.modules() if next(module.children(), None) is None]
-    hooks = [leaf.register_forward_hook(note) for leaf in leaves]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for module in network.modules():
+            if next(module.children(), None) is None:
+                hooks.callback(module.register_forward_hook(note).remove)
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
-def widen_last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> None:
-    """Have a generator's last activation computed in float32 under autocast, from its next call on.
+def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Module | None:
+    """Find the activation that makes a generator's samples, where autocast computes it in half precision.
 
     A tanh that rounds to 1 in half precision (in bfloat16 from a pre-activation of 3.5 on) has a gradient of exactly 0,
-    so the pixel learns nothing any more. Where the samples are made by something else than an activation without
-    parameters, nothing is changed.
+    so the pixel learns nothing any more.
 
     Args:
         calls: of the generator, as :func:`recorded_calls` gives them.
-        samples: what the generator made in these calls, under autocast.
-        warn: whether to warn of half-precision samples that stay so.
+        samples: what the generator made in these calls.
+        warn: whether to warn of half-precision samples that are made by something else.
+
+    Returns:
+        A module without parameters, to be called inside :func:`widened`; None where there is none, or autocast is off.
     """
-    if samples.dtype not in (torch.bfloat16, torch.float16):
-        return
-    activation = _activation(calls, samples)
-    if activation is not None:
-        activation.register_forward_pre_hook(_widen)
-    elif warn:
+    if not torch.is_autocast_enabled(samples.device.type):
+        return None
+    call = _maker(calls, samples)
+    if call is not None and call.made.dtype in _HALVES and _is_activation(call):
+        return call.module
+    if samples.dtype in _HALVES and warn:
         warnings.warn(
-            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}: they are rounded, and a tanh "
-            "that rounds to 1 has no gradient. Let its last module be the activation, such as nn.Tanh(), or compute "
-            "that from x.float()",
+            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}, which rounds them. If an "
+            "activation makes them, let it be the last module, such as nn.Tanh(): it is computed in float32 then (a "
+            "tanh that rounds to 1 has no gradient). If not, let forward end with .float()",
             stacklevel=2,
         )
-
-
-def _activation(calls: list[Call], samples: Tensor) -> nn.Module | None:
-    """The module that made the samples, if it is an activation without parameters."""
-    for module, given, made in reversed(calls):
-        if not _share_memory(made, samples):
-            continue
-        if _share_memory(given, made) and not getattr(module, "inplace", False):
-            continue  # only another view, such as Flatten's
-        plain = next(module.parameters(), None) is None and next(module.buffers(), None) is None
-        return module if plain and given is not None and given.shape == made.shape else None
     return None
 
 
-def _share_memory(one: Tensor | None, other: Tensor) -> bool:
-    return one is not None and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def widened(activation: nn.Module | None) -> contextlib.AbstractContextManager[object]:
+    """Have an activation computed in float32 under autocast, for a while; the module is left as it was.
+
+    Args:
+        activation: of :func:`last_activation`.
+
+    Returns:
+        A context.
+
+    Example:
+        >>> tanh = nn.Tanh()
+        >>> with torch.autocast("cpu", torch.bfloat16), widened(tanh):
+        ...     tanh(torch.ones((), dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    return contextlib.nullcontext() if activation is None else activation.register_forward_pre_hook(_widen)
+
+
+def _maker(calls: list[Call], samples: Tensor) -> Call | None:
+    """The last call that gave the samples' values and did not only pass them on, as Flatten does."""
+    for call in reversed(calls):
+        made = call.made
+        if made.numel() != samples.numel() or (_share_memory(call) and not getattr(call.module, "inplace", False)):
+            continue
+        if torch.equal(made.reshape(samples.shape).to(samples.dtype), samples):
+            return call
+    return None
+
+
+def _is_activation(call: Call) -> bool:
+    plain = next(call.module.parameters(), None) is None and next(call.module.buffers(), None) is None
+    return plain and call.given is not None and call.given.shape == call.made.shape
+
+
+def _share_memory(call: Call) -> bool:
+    one = call.given
+    return one is not None and one.untyped_storage().data_ptr() == call.made.untyped_storage().data_ptr()
 
 
 def _widen(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    x = arguments[0]
-    if x.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type):
+    x = arguments[0] if arguments else None
+    if isinstance(x, Tensor) and x.dtype in _HALVES and torch.is_autocast_enabled(x.device.type):
         return (x.float(), *arguments[1:])
     return None

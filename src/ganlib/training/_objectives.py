@@ -4,11 +4,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.protocols import DiscriminatorOutput
 from ganlib.training._arguments import metric_names
 from ganlib.training._joint_pass import judge_together
+from ganlib.training._last_activation import widened
 from ganlib.training._networks import Minibatch, as_output, call, scalar, score, sum_over_scales
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Objectives:
         term_names: metrics of the terms.
         penalty_names: metrics of the penalties.
         joint_pass: whether the discriminator judges real and fake samples in one pass.
+        last_activation: the generator's, where it has to be computed in float32 under autocast, or None.
     """
 
     def __init__(self, trainer: "AdversarialTrainer") -> None:
         self._trainer = trainer
         self.term_names, self.penalty_names = metric_names(trainer.terms, trainer.penalties)
         self.joint_pass = bool(trainer.joint_pass)
+        self.last_activation: nn.Module | None = None
         self._needs_real = getattr(trainer.loss, "needs_real_logits", False) or any(
             getattr(term, "needs_real", False) for term in trainer.terms
         )
@@ -51,7 +54,9 @@ class Objectives:
         real, condition, fake_condition, shared = minibatch
         with self.autocast():
             with torch.no_grad():
-                fake = self._generate(minibatch) if shared is None else shared.detach()
+                fake = (
+                    self._generate(minibatch) if shared is None else shared.detach().clone()
+                )  # it may be changed in place
             if self.joint_pass:
                 real_output, fake_output = judge_together(self.answer, minibatch, fake)
             else:
@@ -129,7 +134,8 @@ class Objectives:
     def _generate(self, minibatch: Minibatch) -> Tensor:
         trainer, sample = self._trainer, minibatch.sample
         latent = trainer.latent(len(sample), device=trainer.device).to(trainer.dtype)
-        return call(trainer.generator, latent, minibatch.fake_condition).to(sample.dtype)
+        with widened(self.last_activation):
+            return call(trainer.generator, latent, minibatch.fake_condition).to(sample.dtype)
 
     def _judge(self, sample: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         return as_output(self.answer(sample, condition))

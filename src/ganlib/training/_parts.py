@@ -78,7 +78,7 @@ def _kinds(trainer: "AdversarialTrainer") -> dict[str, str]:
     for name in ("generator", "discriminator", "generator_scaler", "discriminator_scaler"):
         parts.pop(name, None)
     kinds = {name: getattr(part, "__name__", type(part).__name__) for name, part in parts.items()}
-    return {"precision": trainer.precision, **kinds}
+    return {"precision": trainer.precision, "reuse_fakes": str(trainer.reuse_fakes), **kinds}
 
 
 def _parts(trainer: "AdversarialTrainer") -> dict[str, Any]:

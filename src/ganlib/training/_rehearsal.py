@@ -11,7 +11,7 @@ from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, Latent
 from ganlib.training._joint_pass import makes_no_difference
-from ganlib.training._last_activation import recorded_calls, widen_last_activation
+from ganlib.training._last_activation import last_activation, recorded_calls
 from ganlib.training._networks import Minibatch, as_output, call
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch, *, first: bool = True)
     """Run both networks on a batch, in evaluation mode, without a graph or a change of any random state.
 
     Where the trainer leaves it open, this decides whether the discriminator judges real and fake samples together. It
-    also finds the generator's last activation, which from then on is computed in float32 under autocast.
+    also finds the generator's last activation, which the updates compute in float32 under autocast.
 
     Args:
         trainer: whose networks.
@@ -57,7 +57,7 @@ def rehearse(trainer: "AdversarialTrainer", batch: Batch, *, first: bool = True)
             raise ShapeError(
                 f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
             )
-        widen_last_activation(calls, fake, warn=first)
+        trainer._objectives.last_activation = last_activation(calls, fake, warn=first)
         with _explained("discriminator", "sample", sample, condition):
             as_output(trainer._objectives.answer(sample, condition))
     if trainer.joint_pass is None:
