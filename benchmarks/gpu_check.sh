@@ -46,16 +46,20 @@ part() {
         return 1
     fi
 }
-# together NAME...: wait for parts that were started with &, and note those that failed.
-together() {
-    for name in "$@"; do wait "${jobs[$name]}" || failed+=("$name"); done
-}
 declare -A jobs
+start() { # NAME COMMAND...: run a part in the background
+    part "$@" &
+    jobs[$1]=$!
+}
+finish() { # wait for all parts in the background, and note those that failed
+    local name
+    for name in "${!jobs[@]}"; do wait "${jobs[$name]}" || failed+=("$name"); done
+    jobs=()
+}
 example() { # NAME SCRIPT WORDS...: train in the background
     local name=$1 script=$2
     shift 2
-    part "$name" "$python" "examples/$script.py" train --device "$device" --out "$out/$name" "$@" &
-    jobs[$name]=$!
+    start "$name" "$python" "examples/$script.py" train --device "$device" --out "$out/$name" "$@"
 }
 
 "$python" -c "import platform, torch; print(platform.python_version(), torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA device')" | tee "$out/machine.log"
@@ -66,15 +70,15 @@ part speed "$python" -m benchmarks.speed loops --device "$device" "${speed[@]}" 
 cats=(--data folder --root "$data/cifar10/train" --class-name cat) mnist=(--data mnist --root "$data")
 example original3 cifar10_dcgan --recipe original "${cats[@]}" "${three[@]}"
 example original4 mnist_cdcgan --preset deceptive64 --recipe original "${mnist[@]}" "${four[@]}"
-part starts_fp32 "$python" -m benchmarks.dead_start "$data" --device "$device" "${starts[@]}" & jobs[starts_fp32]=$!
-part starts_bf16 "$python" -m benchmarks.dead_start "$data" --device "$device" --bf16 --channels-last "${starts[@]}" &
-jobs[starts_bf16]=$!
-part same_start "$python" -m benchmarks.same_start "$data" --device "$device" "${same[@]}" & jobs[same_start]=$!
-part digits "$python" -m benchmarks.digit_classifier --root "$data" --degrees 25 --device "$device" "${classifier[@]}" --out "$out/digits.pt" &
-jobs[digits]=$!
-part cifar "$python" -m benchmarks.cifar_classifier --root "$data/cifar10" --device "$device" "${classifier[@]}" --out "$out/cifar.pt" &
-jobs[cifar]=$!
-together original3 original4 starts_fp32 starts_bf16 same_start digits cifar
+start starts_fp32 "$python" -m benchmarks.dead_start "$data" --device "$device" "${starts[@]}"
+start starts_bf16 "$python" -m benchmarks.dead_start "$data" --device "$device" --bf16 --channels-last "${starts[@]}"
+start same_start "$python" -m benchmarks.same_start "$data" --device "$device" "${same[@]}"
+# The classifiers that measure are trained once; another call into the same folder takes them as they are.
+[ -f "$out/digits.pt" ] || start digits "$python" -m benchmarks.digit_classifier --root "$data" --degrees 25 \
+    --device "$device" "${classifier[@]}" --out "$out/digits.pt"
+[ -f "$out/cifar.pt" ] || start cifar "$python" -m benchmarks.cifar_classifier --root "$data/cifar10" \
+    --device "$device" "${classifier[@]}" --out "$out/cifar.pt"
+finish
 
 # Each example, for half a minute.
 example cdcgan28 mnist_cdcgan "${mnist[@]}" --minutes "$minutes"
@@ -82,16 +86,14 @@ example ours4 mnist_cdcgan --image-size 64 --rotation 25 "${mnist[@]}" --minutes
 example mlp mnist_mlp_gan "${mnist[@]}" --minutes "$minutes"
 example ours3 cifar10_dcgan "${cats[@]}" --minutes "$minutes"
 example cgan cgan "${mnist[@]}" --minutes "$minutes"
-together cdcgan28 ours4 mlp ours3 cgan
+finish
 
 # Both ways of drawing; a perceptron has no statistics of one sample, which is said in its line.
-measured=(original3 ours3 original4 ours4 cdcgan28 mlp)
-for run in "${measured[@]}"; do
-    part "quality_$run" "$python" -m benchmarks.run_quality "$out/$run" --root "$data" --digits "$out/digits.pt" \
-        --cifar "$out/cifar.pt" --batch-norm running sample &
-    jobs[quality_$run]=$!
+for run in original3 ours3 original4 ours4 cdcgan28 mlp; do
+    start "quality_$run" "$python" -m benchmarks.run_quality "$out/$run" --root "$data" --digits "$out/digits.pt" \
+        --cifar "$out/cifar.pt" --batch-norm running sample
 done
-together "${measured[@]/#/quality_}"
+finish
 cat "$out"/quality_*.log
 if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; exit 1; fi
 echo "all of it is in $out, after $SECONDS s"
