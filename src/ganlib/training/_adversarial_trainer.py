@@ -203,6 +203,7 @@ class AdversarialTrainer:
         for step in range(1, self.discriminator_steps + 1):
             minibatches = next(rounds)
             if self.reuse_fakes and step == self.discriminator_steps:
+                self._descend_generator.prepare(self.generator_optimizer)
                 minibatches = [self._objectives.with_fakes(minibatch) for minibatch in minibatches]
             metrics |= self._descend_discriminator(self.discriminator_optimizer, minibatches, self.clip_norm)
         if not self.reuse_fakes:

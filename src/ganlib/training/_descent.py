@@ -48,15 +48,11 @@ class Descent:
         Raises:
             ArgumentValueError: none of the parameters requires a gradient.
         """
-        trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        if not trained:
-            raise ArgumentValueError(
-                f"{type(optimizer).__name__} holds no parameter that requires a gradient: all of its network is frozen"
-            )
+        trained = self.prepare(optimizer)
         optimizer.zero_grad(set_to_none=True)
         seen: dict[str, list[Tensor]] = {}
         for place, minibatch in enumerate(minibatches, start=1):
-            with self._on_all_ranks(trained, travels=place == len(minibatches)) as losses:
+            with self._on_all_ranks(travels=place == len(minibatches)) as losses:
                 total, metrics = losses(minibatch)
                 if len(minibatches) > 1:
                     total = total / len(minibatches)
@@ -76,18 +72,37 @@ class Descent:
             self._scaler.update()
         return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
 
-    def _on_all_ranks(self, trained: list[nn.Parameter], *, travels: bool) -> contextlib.AbstractContextManager[Losses]:
+    def prepare(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+        """Join the ranks for an update, where there are several.
+
+        The first time this writes the weights, so it comes before a graph that the update shares with another.
+
+        Args:
+            optimizer: what the update will step.
+
+        Returns:
+            The parameters that are trained.
+
+        Raises:
+            ArgumentValueError: none of the parameters requires a gradient.
+        """
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        if not trained:
+            raise ArgumentValueError(
+                f"{type(optimizer).__name__} holds no parameter that requires a gradient: all of its network is frozen"
+            )
+        # What is trained may change from one step to the next: a user freezes layers, or thaws them.
+        if world_size() > 1 and (
+            self._joined is None or [*map(id, self._joined.module.trained)] != [*map(id, trained)]
+        ):
+            self._joined = DistributedDataParallel(_Objective(self._losses, trained), find_unused_parameters=True)
+        return trained
+
+    def _on_all_ranks(self, *, travels: bool) -> contextlib.AbstractContextManager[Losses]:
         """The losses, whose gradients are averaged over ranks in the backward pass; at the last minibatch alone."""
         if world_size() == 1:
             return contextlib.nullcontext(self._losses)
-        if self._joined is None or [*map(id, self._joined.module.trained)] != [*map(id, trained)]:
-            # What is trained may change from one step to the next: a user freezes layers, or thaws them.
-            self._joined = DistributedDataParallel(
-                _Objective(self._losses, trained),
-                find_unused_parameters=True,
-                # All begin alike already, and to write the weights again would spoil a graph that is there.
-                init_sync=False,
-            )
+        assert self._joined is not None
         return _travelling(self._joined) if travels else _staying(self._joined)
 
 
