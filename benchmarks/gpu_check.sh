@@ -56,9 +56,10 @@ finish() { # wait for all parts in the background, and note those that failed
     for name in "${!jobs[@]}"; do wait "${jobs[$name]}" || failed+=("$name"); done
     jobs=()
 }
-example() { # NAME SCRIPT WORDS...: train in the background
+example() { # NAME SCRIPT WORDS...: train in the background, in place of what an earlier call has left
     local name=$1 script=$2
     shift 2
+    rm -rf "${out:?}/$name"
     start "$name" "$python" "examples/$script.py" train --device "$device" --out "$out/$name" "$@"
 }
 

@@ -24,8 +24,8 @@ def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) ->
     parser.add_argument(
         "--batch-norm",
         choices=["running", "sample"],
-        help="normalize by running averages, or by the statistics of each sample alone (default: as the recipe's "
-        "original did)",
+        help="normalize by running averages, or by the statistics of each sample alone, as scripts do that draw in "
+        "training mode (default: batch_norm in the run's run.json)",
     )
 
 

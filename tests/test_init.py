@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from ganlib import init, stacks
+from ganlib.errors import GanlibError
 
 ALL = [init.dcgan_, init.normal_, init.xavier_, init.kaiming_, init.orthogonal_]
 everyone = pytest.mark.parametrize("initialise", ALL)
@@ -169,3 +170,36 @@ def test_a_whole_stack_is_initialised(initialise):
 
     assert all(not torch.equal(old, block.layer.weight) for old, block in zip(before, stack.blocks, strict=True))
     assert torch.equal(torch.zeros(2), stack.blocks[0].norm.running_mean)
+
+
+NORMS = [nn.BatchNorm2d(2000), nn.GroupNorm(2, 2000), nn.LayerNorm(2000), nn.InstanceNorm1d(2000, affine=True)]
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: type(norm).__name__)
+def test_gains_are_drawn_where_that_is_asked_for(norm):
+    """With ``gains=True`` the gain of a norm has mean 0 and the given deviation, and its bias is 0; else it is 1."""
+    torch.manual_seed(0)
+    nn.init.constant_(norm.bias, 3.0)
+    assert init.normal_(norm, 0.05, gains=True) is norm
+    assert norm.weight.mean().abs() < 5 * 0.05 / math.sqrt(2000)
+    assert norm.weight.std().item() == pytest.approx(0.05, rel=0.1)
+    assert not norm.bias.any()
+    assert (init.normal_(norm, 0.05).weight == 1).all()
+
+
+def test_gains_leave_the_draw_of_weights_as_it_is():
+    """What is no norm is drawn from N(0, std) with and without ``gains``."""
+    for gains in (False, True):
+        network = init.normal_(nn.Sequential(nn.Linear(300, 200), nn.BatchNorm1d(200)), 0.1, gains=gains)
+        assert network[0].weight.std().item() == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "builtin", "message"),
+    [({"std": -0.1}, ValueError, r"std \(=-0.1\)"), ({"gains": 0.02}, TypeError, r"gains \(=0.02\)")],
+)
+def test_wrong_arguments_of_normal_are_named(options, builtin, message):
+    """A negative deviation, and a number in place of a switch, are errors of ours with their value."""
+    with pytest.raises(builtin, match=message) as caught:
+        init.normal_(nn.Linear(1, 1), **options)
+    assert isinstance(caught.value, GanlibError)

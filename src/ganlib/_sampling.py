@@ -42,8 +42,8 @@ def draw(
         generator: called with (latent), or (latent, condition).
         latent: (N, dim), on the generator's device.
         condition: (N, ...) on the generator's device, or None.
-        batch_norm: the statistics that batch norm uses: its ``"running"`` averages, or those of the one ``"sample"``
-            that is drawn, as batch norm in training mode does where each latent is given to the generator alone.
+        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
+            variance of each sample by itself, as in training mode where the generator is given one latent at a time.
         batch_size: how many are drawn at once with running averages; None is all.
 
     Returns:

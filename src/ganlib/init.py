@@ -1,8 +1,8 @@
 """Weight initialisation of a whole network: each function takes a module and returns it.
 
 Weights of convolutions, transposed convolutions and linear layers are drawn and their biases set to 0. The gain of an
-affine norm is set to 1 (:func:`dcgan_`, and :func:`normal_` if asked, draw it) and its bias to 0. Embeddings keep
-torch's own N(0, 1). A weight under a parametrization (spectral norm) is set below it.
+affine norm is set to 1 and its bias to 0; :func:`dcgan_`, and :func:`normal_` if asked, draw the gain too. Embeddings
+keep torch's own N(0, 1). A weight under a parametrization (spectral norm) is set below it.
 
 Example:
     >>> from torch import nn
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ganlib.errors import ArgumentValueError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["dcgan_", "kaiming_", "normal_", "orthogonal_", "xavier_"]
 
@@ -74,6 +74,7 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
 
     Raises:
         ArgumentValueError: std is below 0.
+        ArgumentTypeError: gains is not a bool.
 
     Example:
         >>> normal_(nn.BatchNorm1d(2)).weight
@@ -82,6 +83,8 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
         >>> bool(normal_(nn.BatchNorm1d(2), gains=True).weight.abs().max() < 0.2)
         True
     """
+    if not isinstance(gains, bool):
+        raise ArgumentTypeError(f"gains (={gains!r}) must be True or False; std is the deviation of both")
     if not std >= 0:
         raise ArgumentValueError(f"std (={std}) must be at least 0")
 

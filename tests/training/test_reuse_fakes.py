@@ -177,6 +177,15 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped() -> None:
         make_trainer(*without_dropout()).load_state_dict(first.state_dict())
 
 
+def test_networks_that_share_what_both_optimizers_hold_are_refused() -> None:
+    """A layer that the discriminator's update changes cannot be in the graph that is kept: the argument is named."""
+    shared = nn.Linear(2, 2)
+    players = nn.Sequential(nn.Linear(3, 2), shared), nn.Sequential(shared, nn.Linear(2, 1))
+    make_trainer(*players)
+    with pytest.raises(ValueError, match=r"reuse_fakes \(=True\) needs networks of their own"):
+        make_trainer(*players, reuse_fakes=True)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_fp16_trains_as_fp32_does(accumulate: int) -> None:
     """Each player has its own scale, and the shared graph is unscaled: twenty steps stay within a hundredth."""

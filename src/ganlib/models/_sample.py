@@ -25,13 +25,15 @@ def sample(
     """Draw samples from a generator, and leave its modes and buffers as they are.
 
     Args:
-        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients.
+        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients, in the
+            precision of its weights.
         latent: a distribution of latents, such as ``latents.Gaussian(100)``, or the (N, dim) latents themselves.
         n: how many, at least 1; None is as many as there are conditions, or latents.
         condition: N conditions; None where the generator takes none.
-        batch_norm: the statistics that batch norm uses: its ``"running"`` averages, or those of the one ``"sample"``
-            that is drawn. The latter is what a script does that never calls ``eval()`` and draws one latent at a time.
-            It acts on torch's batch norm modules, also where others hold them.
+        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
+            variance of each sample by itself, as in scripts that draw one latent at a time in training mode. All else,
+            such as dropout, is in evaluation mode either way. It acts on torch's batch norm modules; one
+            that normalizes vectors has no such statistics.
         batch_size: how many are drawn at once, at least 1; ``batch_norm="sample"`` draws one at a time.
         random: source of the latents, on any device; None is torch's own.
 

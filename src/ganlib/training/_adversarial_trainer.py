@@ -46,11 +46,10 @@ class AdversarialTrainer:
         fake_conditions: n -> n conditions for the fakes, in both updates; None takes those of the batch.
         augment: samples -> samples, on real and fake in both updates, with gradients through it. Penalties are given
             samples without it, and a discriminator that augments what it is called with.
-        reuse_fakes: whether the generator's update uses the fakes, and their conditions, that the discriminator was
-            last updated on, as PyTorch's DCGAN tutorial and most scripts do; otherwise it draws fresh ones, as
-            Algorithm 1 does. It saves one forward pass of the generator in each iteration, and keeps the graph of the
-            other for longer (with ``accumulate``, those of all batches). The networks must not share parameters that
-            both optimizers change.
+        reuse_fakes: whether the generator's update uses the fakes, with their conditions, of the discriminator's last
+            update, as PyTorch's DCGAN tutorial and most scripts do. Otherwise it draws fresh ones, as Algorithm 1 does.
+            The generator then runs once less in each iteration; the graph of the fakes is kept between the two updates
+            (with ``accumulate``, the graphs of all batches). Both networks need parameters of their own.
         discriminator_steps: k, updates of the discriminator an iteration, at least 1.
         accumulate: batches whose gradients are averaged for one update, at least 1.
         clip_norm: largest norm of a player's gradient, above 0; None does not clip.

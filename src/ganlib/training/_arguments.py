@@ -55,6 +55,11 @@ def check_arguments(trainer: "AdversarialTrainer") -> None:
             raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
     _check_optimizer("generator", trainer.generator_optimizer, trainer.generator, trainer.discriminator)
     _check_optimizer("discriminator", trainer.discriminator_optimizer, trainer.discriminator, trainer.generator)
+    if trainer.reuse_fakes and _held(trainer.discriminator_optimizer) & {id(p) for p in trainer.generator.parameters()}:
+        raise ArgumentValueError(
+            "reuse_fakes (=True) needs networks of their own: discriminator_optimizer holds parameters of the "
+            "generator, and changes them before the generator's update uses them"
+        )
     if isinstance(trainer.loss, type) or not isinstance(trainer.loss, AdversarialLoss):
         raise ArgumentTypeError(
             f"loss (={trainer.loss!r}) must be an object with the methods discriminator(real_logits, fake_logits) and "
@@ -126,11 +131,15 @@ def _check_recordable(trainer: "AdversarialTrainer") -> None:
                 )
 
 
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
 def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:
     name = f"{player}_optimizer"
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ArgumentTypeError(f"{name} (={optimizer!r}) must be a torch.optim.Optimizer")
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    held = _held(optimizer)
     owned, foreign = {id(p) for p in own.parameters()}, {id(p) for p in other.parameters()}
     if held & (foreign - owned):
         raise ArgumentValueError(

@@ -80,10 +80,11 @@ def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Mod
         return call.module
     if samples.dtype in _HALVES and warn:
         warnings.warn(
-            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}, which rounds them. If an "
-            "activation makes them, let it be the last module, such as nn.Tanh(): it is computed in float32 then (a "
-            "tanh that rounds to 1 has no gradient). If not, let forward end with .float()",
-            stacklevel=2,
+            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}. If a tanh or another activation "
+            "makes them, write it as the last module, such as nn.Tanh(): the trainer computes that in float32, since "
+            "a tanh that rounds to 1 has no gradient. If nothing of the kind makes them, this does no harm; return "
+            "samples.float() to silence this warning",
+            stacklevel=8,  # where train_step was called
         )
     return None
 

@@ -29,8 +29,9 @@ class SampleGrid:
         condition: N fixed conditions, or None.
         every: iterations between two pictures, at least 1.
         columns: images a row; None is the root of N, rounded up.
-        batch_norm: the statistics that batch norm uses: its ``"running"`` averages, or those of the one ``"sample"``
-            that is drawn, as scripts do that draw one latent at a time in training mode.
+        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
+            variance of each sample by itself, as in scripts that draw one latent at a time in training mode. All else,
+            such as dropout, is in evaluation mode either way.
 
     Raises:
         ArgumentTypeError: the latent or condition is no tensor.
