@@ -29,19 +29,19 @@ if [ -n "$short" ]; then
     marked="gpu or not gpu" tests=(tests/augment/test_read_places.py tests/data/test_transfer.py) minutes=0.05
     speed=(--workloads system2 --iterations 3 --rounds 2) classifier=(--epochs 1)
     three=(--iterations 3 --width 8) four=(--iterations 3 --width 8)
-    starts=(--seeds 0 --limit 3 --divide 8) same=(--look 1 2 --free 2 --divide 8)
+    starts=(--seeds 0 --limit 3 --divide 8) same=(--look 1 2 --free 2 --divide 8) count=(--count 30)
 else
     marked=gpu tests=(tests) minutes=0.5
     speed=(--rounds 5 --seconds 0.5) classifier=(--epochs 4)
     three=(--epochs 100) four=(--epochs 7)
-    starts=(--seeds 0 1 2 --limit 1500) same=(--look 1 2 5 10 20 30 40 50 --free 20)
+    starts=(--seeds 0 1 2 --limit 1500) same=(--look 1 2 5 10 20 30 40 50 --free 20) count=()
 fi
 
-# part NAME COMMAND...: run it for 5 minutes at most, keep what it prints.
+# part NAME COMMAND...: run it for 10 minutes at most, keep what it prints.
 part() {
     local name=$1 began=$SECONDS
     shift
-    if timeout 300 "$@" >"$out/$name.log" 2>&1; then echo "$name: $((SECONDS - began)) s"; else
+    if timeout 600 "$@" >"$out/$name.log" 2>&1; then echo "$name: $((SECONDS - began)) s"; else
         echo "$name: FAILED after $((SECONDS - began)) s, see $out/$name.log"
         return 1
     fi
@@ -92,7 +92,7 @@ finish
 # Both ways of drawing; a perceptron has no statistics of one sample, which is said in its line.
 for run in original3 ours3 original4 ours4 cdcgan28 mlp; do
     start "quality_$run" "$python" -m benchmarks.run_quality "$out/$run" --root "$data" --digits "$out/digits.pt" \
-        --cifar "$out/cifar.pt" --batch-norm running sample
+        --cifar "$out/cifar.pt" --batch-norm running sample "${count[@]}"
 done
 finish
 cat "$out"/quality_*.log

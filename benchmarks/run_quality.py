@@ -31,6 +31,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
@@ -107,10 +108,8 @@ class Measure:
             self.classifier = digit_classifier.load(classifier)
             # Of system 4 the generator is to learn images of 64 pixels, turned. The classifier looks at 28 of them.
             resize, turn = (transforms.Resize(64), augment.RandomRotation(25)) if number == 4 else (None, None)
-            real = [
-                data.TensorLoader(MNIST(root, train=train, transform=resize), 1000, transform=turn)
-                for train in (False, True)
-            ]
+            sets = (MNIST(root, train=train, transform=resize) for train in (False, True))
+            real = [data.TensorLoader(Subset(images, range(10_000)), 1000, transform=turn) for images in sets]
         self.test, self.training = real
 
     def __call__(self, images: Tensor, labels: Tensor) -> Quality:
@@ -162,10 +161,20 @@ def _one_class(folder: Path, name: str) -> data.TensorLoader:
     return data.TensorLoader(data.only_class(data.ImageFolder(folder, 32), name), 500)
 
 
-def drawn(number: int, run: Path, batch_norm: str | None = None) -> tuple[Tensor, Tensor]:
-    """Images and labels of a run's generator; normalized as its recipe does, if not told."""
+def drawn(number: int, run: Path, batch_norm: str | None = None, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Images and labels of a run's generator; normalized as its recipe does, and as many as usual, if not told."""
     system = SYSTEMS[number]
-    words = ["sample", "--run", run, "--count", system.count, "--out", run / "drawn.png", "--npz", run / "drawn.npz"]
+    words = [
+        "sample",
+        "--run",
+        run,
+        "--count",
+        count or system.count,
+        "--out",
+        run / "drawn.png",
+        "--npz",
+        run / "drawn.npz",
+    ]
     words += [] if batch_norm is None else ["--batch-norm", batch_norm]
     command = [sys.executable, EXAMPLES / f"{system.script}.py", *words]
     done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
@@ -207,7 +216,7 @@ def lines(run: Path, arguments: argparse.Namespace) -> Iterator[str]:
     n = 0
     for batch_norm in arguments.batch_norm or [what.get("batch_norm", "running")]:
         try:
-            images, labels = drawn(number, run, batch_norm)
+            images, labels = drawn(number, run, batch_norm, arguments.count)
         except UnmeasuredError as what_it_is:
             yield f"{run}, batch norm {batch_norm}: {what_it_is}"
             continue
@@ -227,6 +236,8 @@ def main() -> None:
     parser.add_argument(
         "--batch-norm", nargs="+", choices=["running", "sample"], help="(default: as the run's recipe draws)"
     )
+    how_many = "samples of each class (default: 500, and 5000 or 2000 where there are no classes)"
+    parser.add_argument("--count", type=int, metavar="N", help=how_many)
     arguments = parser.parse_args()
     for run in arguments.runs:
         try:

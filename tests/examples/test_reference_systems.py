@@ -35,7 +35,7 @@ def test_spread_tells_a_constant_from_variety(monkeypatch: pytest.MonkeyPatch) -
     """It is the deviation within each class: images that differ by their class alone have none."""
     test = [(torch.randn(60, 1, 28, 28), None)]
     monkeypatch.setattr(run_quality.digit_classifier, "load", lambda path: metrics.DigitClassifier().eval())
-    monkeypatch.setattr(run_quality, "MNIST", lambda *_, **__: None)
+    monkeypatch.setattr(run_quality, "MNIST", lambda *_, **__: range(10_000))
     monkeypatch.setattr(run_quality.data, "TensorLoader", lambda *_, **__: test)
     measure = run_quality.Measure(1, Path(), Path())
     labels = torch.arange(2).repeat_interleave(100)
