@@ -113,7 +113,7 @@ class Measure:
         self.test, self.training = real
 
     def __call__(self, images: Tensor, labels: Tensor) -> Quality:
-        """Measure images (N, C, H, W) in [-1, 1] with the labels that were asked for (-1 is none)."""
+        """Measure images (N, C, H, W) in [-1, 1] with the labels that were asked for (-1 without one)."""
         spread = torch.stack([images[labels == label].std(0).mean() for label in labels.unique()]).mean().item()
         images = self._small(images)
         real = [Batch(self._small(sample), None) for sample, _ in self.test]
