@@ -177,7 +177,8 @@ def test_many_passes_leave_no_worker_behind(known: bool) -> None:
     counted, trainer = Processes(), Firsts()
     training.fit(trainer, DataLoader(dataset, 4, num_workers=2), epochs=20, callbacks=[counted])
     assert trainer.iteration == 120
-    # A look at the last batch of each pass, where its workers may have ended already.
     assert max(children for children, _, _ in counted.seen) <= before + 2
-    assert counted.seen[-1] == counted.seen[5]
+    # At the last batch of an epoch its workers may have ended already, or not yet: what counts is that nothing grows.
+    first, second = zip(*counted.seen[:60], strict=True), zip(*counted.seen[60:], strict=True)
+    assert all(max(later) <= max(earlier) for earlier, later in zip(first, second, strict=True))
     assert len(multiprocessing.active_children()) == before
