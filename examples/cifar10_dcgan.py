@@ -65,7 +65,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "averaged": True, "batch_norm": "running",
     },
     "original": {
-        # It draws the gains of its norms from N(0, 0.02) too, without which it collapses.
+        # It draws the gains of its norms from N(0, 0.02) too.
         "plan": original_plan, "width": 128, "slope": 0.02, "gains": True,
         "batch_size": 32, "drop_last": False, "lr": 2e-4, "noise": 0.1, "reuse_fakes": True, "r1": 0.0,
         "averaged": False, "batch_norm": "sample",

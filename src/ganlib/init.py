@@ -61,8 +61,8 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
 def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> ModuleT:
     """Draw weights from N(0, std), and the gains of norms too if asked.
 
-    Gains near 0 make each layer's output small at first, so a training starts slowly and evenly. DCGAN_CIFAR10 starts
-    like this in both networks; with gains of 1 it collapses (see the gallery in the docs).
+    Gains near 0 make the output of each normalized layer small at first. DCGAN_CIFAR10 starts like this in both
+    networks; what a narrow copy of it does with gains of 1 is measured in the gallery in the docs.
 
     Args:
         module: changed in place, with all its submodules.
