@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.digit_classifier import learn
-from ganlib import augment, data, training
+from ganlib import augment, data
 
 BATCH_SIZE = 128
 
@@ -56,7 +56,7 @@ def train(root: Path, *, epochs: int, seed: int, device: str = "cpu") -> ImageCl
 def load(path: Path) -> ImageClassifier:
     """A classifier that this script has saved."""
     classifier = ImageClassifier()
-    classifier.load_state_dict(training.load_plain(path)["weights"])
+    classifier.load_state_dict(torch.load(path, weights_only=True)["weights"])
     return classifier.eval()
 
 
@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     arguments = parser.parse_args()
     classifier = train(arguments.root, epochs=arguments.epochs, seed=arguments.seed, device=arguments.device).cpu()
-    training.save_plain(arguments.out, {"weights": classifier.state_dict()})
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": classifier.state_dict()}, arguments.out)
     print(f"the classifier is {arguments.out}")
 
 

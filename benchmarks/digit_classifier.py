@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
-from ganlib import augment, data, metrics, training
+from ganlib import augment, data, metrics
 from ganlib.protocols import Batch
 
 BATCH_SIZE = 128
@@ -50,7 +50,7 @@ def learn(
     for epoch in range(1, epochs + 1):
         classifier.train()
         for sample, condition in loader:
-            assert condition is not None
+            assert isinstance(condition, Tensor)
             seen = sample if move is None else move(sample)
             loss = F.cross_entropy(classifier(seen.to(memory_format=torch.channels_last)), condition)
             optimizer.zero_grad()
@@ -59,7 +59,7 @@ def learn(
             schedule.step()
         score = metrics.LabelAccuracy(classifier.eval())
         for sample, condition in test:
-            assert condition is not None
+            assert isinstance(condition, Tensor)
             score.update(sample, condition)
         seconds = time.monotonic() - began
         print(f"epoch {epoch}: {score.compute():.2%} on the test set, {seconds:.0f} s", flush=True)
@@ -68,7 +68,7 @@ def learn(
 def load(path: Path) -> metrics.DigitClassifier:
     """A classifier that this script has saved."""
     classifier = metrics.DigitClassifier()
-    classifier.load_state_dict(training.load_plain(path)["weights"])
+    classifier.load_state_dict(torch.load(path, weights_only=True)["weights"])
     return classifier.eval()
 
 
@@ -86,7 +86,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = {name: getattr(arguments, name) for name in ("epochs", "seed", "degrees", "device")}
     classifier = train(arguments.root, **options).cpu()
-    training.save_plain(arguments.out, {"weights": classifier.state_dict()})
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": classifier.state_dict()}, arguments.out)
     print(f"the classifier is {arguments.out}")
 
 

@@ -26,7 +26,7 @@ export PYTHONPATH=$PWD/src GANLIB_DATA=$data
 failed=()
 
 if [ -n "$short" ]; then
-    marked="gpu or not gpu" tests=(tests/augment/test_read_places.py tests/data/test_transfer.py) minutes=0.05
+    marked="gpu or not gpu" tests=(tests/augment/test_grid_sample.py tests/data/test_transfer.py) minutes=0.05
     speed=(--workloads system2 --iterations 3 --rounds 2) classifier=(--epochs 1)
     three=(--iterations 3 --width 8) four=(--iterations 3 --width 8)
     starts=(--seeds 0 --limit 3 --divide 8) same=(--look 1 2 --free 2 --divide 8) count=(--count 30)

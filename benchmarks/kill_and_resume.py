@@ -2,10 +2,10 @@
 
     python -m benchmarks.kill_and_resume --kills 100
 
-The same command trains, is killed, and trains on with ``resume=True``, until it has been killed often enough; then it
-is let be. What it leaves must be what a run leaves that nobody killed: the state in the last checkpoint, bit for bit,
-and every byte of the table, the pictures and the film. The training has all that makes a resume hard: dropout, batch
-norm, augmentation, lazy penalties, a term with a state, an average, schedules.
+The same command trains, is killed, and continues with ``resume=True``, until it has been killed often enough; then it
+runs to its end. What it leaves must be what a run leaves that nobody killed: the state in the last checkpoint, bit for
+bit, and every byte of the table, the images and the GIF. The training has all that makes a resume hard: dropout, batch
+norm, augmentation, lazy penalties, an auxiliary loss with a state, an average, schedules.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def train(folder: Path, iterations: int, every: int, device: str) -> None:
         loss=losses.NonSaturatingLoss(smoothing=losses.LabelSmoothing(real=0.9, jitter=0.05)),
         latent=latent,
         penalties=[penalties.R1(0.1, every=4)],
-        terms=[penalties.LeCam(0.01)],
+        auxiliary_losses=[penalties.LeCam(0.01)],
         augment=augment.DiffAugment("translation"),
     )
     ema = training.EMA(generator)
@@ -79,7 +79,7 @@ def train(folder: Path, iterations: int, every: int, device: str) -> None:
             ema,
             training.CSVLogger(folder / "metrics.csv", every=7),
             viz.SampleGrid(
-                ema.generator,
+                ema.module,
                 folder / "samples",
                 latent=latent(9, generator=torch.Generator().manual_seed(0)),
                 every=100,
@@ -121,9 +121,13 @@ def assert_same_files(expected: Path, actual: Path) -> None:
     assert files == others, f"the files differ: {sorted(map(str, files ^ others))}"
     for name in sorted(files):
         if name.suffix == ".pt":
-            _assert_same(training.load_plain(expected / name), training.load_plain(actual / name), str(name))
+            _assert_same(_loaded(expected / name), _loaded(actual / name), str(name))
         else:
             assert (expected / name).read_bytes() == (actual / name).read_bytes(), f"{name} differs"
+
+
+def _loaded(path: Path) -> Any:
+    return torch.load(path, weights_only=True)
 
 
 def _assert_same(expected: Any, actual: Any, place: str) -> None:
@@ -156,7 +160,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
-        distributed.join()
+        distributed.init()
         train(arguments.train, arguments.iterations, arguments.every, arguments.device)
         return
     moments = random.Random(arguments.seed)

@@ -62,7 +62,7 @@ def main() -> None:
         accuracy, frechet = measure(classifier, arguments.root, images, labels)
         print(f"{path}: {accuracy:.2%} as asked, Fréchet distance {frechet:.2f} ({size} images)")
     real = next(iter(data.TensorLoader(MNIST(arguments.root), size)))
-    assert real.condition is not None
+    assert isinstance(real.condition, torch.Tensor)
     accuracy, frechet = measure(classifier, arguments.root, real.sample, real.condition)
     print(f"real training images: {accuracy:.2%}, Fréchet distance {frechet:.2f} ({size} images)")
 

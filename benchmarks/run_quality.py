@@ -131,7 +131,7 @@ class Measure:
         batches, samples, labels = iter(self.training), list[Tensor](), list[Tensor]()
         while sum(map(len, samples)) < n:
             sample, label = next(batches)
-            assert label is not None
+            assert isinstance(label, Tensor)
             samples.append(sample)
             labels.append(label)
         return self(torch.cat(samples)[:n], torch.cat(labels)[:n])

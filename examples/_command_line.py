@@ -1,4 +1,4 @@
-"""The command line of every example's ``train``: its words, their defaults, what they mean."""
+"""The command line of every example's ``train``: its options, their defaults, what they mean."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from torch import nn
 from ganlib import training
 
 
-def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
-    """Add the words that every ``train`` understands, and those that the original scripts have for them.
+def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -> None:
+    """Add the options of every ``train``, also by the names that the original scripts have for them.
 
     What is left out comes from the script's recipe (see :func:`fill_in`).
     """
     add: Any = parser.add_argument
     recipe, own = "default: by recipe", "default: %(default)s"
     add("--data", "--dataset", choices=DATA_SETS, default=data, help=f"what to train on ({own})")
-    add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help=f"where it lies ({own})")
+    add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help=f"its folder ({own})")
     add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
     add("--image-size", type=int, metavar="N", help="pixels of a side (default: the data set's)")
     limit = parser.add_mutually_exclusive_group()
@@ -42,44 +42,44 @@ def add_train_words(parser: argparse.ArgumentParser, *, out: str, data: str) -> 
     )
     add("--seed", type=int, default=0, metavar="N", help=own)
     add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
-    add("--resume", action="store_true", help="go on from the run's newest checkpoint, or start afresh without one")
+    add("--resume", action="store_true", help="continue from the newest checkpoint; without one, start a new run")
 
 
-def above_zero(word: str) -> float:
+def above_zero(text: str) -> float:
     """A finite number above 0."""
     try:
-        number = float(word)
+        number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{word} must be a number above 0")
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
     return number
 
 
-def whole(word: str) -> int:
+def whole(text: str) -> int:
     """A whole number of at least 1."""
-    if not (word.isascii() and word.isdecimal() and int(word) >= 1):
-        raise argparse.ArgumentTypeError(f"{word} must be a whole number of at least 1")
-    return int(word)
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
+    return int(text)
 
 
-def device(word: str) -> str:
+def device(name: str) -> str:
     """A device that torch knows, and that is there."""
     try:
-        kind = torch.device(word).type
+        kind = torch.device(name).type
     except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{word!r} is none: {str(error).splitlines()[0]}") from None
+        raise argparse.ArgumentTypeError(f"{name!r} is not a device: {str(error).splitlines()[0]}") from None
     if kind == "cuda" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(f"{word!r} is not there: torch finds no CUDA device")
-    return word
+        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds no CUDA device")
+    return name
 
 
-def switch(word: str) -> bool:
-    """Whether a word such as ``yes``, ``True`` or ``0`` means on; the original scripts take such words after a flag."""
+def switch(text: str) -> bool:
+    """Whether ``yes``, ``True``, ``0`` or the like means on; the original scripts take these after a flag."""
     meant = {"y": True, "yes": True, "true": True, "1": True, "n": False, "no": False, "false": False, "0": False}
-    if word.lower() not in meant:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither yes nor no")
-    return meant[word.lower()]
+    if text.lower() not in meant:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return meant[text.lower()]
 
 
 def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
 
 
 def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
-    """The limit that was given, as keywords of ``fit``; so many epochs where none was."""
+    """The limit that was given, as keywords of ``fit``; so many epochs if there was none."""
     given = {name: getattr(arguments, name) for name in ("iterations", "epochs", "minutes")}
     return given if any(limit is not None for limit in given.values()) else {"epochs": epochs}
 

@@ -1,4 +1,4 @@
-"""What cgan.py can be asked for besides a class: tags, and written descriptions, one row of numbers for each class."""
+"""Conditions of cgan.py other than a class: tags and written descriptions, one row of numbers for each class."""
 
 import csv
 import re
@@ -103,7 +103,7 @@ def multi_hot(tags: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
     """Rows of 1 for the tags that are there, and 0 for those that are not."""
     unknown = [tag for row in tags for tag in row if tag not in names]
     if unknown:
-        raise ArgumentValueError(f"the tag {unknown[0]!r} is none of {', '.join(names)}")
+        raise ArgumentValueError(f"the tag {unknown[0]!r} is not one of {', '.join(names)}")
     return torch.tensor([[float(name in row) for name in names] for row in tags])
 
 
@@ -117,7 +117,7 @@ def text_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[li
 
 
 def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> Tensor:
-    """How often each word of the vocabulary stands in a text, scaled to length 1; other words say nothing."""
+    """How often each word of the vocabulary is in a text, scaled to length 1; other words are ignored."""
     counts = [Counter(_words(text)) for text in texts]
     for text, count in zip(texts, counts, strict=True):
         if not any(word in count for word in vocabulary):
@@ -143,7 +143,7 @@ def _vectors(file: Path, classes: int) -> Tensor:
     except OSError as error:
         raise DataError(f"--vectors (={file}) cannot be read: {error}") from error
     except (ValueError, TypeError) as error:
-        raise DataError(f"--vectors (={file}) is no table of numbers, .npy or .csv: {error}") from error
+        raise DataError(f"--vectors (={file}) is not a table of numbers, .npy or .csv: {error}") from error
     if vectors.ndim != 2 or len(vectors) != classes:
         raise DataError(
             f"--vectors (={file}) must hold a row of numbers for each of the {classes} classes, in their order; it "

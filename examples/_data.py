@@ -33,7 +33,7 @@ def image_size(arguments: argparse.Namespace) -> int:
 
 
 def open_data(arguments: argparse.Namespace) -> Any:
-    """The data set that ``train`` was asked for, with ``classes``, ``targets`` and a length; says what is missing."""
+    """The data set of the command line, with ``classes``, ``targets`` and a length; an error says what is missing."""
     name, root, size = arguments.data, arguments.root, image_size(arguments)
     if name == "digits":
         return data.RenderedDigits(size)
@@ -60,7 +60,7 @@ def _torchvision(name: str, root: Path, download: bool, size: int) -> Any:
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
         how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
         if name == "cifar10":
-            how += "; where it lies as images in a folder for each class, say --data folder"
+            how += "; if you have it as images in a folder for each class, use --data folder"
         raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
 
 

@@ -1,4 +1,4 @@
-"""What the example scripts share once a generator is trained: load it, draw with it, leave a picture."""
+"""What the example scripts share once a generator is trained: load it, sample from it, write an image."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from ganlib.errors import ArgumentValueError, CheckpointError
 from ganlib.protocols import Latent
 
 
-def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) -> None:
-    """Add the words of every subcommand that draws with a trained generator."""
+def add_sampling_options(parser: argparse.ArgumentParser, *, run: str, out: str) -> None:
+    """Add the options of every subcommand that samples from a trained generator."""
     own = "default: %(default)s"
     parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help=f"folder of the run ({own})")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
@@ -24,14 +24,14 @@ def add_drawing_words(parser: argparse.ArgumentParser, *, run: str, out: str) ->
     parser.add_argument(
         "--batch-norm",
         choices=["running", "sample"],
-        help="normalize by running averages, or by the statistics of each sample alone, as scripts do that draw in "
+        help="normalize by running averages, or by the statistics of each sample alone, as scripts do that sample in "
         "training mode (default: batch_norm in the run's run.json)",
     )
 
 
-def add_sample_words(parser: argparse.ArgumentParser, *, run: str, labels: bool, count: int) -> None:
-    """Add the words of every ``sample``."""
-    add_drawing_words(parser, run=run, out="samples.png")
+def add_sample_options(parser: argparse.ArgumentParser, *, run: str, labels: bool, count: int) -> None:
+    """Add the options of every ``sample``."""
+    add_sampling_options(parser, run=run, out="samples.png")
     if labels:
         which = "which classes, by number in their order (default: all)"
         parser.add_argument("--labels", type=int, nargs="+", metavar="N", help=which)
@@ -59,7 +59,7 @@ def load(run: Path, script: str, **wanted: Any) -> nn.Module:
 def draw_samples(
     arguments: argparse.Namespace, generator: nn.Module, latent: Latent, conditions: Tensor | None = None
 ) -> None:
-    """Draw ``count`` samples of each condition (of the whole, where there is none), a picture, numbers if wanted."""
+    """Write ``count`` samples of each condition, or in all if there are none, as an image, and as numbers if wanted."""
     if arguments.count < 1:
         raise ArgumentValueError(f"--count (={arguments.count}) must be at least 1")
     repeated = None if conditions is None else conditions.repeat_interleave(arguments.count, dim=0)
@@ -71,7 +71,7 @@ def draw_samples(
         batch_norm=arguments.batch_norm,
     )
     columns = None if repeated is None else min(arguments.count, 50)
-    save_picture(viz.image_grid(images, columns=columns), arguments.out)
+    save_image(viz.image_grid(images, columns=columns), arguments.out)
     if arguments.npz is not None:
         classes = repeated is not None and not repeated.is_floating_point()
         labels = repeated if classes else torch.full((n,), -1)
@@ -86,18 +86,18 @@ def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, bat
     return models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)
 
 
-def save_picture(picture: Image.Image, out: Path) -> None:
-    """Write a picture, whose folder is made, and say where it is."""
+def save_image(image: Image.Image, out: Path) -> None:
+    """Write an image, whose folder is made, and say where it is."""
     if out.suffix.lower() not in Image.registered_extensions():
-        raise ArgumentValueError(f"--out (={out}) must end as a picture does, in .png for instance")
+        raise ArgumentValueError(f"--out (={out}) must end in .png or another suffix of an image")
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(out)
-    print(f"the picture is {out}")
+    image.save(out)
+    print(f"the image is {out}")
 
 
-def save_film(frames: Sequence[Image.Image], out: Path, *, seconds: float = 4.0) -> None:
+def save_animation(frames: Sequence[Image.Image], out: Path, *, seconds: float = 4.0) -> None:
     """Write a GIF that loops."""
     # GIF's clock ticks in hundredths of a second.
     each = max(20, round(seconds * 100 / len(frames)) * 10)
     frames[0].save(out, save_all=True, append_images=frames[1:], duration=each, loop=0)
-    print(f"the film is {out}")
+    print(f"the animation is {out}")

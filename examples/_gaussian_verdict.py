@@ -1,4 +1,4 @@
-"""What ``gaussians.py`` judges samples by, and what it leaves behind: the mixtures, the verdict, a table, a panel."""
+"""How ``gaussians.py`` measures samples, and what it writes: the mixtures, the verdict, a table, a panel."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""What the example scripts share while they train: what a run is, how it draws better, what it leaves."""
+"""What the example scripts share while they train: what a run is, its average, what it leaves."""
 
 import argparse
 import json
@@ -16,13 +16,13 @@ from torch import Tensor, distributed, nn
 
 from ganlib import models, training
 from ganlib.data import TensorLoader
-from ganlib.distributed import join, rank, world_size
+from ganlib.distributed import init, rank, world_size
 from ganlib.errors import ArgumentValueError, GanlibError, RunFolderError
 from ganlib.protocols import Run
 
 
 def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[str, Any]:
-    """What a run is: the script, the data, and of the script's own words those that a run which goes on must share."""
+    """What a run is: the script, the data, and those options of the script that a resumed run must share."""
     own = {name: getattr(arguments, name) for name in ("data", "latent_dim", "lr", "seed", *names)}
     return {"script": script, "image_size": image_size(arguments), **own}
 
@@ -49,13 +49,13 @@ def make_loader(
 
 
 def averaging(generator: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[list[Any], nn.Module]:
-    """What makes a generator draw better than it does at any one moment of its training.
+    """What gives better samples than the generator gives at any one moment of its training.
 
     That is a learning rate that falls towards the end, and a moving average of the weights: the callbacks of both, and
     the average.
     """
     ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
-    return [*(training.LearningRateSchedule(each, decay) for each in optimizers), ema], ema.generator
+    return [*(training.LearningRateSchedule(each, decay) for each in optimizers), ema], ema.module
 
 
 def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
@@ -66,11 +66,11 @@ def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
 
 
 class RunFile:
-    """``run.json``, which says what a run is, so that nothing else goes on in its folder.
+    """``run.json``, which says what a run is, so that no other run continues in its folder.
 
     Args:
         run: the run's folder.
-        what: words and numbers that a run which goes on must share.
+        what: plain values that a resumed run must share.
     """
 
     rank_zero_only = True
@@ -100,7 +100,7 @@ class RunFile:
 
 
 class Summary:
-    """Says where a resumed run goes on, and at the end how much was trained, and how fast."""
+    """Says where a resumed run continues, and at the end how much was trained, and how fast."""
 
     rank_zero_only = True
 
@@ -111,11 +111,11 @@ class Summary:
     def on_start(self, run: Run) -> None:
         """Start the clock."""
         if self.resume:
-            print(f"goes on from iteration {run.iteration}" if run.iteration else "no checkpoint yet: starts afresh")
+            print(f"continues from iteration {run.iteration}" if run.iteration else "no checkpoint yet: a new run")
         self._began, self._iteration, self._samples = time.monotonic(), run.iteration, run.samples
 
     def on_end(self, run: Run) -> None:
-        """Print, and keep what is to be known of the end."""
+        """Print, and keep the numbers of the end."""
         self.end = {"iteration": run.iteration, "epoch": run.epoch}
         self.end |= {name: float(value) for name, value in run.metrics.items()}
         seconds = time.monotonic() - self._began
@@ -127,13 +127,13 @@ class Summary:
 
 
 def finish(
-    run: Path, generator: nn.Module, info: Mapping[str, Any], *pictures: str, samples: Path | str = "samples"
+    run: Path, generator: nn.Module, info: Mapping[str, Any], *images: str, samples: Path | str = "samples"
 ) -> None:
-    """Save the generator with what is to be known of it, and say what the run has left."""
+    """Save the generator with its info, and say what files the run has left."""
     if rank() == 0:
         saved = datetime.now(timezone.utc).isoformat(timespec="seconds")
         models.save_generator(run / "generator.pt", generator, {**info, "saved": saved})
-        files = ["metrics.csv", "losses.png", "training.gif", *pictures, f"{samples}/", "checkpoints/"]
+        files = ["metrics.csv", "losses.png", "training.gif", *images, f"{samples}/", "checkpoints/"]
         print(f"{run}: generator.pt, {', '.join(files)}")
 
 
@@ -144,12 +144,12 @@ def run_main(main: Callable[[], None]) -> None:
     """
     name = Path(sys.argv[0]).name
     try:
-        join()
+        init()
         main()
         if world_size() > 1:
             distributed.destroy_process_group()
     except (GanlibError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped; the same command with --resume goes on from the newest checkpoint", file=sys.stderr)
+        print(f"\n{name}: stopped; the same command with --resume continues from the last checkpoint", file=sys.stderr)
         sys.exit(130)  # what a shell calls an end by Ctrl-C

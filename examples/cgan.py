@@ -8,7 +8,7 @@
     python examples/cgan.py sample --run runs/tags --tags loop "straight stroke" --out asked.png
     python examples/cgan.py sample --run runs/text --text "a ring on an upright stroke" --out asked.png
 
-Both players are given the condition beside what they look at: [z, y] and [x, y]. A class is one-hot, as in the paper;
+Both players get the condition next to their input: [z, y] and [x, y]. A class is one-hot, as in the paper;
 tags are multi-hot, and a description is a fixed vector: a bag of its words (of a class without one, of its name), or a
 row of your own table (``--vectors``). ``final.gif`` shows what the trained generator makes of ever new noise.
 """
@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed
+from _command_line import add_train_options, fill_in, limits, speed
 from _conditions import bags_of_words, multi_hot, print_unknown, tag_table, text_table
 from _data import open_data, with_conditions
-from _drawing import add_sample_words, draw, draw_samples, load, save_film
+from _drawing import add_sample_options, draw, draw_samples, load, save_animation
 from _plumbing import RunFile, Summary, describe, finish, make_loader, run_main
 from torch import Tensor
 
@@ -95,28 +95,28 @@ def train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         callbacks=[
             ema,
-            training.CSVLogger(run / "metrics.csv"),
+            training.CSVLogger(run / "metrics.csv", mean=True),
             viz.SampleGrid(
-                ema.generator,
+                ema.module,
                 run / "samples",
                 latent=columns.repeat(len(classes), 1),
                 condition=table.repeat_interleave(len(columns), dim=0),
                 columns=len(columns),
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
-            viz.LossCurves(run / "losses.png", mean=True, against="epoch"),
+            viz.LossCurves(run / "losses.png", against="epoch"),
             training.Checkpoint(run, every=arguments.checkpoint_every),
             run_file,
             training.ProgressBar(),
             summary,
         ],
     )
-    finish(run, ema.generator, {**what, **told, **summary.end}, "final.gif")
+    finish(run, ema.module, {**what, **told, **summary.end}, "final.gif")
     if distributed.rank() == 0:
-        ema.generator.eval()
+        ema.module.eval()
         noise = latent(20 * len(table), generator=torch.Generator().manual_seed(arguments.seed)).to(arguments.device)
-        frames = [draw(ema.generator, some, table.to(arguments.device)) for some in noise.chunk(20)]
-        save_film([viz.image_grid(frame, columns=len(table)) for frame in frames], run / "final.gif")
+        frames = [draw(ema.module, some, table.to(arguments.device)) for some in noise.chunk(20)]
+        save_animation([viz.image_grid(frame, columns=len(table)) for frame in frames], run / "final.gif")
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -144,12 +144,12 @@ def asked(arguments: argparse.Namespace, info: Any) -> Tensor:
     return torch.tensor([info["table"][label] for label in labels])
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(options: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train a generator")
-    add_train_words(command, out=RUN, data="digits")
+    add_train_options(command, out=RUN, data="digits")
     command.add_argument(
         "--loss", choices=LOSSES, default="minimax", help="minimax is the paper's (default: %(default)s)"
     )
@@ -160,11 +160,11 @@ def main(words: Sequence[str] | None = None) -> None:
     command.add_argument("--vectors", type=Path, metavar="FILE", help="the classes' vectors: .npy or .csv, a row each")
     command.set_defaults(do=train)
     command = commands.add_parser("sample", help="draw with a trained generator")
-    add_sample_words(command, run=RUN, labels=True, count=10)
+    add_sample_options(command, run=RUN, labels=True, count=10)
     command.add_argument("--tags", nargs="+", metavar="TAG", help="ask for these tags together")
     command.add_argument("--text", metavar="WORDS", help="ask for what fits a description")
     command.set_defaults(do=sample)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(options)
     arguments.do(arguments)
 
 

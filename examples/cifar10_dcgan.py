@@ -1,4 +1,4 @@
-"""A DCGAN for the images of one class (Radford et al. 2016), after DCGAN_CIFAR10; or for your own pictures.
+"""A DCGAN for the images of one class (Radford et al. 2016), after DCGAN_CIFAR10; or for your own images.
 
     python examples/cifar10_dcgan.py train --class-name cat --root DIR --download --minutes 10 --out runs/cat
     python examples/cifar10_dcgan.py train --recipe original --class-name cat --root DIR --epochs 300 --out runs/cat300
@@ -8,7 +8,7 @@
 
 ``--data cifar10`` is torchvision's; ``--data folder`` takes any folder with one subfolder of images for each class.
 CIFAR-10 as JPEG files in folders is a ``folder`` too. ``--recipe original`` is the very DCGAN_CIFAR10, ``ours`` what we
-found better in the same time; what both reached stands in ``docs/gallery``. As the original does, a run draws one
+found better in the same time; what both reached is in ``docs/gallery``. As the original does, a run samples one
 latent after every epoch (``samples/``), and its ``metrics.csv`` has a row of means an epoch: both losses,
 ``real_score`` (D(x)), ``fake_score`` (D(G(z)) in the discriminator's update) and ``generator_score`` (the same in the
 generator's).
@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed, switch, whole
+from _command_line import add_train_options, fill_in, limits, speed, switch, whole
 from _data import open_data
-from _drawing import add_sample_words, draw, draw_samples, load, save_picture
+from _drawing import add_sample_options, draw, draw_samples, load, save_image
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
 
 from ganlib import augment, data, distributed, init, latents, losses, models, penalties, stacks, training, viz
 from ganlib.conditioning import Unconditional
 from ganlib.errors import ArgumentValueError
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.protocols import Step
 
 SCRIPT, RUN = "cifar10_dcgan", "runs/cifar10_dcgan"
 
@@ -73,8 +73,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class MeanOfTerms:
-    """A loss whose discriminator's real and fake terms are averaged, not summed."""
+class AveragedLoss:
+    """A loss whose parts for real and fake samples are averaged in the discriminator's update, not summed."""
 
     def __init__(self, loss: losses.NonSaturatingLoss) -> None:
         self.loss = loss
@@ -89,18 +89,18 @@ class MeanOfTerms:
 
 
 class GeneratorScore:
-    """Mean D(G(z)) in the generator's update: a term of weight 0, so a metric alone."""
+    """Mean D(G(z)) in the generator's update: an auxiliary loss of weight 0, so it is only a metric."""
 
     weight = 0.0
 
-    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput, *conditions: Any) -> Tensor:
-        """Nothing: the trainer measures D(x) and D(G(z)) there itself."""
-        return torch.zeros(())
+    def discriminator(self, step: Step) -> Tensor:
+        """0, since the trainer measures D(x) and D(G(z)) there itself."""
+        return torch.zeros((), device=step.fake.device)
 
-    def generator(self, fake: DiscriminatorOutput, real: DiscriminatorOutput | None, *conditions: Any) -> Tensor:
-        """The mean of what the discriminator believes of the fakes."""
-        assert isinstance(fake.logits, Tensor)  # ours has one scale
-        return torch.sigmoid(fake.logits).mean()
+    def generator(self, step: Step) -> Tensor:
+        """The mean probability, over the fakes, that the discriminator gives to real."""
+        assert isinstance(step.fake_output.logits, Tensor)  # ours has one scale
+        return torch.sigmoid(step.fake_output.logits.detach()).mean()
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -113,14 +113,14 @@ def train(arguments: argparse.Namespace) -> None:
     for name in dataset.classes:
         run = arguments.out / name
         if arguments.resume and arguments.minutes is not None and (run / "generator.pt").exists():
-            print(f"{run} is finished")  # minutes are those of a call, so they would begin anew
+            print(f"{run} is finished")  # minutes are those of a call, so they would start again
         else:
             print(f"{name}:")
             train_class(arguments, dataset, name, run)
     if distributed.rank() == 0:
         latent = latents.Gaussian(arguments.latent_dim)(10, generator=torch.Generator().manual_seed(arguments.seed))
         rows = [draw(load(arguments.out / name, SCRIPT, class_name=name), latent) for name in dataset.classes]
-        save_picture(viz.image_grid(torch.cat(rows), columns=len(latent)), arguments.out / "classes.png")
+        save_image(viz.image_grid(torch.cat(rows), columns=len(latent)), arguments.out / "classes.png")
 
 
 def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, run: Path) -> None:
@@ -138,15 +138,17 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
     trainer = make_trainer(arguments, loader.samples.shape[1:])
     generator: Any = trainer.generator
 
-    callbacks, drawer = list[Any](), generator.module
+    callbacks, final = list[Any](), generator.module
     if arguments.averaged:
-        callbacks, drawer = averaging(drawer, trainer.generator_optimizer, trainer.discriminator_optimizer)
-    pictures = run / "samples"
+        callbacks, final = averaging(final, trainer.generator_optimizer, trainer.discriminator_optimizer)
+    images_folder = run / "samples"
     if arguments.ref_images_dir is not None:
-        pictures = arguments.ref_images_dir / class_name
-        if pictures.exists() and any(pictures.iterdir()) and not training.Checkpoint(run).paths():
+        images_folder = arguments.ref_images_dir / class_name
+        if images_folder.exists() and any(images_folder.iterdir()) and not training.Checkpoint(run).paths():
             # A run removes what another one left there beyond its own iteration.
-            raise ArgumentValueError(f"--ref-images-dir: {pictures} holds files that are not this run's: take another")
+            raise ArgumentValueError(
+                f"--ref-images-dir: {images_folder} holds files that are not this run's: take another"
+            )
     latent = latents.Gaussian(arguments.latent_dim)(1, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
         trainer,
@@ -157,17 +159,17 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
             *callbacks,
             # A row an epoch: the means of both losses, of D(x), and of D(G(z)) in either update.
             training.CSVLogger(run / "metrics.csv", every=epoch, mean=True),
-            viz.SampleGrid(drawer, pictures, latent=latent, every=epoch, batch_norm=arguments.batch_norm),
-            viz.TrainingGif(run / "training.gif", pictures),
-            viz.LossCurves(run / "losses.png", mean=True, against="epoch"),
+            viz.SampleGrid(final, images_folder, latent=latent, every=epoch, batch_norm=arguments.batch_norm),
+            viz.TrainingGif(run / "training.gif", images_folder),
+            viz.LossCurves(run / "losses.png", against="epoch"),
             training.Checkpoint(run, every=arguments.checkpoint_every),
             run_file,
             training.ProgressBar(),
             summary,
         ],
     )
-    samples = "samples" if arguments.ref_images_dir is None else pictures
-    finish(run, drawer, {**what, "classes": classes, **summary.end}, samples=samples)
+    samples = "samples" if arguments.ref_images_dir is None else images_folder
+    finish(run, final, {**what, "classes": classes, **summary.end}, samples=samples)
 
 
 def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.AdversarialTrainer:
@@ -195,10 +197,10 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.A
         Unconditional(discriminator),
         adam(generator.parameters()),
         adam(discriminator.parameters()),
-        loss=MeanOfTerms(losses.NonSaturatingLoss(smoothing=noisy)),
+        loss=AveragedLoss(losses.NonSaturatingLoss(smoothing=noisy)),
         latent=latents.Gaussian(arguments.latent_dim),
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
-        terms=[GeneratorScore()],
+        auxiliary_losses=[GeneratorScore()],
         reuse_fakes=arguments.reuse_fakes,
         **speed(arguments, generator, discriminator),
     )
@@ -216,12 +218,12 @@ def sample(arguments: argparse.Namespace) -> None:
     draw_samples(arguments, generator, latents.Gaussian(generator.info["latent_dim"]))
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(options: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train a generator")
-    add_train_words(command, out=RUN, data="cifar10")
+    add_train_options(command, out=RUN, data="cifar10")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
     command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by recipe)")
     which = command.add_mutually_exclusive_group()
@@ -243,14 +245,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--ref_images_dir",
         type=Path,
         metavar="DIR",
-        help="where the pictures go that the run draws, in a folder of the class (default: RUN/samples)",
+        help="where the run writes its samples, in a folder of the class (default: RUN/samples)",
     )
     command.set_defaults(do=train)
     command = commands.add_parser("sample", help="draw with a trained generator")
-    add_sample_words(command, run=RUN, labels=False, count=64)
+    add_sample_options(command, run=RUN, labels=False, count=64)
     command.add_argument("--class-name", "--class_name", metavar="NAME", help="of a run of all classes")
     command.set_defaults(do=sample)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(options)
     arguments.do(arguments)
 
 

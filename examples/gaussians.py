@@ -11,7 +11,7 @@ one sample), and the *share within 3 sigma* of any mode is what is not smeared. 
 ``train`` is the recommended recipe unless told otherwise. ``compare`` gives every combination that recipe's networks
 and learning rates, and one number of iterations: it shows what changes with loss and penalty, not the best of each
 (Wasserstein's critic, for one, wants several steps to the generator's one). What both reached, and on what machine,
-stands in ``docs/explanation/measured.rst``.
+is in ``docs/explanation/measured.rst``.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from ganlib import init, latents, losses, penalties, stacks, training
 from ganlib.errors import ArgumentValueError, TrainingDivergedError
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The data: drawn anew for every batch, so there is no data set that a discriminator could learn by heart.
+# The data: drawn for every batch, so there is no data set that a discriminator could memorize.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +53,7 @@ def grid() -> Mixture:
 
 @dataclass(frozen=True)
 class Batches:
-    """An endless loader: each time it is iterated it begins anew, and a seed gives the same batches again."""
+    """An endless loader: each time it is iterated it starts again, and a seed gives the same batches again."""
 
     mixture: Mixture
     batch_size: int
@@ -71,7 +71,7 @@ class Batches:
 
 
 class FourierFeatures(nn.Module):
-    """Waves of random direction and length beside the samples themselves: (N, 2) -> (N, 2 + 2 * waves).
+    """Waves of random direction and length next to the samples themselves: (N, 2) -> (N, 2 + 2 * waves).
 
     A perceptron learns what is smooth long before what is sharp, and a mode of the grid is 1/160 of its width: from the
     bare coordinates a discriminator is slow to see how sharp the modes are, and the generator cannot learn it sooner.
@@ -87,7 +87,7 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", scale * torch.randn(2, waves))
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Put the waves beside the samples."""
+        """Concatenate the samples and the waves."""
         phases = samples @ self.frequencies
         return torch.cat([samples, phases.sin(), phases.cos()], dim=1)
 
@@ -120,7 +120,7 @@ LOSSES: dict[str, Callable[[], losses.AdversarialLoss]] = {
 }
 # Far below the weights for images, since a discriminator has to be steep to see modes this narrow. But too low a weight
 # loses modes: with R1 and R2 at 0.01 instead of 0.1, the ring lost 2 of its 8 in both seeds that were tried.
-# Each is made anew for each training, as a penalty may have a state. (Consistency would need an augmentation.)
+# Each is made for each training, since a penalty may have a state. (Consistency would need an augmentation.)
 PENALTIES: dict[str, Callable[[], penalties.Penalty]] = {
     "r1": partial(penalties.R1, 0.1),
     "r2": partial(penalties.R2, 0.1),
@@ -186,15 +186,15 @@ def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int,
             ],
         )
     except TrainingDivergedError as error:
-        print(f"{loss} with {penalty}: {error}")  # a result like any other: it is judged by the samples it left
+        print(f"{loss} with {penalty}: {error}")  # a result like any other: it is measured by the samples it left
     seconds = time.monotonic() - began
     with torch.no_grad():
-        samples = ema.generator(LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))) * mixture.spread
+        samples = ema.module(LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))) * mixture.spread
     return Outcome(loss, penalty, seed, samples, judge(samples, mixture), trainer.iteration, seconds)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is left behind: a table, and a picture (see _gaussian_verdict.py).
+# What is left: a table, and an image (see _gaussian_verdict.py).
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +223,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Train every combination, and draw all of them as one picture: a row a loss, a column a penalty."""
+    """Train every combination, and show all of them in one image: a row a loss, a column a penalty."""
     mixture, words = MIXTURES[arguments.data](), recipe(arguments, arguments.losses, arguments.penalties)
     cells = list(product(arguments.losses, arguments.penalties))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def compare(arguments: argparse.Namespace) -> None:
     for axes, loss in zip(panels[:, 0], arguments.losses, strict=True):
         axes.set_ylabel(loss, fontsize=10)
     figure.savefig(arguments.out, dpi=150)
-    print(f"the picture is {arguments.out}, its numbers are {results}")
+    print(f"the image is {arguments.out}, its numbers are {results}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ MIXTURES = {"ring": ring, "grid": grid}
 
 
 def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: list[str]) -> dict[str, Any]:
-    """What both subcommands hand to ``learn``; a wrong word is said now, not when its turn comes in an hour."""
+    """What both subcommands pass to ``learn``; a wrong value is an error now, not when its turn comes in an hour."""
     for name in loss_names:
         make_loss(name)
     for name in penalty_names:
@@ -271,8 +271,8 @@ def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: 
     return words
 
 
-def add_common_words(parser: argparse.ArgumentParser, *, iterations: int) -> None:
-    """Add the words of both subcommands."""
+def add_common_options(parser: argparse.ArgumentParser, *, iterations: int) -> None:
+    """Add the options of both subcommands."""
     parser.add_argument(
         "--data", choices=list(MIXTURES), default="grid", help="what to train on (default: %(default)s)"
     )
@@ -284,37 +284,37 @@ def add_common_words(parser: argparse.ArgumentParser, *, iterations: int) -> Non
     parser.set_defaults(default_iterations=iterations)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(options: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
 
-    train_words = commands.add_parser("train", help="train one combination of a loss and penalties")
-    add_common_words(train_words, iterations=10_000)
-    train_words.add_argument(
+    train_command = commands.add_parser("train", help="train one combination of a loss and penalties")
+    add_common_options(train_command, iterations=10_000)
+    train_command.add_argument(
         "--loss", default="relativistic", metavar="NAME", help=f"{', '.join(LOSSES)} (default: %(default)s)"
     )
-    train_words.add_argument(
+    train_command.add_argument(
         "--penalty",
         default="r1,r2",
         metavar="NAME[,NAME]",
         help=f"none, or some of {', '.join(PENALTIES)} (default: %(default)s)",
     )
-    train_words.add_argument("--seed", "--seeds", dest="seeds", type=int, nargs="+", default=[0], metavar="S")
-    train_words.add_argument(
+    train_command.add_argument("--seed", "--seeds", dest="seeds", type=int, nargs="+", default=[0], metavar="S")
+    train_command.add_argument(
         "--out", type=Path, default=Path("runs/gaussians"), metavar="RUN", help="folder of the run"
     )
-    train_words.set_defaults(do=train)
+    train_command.set_defaults(do=train)
 
-    compare_words = commands.add_parser("compare", help="train every loss with every penalty, and draw them together")
-    add_common_words(compare_words, iterations=2000)
-    compare_words.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="NAME", help="the rows")
-    compare_words.add_argument("--penalties", nargs="+", default=COLUMNS, metavar="NAME[,NAME]", help="the columns")
-    compare_words.add_argument("--seed", type=int, default=0, metavar="S")
-    compare_words.add_argument("--out", type=Path, default=Path("gaussians.png"), metavar="X.png")
-    compare_words.set_defaults(do=compare)
+    compare_command = commands.add_parser("compare", help="train every loss with every penalty, and draw them together")
+    add_common_options(compare_command, iterations=2000)
+    compare_command.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="NAME", help="the rows")
+    compare_command.add_argument("--penalties", nargs="+", default=COLUMNS, metavar="NAME[,NAME]", help="the columns")
+    compare_command.add_argument("--seed", type=int, default=0, metavar="S")
+    compare_command.add_argument("--out", type=Path, default=Path("gaussians.png"), metavar="X.png")
+    compare_command.set_defaults(do=compare)
 
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(options)
     try:
         arguments.do(arguments)
     except KeyboardInterrupt:

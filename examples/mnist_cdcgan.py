@@ -8,10 +8,10 @@
     python examples/mnist_cdcgan.py interpolate --run runs/mnist --way slerp --out between.png
     python examples/mnist_cdcgan.py same-latent --run runs/mnist --seed 3 --out same.png
 
-``digits`` are drawn on the spot and need no download. A run that was stopped goes on with ``train ... --resume``.
+``digits`` are rendered when needed, without a download. ``train ... --resume`` continues a run that was stopped.
 ``--preset`` is the networks and what they are shown: ``dcgan28`` (after cDCGAN-MNIST) or ``deceptive64`` (those of
 deceptive-digits). ``--recipe`` is how they are trained: as we found best, or as the originals were. What both reached
-on real MNIST, and on what machine, stands in ``docs/gallery`` and ``docs/explanation/measured.rst``.
+on real MNIST, and on what machine, is in ``docs/gallery`` and ``docs/explanation/measured.rst``.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed, whole
+from _command_line import add_train_options, fill_in, limits, speed, whole
 from _data import image_size, open_data
-from _drawing import add_drawing_words, add_sample_words, draw, draw_samples, load, save_film, save_picture
+from _drawing import add_sample_options, add_sampling_options, draw, draw_samples, load, save_animation, save_image
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
 from torch import Tensor, nn
 
@@ -123,9 +123,9 @@ def train(arguments: argparse.Namespace) -> None:
     trainer = make_trainer(arguments, loader.samples.shape[1:], len(classes))
     generator, latent = trainer.generator, latents.Gaussian(arguments.latent_dim)
 
-    callbacks, drawer, summary = list[Any](), generator, Summary(resume=arguments.resume)
+    callbacks, final, summary = list[Any](), generator, Summary(resume=arguments.resume)
     if arguments.averaged:
-        callbacks, drawer = averaging(generator, trainer.generator_optimizer, trainer.discriminator_optimizer)
+        callbacks, final = averaging(generator, trainer.generator_optimizer, trainer.discriminator_optimizer)
     # A row for each class, the same ten latents in all of them: what differs within a column is the class alone.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
@@ -137,7 +137,7 @@ def train(arguments: argparse.Namespace) -> None:
             *callbacks,
             training.CSVLogger(run / "metrics.csv"),
             viz.SampleGrid(
-                drawer,
+                final,
                 run / "samples",
                 latent=columns.repeat(len(classes), 1),
                 condition=torch.arange(len(classes)).repeat_interleave(len(columns)),
@@ -152,7 +152,7 @@ def train(arguments: argparse.Namespace) -> None:
             summary,
         ],
     )
-    finish(run, drawer, {**what, "classes": classes, **summary.end})
+    finish(run, final, {**what, "classes": classes, **summary.end})
 
 
 def choose(arguments: argparse.Namespace) -> None:
@@ -181,7 +181,7 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int)
         latent=latents.Gaussian(arguments.latent_dim),
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
         # A discriminator that is not told the class has to read it; then both players want it to be readable.
-        terms=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
+        auxiliary_losses=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
         fake_conditions=(lambda n: torch.randint(classes, (n,))) if arguments.random_labels else None,
         reuse_fakes=arguments.reuse_fakes,
         **speed(arguments, generator, discriminator),
@@ -194,7 +194,7 @@ def all_labels(generator: Any) -> Tensor:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draw ``count`` samples of each label that is asked for, a picture of them all, and their numbers if wanted."""
+    """Draw ``count`` samples of each label that is asked for: an image of them all, and their numbers if wanted."""
     generator = load(arguments.run, SCRIPT)
     labels = all_labels(generator) if arguments.labels is None else torch.tensor(arguments.labels)
     draw_samples(arguments, generator, latent_of(generator), labels)
@@ -211,21 +211,21 @@ def digits(arguments: argparse.Namespace) -> None:
     # Of 64 pixels a side, the rows from 4 to 60 and the columns from 10 to 58.
     rows, columns = slice(height * 4 // 64, height * 60 // 64), slice(width * 10 // 64, width * 58 // 64)
     number = torch.cat([-image[:, rows, columns] for image in images], dim=2)
-    save_picture(viz.image_grid(number.unsqueeze(0), padding=0), arguments.out)
+    save_image(viz.image_grid(number.unsqueeze(0), padding=0), arguments.out)
 
 
 def interpolate(arguments: argparse.Namespace) -> None:
-    """Go from one latent to another, in all classes: a picture with a row for each, and a film, there and back."""
+    """Go from one latent to another, in all classes: an image with a row for each, and an animation there and back."""
     generator = load(arguments.run, SCRIPT)
     if arguments.out.suffix.lower() == ".gif":
-        raise ArgumentValueError(f"--out (={arguments.out}) is the picture's; its film lies beside it as a .gif")
+        raise ArgumentValueError(f"--out (={arguments.out}) is the image's; the animation is next to it, as a .gif")
     way: Any = {"lerp": latents.lerp, "slerp": latents.slerp}[arguments.way]
     path, labels = way(*seeded(arguments, generator, 2), arguments.steps), all_labels(generator)
     asked = labels.repeat_interleave(len(path))
     images = draw(generator, path.repeat(len(labels), 1), asked, batch_norm=arguments.batch_norm)
-    save_picture(viz.image_grid(images, columns=len(path)), arguments.out)
+    save_image(viz.image_grid(images, columns=len(path)), arguments.out)
     frames = [viz.image_grid(step, columns=len(labels)) for step in images.unflatten(0, (len(labels), -1)).unbind(1)]
-    save_film([*frames, *frames[-2:0:-1]], arguments.out.with_suffix(".gif"))
+    save_animation([*frames, *frames[-2:0:-1]], arguments.out.with_suffix(".gif"))
 
 
 def same_latent(arguments: argparse.Namespace) -> None:
@@ -235,7 +235,7 @@ def same_latent(arguments: argparse.Namespace) -> None:
     images = draw(
         generator, seeded(arguments, generator, 1).expand(len(labels), -1), labels, batch_norm=arguments.batch_norm
     )
-    save_picture(viz.image_grid(images, columns=len(labels)), arguments.out)
+    save_image(viz.image_grid(images, columns=len(labels)), arguments.out)
 
 
 def latent_of(generator: Any) -> latents.Gaussian:
@@ -248,13 +248,13 @@ def seeded(arguments: argparse.Namespace, generator: nn.Module, n: int) -> Tenso
     return latent_of(generator)(n, generator=torch.Generator().manual_seed(arguments.seed))
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(options: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
 
     command = commands.add_parser("train", help="train a generator")
-    add_train_words(command, out=RUN, data="digits")
+    add_train_options(command, out=RUN, data="digits")
     command.add_argument("--preset", choices=PRESETS, default="dcgan28", help="the networks (default: %(default)s)")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="the training (default: %(default)s)")
     command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by preset)")
@@ -278,25 +278,25 @@ def main(words: Sequence[str] | None = None) -> None:
     command.set_defaults(do=train)
 
     command = commands.add_parser("sample", help="draw digits with a trained generator")
-    add_sample_words(command, run=RUN, labels=True, count=10)
+    add_sample_options(command, run=RUN, labels=True, count=10)
     command.set_defaults(do=sample)
 
     command = commands.add_parser("digits", help="write a number")
-    add_drawing_words(command, run=RUN, out="number.png")
+    add_sampling_options(command, run=RUN, out="number.png")
     command.add_argument("--number", required=True, metavar="DIGITS")
     command.set_defaults(do=digits)
 
-    command = commands.add_parser("interpolate", help="draw the way between two latents, and film it")
-    add_drawing_words(command, run=RUN, out="interpolation.png")
+    command = commands.add_parser("interpolate", help="interpolate between two latents, as an image and an animation")
+    add_sampling_options(command, run=RUN, out="interpolation.png")
     command.add_argument("--way", choices=["lerp", "slerp"], default="slerp", help="(default: %(default)s)")
     command.add_argument("--steps", type=int, default=10, metavar="N", help="both ends included (default: %(default)s)")
     command.set_defaults(do=interpolate)
 
     command = commands.add_parser("same-latent", help="draw one latent as each of the classes")
-    add_drawing_words(command, run=RUN, out="same.png")
+    add_sampling_options(command, run=RUN, out="same.png")
     command.set_defaults(do=same_latent)
 
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(options)
     arguments.do(arguments)
 
 

@@ -5,7 +5,7 @@
     python examples/mnist_mlp_gan.py sample --run runs/mlp --count 64 --out digits.png
 
 It learns from images alone: the labels of the data set are ignored. ``--recipe original`` is the very MNIST-GAN,
-``ours`` what we found better in the same time; what both reached stands in ``docs/gallery``.
+``ours`` what we found better in the same time; what both reached is in ``docs/gallery``.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_words, fill_in, limits, speed
+from _command_line import add_train_options, fill_in, limits, speed
 from _data import open_data
-from _drawing import add_sample_words, draw_samples, load
+from _drawing import add_sample_options, draw_samples, load
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 
 from ganlib import latents, losses, models, penalties, training, viz
@@ -73,9 +73,9 @@ def train(arguments: argparse.Namespace) -> None:
         **speed(arguments, generator, discriminator),
     )
 
-    callbacks, drawer = list[Any](), generator
+    callbacks, final = list[Any](), generator
     if arguments.averaged:
-        callbacks, drawer = averaging(generator, generator_optimizer, discriminator_optimizer)
+        callbacks, final = averaging(generator, generator_optimizer, discriminator_optimizer)
     training.fit(
         trainer,
         loader,
@@ -83,10 +83,10 @@ def train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         callbacks=[
             *callbacks,
-            training.CSVLogger(run / "metrics.csv"),
+            training.CSVLogger(run / "metrics.csv", mean=True),
             # The same 16 latents after every epoch, in one row; the timeline puts the rows below each other.
             viz.SampleGrid(
-                drawer,
+                final,
                 run / "samples",
                 latent=latent(16, generator=torch.Generator().manual_seed(arguments.seed)),
                 every=epoch,
@@ -94,14 +94,14 @@ def train(arguments: argparse.Namespace) -> None:
             ),
             viz.Timeline(run / "timeline.png", run / "samples"),
             viz.TrainingGif(run / "training.gif", run / "samples"),
-            viz.LossCurves(run / "losses.png", mean=True, against="epoch"),
+            viz.LossCurves(run / "losses.png", against="epoch"),
             training.Checkpoint(run, every=arguments.checkpoint_every),
             run_file,
             training.ProgressBar(),
             summary,
         ],
     )
-    finish(run, drawer, {**what, **summary.end}, "timeline.png")
+    finish(run, final, {**what, **summary.end}, "timeline.png")
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -110,19 +110,19 @@ def sample(arguments: argparse.Namespace) -> None:
     draw_samples(arguments, generator, latents.Uniform(generator.info["latent_dim"]))
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(options: Sequence[str] | None = None) -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train a generator")
-    add_train_words(command, out=RUN, data="digits")
+    add_train_options(command, out=RUN, data="digits")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
     command.add_argument("--hidden", type=int, nargs="+", metavar="N", help="sizes of the generator's hidden layers")
     command.set_defaults(do=train)
     command = commands.add_parser("sample", help="draw with a trained generator")
-    add_sample_words(command, run=RUN, labels=False, count=64)
+    add_sample_options(command, run=RUN, labels=False, count=64)
     command.set_defaults(do=sample)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(options)
     arguments.do(arguments)
 
 

@@ -28,7 +28,7 @@ class Ranks:
         self._pipes: list[multiprocessing.connection.Connection] = []
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What ``function(*arguments)`` gives on each rank; its random numbers begin alike.
+        """Return what ``function(*arguments)`` gives on each rank; its random numbers begin with the same seed.
 
         A function is found by its name, so it must stand at the top of a module; what it takes and gives is pickled.
         Where one rank fails, all are ended, and the failure is raised.
@@ -84,7 +84,7 @@ def _serve(rank: int, size: int, meeting_point: str, pipe: Any) -> None:
             return
         torch.manual_seed(0)
         try:
-            answer = (True, function(*arguments))
+            result = (True, function(*arguments))
         except BaseException:
-            answer = (False, traceback.format_exc())
-        pipe.send(answer)
+            result = (False, traceback.format_exc())
+        pipe.send(result)

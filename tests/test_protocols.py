@@ -19,18 +19,18 @@ class MyLoss:
         return -fake.mean()
 
 
-class MyTerm:
-    """A user's own term."""
+class MyAuxiliaryLoss:
+    """A user's own auxiliary loss: the L1 distance of pix2pix."""
 
-    weight = 1.0
+    weight = 100.0
 
-    def discriminator(self, real, fake, condition, fake_condition):
+    def discriminator(self, step):
         """Nothing."""
         return torch.zeros(())
 
-    def generator(self, fake, real, fake_condition, condition):
-        """Nothing."""
-        return torch.zeros(())
+    def generator(self, step):
+        """The mean absolute difference."""
+        return (step.fake - step.real).abs().mean()
 
 
 class MyTrainer:
@@ -61,7 +61,7 @@ class MyCallback:
 
 MINE = [
     (MyLoss(), protocols.AdversarialLoss),
-    (MyTerm(), protocols.Term),
+    (MyAuxiliaryLoss(), protocols.AuxiliaryLoss),
     (MyTrainer(), protocols.Trainer),
     (MyTrainer(), protocols.Stateful),
     (MyCallback(), protocols.OnIteration),
@@ -83,6 +83,10 @@ def test_a_users_part_inherits_from_nothing(part, protocol):
     [
         (losses.MinimaxLoss(), protocols.AdversarialLoss),
         (losses.NonSaturatingLoss(), protocols.AdversarialLoss),
+        (losses.AuxiliaryClassifier(), protocols.AuxiliaryLoss),
+        (losses.FeatureMatching(), protocols.AuxiliaryLoss),
+        (penalties.LeCam(), protocols.AuxiliaryLoss),
+        (penalties.LeCam(), protocols.Penalty),
         (penalties.R1(), protocols.Penalty),
         (penalties.R2(), protocols.Penalty),
         (penalties.GradientPenalty(), protocols.Penalty),
@@ -103,7 +107,7 @@ def test_our_parts_fulfil_their_contract(part, protocol):
     ("part", "protocol"),
     [
         (nn.Linear(1, 1), protocols.AdversarialLoss),
-        (MyLoss(), protocols.Term),
+        (MyLoss(), protocols.AuxiliaryLoss),
         (MyCallback(), protocols.OnStart),
         (MyCallback(), protocols.OnEnd),
         (MyCallback(), protocols.Stateful),
@@ -135,8 +139,21 @@ def test_a_discriminator_output_is_logits_and_perhaps_more():
     assert protocols.DiscriminatorOutput._fields == ("logits", "class_logits", "features")
 
 
-def test_rooms_hand_on_the_contract_that_they_serve():
-    """The contract can be imported from its room too."""
+def test_a_step_is_made_by_hand_from_samples_and_outputs():
+    """Conditions and latent are None by default."""
+    real, fake = torch.zeros(2, 3), torch.ones(2, 3)
+    output = protocols.DiscriminatorOutput(torch.zeros(2, 1))
+
+    step = protocols.Step(real, fake, None, output)
+
+    assert step == (real, fake, None, output, None, None, None)
+    assert step._fields == ("real", "fake", "real_output", "fake_output", "condition", "fake_condition", "latent")
+    assert MyAuxiliaryLoss().generator(step) == 1.0
+
+
+def test_packages_export_the_contract_that_they_serve():
+    """The contract can be imported from its package too."""
+    assert losses.AuxiliaryLoss is protocols.AuxiliaryLoss
     assert losses.AdversarialLoss is protocols.AdversarialLoss
     assert penalties.Penalty is protocols.Penalty
     assert latents.Latent is protocols.Latent

@@ -1,15 +1,23 @@
-"""Tests of drawing without a trace."""
+"""Tests of drawing samples without changing the generator."""
 
 import copy
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
-from ganlib._sampling import draw, evaluating
+from ganlib._sampling import count_entries, draw, evaluating
 from ganlib.conditioning import ConditionalBatchNorm, OneHot
 from ganlib.errors import GanlibError
 from ganlib.stacks import ConditionalSequential, ResidualUpBlock
+
+
+class Pair(NamedTuple):
+    """Two conditions."""
+
+    a: Any
+    b: Any
 
 
 def _generator():
@@ -86,6 +94,42 @@ def test_conditions_go_with_their_latents():
     alike = draw(generator, latent[:1].expand(3, -1, -1, -1), torch.tensor([0, 1, 1]), batch_norm="sample")
     assert torch.equal(alike[1], alike[2])
     assert not torch.equal(alike[0], alike[1])
+
+
+@pytest.mark.parametrize(("batch_norm", "batch_size"), [("running", None), ("running", 2), ("sample", None)])
+def test_nests_of_conditions_are_split_with_their_latents(batch_norm, batch_size):
+    """Each tensor in a dict, a tuple or a named tuple is split; other values reach the generator as they are."""
+    seen = []
+
+    class Sums(nn.Module):
+        def forward(self, latent, condition):
+            seen.append(len(latent))
+            assert isinstance(condition["pair"], Pair)
+            assert condition["word"] == "x"
+            return latent + condition["pair"].a + condition["pair"].b[0][:, None]
+
+    latent, a, b = torch.randn(5, 2), torch.randn(5, 2), torch.arange(5)
+    condition = {"pair": Pair(a, (b,)), "word": "x"}
+    samples = draw(Sums(), latent, condition, batch_norm=batch_norm, batch_size=batch_size)
+    assert torch.equal(samples, latent + a + b[:, None])
+    assert max(seen) == {("running", None): 5, ("running", 2): 2, ("sample", None): 1}[batch_norm, batch_size]
+
+
+def test_no_samples_at_all():
+    """Without a latent there is a batch of no samples, of the right shape."""
+    assert draw(nn.Linear(4, 2), torch.zeros(0, 4)).shape == (0, 2)
+
+
+def test_entries_are_counted():
+    """Of a tensor or a nest; a nest of different numbers, without tensors, or of other values is an error of ours."""
+    nest = {"a": torch.zeros(3), "b": (torch.zeros(3, 2), None)}
+    assert count_entries("x", nest) == count_entries("x", nest, 3) == count_entries("x", torch.zeros(3)) == 3
+    for wrong, n in ((nest, 4), (torch.zeros(()), None), ((torch.zeros(3), torch.zeros(4)), None)):
+        with pytest.raises(ValueError, match=r"^x \(.*\) must have one entry for each of n"):
+            count_entries("x", wrong, n)
+    for wrong in ([1, 2], {}, {"a": torch.zeros(3), "b": "x"}, "x"):
+        with pytest.raises(TypeError, match=r"^x \(=.*\) must be a tensor, or a dict or tuple of tensors"):
+            count_entries("x", wrong)
 
 
 def test_a_norm_that_sees_one_value_is_named():

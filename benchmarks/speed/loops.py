@@ -205,7 +205,7 @@ class _Fitting:
 
 
 class _Halved:
-    """A loss whose discriminator's two terms are averaged."""
+    """A loss whose parts for real and fake samples are averaged in the discriminator's update, not summed."""
 
     def __init__(self, loss: losses.NonSaturatingLoss) -> None:
         self.loss = loss

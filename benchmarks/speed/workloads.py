@@ -67,8 +67,8 @@ class Workload:
         random_labels: whether the fakes' classes are drawn anew, or are the batch's.
         real_target: mean target of real samples in the discriminator's update.
         noise: width of the interval in which both targets are drawn for each sample, up to 1 and from 0.
-        halved: whether the discriminator's loss is the mean of its two terms, not their sum.
-        joint_pass: whether the discriminator judges real and fake samples in one pass in ganlib's fast settings.
+        halved: whether the discriminator's losses of real and fake samples are averaged, not summed.
+        joint_pass: whether the discriminator sees real and fake samples in one forward pass in ganlib's fast settings.
     """
 
     title: str
@@ -87,7 +87,7 @@ class Workload:
     real_target: float = 1.0
     noise: float = 0.0
     halved: bool = False
-    joint_pass: bool | None = None
+    joint_pass: bool = False
 
     def sized(self, batch_size: int | None = None, width: int | None = None) -> "Workload":
         """The same with another batch or width."""
@@ -136,7 +136,7 @@ WORKLOADS = {
         lr=2e-3,
         betas=(0.9, 0.999),
         real_target=0.9,
-        # Dropout is the only thing in the way, and its draws are no less random in one pass.
+        # Its dropout draws other numbers in one forward pass, which are no less random.
         joint_pass=True,
     ),
     "system3": Workload(

@@ -1,73 +1,62 @@
-"""Drawing with a generator without changing it."""
+"""Drawing samples from a generator without changing it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ganlib.errors import ArgumentValueError
+from ganlib._checks import check_option
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.protocols import Condition
 
-__all__ = ["BatchNormStatistics", "check_batch_norm", "draw", "evaluating"]
+__all__ = ["BatchNormStatistics", "check_batch_norm", "count_entries", "draw", "evaluating"]
 
 BatchNormStatistics: TypeAlias = Literal["running", "sample"]
 
 
 def check_batch_norm(batch_norm: str) -> None:
-    """Refuse an option that is unknown.
+    """Raise an ArgumentValueError unless it is one of the options."""
+    check_option("batch_norm", batch_norm, get_args(BatchNormStatistics))
 
-    Args:
-        batch_norm: must be ``"running"`` or ``"sample"``.
 
-    Raises:
-        ArgumentValueError: it is something else.
-    """
-    if batch_norm not in get_args(BatchNormStatistics):
-        raise ArgumentValueError(f"batch_norm (={batch_norm!r}) must be 'running' or 'sample'")
+def count_entries(name: str, nest: Any, n: int | None = None) -> int:
+    """The number of entries of a tensor, or of each tensor in a dict or tuple; an error unless all have n of them."""
+    tensors = [leaf for leaf in tree_leaves(nest) if leaf is not None]
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise ArgumentTypeError(f"{name} (={nest!r}) must be a tensor, or a dict or tuple of tensors")
+    for tensor in tensors:
+        if tensor.ndim == 0 or n not in (None, len(tensor)):
+            raise ShapeError(f"{name} {tuple(tensor.shape)} must have one entry for each of n (={n}) samples")
+        n = len(tensor)
+    return len(tensors[0])
 
 
 def draw(
     generator: nn.Module,
     latent: Tensor,
-    condition: Tensor | None = None,
+    condition: Condition = None,
     *,
     batch_norm: BatchNormStatistics = "running",
     batch_size: int | None = None,
 ) -> Tensor:
-    """Draw samples in evaluation mode, without gradients; modes and buffers stay as they are.
+    """Draw samples in evaluation mode, without gradients; modes and buffers are restored.
 
-    Args:
-        generator: called with (latent), or (latent, condition).
-        latent: (N, dim), on the generator's device.
-        condition: (N, ...) on the generator's device, or None.
-        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
-            variance of each sample by itself, as in training mode where the generator is given one latent at a time.
-        batch_size: how many are drawn at once with running averages; None is all.
-
-    Returns:
-        (N, ...) samples.
-
-    Raises:
-        ArgumentValueError: another option, or a batch norm that sees one value of a sample and so has no statistics.
-
-    Example:
-        >>> norm = nn.BatchNorm2d(1)
-        >>> draw(norm, torch.tensor([[[[1.0, 3.0]]], [[[5.0, 9.0]]]]), batch_norm="sample").flatten().round(decimals=3)
-        tensor([-1.,  1., -1.,  1.])
-        >>> norm.running_mean
-        tensor([0.])
+    The latent (N, dim) and the condition, with N entries in each of its tensors, are on the generator's device. At most
+    ``batch_size`` samples are drawn at once; None is all. With ``batch_norm="sample"`` it is one, and a batch norm that
+    gets a single value of a channel is an ArgumentValueError.
     """
     check_batch_norm(batch_norm)
     alone = batch_norm == "sample"
     size = 1 if alone else batch_size or max(1, len(latent))
+    inputs = (latent,) if condition is None else (latent, condition)
     with torch.no_grad(), evaluating(generator), _without_running_averages(generator, alone):
-        parts = latent.split(size)
         try:
-            if condition is None:
-                return torch.cat([generator(part) for part in parts])
-            return torch.cat([generator(*pair) for pair in zip(parts, condition.split(size), strict=True)])
+            starts = range(0, max(1, len(latent)), size)
+            return torch.cat([generator(*_entries(inputs, start, start + size)) for start in starts])
         except ValueError as error:
             if alone and "more than 1 value per channel" in str(error):
                 raise ArgumentValueError(
@@ -78,22 +67,7 @@ def draw(
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Put networks in evaluation mode for a while.
-
-    Args:
-        networks: each of their modules gets its own mode back.
-
-    Returns:
-        A context.
-
-    Example:
-        >>> layer = nn.Dropout()
-        >>> with evaluating(layer):
-        ...     layer.training
-        False
-        >>> layer.training
-        True
-    """
+    """A context in which networks are in evaluation mode; each module gets its own mode back at the end."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
         network.eval()
@@ -104,9 +78,14 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _entries(nest: Any, start: int, end: int) -> Any:
+    """The entries from start to end of each tensor."""
+    return tree_map_only(Tensor, lambda tensor: tensor[start:end], nest)
+
+
 @contextmanager
 def _without_running_averages(network: nn.Module, asked: bool) -> Iterator[None]:
-    """Let batch norms in evaluation mode take the statistics of what they are given, in this process alone."""
+    """Let batch norms in evaluation mode use the statistics of their input, computed in this process alone."""
     norms = [module for module in network.modules() if asked and isinstance(module, _BatchNorm)]
     averages = [(norm, norm.running_mean, norm.running_var) for norm in norms]
     for norm in norms:

@@ -1,7 +1,7 @@
-"""What a script and its parts need to know of the other processes of a training, where there are several.
+"""Training in several processes: start the process group, and take means over its processes.
 
-Which processes there are, and how they reach each other, is ``torchrun``'s and ``torch.distributed``'s to say. In a
-process that is alone everything here is trivial, so a part need not ask.
+``torchrun`` and ``torch.distributed`` decide which processes there are and how they communicate. In a single process
+every function here is trivial, so that code for several processes also runs in one.
 """
 
 import os
@@ -10,27 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-__all__ = ["join", "mean_over_ranks", "rank", "world_size"]
+__all__ = ["init", "mean_over_ranks", "rank", "world_size"]
 
 
-def join() -> None:
-    """Join the processes that ``torchrun`` has started beside this one; one that is alone, or has joined, stays so.
+def init() -> None:
+    """Start the process group of the processes that ``torchrun`` has started; in a single process, do nothing.
 
-    It is ``torch.distributed.init_process_group()``, on the CUDA device of the local rank where there is one. After a
-    restart (``--max-restarts``) on one machine it also keeps away from what the former processes have left in
-    torchrun's store: their addresses, at which nobody listens, on which ``init_process_group`` alone fails more often
-    than not.
+    It calls ``torch.distributed.init_process_group()``, on the CUDA device of the local rank if there is one, unless a
+    process group is there already. After a restart (``--max-restarts``) on one machine it also ignores the addresses
+    that the previous processes left in torchrun's store: nobody listens there, and ``init_process_group`` alone fails
+    more often than not.
 
     Example:
-        >>> join()  # in a script that is run by python, or by torchrun
+        >>> init()  # in a script that is run by python, or by torchrun
         >>> world_size()
         1
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or _joined():
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or _initialized():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    # Here, since not every build of torch has them.
+    # Imported here, since not every build of torch has them.
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
@@ -41,20 +41,20 @@ def join() -> None:
 
 
 def rank() -> int:
-    """Which of the processes this one is.
+    """Return the index of this process.
 
     Returns:
-        From 0 to ``world_size() - 1``; 0 where it is alone.
+        From 0 to ``world_size() - 1``; 0 in a single process.
 
     Example:
         >>> rank()
         0
     """
-    return distributed.get_rank() if _joined() else 0
+    return distributed.get_rank() if _initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together.
+    """Return the number of processes that train together.
 
     Returns:
         At least 1.
@@ -63,26 +63,27 @@ def world_size() -> int:
         >>> world_size()
         1
     """
-    return distributed.get_world_size() if _joined() else 1
+    return distributed.get_world_size() if _initialized() else 1
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:
-    r"""The mean of the ranks' tensors, with the gradient that the loss of the whole batch has.
+    r"""Return the mean of the tensors of all ranks, with the gradient of the loss of the whole batch.
 
-    A loss that couples the samples of a batch by a mean takes this of the mean, and is then the loss of the whole
+    A loss that couples the samples of a batch by a mean applies this to the mean, and is then the loss of the whole
     batch. For :math:`y = \frac{1}{W} \sum_r x_r`, rank :math:`r` with its own loss :math:`L_r(y)`, and gradients that
     are averaged over ranks, as DistributedDataParallel does,
 
     .. math:: \frac{1}{W} \sum_s L_s = \text{the loss}, \qquad
         \bar x_r = \frac{1}{W} \sum_s \frac{\partial L_s}{\partial y},
 
-    so that what flows back is again a mean over ranks; it can be differentiated any number of times.
+    so that the backward pass is again a mean over ranks; it can be differentiated any number of times.
 
     Args:
-        x: of one shape and dtype on all ranks, of which either all or none require a gradient. Each must call this.
+        x: of one shape and dtype on all ranks; it requires a gradient on all of them or on none. All ranks must call
+            this together.
 
     Returns:
-        A tensor like x; x itself where the process is alone.
+        A tensor like x; x itself in a single process.
 
     Example:
         >>> mean_over_ranks(torch.tensor([1.0, 2.0]))
@@ -92,6 +93,8 @@ def mean_over_ranks(x: Tensor) -> Tensor:
 
 
 class _MeanOverRanks(torch.autograd.Function):
+    """The mean, whose backward pass is the mean."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         total = x.clone(memory_format=torch.contiguous_format)
@@ -103,5 +106,6 @@ class _MeanOverRanks(torch.autograd.Function):
         return mean_over_ranks(gradients[0])
 
 
-def _joined() -> bool:
+def _initialized() -> bool:
+    """Return whether there is a process group."""
     return distributed.is_available() and distributed.is_initialized()

@@ -1,8 +1,8 @@
-"""Weight initialisation of a whole network: each function takes a module and returns it.
+"""Weight initialization of whole networks: each function changes a module in place and returns it.
 
 Weights of convolutions, transposed convolutions and linear layers are drawn and their biases set to 0. The gain of an
 affine norm is set to 1 and its bias to 0; :func:`dcgan_`, and :func:`normal_` if asked, draw the gain too. Embeddings
-keep torch's own N(0, 1). A weight under a parametrization (spectral norm) is set below it.
+keep torch's N(0, 1). Of a parametrized weight (spectral norm), the underlying parameter is set.
 
 Example:
     >>> from torch import nn
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib._checks import check_number
+from ganlib.errors import ArgumentTypeError
 
 __all__ = ["dcgan_", "kaiming_", "normal_", "orthogonal_", "xavier_"]
 
@@ -36,7 +37,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
-    """DCGAN's: weights from N(0, std), gains of norms from N(1, std).
+    """Draw weights from N(0, std) and gains of norms from N(1, std), as DCGAN does.
 
     Args:
         module: changed in place, with all its submodules.
@@ -53,7 +54,7 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
     References:
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 4.
     """
-    return _initialise(
+    return _initialize(
         module, lambda weight: nn.init.normal_(weight, 0.0, std), lambda gain: nn.init.normal_(gain, 1.0, std)
     )
 
@@ -73,7 +74,7 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
         The same module.
 
     Raises:
-        ArgumentValueError: std is below 0.
+        ArgumentValueError: std is below 0 or not finite.
         ArgumentTypeError: gains is not a bool.
 
     Example:
@@ -85,17 +86,16 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
     """
     if not isinstance(gains, bool):
         raise ArgumentTypeError(f"gains (={gains!r}) must be True or False; std is the deviation of both")
-    if not std >= 0:
-        raise ArgumentValueError(f"std (={std}) must be at least 0")
+    check_number("std", std)
 
     def draw_(weight: Tensor) -> Tensor:
         return nn.init.normal_(weight, 0.0, std)
 
-    return _initialise(module, draw_, draw_) if gains else _initialise(module, draw_)
+    return _initialize(module, draw_, draw_) if gains else _initialize(module, draw_)
 
 
 def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
-    """Xavier's (Glorot's) uniform weights.
+    """Draw weights from the uniform distribution of Xavier Glorot.
 
     Args:
         module: changed in place, with all its submodules.
@@ -111,11 +111,11 @@ def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
     References:
         Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
     """
-    return _initialise(module, lambda weight: nn.init.xavier_uniform_(weight, gain))
+    return _initialize(module, lambda weight: nn.init.xavier_uniform_(weight, gain))
 
 
 def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
-    """Kaiming's (He's) normal weights for ReLU and its leaky kind.
+    """Draw weights from the normal distribution of Kaiming He, for ReLU and LeakyReLU.
 
     Args:
         module: changed in place, with all its submodules.
@@ -131,11 +131,11 @@ def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
     References:
         He et al., "Delving Deep into Rectifiers", 2015, equations 10 and 15.
     """
-    return _initialise(module, lambda weight: nn.init.kaiming_normal_(weight, negative_slope))
+    return _initialize(module, lambda weight: nn.init.kaiming_normal_(weight, negative_slope))
 
 
 def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
-    """Orthogonal weights (of the weight seen as a matrix with a row an output).
+    """Draw orthogonal weights (of the weight as a matrix with one row per output).
 
     Args:
         module: changed in place, with all its submodules.
@@ -154,14 +154,15 @@ def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
         Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
         used in BigGAN (Brock et al., 2019).
     """
-    return _initialise(module, lambda weight: nn.init.orthogonal_(weight, gain))
+    return _initialize(module, lambda weight: nn.init.orthogonal_(weight, gain))
 
 
-def _initialise(
+def _initialize(
     module: ModuleT,
     weight_: Callable[[Tensor], object],
     gain_: Callable[[Tensor], object] = nn.init.ones_,
 ) -> ModuleT:
+    """Draw the weights and gains of a module and its submodules, and set biases to 0."""
     for layer in module.modules():
         if isinstance(layer, _LAYERS):
             weight_(_own_weight(layer))
@@ -175,4 +176,5 @@ def _initialise(
 
 
 def _own_weight(layer: Any) -> Tensor:
+    """Return the weight that is a parameter, below a parametrization."""
     return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight

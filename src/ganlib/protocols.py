@@ -1,7 +1,7 @@
-"""The contracts between the rooms: what a user's own part must offer to be the equal of ours.
+"""The contracts between the packages: the methods that a part of your own must have to be used like one of ours.
 
-There is no logic here, and nothing to inherit from. A generator, discriminator, latent, loss, penalty, term,
-trainer or callback of your own needs the methods named below and nothing else.
+There is no logic here, and nothing to inherit from. Your own generator, discriminator, latent, loss, auxiliary loss,
+penalty, trainer or callback needs the methods named below and nothing else.
 
 Example:
     >>> import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 
 __all__ = [
     "AdversarialLoss",
+    "AuxiliaryLoss",
     "Batch",
     "Callback",
     "Condition",
@@ -39,7 +40,7 @@ __all__ = [
     "Penalty",
     "Run",
     "Stateful",
-    "Term",
+    "Step",
     "Trainer",
 ]
 
@@ -47,8 +48,8 @@ Logits: TypeAlias = Tensor | tuple[Tensor, ...]
 """Logits of any shape whose first dimension is the batch; a tuple of them where there are several scales."""
 
 
-Condition: TypeAlias = Tensor | None
-"""None, or conditions whose first dimension is the batch; see :class:`Batch`."""
+Condition: TypeAlias = Tensor | Mapping[str, "Condition"] | tuple["Condition", ...] | None
+"""None, a tensor whose first dimension is the batch, or a dict or tuple of these, also nested; see :class:`Batch`."""
 
 
 class Batch(NamedTuple):
@@ -56,8 +57,8 @@ class Batch(NamedTuple):
 
     Args:
         sample: (N, ...) float.
-        condition: None, class indices (N,) int64, multi-hot tags (N, K) float, vectors (N, D) float, or maps
-            (N, C, *spatial) float.
+        condition: None, class indices (N,) int64, multi-hot tags (N, K) float, vectors (N, D) float, maps
+            (N, C, *spatial) float, or a dict or tuple of these.
 
     Example:
         >>> Batch(torch.zeros(4, 1, 28, 28), torch.tensor([3, 1, 4, 1])).condition
@@ -65,16 +66,16 @@ class Batch(NamedTuple):
     """
 
     sample: Tensor
-    condition: Tensor | None = None
+    condition: Condition = None
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator may return instead of bare logits.
+    """Logits with more of what a discriminator has computed; it may return this instead of logits.
 
     Args:
-        logits: (N, 1), a map of any shape, or a tuple of several (multi-scale; their losses are summed).
+        logits: (N, 1), a map of any shape, or a tuple of several (one for each scale; their losses are summed).
         class_logits: (N, K) scores of the classes, for an auxiliary classifier.
-        features: inner activations, each (N, ...), for feature matching.
+        features: activations of hidden layers, each (N, ...), for feature matching.
 
     Example:
         >>> DiscriminatorOutput(torch.zeros(4, 1)).features
@@ -86,21 +87,52 @@ class DiscriminatorOutput(NamedTuple):
     features: tuple[Tensor, ...] = ()
 
 
+class Step(NamedTuple):
+    """One update of a player, as an :class:`AuxiliaryLoss` sees it.
+
+    In the discriminator's update ``fake`` has no graph to the generator; in the generator's update it has one.
+
+    Args:
+        real: real samples (N, ...) float.
+        fake: fake samples (M, ...) float; in a trainer, M is N.
+        real_output: the discriminator's output on the real samples. In the generator's update it is None, unless an
+            auxiliary loss has ``needs_real = True`` or the adversarial loss has ``needs_real_logits = True``.
+        fake_output: the discriminator's output on the fake samples.
+        condition: the conditions of the real samples, or None.
+        fake_condition: the conditions that the fake samples were generated from, or None.
+        latent: the latents (M, dim) that the fake samples were generated from, or None.
+
+    Example:
+        >>> output = DiscriminatorOutput(torch.zeros(4, 1))
+        >>> step = Step(torch.zeros(4, 2), torch.ones(4, 2), real_output=None, fake_output=output)
+        >>> (step.fake - step.real).abs().mean()  # an L1 loss: the weight is the trainer's to apply
+        tensor(1.)
+    """
+
+    real: Tensor
+    fake: Tensor
+    real_output: DiscriminatorOutput | None
+    fake_output: DiscriminatorOutput
+    condition: Condition = None
+    fake_condition: Condition = None
+    latent: Tensor | None = None
+
+
 @runtime_checkable
 class Generator(Protocol):
     """``generator(latent, condition) -> sample``; called with the latent alone where the condition is None.
 
-    One that carries ``sample_range = (low, high)`` has the real samples checked against it.
+    If it has ``sample_range = (low, high)``, the real samples are checked against it.
     """
 
-    def __call__(self, latent: Tensor, condition: Condition = None, /) -> Tensor: ...
+    def __call__(self, latent: Tensor, condition: Any = None, /) -> Tensor: ...
 
 
 @runtime_checkable
 class Discriminator(Protocol):
     """``discriminator(sample, condition) -> logits``; called with the sample alone where the condition is None."""
 
-    def __call__(self, sample: Tensor, condition: Condition = None, /) -> Logits | DiscriminatorOutput: ...
+    def __call__(self, sample: Tensor, condition: Any = None, /) -> Logits | DiscriminatorOutput: ...
 
 
 @runtime_checkable
@@ -114,26 +146,26 @@ class Latent(Protocol):
 
 @runtime_checkable
 class ConditionEncoder(Protocol):
-    """Turns a condition into (N, features), or into maps (N, features, *spatial)."""
+    """Turns a :data:`Condition` that is not None into (N, features), or into maps (N, features, *spatial)."""
 
     features: int
 
-    def __call__(self, condition: Tensor, /) -> Tensor: ...
+    def __call__(self, condition: Any, /) -> Tensor: ...
 
 
 @runtime_checkable
 class ConditionChecker(Protocol):
-    """A module that can tell a bad condition, on the host, before it reaches a device."""
+    """A module that raises an error for an invalid condition, on the host, before it reaches a device."""
 
-    def check(self, condition: Tensor, /) -> None: ...
+    def check(self, condition: Any, /) -> None: ...
 
 
 @runtime_checkable
 class AdversarialLoss(Protocol):
-    """The two players' losses, scalars, from logits of any shape.
+    """The losses of the two players, scalars, from logits of any shape.
 
-    One that pairs real with fake has ``needs_real_logits = True`` (absent means False); only then does the
-    generator's update run the discriminator on real samples, and hands on ``real_logits``.
+    A loss that compares real with fake has ``needs_real_logits = True`` (absent means False). Only then does the
+    generator's update run the discriminator on real samples, and pass ``real_logits``.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, /) -> Tensor: ...
@@ -142,34 +174,26 @@ class AdversarialLoss(Protocol):
 
 
 @runtime_checkable
-class Term(Protocol):
-    """Something added, with a weight, to the players' losses; it sees discriminators' outputs and conditions.
+class AuxiliaryLoss(Protocol):
+    """A loss that is added, multiplied by ``weight``, to the adversarial loss of each player.
 
-    One that compares fake with real in the generator's update has ``needs_real = True`` (absent means False);
-    else ``real`` is None there.
+    Both methods return a scalar without the weight; a player that it does not concern gets a 0. An auxiliary loss that
+    needs ``step.real_output`` in the generator's update has ``needs_real = True`` (absent means False).
     """
 
-    weight: float
+    @property
+    def weight(self) -> float: ...
 
-    def discriminator(
-        self, real: DiscriminatorOutput, fake: DiscriminatorOutput, condition: Condition, fake_condition: Condition, /
-    ) -> Tensor: ...
+    def discriminator(self, step: Step, /) -> Tensor: ...
 
-    def generator(
-        self,
-        fake: DiscriminatorOutput,
-        real: DiscriminatorOutput | None,
-        fake_condition: Condition,
-        condition: Condition,
-        /,
-    ) -> Tensor: ...
+    def generator(self, step: Step, /) -> Tensor: ...
 
 
 @runtime_checkable
 class Penalty(Protocol):
-    """A penalty on the discriminator, weight included.
+    """A penalty on the discriminator, multiplied by its weight.
 
-    One that has ``every = k`` is lazy: the trainer applies it at iterations divisible by k, scaled by k.
+    A penalty with ``every = k`` is lazy: the trainer applies it at iterations divisible by k, multiplied by k.
     """
 
     def __call__(
@@ -178,14 +202,14 @@ class Penalty(Protocol):
         real: Tensor,
         fake: Tensor,
         /,
-        condition: Condition = None,
-        fake_condition: Condition = None,
+        condition: Any = None,
+        fake_condition: Any = None,
     ) -> Tensor: ...
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """Something whose state is tensors and plain values, and goes into a checkpoint."""
+    """An object whose state is made of tensors and plain values, and goes into a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -194,33 +218,35 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Trainer(Stateful, Protocol):
-    """Whatever can take one training step; ``iteration`` counts the steps taken.
+    """An object that takes training steps; ``iteration`` counts the steps taken.
 
-    One whose step draws several batches has ``batches_per_iteration`` (absent means 1). Over several processes each has
-    a trainer, whose steps are taken together: it keeps the weights alike, gives each process random numbers of its own,
-    and returns the same metrics in all. ``state_dict`` is taken from the first process, and loaded in all.
+    A trainer whose step draws several batches has ``batches_per_iteration`` (absent means 1). Over several processes,
+    each process has a trainer, and they step together: a trainer keeps the weights of all processes equal, gives each
+    process its own random numbers, and returns the same metrics in all. ``state_dict`` is taken from the first
+    process, and loaded in all.
     """
 
-    iteration: int
+    @property
+    def iteration(self) -> int: ...
 
     def train_step(self, batches: Iterator[Any], /) -> Mapping[str, Tensor]: ...
 
 
 @runtime_checkable
 class Run(Protocol):
-    """A training under way, as a callback sees it.
+    """A running training, as a callback sees it.
 
-    Over several processes each has a run, of the same iteration, epoch, samples and progress.
+    Over several processes, each process has a run with the same iteration, epoch, samples and progress.
 
     Attributes:
         trainer: the trainer.
-        batches: what the samples come from, as it was given to ``fit``.
-        callbacks: the callbacks, in the order in which they are called, with those that this process does not call.
+        batches: the batches, as they were given to ``fit``.
+        callbacks: the callbacks, in the order of their calls, including those that this process does not call.
         iteration: ``trainer.iteration``.
-        epoch: complete passes over the batches so far.
-        samples: samples drawn from the batches so far, by all processes.
-        progress: 0 to 1, by whichever limit is nearest.
-        metrics: what the last ``train_step`` returned: detached tensors, perhaps still being computed.
+        epoch: the number of complete epochs so far.
+        samples: the number of samples drawn so far, by all processes.
+        progress: 0 to 1, measured by the limit that is nearest.
+        metrics: the metrics of the last ``train_step``: detached tensors, which the device may still be computing.
     """
 
     @property
@@ -241,17 +267,17 @@ class Run(Protocol):
     def metrics(self) -> Mapping[str, Tensor]: ...
 
     def stop(self) -> None:
-        """Ask for the training to end after this iteration; one process that asks ends it for all."""
+        """End the training of all processes after this iteration."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact resume needs, of all processes, which must call it together."""
+        """Return all that an exact resume needs, of all processes; these must call it together."""
 
 
 @runtime_checkable
 class OnStart(Protocol):
-    """A callback that is called once before the first iteration, after a resume has been done.
+    """A callback that is called once before the first iteration, after a resume.
 
-    Where a training goes back to a checkpoint (``rollbacks``), it is called again.
+    It is called again when the training goes back to a checkpoint (``rollbacks``).
     """
 
     def on_start(self, run: Run, /) -> None: ...
@@ -272,9 +298,9 @@ class OnEnd(Protocol):
 
 
 Callback: TypeAlias = OnStart | OnIteration | OnEnd
-"""Anything with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with state, it is `Stateful` too.
+"""An object with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with state, it is `Stateful` too.
 
-Of several processes, each calls its own; one that has ``rank_zero_only = True`` (absent means False) is called in the
-first process alone. So are all that write; such a one must not wait for the other processes. A checkpoint holds the
-state that a callback has in the first process.
+Each of several processes calls its own callbacks. A callback with ``rank_zero_only = True`` (absent means False) is
+called in the first process only; ganlib's callbacks that write are such. It must not wait for the other processes. A
+checkpoint holds the state that a callback has in the first process.
 """

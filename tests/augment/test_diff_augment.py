@@ -90,7 +90,7 @@ def test_brightness_and_contrast_are_drawn_evenly():
 def test_saturation_is_drawn_evenly():
     """Over 5,000 samples the colour's share in the contrast, divided by the grey's, is U(0, 2)."""
     samples = torch.zeros(5000, 2, 1, 2, dtype=torch.float64)
-    samples[:, 0, 0, 0], samples[:, 1, 0, 0] = 2.0, 0.0  # a coloured pixel of mean 1 beside a black one
+    samples[:, 0, 0, 0], samples[:, 1, 0, 0] = 2.0, 0.0  # a coloured pixel of mean 1 next to a black one
     changed = DiffAugment("color")(samples, seeded())
     contrast = changed[:, :, 0, 0].mean(1) - changed[:, :, 0, 1].mean(1)
     saturation = (changed[:, 0, 0, 0] - changed[:, 1, 0, 0]) / 2 / contrast

@@ -14,7 +14,7 @@ SMALL = {"cdcgan28": 4, "system2": 16, "system3": 4, "system4": 4}
 
 
 class Drawn:
-    """Latents from a generator of their own, whatever else draws; a rehearsal moves nothing on."""
+    """Latents from their own generator of random numbers; those of a dry run have another one, which is given."""
 
     def __init__(self, latent: Any) -> None:
         self.latent = latent
@@ -27,13 +27,17 @@ class Drawn:
 
 
 class Labels:
-    """Labels of fakes, likewise."""
+    """Labels of fakes from their own generator of random numbers, except the first ones where there is a dry run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool) -> None:
+        self.dry_run = dry_run
         self.numbers = torch.Generator().manual_seed(2)
 
     def __call__(self, n: int) -> Tensor:
         """Draw n."""
+        if self.dry_run:
+            self.dry_run = False
+            return torch.zeros(n, dtype=torch.int64)
         return torch.randint(10, (n,), generator=self.numbers)
 
 
@@ -65,24 +69,18 @@ def batches(work: Workload, iterations: int) -> list[tuple[Tensor, Tensor]]:
 def losses_of(work: Workload, loop: str, iterations: int, **settings: Any) -> Tensor:
     """Both losses of each iteration, (iterations, 2)."""
     players = loops.make_pair(work, by_hand=loop != "ganlib")
-    latent, labels = Drawn(work.latent), Labels()
+    latent, labels = Drawn(work.latent), Labels(dry_run=loop == "ganlib")
     stream = iter(batches(work, iterations))
     torch.manual_seed(4)
     if loop != "ganlib":
         step = loops.original if loop == "original" else loops.by_hand
         return torch.tensor([*step(work, players, loops.adams(players, work), stream, latent, labels)])
-    if work.random_labels:
-        first = labels.numbers.get_state()
     if not work.labelled:
         players = tuple(map(conditioning.Unconditional, players))  # type: ignore[assignment]
     trainer = loops.make_trainer(work, players, loops.adams(players, work), latent, labels, **settings)
     seen = []
     for batch in stream:
-        if work.random_labels and not seen:
-            # The first batch is rehearsed, and a label of each fake is asked for then too.
-            trainer._gate.next(iter([batch]))
-            labels.numbers.set_state(first)
-        metrics = trainer.train_step(iter([batch]))
+        metrics = trainer.train_step(batch)
         seen.append((metrics["discriminator_loss"].item(), metrics["generator_loss"].item()))
     return torch.tensor(seen)
 

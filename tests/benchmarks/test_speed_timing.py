@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.speed import __main__ as speed
+from benchmarks.speed import parts
 from benchmarks.speed.timing import Timed, flops, in_turns, peak, warm_up
 
 CPU = torch.device("cpu")
@@ -57,3 +58,15 @@ def test_the_command_writes_a_table_a_part(
     assert [row["run"] for row in rows] == ["original", "by hand", "by hand again", "ganlib", "ganlib fast"]
     assert all(float(row["images/s"]) > 0 and 0 < float(row["of peak"]) < 1 for row in rows)
     assert "GFLOP/s" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["cdcgan28", "system3", "system4"])
+def test_on_cuda_the_trainer_costs_nothing_and_its_fast_settings_much_less(name: str) -> None:
+    """ganlib is within 3 % of the step by hand, beyond that step's own spread, and fast at least 5 x the original."""
+    bench = parts.Bench(torch.device("cuda"), rounds=9, seconds=1.0, iterations=None)
+    rows = {row["run"]: row for row in parts.loops(bench, [name])}
+    again = rows["by hand again"]
+    assert rows["ganlib"]["time / by hand"] <= 1.03 + abs(again["time / by hand"] - 1) + again["±"]
+    if name != "cdcgan28":
+        assert rows["ganlib fast"]["x original"] >= 5

@@ -9,7 +9,7 @@ from torch import nn
 from ganlib import losses, stacks
 from ganlib.conditioning import AuxiliaryClassifierHead
 from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
-from ganlib.protocols import Discriminator, DiscriminatorOutput
+from ganlib.protocols import Discriminator, DiscriminatorOutput, Step
 
 PLAN = stacks.StackPlan((1, 8, 6), [stacks.Stage(2), stacks.Stage(4)])  # its top is (4, 2, 1)
 
@@ -49,13 +49,14 @@ def test_around_our_stack():
 
 @pytest.mark.parametrize("condition", [torch.tensor([0, 2, 1, 1]), torch.eye(4, 3)], ids=["classes", "tags"])
 def test_it_learns_to_read_the_condition(condition):
-    """Descending the term of AC-GAN on four samples brings it near 0: the classes, or tags, can be read off them."""
+    """The auxiliary loss of AC-GAN falls to near 0 on four samples: their classes, or tags, are learned."""
     torch.manual_seed(0)
-    head, term = AuxiliaryClassifierHead(nn.Linear(6, 8), 8, 3), losses.AuxiliaryClassifier()
+    head, auxiliary = AuxiliaryClassifierHead(nn.Linear(6, 8), 8, 3), losses.AuxiliaryClassifier()
     optimizer, x = torch.optim.Adam(head.parameters(), lr=0.05), torch.randn(4, 6)
     values = []
     for _ in range(100):
-        value = term.discriminator(head(x, condition), head(x, condition), condition)
+        output = head(x, condition)
+        value = auxiliary.discriminator(Step(x, x, output, output, condition))
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -12,7 +12,7 @@ from ganlib.conditioning._checks import check_classes, check_encoder, check_floa
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 
 
-def test_a_condition_that_is_there_is_handed_on():
+def test_a_condition_that_is_there_is_returned():
     """A tensor comes back as it is."""
     condition = torch.tensor([0])
 
@@ -27,12 +27,20 @@ def test_a_missing_condition_is_refused():
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_condition_that_is_no_tensor_is_refused():
-    """A list raises an error that quotes it."""
-    with pytest.raises(ArgumentTypeError, match=r"condition \(=\[0, 1\]\) must be a tensor") as caught:
-        require_condition([0, 1], OneHot(2))
-    assert isinstance(caught.value, GanlibError)
-    assert isinstance(caught.value, TypeError)
+def test_a_nest_of_conditions_is_passed_on():
+    """A dict or tuple is what an encoder of your own may take; it comes back as it is."""
+    for condition in ((torch.tensor([0]), torch.zeros(1)), {"class": torch.tensor([0])}):
+        assert require_condition(condition, OneHot(2)) is condition
+
+
+@pytest.mark.parametrize("condition", [[0, 1], (torch.tensor([0]),), {"class": 1}])
+def test_a_condition_that_is_not_a_tensor_is_refused_by_our_encoders(condition):
+    """Classes and floats are tensors; anything else raises an error that quotes it."""
+    for check in (lambda: check_classes(condition, 2), lambda: check_floats(condition, 2, maps=False, what="vectors")):
+        with pytest.raises(ArgumentTypeError, match=r"condition \(=.*\) must be a tensor") as caught:
+            check()
+        assert isinstance(caught.value, GanlibError)
+        assert isinstance(caught.value, TypeError)
 
 
 @given(st.integers(1, 5), st.lists(st.integers(-3, 8), max_size=8))

@@ -1,12 +1,15 @@
-"""Tests of the adapters that put the condition beside something."""
+"""Tests of the adapters that concatenate the condition with something."""
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from ganlib import stacks
 from ganlib.conditioning import ConcatChannels, ConcatFeatures, ConcatLatent, ConditionalBatchNorm, Maps, OneHot
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.conditioning._concat import join
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
 from tests import strategies
 
@@ -14,10 +17,11 @@ PLAN = stacks.StackPlan((1, 8, 6), [stacks.Stage(2), stacks.Stage(4)])  # its to
 FLAT_PLAN = stacks.StackPlan((1, 8, 6), [stacks.Stage(3, kernel_size=(8, 6), stride=1, padding=0)])
 all_kinds = pytest.mark.parametrize("kind", strategies.ALL_CONDITIONS)
 flat_kinds = pytest.mark.parametrize("kind", strategies.FLAT_CONDITIONS)
+spatial_sizes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 
 
 def everywhere(flat, spatial):
-    """(N, F) at all places."""
+    """(N, F) at all positions."""
     return flat if flat.ndim > 2 else flat[..., None, None].expand(-1, -1, *spatial)
 
 
@@ -77,7 +81,7 @@ def test_conditional_norms_inside_get_the_condition_too():
 
 @all_kinds
 def test_concat_channels_gives_the_module_planes(kind):
-    """The module is called with the image and, behind it, the encoded condition at all places."""
+    """The module is called with the image and, behind it, the encoded condition at all positions."""
     encoder, condition = strategies.ALL_CONDITIONS[kind](4, (8, 6))
     sample = torch.randn(4, 1, 8, 6)
 
@@ -175,3 +179,49 @@ def test_maps_of_another_size_than_the_image_are_refused():
     """ConcatChannels wants maps of the image's size."""
     with pytest.raises(ShapeError, match=r"sizes \(4, 4\), but sample has \(8, 6\)"):
         ConcatChannels(nn.Identity(), Maps(1))(torch.zeros(2, 1, 8, 6), torch.zeros(2, 1, 4, 4))
+
+
+@given(spatial_sizes, spatial_sizes, st.integers(1, 3), st.integers(1, 3))
+def test_each_position_has_both_sides_features(left, right, channels, features):
+    """At every position of the result lie x's and the encoding's numbers; a flat one is the same at all positions."""
+    x, encoding = torch.randn(2, channels, *left), torch.randn(2, features, *right)
+    if left and right and left != right:
+        with pytest.raises(ShapeError):
+            join(x, encoding, "x")
+        return
+    positions = left or right
+
+    joined = join(x, encoding, "x")
+
+    def at_all_positions(flat):
+        return (
+            flat
+            if flat.ndim == 2 + len(positions)
+            else flat.view(2, -1, *[1] * len(positions)).expand(-1, -1, *positions)
+        )
+
+    assert (2, channels + features, *positions) == joined.shape
+    assert torch.equal(at_all_positions(x), joined[:, :channels])
+    assert torch.equal(at_all_positions(encoding), joined[:, channels:])
+
+
+@pytest.mark.parametrize(("left", "right"), [((), ()), ((2,), ()), ((), (2,))])
+def test_the_result_has_the_dtype_of_x(left, right):
+    """The encoding is cast to the dtype of the features."""
+    x, encoding = torch.zeros(2, 1, *left, dtype=torch.bfloat16), torch.zeros(2, 1, *right)
+
+    assert torch.bfloat16 == join(x, encoding, "x").dtype
+
+
+def test_another_batch_size_is_refused():
+    """A condition with another number of entries raises an error with both numbers and the name."""
+    with pytest.raises(ShapeError, match=r"condition has 3 entries, but latent \(2, 5\) has 2 samples") as caught:
+        join(torch.zeros(2, 5), torch.zeros(3, 4), "latent")
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_other_spatial_sizes_are_refused():
+    """Maps of another size raise an error with both sizes and the name."""
+    with pytest.raises(ShapeError, match=r"sizes \(4, 4\), but sample has \(8, 8\)"):
+        join(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 4, 4), "sample")

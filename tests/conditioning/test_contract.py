@@ -1,4 +1,4 @@
-"""What holds for every adapter and conditional module of the room, in one table."""
+"""The contract of every adapter and conditional module, in one table."""
 
 import copy
 from collections.abc import Callable
@@ -171,7 +171,7 @@ def made(name, kind, seed=0):
 
 
 def test_every_module_of_the_room_has_a_row():
-    """What the room offers beside encoders is in the table, so that a new one must keep the contract too."""
+    """What the package offers apart from encoders is in the table, so that a new one must keep the contract too."""
     assert set(TABLE) == set(conditioning.__all__) - ENCODERS
 
 

@@ -16,7 +16,7 @@ from tests.data.pictures import noise, put
 
 
 def _one(root, image, name="x.png", size=None, mode="RGB", **options):
-    """What becomes of one image, which lies beside a second one."""
+    """What becomes of one image, which lies next to a second one."""
     put(root, f"a/{name}", image, **options)
     put(root, "a/z.png")
     return ImageFolder(root, size or min(image.size), mode)[0][0]
@@ -178,7 +178,7 @@ def test_a_wrong_ending_of_the_right_kind_is_read(tmp_path):
 
 
 def test_which_files_are_images_and_in_what_order(tmp_path):
-    """Subfolders belong to their class; hidden files, others and those beside the classes do not; order is by name."""
+    """Subfolders belong to their class; hidden files, others and those next to the classes do not; order is by name."""
     names = ["B/2.png", "B/10.png", "B/sub/9.png", "B/sub/deep/1.PNG", "a/1.png", "a/2.png", "B/z.png", "B/Z.png"]
     for index, name in enumerate(names):
         put(tmp_path, name, Image.new("L", (2, 2), index))

@@ -119,7 +119,7 @@ def test_image_modes(mode, channels):
 
 
 def test_float_conditions_keep_their_shape():
-    """Vectors beside the samples become one (L, D) tensor, and plain floats one of shape (L,)."""
+    """Vectors next to the samples become one (L, D) tensor, and plain floats one of shape (L,)."""
     items = [(torch.zeros(1), torch.tensor([float(i), 1.0])) for i in range(3)]
     assert as_tensors(_Listed(items))[1].tolist() == [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
     assert as_tensors(_Listed([(torch.zeros(1), 0.5)] * 2))[1].tolist() == [0.5, 0.5]

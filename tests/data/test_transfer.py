@@ -64,7 +64,7 @@ def test_another_storage_or_device_is_refused() -> None:
     """A word that is none is named."""
     with pytest.raises(ArgumentValueError, match=r"storage \(='disk'\)"):
         _loader("disk")
-    with pytest.raises(ArgumentValueError, match=r"device \(='gpu'\) is none"):
+    with pytest.raises(ArgumentValueError, match=r"device \(='gpu'\) is invalid"):
         _loader("auto", "gpu")
 
 

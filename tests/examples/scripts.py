@@ -47,7 +47,7 @@ def shapes_in_checkpoint(run: Path, player: str) -> list[tuple[int, ...]]:
     state = training.Checkpoint(run).newest()
     assert state is not None
     buffers = ("running_mean", "running_var", "num_batches_tracked")
-    weights = state["trainer"][player]
+    weights = state["trainer"]["modules"][player]
     return [tuple(weight.shape) for name, weight in weights.items() if not name.endswith(buffers)]
 
 
@@ -58,7 +58,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def frames(path: Path) -> int:
-    """How many frames a film has."""
+    """How many frames an animation has."""
     with Image.open(path) as image:
         return getattr(image, "n_frames", 1)
 

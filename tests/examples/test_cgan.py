@@ -49,7 +49,7 @@ def test_the_condition_is_beside_what_each_player_looks_at(runs: dict[str, Path]
 
 
 def test_every_promised_file_is_there(runs: dict[str, Path]) -> None:
-    """Loss graph, table, checkpoints, pictures with a row for each class, and the films."""
+    """Loss graph, table, checkpoints, images with a row for each class, and the animations."""
     for run in runs.values():
         for name in ("generator.pt", "losses.png", "metrics.csv", "training.gif"):
             assert (run / name).stat().st_size > 0
@@ -144,7 +144,7 @@ def test_wrong_words_are_answered(script: dict[str, Any], words: tuple[str, ...]
     ("condition", "words", "answer"),
     [
         ("class", ("--tags", "loop"), "--tags needs a run with --condition tags; this one has class"),
-        ("tags", ("--tags", "lop"), "the tag 'lop' is none of loop"),
+        ("tags", ("--tags", "lop"), "the tag 'lop' is not one of loop"),
         ("tags", ("--labels", "11"), "class 11"),
         ("class", ("--labels", "-1"), "class -1"),
         ("text", ("--text", "xyzzy"), "'xyzzy' has none of the words"),

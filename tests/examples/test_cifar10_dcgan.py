@@ -89,9 +89,9 @@ def test_the_original_has_its_recipe(script: dict[str, Any]) -> None:
     assert not actual["averaged"]
 
 
-def test_the_discriminators_terms_are_averaged(script: dict[str, Any]) -> None:
-    """With logits of 0 each of the terms is log 2, and so is their mean; the generator's loss stays as it is."""
-    loss = script["MeanOfTerms"](script["losses"].NonSaturatingLoss())
+def test_the_discriminators_loss_is_averaged(script: dict[str, Any]) -> None:
+    """With logits of 0 the losses of real and fake samples are log 2, and so is their mean; the generator's stays."""
+    loss = script["AveragedLoss"](script["losses"].NonSaturatingLoss())
     zeros = torch.zeros(3, 1)
     assert loss.discriminator(zeros, zeros).item() == pytest.approx(np.log(2))
     assert loss.generator(zeros).item() == pytest.approx(np.log(2))
@@ -103,7 +103,7 @@ def test_the_gains_of_the_original_start_near_0(script: dict[str, Any], folder: 
         out = tmp_path / f"{len(words)}"
         call(script, "train", "--data", "folder", "--root", folder, "--iterations", 1, "--lr", 1e-12, *SMALL,
              "--width", 16, *words, "--out", out)  # fmt: skip
-        state = script["training"].Checkpoint(out).newest()["trainer"]
+        state = script["training"].Checkpoint(out).newest()["trainer"]["modules"]
         for player in ("generator", "discriminator"):
             gains = [value for name, value in state[player].items() if name.endswith("norm.weight")]
             assert len(gains) >= 2
@@ -162,7 +162,7 @@ def test_weight_init_is_switched_for_each_network(script: dict[str, Any], folder
         out = tmp_path / player
         call(script, "train", "--data", "folder", "--root", folder, "--iterations", 1, "--lr", 1e-12, *SMALL,
              f"--init-{player}-weights", "no", "--out", out)  # fmt: skip
-        state = script["training"].Checkpoint(out).newest()["trainer"]
+        state = script["training"].Checkpoint(out).newest()["trainer"]["modules"]
         for each in ("generator", "discriminator"):
             widest = max((weight for weight in state[each].values() if weight.ndim == 4), key=torch.numel)
             assert (abs(widest.std().item() - 0.02) < 0.001) == (each != player)

@@ -165,7 +165,7 @@ def test_minutes_limit_a_training(run: Callable[..., str], tmp_path: Path) -> No
 def test_compare_draws_every_combination(run: Callable[..., str], tmp_path: Path) -> None:
     """All losses with all penalties, as a row each of the table and as one picture."""
     printed = run("compare", "--data", "grid", "--iterations", 2, "--batch-size", 16, "--out", tmp_path / "all.png")
-    assert f"the picture is {tmp_path / 'all.png'}" in printed
+    assert f"the image is {tmp_path / 'all.png'}" in printed
     table = rows(tmp_path / "all.csv")
     cells = {(row["loss"], row["penalty"]) for row in table}
     assert len(table) == len(cells) == 7 * 7

@@ -44,7 +44,7 @@ def deceptive(script: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_every_promised_file_is_there(finished: Path) -> None:
-    """A run leaves its checkpoints, generator, metrics, curves, film and samples, the first and last always."""
+    """A run leaves its checkpoints, generator, metrics, curves, animation and samples, the first and last always."""
     for name in ("generator.pt", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
         assert (finished / name).stat().st_size > 0
     assert {"00000001.png", "00000020.png"} <= {path.name for path in (finished / "samples").iterdir()}
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished: Path, tmp_pat
     for name in ("generator.pt", "checkpoints/00000015.pt", "checkpoints/00000020.pt"):
         (killed / name).unlink()
     printed = run("train", "--iterations", 20, "--batch-size", 16, "--out", killed, "--checkpoint-every", 5, "--resume")
-    assert "goes on from iteration 10" in printed
+    assert "continues from iteration 10" in printed
     one, other = (models.load_generator(folder / "generator.pt").state_dict() for folder in (finished, killed))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -94,7 +94,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--iterations", "-3"], "iterations (=-3)"),
         (["train", "--batch-size", "0"], "batch_size (=0)"),
         (["train", "--latent-dim", "0"], "latent_dim (=0)"),
-        (["train", "--device", "gpu"], "argument --device: 'gpu' is none"),
+        (["train", "--device", "gpu"], "argument --device: 'gpu' is not a device"),
         (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
         (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.pt"),
     ],
@@ -191,10 +191,10 @@ def test_a_number_of_28_pixels_is_cropped_alike(script: dict[str, Any], finished
 
 
 @pytest.mark.parametrize("way", ["lerp", "slerp"])
-def test_interpolate_draws_the_way_there_and_films_it_there_and_back(
+def test_interpolate_writes_an_image_and_an_animation_there_and_back(
     script: dict[str, Any], finished: Path, tmp_path: Path, way: str
 ) -> None:
-    """A row of ten steps for each class; the film has them all and comes back without repeating its ends."""
+    """A row of ten steps for each class; the animation has them all and comes back without repeating its ends."""
     call(script, "interpolate", "--run", finished, "--way", way, "--out", tmp_path / "between.png")
     assert picture_size(tmp_path / "between.png") == (302, 302)
     assert frames(tmp_path / "between.gif") == 18
@@ -213,7 +213,7 @@ def test_the_same_latent_is_drawn_as_each_class(script: dict[str, Any], finished
         (["digits", "--number", "12a"], r"--number \(='12a'\)"),
         (["digits", "--number", "\u0663"], "--number"),
         (["interpolate", "--steps", "1"], r"steps \(=1\)"),
-        (["interpolate", "--out", "film.gif"], r"--out \(=film.gif\) is the picture's"),
+        (["interpolate", "--out", "film.gif"], r"--out \(=film.gif\) is the image's"),
         (["same-latent", "--out", "picture.xyz"], r"--out \(=picture.xyz\) must end as a picture does"),
     ],
 )

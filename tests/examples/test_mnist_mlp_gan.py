@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from ganlib import models, training
+from ganlib import models
 from ganlib.errors import GanlibError
 from tests.examples.scripts import call, frames, load_script, picture_size, run_script, shapes_in_checkpoint
 
@@ -53,7 +54,7 @@ def test_the_original_has_its_recipe(script: dict[str, Any]) -> None:
 
 
 def test_every_promised_file_is_there(original: Path) -> None:
-    """A row of 16 samples after the first iteration and each epoch; timeline, film, curves, table, checkpoint."""
+    """A row of 16 samples after the first iteration and each epoch; timeline, animation, curves, table, checkpoint."""
     names = [f"{iteration:08d}.png" for iteration in (1, 4, 8)]
     assert sorted(path.name for path in (original / "samples").iterdir()) == names
     assert picture_size(original / "samples/00000008.png") == (16 * 30 + 2, 32)
@@ -107,6 +108,6 @@ def test_a_generator_of_another_script_is_refused(script: dict[str, Any], tmp_pa
     models.save_generator(tmp_path / "generator.pt", generator, {"script": "cgan", "latent_dim": 100})
     with pytest.raises(GanlibError, match="script cgan, not mnist_mlp_gan"):
         call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")
-    training.save_plain(tmp_path / "generator.pt", {"x": 1})
+    torch.save({"x": 1}, tmp_path / "generator.pt")
     with pytest.raises(GanlibError, match=r"generator\.pt"):
         call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")

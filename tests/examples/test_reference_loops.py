@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import reference_loops as loops
+from ganlib import latents
 from tests.examples.scripts import load_script
 
 ITERATIONS, BATCH = 20, 6
@@ -86,17 +87,21 @@ def check(trainer: Any, reference: Reference, batches: list[Any], share: float, 
     for network, its in zip((trainer.generator, trainer.discriminator), reference.networks, strict=True):
         for parameter, value in pairs(network, its):
             parameter.data.copy_(value)
-    latents = iter(reference.latents)
-    trainer.latent = lambda n, *, device=None, generator=None: torch.zeros(n, 100) if generator else next(latents)
-    if trainer.fake_conditions is not None:
-        labels = iter([reference.labels[0], *reference.labels])  # the first is the dry run's
-        trainer.fake_conditions = lambda n: next(labels)
+    drawn_latents = iter(reference.latents)
+    # A dry run gives the generator of its random numbers.
+    patch.setattr(
+        latents.Gaussian,
+        "__call__",
+        lambda self, n, *, device=None, generator=None: torch.zeros(n, 100) if generator else next(drawn_latents),
+    )
+    labels = iter([reference.labels[0], *reference.labels])  # the first is the dry run's
+    patch.setattr(torch, "randint", lambda high, size: next(labels))
     noise = [target for index, target in enumerate(reference.targets) if index % 3 < 2]
     # The targets are in [0.9, 1] and [0, 0.1]; the recipe draws U(0, 1) for each, and scales it to that.
     drawn = iter([(target - 0.9) / 0.1 if index % 2 == 0 else target / 0.1 for index, target in enumerate(noise)])
     patch.setattr(torch, "rand_like", lambda like: next(drawn))
-    seen = [trainer.train_step(iter([batch])) for batch in batches]
-    assert next(latents, None) is None
+    seen = [trainer.train_step(batch) for batch in batches]
+    assert next(drawn_latents, None) is None
     losses = torch.stack(reference.losses).view(-1, 3)
     expected = {"discriminator_loss": share * (losses[:, 0] + losses[:, 1]), "generator_loss": losses[:, 2]}
     assert len(seen) == ITERATIONS

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import cifar_classifier, mnist_quality, reference_systems, run_quality
-from ganlib import metrics, training
+from ganlib import metrics
 
 
 def test_a_copy_of_the_real_images_is_at_no_distance() -> None:
@@ -56,7 +56,7 @@ def test_the_classifier_of_colour_images_has_128_features() -> None:
 def test_both_recipes_are_trained_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of a second for each leaves a table with a row for ours, for the original, and for real images."""
     torch.manual_seed(0)
-    training.save_plain(tmp_path / "digits.pt", {"weights": metrics.DigitClassifier().state_dict()})
+    torch.save({"weights": metrics.DigitClassifier().state_dict()}, tmp_path / "digits.pt")
     words = ["--root", os.environ["GANLIB_DATA"], "--digits", tmp_path / "digits.pt", "--cifar", "unused.pt",
              "--systems", 2, "--minutes", 0.02, "--out", tmp_path / "out"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["reference_systems", *map(str, words)])

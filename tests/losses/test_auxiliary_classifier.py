@@ -1,4 +1,4 @@
-"""Tests of AC-GAN's term."""
+"""Tests of AC-GAN's auxiliary loss."""
 
 import math
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from torch import nn
 
 from ganlib import latents, training
-from ganlib.errors import ArgumentValueError, DTypeError, GanlibError, ShapeError
-from ganlib.losses import AuxiliaryClassifier, HingeLoss, Term
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
+from ganlib.losses import AuxiliaryClassifier, AuxiliaryLoss, HingeLoss
+from ganlib.protocols import DiscriminatorOutput, Step
 from tests import strategies
 
 REAL, FAKE = torch.tensor([2, 0, 1, 1]), torch.tensor([0, 1, 2, 0])
@@ -20,6 +20,12 @@ class_logits = strategies.logits(20, (4, 3), torch.float64)
 def output(class_logits):
     """A discriminator's output of these class logits, with logits that must not matter."""
     return DiscriminatorOutput(torch.full((len(class_logits), 1), math.nan), class_logits)
+
+
+def step(real, fake, condition=None, fake_condition=None):
+    """A step with these outputs and conditions, and with samples that must not matter."""
+    samples = torch.full((4, 1), math.nan)
+    return Step(samples, samples, real, fake, condition, fake_condition)
 
 
 def of_classes(logits, classes):
@@ -46,13 +52,13 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 @given(real=class_logits, fake=class_logits)
-def test_both_players_terms_are_cross_entropies(kind, real, fake):
-    """The discriminator's term is the cross-entropy of real plus that of fake samples, the generator's the latter."""
+def test_both_players_losses_are_cross_entropies(kind, real, fake):
+    """The discriminator's loss is the cross-entropy of real plus that of fake samples, the generator's the latter."""
     formula, condition, fake_condition = KINDS[kind]
-    term = AuxiliaryClassifier()
+    auxiliary = AuxiliaryClassifier()
 
-    discriminator = term.discriminator(output(real), output(fake), condition, fake_condition)
-    generator = term.generator(output(fake), None, fake_condition)
+    discriminator = auxiliary.discriminator(step(output(real), output(fake), condition, fake_condition))
+    generator = auxiliary.generator(step(None, output(fake), None, fake_condition))
 
     assert () == discriminator.shape == generator.shape
     assert torch.allclose(formula(real, condition) + formula(fake, fake_condition), discriminator, atol=1e-6)
@@ -62,29 +68,29 @@ def test_both_players_terms_are_cross_entropies(kind, real, fake):
 @every_kind
 @given(real=class_logits, fake=class_logits)
 def test_the_discriminator_may_learn_from_real_samples_alone(kind, real, fake):
-    """Without on_fakes the discriminator's term is that of real samples, and the generator's is as it was."""
+    """Without on_fakes the discriminator's loss is that of real samples, and the generator's is as it was."""
     formula, condition, fake_condition = KINDS[kind]
-    term = AuxiliaryClassifier(on_fakes=False)
+    auxiliary = AuxiliaryClassifier(on_fakes=False)
 
     assert torch.allclose(
         formula(real, condition),
-        term.discriminator(output(real), output(fake), condition, fake_condition),
+        auxiliary.discriminator(step(output(real), output(fake), condition, fake_condition)),
         atol=1e-6,
     )
     assert torch.equal(
-        AuxiliaryClassifier().generator(output(fake), None, fake_condition),
-        term.generator(output(fake), None, fake_condition),
+        AuxiliaryClassifier().generator(step(None, output(fake), None, fake_condition)),
+        auxiliary.generator(step(None, output(fake), None, fake_condition)),
     )
 
 
 @given(class_logits, class_logits)
 def test_fakes_have_the_batchs_conditions_where_there_are_no_others(real, fake):
     """Without fake conditions, fakes are read against the real samples'."""
-    term = AuxiliaryClassifier()
+    auxiliary = AuxiliaryClassifier()
 
     assert torch.equal(
-        term.discriminator(output(real), output(fake), REAL, REAL),
-        term.discriminator(output(real), output(fake), REAL),
+        auxiliary.discriminator(step(output(real), output(fake), REAL, REAL)),
+        auxiliary.discriminator(step(output(real), output(fake), REAL)),
     )
 
 
@@ -94,8 +100,8 @@ def test_the_weight_is_the_trainers_to_apply():
 
     assert AuxiliaryClassifier(7.0).weight == 7.0
     assert torch.equal(
-        AuxiliaryClassifier().generator(output(logits), None, FAKE),
-        AuxiliaryClassifier(7.0).generator(output(logits), None, FAKE),
+        AuxiliaryClassifier().generator(step(None, output(logits), None, FAKE)),
+        AuxiliaryClassifier(7.0).generator(step(None, output(logits), None, FAKE)),
     )
 
 
@@ -103,11 +109,11 @@ def test_the_weight_is_the_trainers_to_apply():
 def test_bf16_class_logits_are_widened(kind):
     """Class logits in bf16 give the values of the same in float32."""
     _, condition, fake_condition = KINDS[kind]
-    logits, term = torch.randn(4, 3).bfloat16(), AuxiliaryClassifier()
+    logits, auxiliary = torch.randn(4, 3).bfloat16(), AuxiliaryClassifier()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        actual = term.discriminator(output(logits), output(-logits), condition, fake_condition)
+        actual = auxiliary.discriminator(step(output(logits), output(-logits), condition, fake_condition))
 
-    expected = term.discriminator(output(logits.float()), output(-logits.float()), condition, fake_condition)
+    expected = auxiliary.discriminator(step(output(logits.float()), output(-logits.float()), condition, fake_condition))
     assert torch.float32 == actual.dtype
     assert torch.equal(expected, actual)
 
@@ -117,24 +123,24 @@ def test_extreme_class_logits_stay_finite(kind):
     """At class logits of ±1e4 values and gradients are finite."""
     _, condition, _ = KINDS[kind]
     logits = (1e4 * torch.tensor([[1.0, -1.0, 1.0]] * 4)).requires_grad_()
-    value = AuxiliaryClassifier().generator(output(logits), None, condition)
+    value = AuxiliaryClassifier().generator(step(None, output(logits), None, condition))
     value.backward()
 
     assert value.isfinite()
     assert logits.grad.isfinite().all()
 
 
-def calls(term, real, fake, condition, fake_condition):
-    """The two ways in: the discriminator's term, and the generator's."""
-    yield lambda: term.discriminator(real, fake, condition, fake_condition)
-    yield lambda: term.generator(fake, real, fake_condition, condition)
+def calls(auxiliary, *arguments):
+    """The loss of the discriminator, and that of the generator."""
+    yield lambda: auxiliary.discriminator(step(*arguments))
+    yield lambda: auxiliary.generator(step(*arguments))
 
 
 def test_an_output_without_class_logits_is_refused():
     """A discriminator that gives no class logits raises an error that says on which samples, and what gives them."""
     bare, good = DiscriminatorOutput(torch.zeros(4, 1)), output(torch.zeros(4, 3))
     with pytest.raises(ArgumentValueError, match=r"on real samples .*class_logits.*AuxiliaryClassifierHead"):
-        AuxiliaryClassifier().discriminator(bare, good, REAL)
+        AuxiliaryClassifier().discriminator(step(bare, good, REAL))
     for call in calls(AuxiliaryClassifier(), good, bare, REAL, FAKE):
         with pytest.raises(ArgumentValueError, match="on fake samples .*class_logits"):
             call()
@@ -144,9 +150,9 @@ def test_a_missing_condition_is_refused():
     """Without a condition to compare with, an error says whose is missing."""
     good = output(torch.zeros(4, 3))
     with pytest.raises(ArgumentValueError, match=r"condition \(=None\) of the real samples") as caught:
-        AuxiliaryClassifier().discriminator(good, good, None)
+        AuxiliaryClassifier().discriminator(step(good, good))
     with pytest.raises(ArgumentValueError, match=r"condition \(=None\) of the fake samples"):
-        AuxiliaryClassifier().generator(good, None, None)
+        AuxiliaryClassifier().generator(step(None, good))
     assert isinstance(caught.value, GanlibError)
 
 
@@ -172,8 +178,26 @@ def test_conditions_of_another_shape_are_refused(condition, message):
     """Classes or tags that do not fit the class logits raise an error that quotes both shapes."""
     good = output(torch.zeros(4, 3))
     with pytest.raises(ShapeError, match=message) as caught:
-        AuxiliaryClassifier().generator(good, None, condition)
+        AuxiliaryClassifier().generator(step(None, good, None, condition))
     assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize("bare", [torch.zeros(2, 1), (torch.zeros(2, 1), torch.zeros(2, 1))])
+def test_bare_logits_are_refused(bare):
+    """Logits instead of a DiscriminatorOutput raise an error that says what is missing."""
+    good = output(torch.zeros(4, 3))
+    with pytest.raises(ArgumentTypeError, match="^fake_output is a .* neither class_logits nor features"):
+        AuxiliaryClassifier().generator(step(good, bare, REAL))
+    with pytest.raises(ArgumentTypeError, match="^real_output is a"):
+        AuxiliaryClassifier().discriminator(step(bare, good, REAL))
+
+
+@pytest.mark.parametrize("condition", [(REAL, REAL), {"class": REAL}])
+def test_a_nest_of_conditions_is_refused(condition):
+    """A condition of several parts raises an error that says whose it is, and of what type."""
+    good = output(torch.zeros(4, 3))
+    with pytest.raises(ArgumentTypeError, match=f"condition of the fake samples is a {type(condition).__name__}"):
+        AuxiliaryClassifier().generator(step(good, good, condition))
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
@@ -184,13 +208,13 @@ def test_a_bad_weight_is_refused(weight):
 
 
 def test_its_arguments_can_be_read():
-    """It is a Term that needs no real output in the generator's update, and its arguments show in the repr."""
-    assert isinstance(AuxiliaryClassifier(), Term)
+    """It is an AuxiliaryLoss that needs no real output for the generator, and its arguments show in the repr."""
+    assert isinstance(AuxiliaryClassifier(), AuxiliaryLoss)
     assert not getattr(AuxiliaryClassifier(), "needs_real", False)
     assert repr(AuxiliaryClassifier(0.5, on_fakes=False)) == "AuxiliaryClassifier(weight=0.5, on_fakes=False)"
 
 
-class Judge(nn.Module):
+class Classifier(nn.Module):
     """A discriminator with a head for three classes."""
 
     def __init__(self):
@@ -198,15 +222,15 @@ class Judge(nn.Module):
         self.logit, self.classes = nn.Linear(2, 1), nn.Linear(2, 3)
 
     def forward(self, x, condition):
-        """Judge and classify."""
+        """Discriminate and classify."""
         return DiscriminatorOutput(self.logit(x), self.classes(x))
 
 
-class Artist(nn.Linear):
+class Generator(nn.Linear):
     """A generator that ignores conditions."""
 
     def forward(self, latent, condition):
-        """Draw."""
+        """Generate."""
         return super().forward(latent)
 
 
@@ -214,7 +238,7 @@ def test_a_discriminator_learns_to_classify_with_it():
     """Trained on three far points, with it alone changing the head, the discriminator reads their classes."""
     torch.manual_seed(0)
     points, classes = 3 * torch.tensor([[0.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]).repeat(8, 1), torch.arange(3).repeat(8)
-    generator, discriminator = Artist(3, 2), Judge()
+    generator, discriminator = Generator(3, 2), Classifier()
     trainer = training.AdversarialTrainer(
         generator,
         discriminator,
@@ -222,7 +246,7 @@ def test_a_discriminator_learns_to_classify_with_it():
         torch.optim.Adam(discriminator.parameters(), lr=5e-2),
         loss=HingeLoss(),
         latent=latents.Gaussian(3),
-        terms=[AuxiliaryClassifier(on_fakes=False)],
+        auxiliary_losses=[AuxiliaryClassifier(on_fakes=False)],
     )
     first = trainer.train_step(iter([(points, classes)]))
     for _ in range(60):
@@ -243,4 +267,4 @@ def test_classes_of_another_dtype_are_refused(dtype):
     """Classes must be int64, as everywhere; another dtype raises an error that names it."""
     output = DiscriminatorOutput(torch.zeros(2, 1), torch.zeros(2, 3))
     with pytest.raises(DTypeError, match=rf"condition must be int64 classes .* {dtype}"):
-        AuxiliaryClassifier().generator(output, None, torch.zeros(2, dtype=dtype))
+        AuxiliaryClassifier().generator(step(None, output, None, torch.zeros(2, dtype=dtype)))

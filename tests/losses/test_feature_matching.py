@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ganlib import latents, training
-from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
-from ganlib.losses import FeatureMatching, HingeLoss, Term
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
+from ganlib.losses import AuxiliaryLoss, FeatureMatching, HingeLoss
+from ganlib.protocols import DiscriminatorOutput, Step
 from tests import strategies
 
 SHAPES = [(4,), (4, 3), (4, 2, 3, 2)]
@@ -20,6 +20,11 @@ SHAPES = [(4,), (4, 3), (4, 2, 3, 2)]
 def output(*features):
     """A discriminator's output of these features, with logits that must not matter."""
     return DiscriminatorOutput(torch.full((4, 1), math.nan), features=features)
+
+
+def step(fake, real):
+    """A step with these outputs, and with samples that must not matter."""
+    return Step(torch.full((4, 1), math.nan), torch.full((4, 1), math.nan), real, fake)
 
 
 @st.composite
@@ -35,7 +40,7 @@ def test_mean_matching_is_its_formula(pair):
     real, fake = pair
     expected = sum(((r.sum(0) / 4 - f.sum(0) / 4) ** 2).sum() / r[0].numel() for r, f in zip(real, fake, strict=True))
 
-    actual = FeatureMatching().generator(output(*fake), output(*real))
+    actual = FeatureMatching().generator(step(output(*fake), output(*real)))
 
     assert actual.shape == ()
     assert torch.allclose(expected, actual)
@@ -49,31 +54,31 @@ def test_paired_matching_is_its_formula(pair):
         sum((r[i] - f[i]).abs().sum() / r[i].numel() for i in range(4)) / 4 for r, f in zip(real, fake, strict=True)
     )
 
-    assert torch.allclose(expected, FeatureMatching(kind="paired").generator(output(*fake), output(*real)))
+    assert torch.allclose(expected, FeatureMatching(kind="paired").generator(step(output(*fake), output(*real))))
 
 
 def test_means_take_any_order_and_pairs_one():
-    """Fakes in another order have the same means, but stand beside other real samples."""
+    """Fakes in another order have the same means, but are compared with other real samples."""
     real = torch.arange(8.0).view(4, 2)
     same, other = output(real), output(real.flip(0))
 
-    assert FeatureMatching().generator(other, same).item() == 0.0
-    assert FeatureMatching(kind="paired").generator(same, same).item() == 0.0
-    assert FeatureMatching(kind="paired").generator(other, same).item() == 4.0
+    assert FeatureMatching().generator(step(other, same)).item() == 0.0
+    assert FeatureMatching(kind="paired").generator(step(same, same)).item() == 0.0
+    assert FeatureMatching(kind="paired").generator(step(other, same)).item() == 4.0
 
 
 def test_the_means_of_batches_of_two_sizes_can_be_matched():
     """Means need no equal numbers of samples: these are 2 and 5."""
     real, fake = output(torch.tensor([[1.0], [2.0], [3.0]])), output(torch.tensor([[5.0]]))
 
-    assert FeatureMatching().generator(fake, real).item() == 9.0
+    assert FeatureMatching().generator(step(fake, real)).item() == 9.0
 
 
 @pytest.mark.parametrize("kind", ["mean", "paired"])
 def test_no_gradient_flows_to_real(kind):
     """Fakes move towards real samples and not the other way: only their features have a gradient."""
     real, fake = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
-    FeatureMatching(kind=kind).generator(output(fake), output(real)).backward()
+    FeatureMatching(kind=kind).generator(step(output(fake), output(real))).backward()
 
     assert real.grad is None
     assert fake.grad.abs().min() > 0
@@ -84,21 +89,21 @@ def test_no_gradient_flows_to_real(kind):
 def test_half_precision_features_are_widened(kind, dtype):
     """Half-precision features, also under autocast, give the value of the same in float32, and no overflow."""
     real, fake = 300 * torch.randn(4, 3).to(dtype), 300 * torch.randn(4, 3).to(dtype)
-    term = FeatureMatching(kind=kind)
+    matching = FeatureMatching(kind=kind)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        actual = term.generator(output(fake), output(real))
+        actual = matching.generator(step(output(fake), output(real)))
 
     assert torch.float32 == actual.dtype
     assert actual.isfinite()
-    assert torch.equal(term.generator(output(fake.float()), output(real.float())), actual)
+    assert torch.equal(matching.generator(step(output(fake.float()), output(real.float()))), actual)
 
 
 @pytest.mark.parametrize("logits", [torch.zeros(4, 1), (torch.zeros(4, 1), torch.zeros(4, 1, 2, 2))])
 def test_the_discriminator_has_no_part_in_it(logits):
-    """The discriminator's term is a 0 without a graph, of one scale and of several."""
+    """The discriminator's loss is a 0 without a graph, of one scale and of several."""
     real = DiscriminatorOutput(logits, features=(torch.randn(4, 3, requires_grad=True),))
 
-    actual = FeatureMatching().discriminator(real, real)
+    actual = FeatureMatching().discriminator(step(real, real))
 
     assert torch.equal(torch.zeros(()), actual)
     assert not actual.requires_grad
@@ -115,7 +120,7 @@ def test_the_discriminator_has_no_part_in_it(logits):
 def test_missing_features_are_refused(fake, real, said):
     """Without features, or with another number of them, an error says how many there are and what gives them."""
     with pytest.raises(ArgumentValueError, match=rf"{said} \(stacks.PatchDiscriminator") as caught:
-        FeatureMatching().generator(fake, real)
+        FeatureMatching().generator(step(fake, real))
     assert isinstance(caught.value, GanlibError)
 
 
@@ -126,8 +131,20 @@ def test_missing_features_are_refused(fake, real, said):
 def test_features_of_two_shapes_are_refused(kind, real, fake):
     """Features that do not match, also where they would broadcast, raise an error that quotes both shapes."""
     with pytest.raises(ShapeError) as caught:
-        FeatureMatching(kind=kind).generator(output(torch.zeros(fake)), output(torch.zeros(real)))
+        FeatureMatching(kind=kind).generator(step(output(torch.zeros(fake)), output(torch.zeros(real))))
     assert f"features of real {real} and fake {fake}" in str(caught.value)
+
+
+@pytest.mark.parametrize("bare", [torch.zeros(2, 1), (torch.zeros(2, 1), torch.zeros(2, 1))])
+def test_bare_logits_are_refused(bare):
+    """Logits instead of a DiscriminatorOutput raise an error that says what is missing, and so does a None."""
+    whole = output(torch.zeros(4, 3))
+    with pytest.raises(ArgumentTypeError, match="^fake_output is a .* neither class_logits nor features"):
+        FeatureMatching().generator(step(bare, whole))
+    with pytest.raises(ArgumentTypeError, match="^real_output is a"):
+        FeatureMatching().generator(step(whole, bare))
+    with pytest.raises(ArgumentValueError, match=r"real_output \(=None\) is missing"):
+        FeatureMatching().generator(step(whole, None))
 
 
 def test_bad_arguments_are_refused():
@@ -139,15 +156,15 @@ def test_bad_arguments_are_refused():
 
 
 def test_its_arguments_can_be_read():
-    """It is a Term that needs the real output, its weight is the trainer's to apply, and its repr shows both."""
-    term = FeatureMatching(0.5, kind="paired")
+    """It is an AuxiliaryLoss that needs the real output; its weight is not applied; its repr shows the arguments."""
+    matching = FeatureMatching(0.5, kind="paired")
     real, fake = output(torch.ones(4, 2)), output(torch.zeros(4, 2))
 
-    assert isinstance(term, Term)
-    assert term.needs_real
-    assert term.weight == 0.5
-    assert term.generator(fake, real).item() == 1.0
-    assert repr(term) == "FeatureMatching(weight=0.5, kind='paired')"
+    assert isinstance(matching, AuxiliaryLoss)
+    assert matching.needs_real
+    assert matching.weight == 0.5
+    assert matching.generator(step(fake, real)).item() == 1.0
+    assert repr(matching) == "FeatureMatching(weight=0.5, kind='paired')"
 
 
 class Watcher(nn.Module):
@@ -158,7 +175,7 @@ class Watcher(nn.Module):
         self.logit = nn.Linear(2, 1)
 
     def forward(self, x):
-        """Judge."""
+        """Discriminate."""
         return DiscriminatorOutput(0 * self.logit(x), features=(x,))
 
 
@@ -173,7 +190,7 @@ def test_a_generator_learns_the_mean_with_it():
         torch.optim.SGD(discriminator.parameters(), lr=0.0),
         loss=HingeLoss(),
         latent=latents.Gaussian(3),
-        terms=[FeatureMatching()],
+        auxiliary_losses=[FeatureMatching()],
     )
     real = torch.tensor([[2.0, -1.0]]).repeat(64, 1)
     for _ in range(60):

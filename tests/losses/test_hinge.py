@@ -20,7 +20,7 @@ def test_beyond_the_margins_the_discriminator_rests(real, fake):
 
 
 @given(strategies.logits(largest=0.875), strategies.logits(largest=0.875))
-def test_within_the_margins_every_logit_pulls_alike(real, fake):
+def test_within_the_margins_every_logit_pulls_equally(real, fake):
     """Between the margins each logit has a gradient of one over their number, real down and fake up."""
     real.requires_grad_()
     fake.requires_grad_()

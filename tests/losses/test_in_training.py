@@ -14,7 +14,7 @@ def test_it_trains(case, scales):
     """A step of AdversarialTrainer gives finite metrics, and moves both players."""
     torch.manual_seed(0)
 
-    class Judge(nn.Module):
+    class Discriminator(nn.Module):
         def __init__(self):
             super().__init__()
             self.body, self.heads = nn.Linear(2, 8), nn.ModuleList(nn.Linear(8, 1) for _ in range(scales))
@@ -23,7 +23,7 @@ def test_it_trains(case, scales):
             logits = tuple(head(self.body(x).tanh()) for head in self.heads)
             return logits if scales > 1 else logits[0]
 
-    generator, discriminator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), Judge()
+    generator, discriminator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), Discriminator()
     before = [p.clone() for player in (generator, discriminator) for p in player.parameters()]
     trainer = training.AdversarialTrainer(
         generator,

@@ -23,7 +23,7 @@ def test_gradients_are_the_sigmoids_that_calculus_gives(real, fake):
 
 
 def test_values_at_the_extremes():
-    """At logits of 1e4 on the wrong side each term is 1e4, and on the right side 0."""
+    """At logits of 1e4 on the wrong side each part is 1e4, and on the right side 0."""
     low, high = torch.full((2, 1), -1e4), torch.full((2, 1), 1e4)
 
     assert torch.tensor(2e4) == MinimaxLoss().discriminator(low, high)

@@ -1,4 +1,4 @@
-"""Tests of losses and terms over several processes: which are those of the whole batch, and what is each process's own.
+"""Tests of losses over several processes: which are those of the whole batch, and what is each process's own.
 
 The gradients are those of a real DistributedDataParallel, in float64.
 """
@@ -15,20 +15,20 @@ import ganlib.losses
 from ganlib import distributed
 from ganlib.losses import (
     AuxiliaryClassifier,
+    AuxiliaryLoss,
     FeatureMatching,
     LabelSmoothing,
     NonSaturatingLoss,
     RelativisticAverageLoss,
-    Term,
 )
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.protocols import DiscriminatorOutput, Step
 from tests.losses.cases import CASES
 from tests.ranks import Ranks
 
 F64 = torch.float64
 PLAYERS = ["discriminator", "generator"]
 
-TERMS: dict[str, Term] = {
+AUXILIARY: dict[str, AuxiliaryLoss] = {
     "classes": AuxiliaryClassifier(),
     "classes of real samples": AuxiliaryClassifier(on_fakes=False),
     "tags": AuxiliaryClassifier(),
@@ -40,7 +40,7 @@ PER_RANK = {"LabelSmoothing"}
 """Public names whose random numbers each process draws for its own samples; all others are equal."""
 
 COUPLED = {"FeatureMatching", "RelativisticAverageLoss"}
-"""Public names of what every sample's share depends on all others in: these reduce over ranks, and say so."""
+"""Public names of losses that compare each sample with all others: these reduce over ranks, and say so."""
 
 
 class Batch(NamedTuple):
@@ -77,7 +77,7 @@ class Players(nn.Module):
         self.double()
         self.name, self.player, self.scales = name, player, scales
 
-    def judge(self, x: Tensor) -> DiscriminatorOutput:
+    def discriminate(self, x: Tensor) -> DiscriminatorOutput:
         """One scale of logits or a tuple of several, of one, two, ... places; class logits and two features."""
         body = self.body(x)
         logits = tuple(2 * head(body) for head in self.heads)
@@ -87,13 +87,15 @@ class Players(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss; it has a gradient, of 0 perhaps, by every parameter."""
-        real, fake = self.judge(batch.real), self.judge(self.generator(batch.z))
-        value = self.value(real, fake, batch) + 0 * sum(parameter.sum() for parameter in self.parameters())
+        fake = self.generator(batch.z)
+        value = self.value(batch, fake, self.discriminate(batch.real), self.discriminate(fake)) + 0 * sum(
+            parameter.sum() for parameter in self.parameters()
+        )
         assert isinstance(value, Tensor)
         return value
 
-    def value(self, real: DiscriminatorOutput, fake: DiscriminatorOutput, batch: Batch) -> Any:
-        """The loss or the term, by its name in the tables."""
+    def value(self, batch: Batch, made: Tensor, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Any:
+        """The loss, by its name in the tables."""
         if self.name in CASES:
             loss = CASES[self.name].loss
             if self.player == "discriminator":
@@ -102,9 +104,7 @@ class Players(nn.Module):
         conditions = [batch.classes, batch.fake_classes]
         if self.name == "tags":
             conditions = [torch.eye(3, dtype=F64)[condition] for condition in conditions]
-        if self.player == "discriminator":
-            return TERMS[self.name].discriminator(real, fake, *conditions)
-        return TERMS[self.name].generator(fake, real, *reversed(conditions))
+        return getattr(AUXILIARY[self.name], self.player)(Step(batch.real, made, real, fake, *conditions))
 
 
 def loss_and_gradient(name: str, player: str, scales: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -125,7 +125,7 @@ def targets(seed: int) -> Tensor:
 
 
 def smoothed_loss() -> Tensor:
-    """A loss with random targets, of logits that are alike on all processes."""
+    """A loss with random targets, of logits that are equal on all processes."""
     torch.manual_seed(7 + distributed.rank())
     smoothing = LabelSmoothing(jitter=0.1, flip=0.3)
     return NonSaturatingLoss(smoothing).discriminator(torch.ones(8, 1, dtype=F64), torch.zeros(8, 1, dtype=F64))
@@ -143,26 +143,31 @@ def loss_of_two(real: Tensor, scales: int) -> Tensor:
 
 
 def test_the_table_holds_every_name() -> None:
-    """Every public name is among the losses or terms that are shown to be equal, or among those per rank."""
-    shown = {type(case.loss).__name__ for case in CASES.values()} | {type(term).__name__ for term in TERMS.values()}
-    assert shown | PER_RANK | {"AdversarialLoss", "Term"} == {*ganlib.losses.__all__}
+    """Every public name is among the losses that are shown to be equal, or among those per rank."""
+    shown = {type(case.loss).__name__ for case in CASES.values()} | {
+        type(auxiliary).__name__ for auxiliary in AUXILIARY.values()
+    }
+    assert shown | PER_RANK | {"AdversarialLoss", "AuxiliaryLoss", "adaptive_weight"} == {*ganlib.losses.__all__}
     assert not shown & PER_RANK
 
 
 def test_the_docs_say_what_the_tables_say() -> None:
-    """The room's docstring excepts just the names per rank, and what couples a batch says that it is the whole one."""
-    assert "each loss and\nterm is that of the whole batch" in str(ganlib.losses.__doc__)
-    excepted = str(ganlib.losses.__doc__).split("Only what")[1]
+    """The docstring of the package excepts just the names per rank; what couples a batch says so."""
+    assert "each loss is\nthat of the whole batch" in str(ganlib.losses.__doc__)
+    excepted = str(ganlib.losses.__doc__).split("The draws of")[1]
     assert {*re.findall(r":class:`(\w+)`", excepted)} == PER_RANK
-    said = {name: " ".join(str(getattr(ganlib.losses, name).__doc__).split()) for name in ganlib.losses.__all__}
+    said = {
+        name: " ".join(str(getattr(ganlib.losses, name).__doc__).split())
+        for name in {*ganlib.losses.__all__} - {"adaptive_weight"}
+    }
     means = r"over several processes (they|the means) are those of the whole batch"
     assert {name for name, doc in said.items() if re.search(means, doc, re.IGNORECASE)} == COUPLED
-    assert {name for name, doc in said.items() if "Over several processes each draws" in doc} == PER_RANK
+    assert {name for name, doc in said.items() if "each process draws for its own samples" in doc} == PER_RANK
 
 
 @pytest.mark.parametrize("scales", [1, 3])
 @pytest.mark.parametrize("player", PLAYERS)
-@pytest.mark.parametrize("name", [*CASES, *TERMS])
+@pytest.mark.parametrize("name", [*CASES, *AUXILIARY])
 def test_two_processes_have_the_loss_and_the_gradient_of_one(
     name: str, player: str, scales: int, two_ranks: Ranks
 ) -> None:

@@ -62,7 +62,7 @@ def test_against_a_fake_logit_of_zero_pairing_is_the_usual_loss(logits):
 
 @given(pairs((1, 1)))
 def test_of_one_pair_the_average_loss_is_twice_the_pairing_loss(pair):
-    """In a batch of one each logit is its side's mean, so that both terms are the pairing loss."""
+    """In a batch of one each logit is its side's mean, so that both parts are the pairing loss."""
     real, fake = pair
 
     assert torch.allclose(

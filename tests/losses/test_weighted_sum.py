@@ -143,8 +143,8 @@ def test_bad_weights_are_refused(members, weights, message):
 
 @pytest.mark.parametrize(("member", "name"), [(nn.Identity(), r"Identity\(\)"), (HingeLoss, "<class .*HingeLoss'>")])
 def test_what_is_no_loss_is_refused(member, name):
-    """Something without the two methods, or a class in the place of an object, raises an error that shows it."""
-    with pytest.raises(ArgumentTypeError, match=rf"losses holds {name}, which is no object with the methods") as caught:
+    """Something without the two methods, or a class instead of an object, raises an error that shows it."""
+    with pytest.raises(ArgumentTypeError, match=rf"losses holds {name}, which is not an object with the") as caught:
         WeightedSum([HingeLoss(), member], [1.0, 1.0])
     assert isinstance(caught.value, GanlibError)
 

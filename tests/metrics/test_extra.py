@@ -1,4 +1,4 @@
-"""Without its extra the room says how to get it, and the classifier works all the same."""
+"""Without its extra the package says how to get it, and the classifier works all the same."""
 
 import subprocess
 import sys

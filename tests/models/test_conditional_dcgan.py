@@ -114,7 +114,7 @@ def test_the_players_share_no_parameter(conditioning, generator_conditioning):
 @both_ways
 @pytest.mark.parametrize("condition", ["classes", "embedded", "tags"])
 def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, condition):
-    """The auxiliary discriminator is not told, gives a score of each class or tag, and trains with AC-GAN's term."""
+    """The auxiliary discriminator is not told, gives a score of each class or tag, and trains with AC-GAN's loss."""
     encoder, asked = CONDITIONS[condition]
     generator, discriminator = conditional_dcgan(
         plan,
@@ -128,7 +128,7 @@ def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, conditio
     output = copy.deepcopy(discriminator).eval()(images, asked)
     assert output.class_logits.shape == (4, 6 if condition == "tags" else 5)
     assert torch.equal(output.logits, copy.deepcopy(discriminator).eval()(images, asked.flip(0)).logits)
-    trainer = make_trainer(generator, discriminator, terms=[losses.AuxiliaryClassifier()])
+    trainer = make_trainer(generator, discriminator, auxiliary_losses=[losses.AuxiliaryClassifier()])
     before = discriminator.classify.weight.detach().clone()
     metrics = [trainer.train_step(iter([(images, asked)])) for _ in range(2)]
     assert all(value.isfinite() for metric in metrics for value in metric.values())
@@ -145,12 +145,12 @@ def test_auxiliary_by_num_classes():
 @both_ways
 @pytest.mark.parametrize("conditioning", ["projection", "auxiliary"])
 def test_labels_out_of_range_never_reach_the_generator(generator_conditioning, conditioning):
-    """The trainer finds the encoder, beside the latent or in the norms, and refuses the label before any training."""
+    """The trainer finds the encoder, next to the latent or in the norms, and refuses the label before any training."""
     generator, discriminator = conditional_dcgan(
         TALL, 6, 5, generator_conditioning=generator_conditioning, conditioning=conditioning
     )
     trainer = make_trainer(
-        generator, discriminator, terms=[losses.AuxiliaryClassifier()] * (conditioning == "auxiliary")
+        generator, discriminator, auxiliary_losses=[losses.AuxiliaryClassifier()] * (conditioning == "auxiliary")
     )
     with pytest.raises(ArgumentValueError, match="holds the class 5"):
         trainer.check_conditions(torch.tensor([0, 5]))

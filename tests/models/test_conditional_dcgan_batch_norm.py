@@ -76,9 +76,9 @@ _KEEPERS = {
     "copy from a file": lambda generator, path: [save_generator(path, generator), copy.deepcopy(load_generator(path))][
         1
     ],
-    "EMA": lambda generator, path: training.EMA(generator).generator,
+    "EMA": lambda generator, path: training.EMA(generator).module,
     "file of an EMA": lambda generator, path: [
-        save_generator(path, training.EMA(generator).generator),
+        save_generator(path, training.EMA(generator).module),
         load_generator(path),
     ][1],
 }
@@ -110,7 +110,7 @@ def test_an_average_moves_a_shared_encoder_once():
     )
     noisy(generator)
     trainer, ema = make_trainer(generator, discriminator), training.EMA(generator, decay=0.5)
-    live, average = (conditional_norms(network)[0].encoder for network in (generator, ema.generator))
+    live, average = (conditional_norms(network)[0].encoder for network in (generator, ema.module))
     expected = live.weight.detach().double().clone()
     start, batch = expected.clone(), (torch.rand(4, 1, 12, 8), torch.eye(4, 6))
     for n in range(4):
@@ -119,7 +119,7 @@ def test_an_average_moves_a_shared_encoder_once():
         expected = decay * expected + (1 - decay) * live.weight.detach().double()
     assert not torch.allclose(start, expected, atol=1e-3)
     torch.testing.assert_close(average.weight.double(), expected, rtol=1e-5, atol=1e-6)
-    assert all(film.encoder is average for film in conditional_norms(ema.generator))
+    assert all(film.encoder is average for film in conditional_norms(ema.module))
 
 
 def test_a_shared_encoder_gets_the_gradient_of_all_norms():

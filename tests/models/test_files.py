@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from ganlib._files import load_plain, save_plain
 from ganlib.conditioning import ClassEmbedding, ConcatLatent, FiLM, OneHot, TagEmbedding, Unconditional, VectorEmbedding
 from ganlib.errors import CheckpointError, GanlibError, RunFolderError
 from ganlib.models import conditional_dcgan, dcgan, load_generator, mlp_gan, save_generator
 from ganlib.stacks import StackPlan, Stage
-from ganlib.training import EMA, load_plain, save_plain
+from ganlib.training import EMA
 
 _TALL = StackPlan((1, 12, 8), [Stage(4, kernel_size=(4, 2), padding=(1, 0)), Stage(8)])
 _FLAT = StackPlan((1, 8, 8), [Stage(4), Stage(8, kernel_size=4, stride=1, padding=0)])
@@ -79,7 +80,7 @@ def test_a_generator_comes_back(path, name, wrap):
     generator = make()
     _draw(generator.train(), condition)  # moves batch norm's statistics
     if wrap != "itself":
-        generator = copy.deepcopy(generator) if wrap == "deepcopy" else EMA(generator).generator
+        generator = copy.deepcopy(generator) if wrap == "deepcopy" else EMA(generator).module
     save_generator(path, generator, info={"classes": ["zero", "one"], "seed": 3})
     before = torch.get_rng_state()
     loaded = load_generator(path)
@@ -132,9 +133,9 @@ def _halve(path):
 
 def _flip_bit(path):
     content, weights = bytearray(path.read_bytes()), load_plain(path)["weights"]
-    place = content.find(next(iter(weights.values())).numpy().tobytes())
-    assert place > 0
-    content[place + 3] ^= 0x10
+    position = content.find(next(iter(weights.values())).numpy().tobytes())
+    assert position > 0
+    content[position + 3] ^= 0x10
     path.write_bytes(content)
 
 
@@ -165,7 +166,7 @@ _DAMAGES = {
     "bad argument": _recipe("mlp_gan", {"image_shape": [0], "latent_dim": 6}),
     "arguments a list": _recipe("mlp_gan", [1]),
     "negative class count": _recipe("OneHot", {"num_classes": -1}),
-    "no module": _recipe("Stage", {"channels": 4}),
+    "not a module": _recipe("Stage", {"channels": 4}),
     "recipe a word": _change(recipe="mlp_gan"),
     "range a number": _change(sample_range=3),
     "other weights": _change(weights={"x": torch.zeros(2)}),
@@ -201,7 +202,7 @@ def test_a_module_of_another_architecture_is_refused(saved):
     [(len, None, r"generator \(=<built-in function len>\)"), (nn.Linear(1, 1), {"f": len}, r"info/f .*built-in")],
 )
 def test_what_cannot_be_saved_is_refused(path, generator, info, message):
-    """What is no module, and an info that could not be read back, are TypeErrors of ours, and no file is left."""
+    """What is not a module, and an info that could not be read again, are TypeErrors of ours, and no file is left."""
     with pytest.raises(TypeError, match=message) as caught:
         save_generator(path, generator, info)
     assert isinstance(caught.value, GanlibError)

@@ -41,6 +41,19 @@ def test_a_generator_in_half_precision_is_given_its_own_dtype():
     assert models.sample(nn.Linear(4, 2).to(torch.bfloat16), latents.Gaussian(4), 2).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("n", [None, 5])
+def test_conditions_may_be_nests(n):
+    """A dict of tensors is counted, split and reaches the generator as it is, tuples in it included."""
+
+    class Sums(nn.Module):
+        def forward(self, latent, condition):
+            return latent + condition["a"] + condition["b"][0][:, None]
+
+    drawn, a, b = torch.randn(5, 4), torch.randn(5, 4), torch.arange(5)
+    actual = models.sample(Sums(), drawn, n, condition={"a": a, "b": (b,)}, batch_size=2)
+    assert torch.equal(actual, drawn + a + b[:, None])
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "builtin", "message"),
     [
@@ -51,6 +64,8 @@ def test_a_generator_in_half_precision_is_given_its_own_dtype():
         ((latents.Gaussian(4), 2), {"condition": torch.tensor([1])}, ValueError, r"condition \(1,\).*n \(=2\)"),
         ((torch.randn(3, 4), 2), {}, ValueError, r"latent \(3, 4\).*n \(=2\)"),
         ((latents.Gaussian(4),), {"condition": [1, 2]}, TypeError, r"condition \(=\[1, 2\]\)"),
+        ((latents.Gaussian(4),), {"condition": (torch.ones(2), torch.ones(3))}, ValueError, r"condition \(3,\)"),
+        ((latents.Gaussian(4),), {"condition": torch.tensor(1)}, ValueError, r"condition \(\) must have one entry"),
         ((latents.Gaussian, 2), {}, TypeError, r"latent \(=<class"),
         ((100, 2), {}, TypeError, r"latent \(=100\)"),
     ],

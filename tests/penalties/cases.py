@@ -20,12 +20,12 @@ class Critic(NamedTuple):
     """A critic whose gradient one can write down.
 
     Args:
-        judge: samples (N, 1, 2, 3) -> logits.
+        logits: samples (N, 1, 2, 3) -> logits.
         slope: samples -> the gradient of the sum of each sample's logits.
         num_scales: how many logits it gives.
     """
 
-    judge: Callable[[Tensor], Any]
+    logits: Callable[[Tensor], Any]
     slope: Callable[[Tensor], Tensor]
     num_scales: int = 1
 
@@ -54,7 +54,7 @@ def norms(x):
 
 def doubled(critic, samples):
     """The mean over samples of the squares of all their logits' changes where samples are doubled."""
-    pairs = zip(scales(critic.judge(samples)), scales(critic.judge(2 * samples)), strict=True)
+    pairs = zip(scales(critic.logits(samples)), scales(critic.logits(2 * samples)), strict=True)
     return sum((one - other).square().sum() for one, other in pairs) / len(samples)
 
 
@@ -65,7 +65,7 @@ def scales(logits):
 
 def apart(critic, real, fake):
     """The mean squared distances of logits from the other side's mean, summed over scales."""
-    pairs = zip(scales(critic.judge(real)), scales(critic.judge(fake)), strict=True)
+    pairs = zip(scales(critic.logits(real)), scales(critic.logits(fake)), strict=True)
     return sum(((r - f.mean()) ** 2).mean() + ((f - r.mean()) ** 2).mean() for r, f in pairs)
 
 
@@ -76,8 +76,8 @@ class Case(NamedTuple):
         make: (weight, every=..., num_scales=...) -> the penalty, in a form without random numbers where it has one.
         value: (critic, real, fake) -> the penalty of weight 1.
         sees: for each call of the discriminator, which side's samples and conditions it is given.
-        metric: what the trainer calls it.
-        mixes: whether it mixes real and fake: fakes that equal the real ones leave only those.
+        metric: the name that the trainer gives it.
+        mixes: whether it mixes real and fake; it is tested with fakes that equal the real ones.
         tolerance: of the closed form.
     """
 

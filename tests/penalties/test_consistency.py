@@ -60,7 +60,7 @@ def test_fakes_are_left_alone_by_default():
 
 
 def test_each_sides_twin_has_its_condition():
-    """A sample and its twin are judged under one condition, that of their side."""
+    """A sample and its augmented copy have one condition, that of their side."""
     critic, real, fake = strategies.Recorder(), torch.zeros(2, 3), torch.ones(2, 3)
     condition, fake_condition = torch.tensor([0, 1]), torch.tensor([2, 3])
 

@@ -1,4 +1,4 @@
-"""One contract that every penalty of the room keeps."""
+"""One contract that every penalty keeps."""
 
 import math
 
@@ -33,7 +33,7 @@ def settled(penalty, *arguments):
 
 
 def test_the_table_holds_every_penalty():
-    """Every public penalty of the room is in the table under its name; a new one has to be entered."""
+    """Every public penalty is in the table under its name; a new one must be entered."""
     assert {*ganlib.penalties.__all__} - {"Penalty"} == CASES.keys()
     assert [*CASES] == [type(case.make()).__name__ for case in CASES.values()]
 
@@ -46,7 +46,7 @@ def test_it_is_its_formula(case, critic, real, fake, weight):
     """On linear and quadratic critics, with one logit, patches and scales, it is weight times its formula."""
     fake = real if case.mixes else fake
 
-    actual = case.make(weight, num_scales=critic.num_scales)(critic.judge, real, fake)
+    actual = case.make(weight, num_scales=critic.num_scales)(critic.logits, real, fake)
 
     assert actual.shape == ()
     expected = weight * case.value(critic, real, fake)
@@ -60,9 +60,9 @@ def test_of_a_whole_output_the_logits_count(case, critic):
     real, fake = torch.randn(3, *SHAPE, dtype=F64), torch.randn(3, *SHAPE, dtype=F64)
 
     def whole(x):
-        return DiscriminatorOutput(critic.judge(x), class_logits=100 * x, features=(100 * x,))
+        return DiscriminatorOutput(critic.logits(x), class_logits=100 * x, features=(100 * x,))
 
-    expected = seeded(case.make(num_scales=critic.num_scales), critic.judge, real, fake)
+    expected = seeded(case.make(num_scales=critic.num_scales), critic.logits, real, fake)
     actual = seeded(case.make(num_scales=critic.num_scales), whole, real, fake)
 
     assert expected > 0
@@ -143,7 +143,7 @@ class Sided(nn.Module):
         self.seen = []
 
     def forward(self, x, *condition):
-        """Record, and judge."""
+        """Record, and discriminate."""
         self.seen.append(("real" if x.detach().abs().max() == 0 else "fake", *condition))
         return x.flatten(1).sum(1, keepdim=True)
 
@@ -208,6 +208,61 @@ def test_under_bf16_autocast_it_is_exactly_float32(case, outputs):
 
 
 @every_case
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wrap", [lambda critic: critic, lambda critic: lambda x: (critic(x),)])
+def test_a_compiled_discriminator_under_autocast_costs_what_a_plain_one_costs(case, dtype, wrap):
+    """Compiled, under autocast, bare or in a lambda, value and gradients are those of the plain call in float32.
+
+    A compiled module by itself refuses a second derivative.
+    """
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    expected = seeded(case.make(), critic, real, fake)
+    gradients = torch.autograd.grad(expected, list(critic.parameters())[:-1])
+    critic.compile(backend="aot_eager")
+    with torch.autocast("cpu", dtype=dtype):
+        critic(real)  # it is compiled already
+        actual = seeded(case.make(), wrap(critic), real, fake)
+
+    assert torch.allclose(expected, actual)
+    for one, other in zip(gradients, torch.autograd.grad(actual, list(critic.parameters())[:-1]), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # Dynamo looks at it
+@every_case
+def test_it_can_be_compiled_itself(case):
+    """Where a penalty is part of a compiled function, its value is that of the plain call."""
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    penalty = settled(case.make(), critic, real, fake)
+    expected = seeded(penalty, critic, real, fake)
+
+    actual = seeded(torch.compile(penalty, backend="eager"), critic, real, fake)
+
+    assert torch.allclose(expected, actual)
+    torch.compiler.reset()
+
+
+@every_case
+def test_without_gradients_its_value_is_the_same(case):
+    """Under no_grad it has its value, without a graph."""
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    expected = seeded(case.make(), critic, real, fake)
+    with torch.no_grad():
+        actual = seeded(case.make(), critic, real, fake)
+
+    assert torch.equal(expected, actual)
+    assert not actual.requires_grad
+
+
+@every_case
+def test_it_takes_nested_conditions(case):
+    """A condition that is a dict or a tuple of tensors reaches the discriminator as it is."""
+    for condition in ({"class": CONDITION, "angles": (torch.zeros(2),)}, (CONDITION, torch.zeros(2, 3))):
+        assert all(given is condition for _, given in seen_by_critic(case, condition, condition, mixes=case.mixes))
+
+
+@every_case
 def test_half_precision_samples_are_widened(case):
     """Samples in bfloat16 cost what the same samples in float32 cost."""
     critic, real, fake = network(), torch.randn(6, 3).bfloat16(), torch.randn(6, 3).bfloat16()
@@ -243,7 +298,7 @@ def test_a_bad_weight_is_refused(case, weight):
 @every_case
 @pytest.mark.parametrize("every", [0, -1, 1.5])
 def test_a_bad_interval_is_refused(case, every):
-    """An interval that is no whole number of at least 1 raises an error that names it."""
+    """An interval that is not a whole number of at least 1 raises an error that names it."""
     with pytest.raises(ArgumentValueError, match=rf"^every \(={every}\)"):
         case.make(every=every)
 

@@ -72,7 +72,7 @@ def test_the_noise_is_another_at_each_call():
 
 
 def test_without_noise_it_is_taken_at_the_samples():
-    """With noise=0, and for samples that are all alike, the gradient is taken at the samples themselves."""
+    """With noise=0, and for samples that are all equal, the gradient is taken at the samples themselves."""
     real = torch.randn(3, 2)
 
     assert torch.equal(real, perturbed(real, noise=0.0))

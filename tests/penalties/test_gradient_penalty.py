@@ -27,7 +27,7 @@ def test_on_a_linear_critic(w, weight, n):
 
 
 def test_every_sample_is_mixed_with_its_own_share():
-    """Between 1 and 0 a mixed sample is one share at all its places, uniform in (0, 1) over samples."""
+    """Between 1 and 0 a mixed sample is one share at all its positions, uniform in (0, 1) over samples."""
     torch.manual_seed(0)
     critic = strategies.Recorder()
 
@@ -79,6 +79,19 @@ def test_two_different_conditions_are_refused(condition):
         GradientPenalty()(strategies.Recorder(), torch.zeros(2, 3), torch.zeros(2, 3), condition, torch.tensor([1, 0]))
     assert isinstance(caught.value, GanlibError)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("make", [lambda x: {"class": x, "more": (x + 1, None)}, lambda x: (x, [{"angle": 2 * x}])])
+def test_nested_conditions_are_compared(make):
+    """Dicts and tuples of equal tensors are equal conditions; one other tensor, key or length makes them different."""
+    real, fake, classes = torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([0, 1])
+    critic, condition = strategies.Recorder(), make(classes)
+    GradientPenalty()(critic, real, fake, condition, make(classes.clone()))
+    assert critic.calls[0][1] is condition
+
+    for other in (make(classes.flip(0)), classes, (classes,), {"class": classes}):
+        with pytest.raises(ArgumentValueError, match="fake_condition must equal condition"):
+            GradientPenalty()(critic, real, fake, condition, other)
 
 
 def test_two_different_shapes_are_refused():

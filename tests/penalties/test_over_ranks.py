@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 import ganlib.penalties
 from ganlib import distributed
 from ganlib.penalties import DRAGAN, R1, R2, Consistency, GradientPenalty, LeCam, Penalty
+from ganlib.protocols import Step
 from tests.ranks import Ranks
 from tests.strategies import Recorder
 
@@ -79,53 +80,53 @@ def given_numbers(case: Case, seed: int) -> Iterator[None]:
         yield
 
 
-class Judged(nn.Module):
+class Penalized(nn.Module):
     """A penalty on a small discriminator as a module, for DistributedDataParallel.
 
-    The penalty is no part of the module, as its buffers are the penalty's own to keep alike.
+    The penalty is not part of the module, as it keeps its own buffers equal.
     """
 
-    def __init__(self, penalty: Any, scales: int, as_term: bool) -> None:
+    def __init__(self, penalty: Any, scales: int, as_loss: bool) -> None:
         super().__init__()
         torch.manual_seed(2)
         self.body = nn.Sequential(nn.Linear(3, 5), nn.Tanh())
         self.heads = nn.ModuleList(nn.Linear(5, places + 1) for places in range(scales))
         self.double()
         self.hidden = (penalty,)
-        self.as_term = as_term
+        self.as_loss = as_loss
 
-    def judge(self, x: Tensor) -> Any:
+    def discriminate(self, x: Tensor) -> Any:
         """One scale of logits, or a tuple of several, of one, two, ... places."""
         body = self.body(x)
         logits = tuple(2 * head(body) for head in self.heads)
         return logits if len(logits) > 1 else logits[0]
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The penalty, or the term; it has a gradient, of 0 perhaps, by every parameter."""
+        """The penalty, or the auxiliary loss; it has a gradient, of 0 perhaps, by every parameter."""
         (penalty,) = self.hidden
-        if self.as_term:
-            value = penalty.discriminator(self.judge(real), self.judge(fake))
+        if self.as_loss:
+            value = penalty.discriminator(Step(real, fake, self.discriminate(real), self.discriminate(fake)))
         else:
-            value = penalty(self.judge, real, fake)
+            value = penalty(self.discriminate, real, fake)
         total: Tensor = value + 0 * sum(parameter.sum() for parameter in self.parameters())
         return total
 
 
-def values_and_gradients(name: str, scales: int, as_term: bool = False) -> tuple[Tensor, list[Any], dict[str, Tensor]]:
+def values_and_gradients(name: str, scales: int, as_loss: bool = False) -> tuple[Tensor, list[Any], dict[str, Tensor]]:
     """This process's values of several calls, the gradients that all have, and the penalty's state after them."""
     case = CASES[name]
     penalty: Any = case.make(scales)
-    judged = Judged(penalty, scales, as_term)
+    penalized = Penalized(penalty, scales, as_loss)
     alone = distributed.world_size() == 1
-    module = judged if alone else DistributedDataParallel(judged)  # its hooks last as long as it does
+    module = penalized if alone else DistributedDataParallel(penalized)  # its hooks last as long as it does
     values, gradients = [], []
     for call, (real, fake) in enumerate(batches()):
-        judged.zero_grad()
+        penalized.zero_grad()
         with given_numbers(case, call):
             value = module(share(real), share(fake))
         value.backward()
         values.append(value.detach())
-        gradients.append([parameter.grad for parameter in judged.parameters()])
+        gradients.append([parameter.grad for parameter in penalized.parameters()])
     return torch.stack(values), gradients, penalty.state_dict()
 
 
@@ -133,8 +134,8 @@ def lecam_in_evaluation() -> tuple[dict[str, Tensor], Tensor]:
     """LeCam's state and value in evaluation mode, after one call in training mode."""
     lecam = LeCam(decay=0.5)
     (real, fake), (later, _), *_ = batches()
-    lecam.discriminator(share(real), share(fake))
-    value = lecam.eval().discriminator(share(later), share(fake))
+    lecam.of(share(real), share(fake))
+    value = lecam.eval().of(share(later), share(fake))
     return lecam.state_dict(), value
 
 
@@ -158,7 +159,7 @@ def shares_of_the_mixture() -> Tensor:
 
 
 def test_the_table_holds_every_penalty() -> None:
-    """Every public penalty of the room is in the table."""
+    """Every public penalty is in the table."""
     assert CASES.keys() == {*ganlib.penalties.__all__} - {"Penalty"}
 
 
@@ -173,16 +174,16 @@ def test_the_docs_say_what_the_table_says() -> None:
 
 
 @pytest.mark.parametrize("scales", [1, 3])
-@pytest.mark.parametrize(("name", "as_term"), [*((name, False) for name in CASES), ("LeCam", True)])
+@pytest.mark.parametrize(("name", "as_loss"), [*((name, False) for name in CASES), ("LeCam", True)])
 def test_two_processes_have_the_value_and_the_gradient_of_one(
-    name: str, as_term: bool, scales: int, two_ranks: Ranks
+    name: str, as_loss: bool, scales: int, two_ranks: Ranks
 ) -> None:
     """Two processes with 32 samples have, within 1e-12, the value and the gradient of one with the 64, call by call.
 
-    The random numbers are given; LeCam's running means, a term's too, are equal at the end.
+    The random numbers are given; LeCam's running means, also as an auxiliary loss, are equal at the end.
     """
-    values, gradients, state = values_and_gradients(name, scales, as_term)
-    first, second = two_ranks(values_and_gradients, name, scales, as_term)
+    values, gradients, state = values_and_gradients(name, scales, as_loss)
+    first, second = two_ranks(values_and_gradients, name, scales, as_loss)
 
     torch.testing.assert_close((first[0] + second[0]) / 2, values, rtol=0, atol=1e-12)
     assert all(gradient.abs().max() > 0 for call in gradients for gradient in call[:2])

@@ -1,4 +1,4 @@
-"""What holds for every stack and block of the room."""
+"""The contract of every stack and block."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from ganlib.stacks import (
     SelfAttention,
     StackPlan,
     Stage,
+    UNet,
     UpsampleConv,
 )
 
@@ -57,6 +58,10 @@ def _opened(module):
 
 def _patches(dims, **words):
     return PatchDiscriminator(2, channels=3, layers=1, kernel_size=3, spatial_dims=dims, **words)
+
+
+def _unet(dims, activation=nn.ReLU, **words):
+    return UNet(_plan(dims), 3, activation=activation, decoder_activation=activation, **words)
 
 
 PARTS = {
@@ -95,12 +100,13 @@ PARTS = {
     "upsampling": Part(lambda dims: UpsampleConv(3, 2, spatial_dims=dims), (3, 3), ((2, 6),), ""),
     "deviation": Part(lambda dims: MinibatchStdDev(), (3, 3), ((4, 3),), ""),
     "pixel": Part(lambda dims: PixelNorm(), (3, 3), ((3, 3),), ""),
+    "unet": Part(_unet, (2, 7), ((3, 7),)),
     "vectors": Part(lambda dims, **words: LinearStack([3, 4, 2], **{"norm": "batch", **words}), (3, 1), ((2, None),)),
 }
 
 
 def test_the_table_holds_every_stack_and_block():
-    """Every public module of the room has a row, so that a new one must keep the contract too."""
+    """Every public module of the package has a row, so that a new one must keep the contract too."""
     public = {getattr(stacks, name) for name in stacks.__all__}
     modules = {value.__name__ for value in public if isinstance(value, type) and issubclass(value, nn.Module)}
     assert modules == {type(part.make(2)).__name__ for part in PARTS.values()}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ganlib.stacks._layers import make_convolution, normalise_spectrally
+from ganlib.stacks._layers import make_convolution, normalize_spectrally
 
 
 @pytest.mark.parametrize(("dims", "expected"), [(1, nn.Conv1d), (2, nn.Conv2d), (3, nn.Conv3d)])
@@ -27,7 +27,7 @@ def test_every_layer_is_normalised_and_no_norm_is():
         [nn.Linear(2, 3), nn.Conv2d(2, 3, 4), nn.ConvTranspose1d(2, 3, 4), nn.BatchNorm2d(3), nn.Embedding(2, 3)]
     )
 
-    assert normalise_spectrally(module) is module
+    assert normalize_spectrally(module) is module
     assert [parametrize.is_parametrized(layer) for layer in module] == [True, True, True, False, False]
 
 

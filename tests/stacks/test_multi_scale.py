@@ -68,7 +68,7 @@ def test_the_condition_reaches_every_discriminator():
 
 
 def test_any_discriminator_can_take_part():
-    """One of patches, a user's own that gives a vector, and a projection judge together."""
+    """A patch discriminator, a user's own that gives a vector, and a projection work together."""
     own = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
     backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
     x = torch.randn(2, 3, 16, 16)

@@ -54,10 +54,10 @@ def test_derivatives_are_right_to_the_second_order():
 
 @pytest.mark.parametrize("eps", [0, -1e-8, math.inf, math.nan, "small"])
 def test_a_bad_eps_is_refused(eps):
-    """An eps that is no finite number above 0 is named and quoted."""
+    """An eps that is not a finite number above 0 is named and quoted."""
     with pytest.raises(ArgumentValueError) as caught:
         PixelNorm(eps)
-    assert f"eps (={eps}) must be a finite number above 0" == str(caught.value)
+    assert f"eps (={eps!r}) must be a finite number above 0" == str(caught.value)
     assert isinstance(caught.value, GanlibError)
 
 

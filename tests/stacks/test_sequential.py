@@ -1,4 +1,4 @@
-"""Tests of the sequence that hands on the condition."""
+"""Tests of the sequence that passes the condition on."""
 
 from collections import OrderedDict
 

@@ -34,14 +34,13 @@ def make_players(*, hidden: int = 8, seed: int = 0) -> tuple[nn.Module, nn.Modul
 def make_trainer(*players: nn.Module, **options: Any) -> training.AdversarialTrainer:
     """A trainer of the players, with Adam and the non-saturating loss unless told otherwise."""
     generator, discriminator = players or make_players()
-    given: dict[str, Any] = {"loss": losses.NonSaturatingLoss(), "latent": latents.Gaussian(3)}
-    return training.AdversarialTrainer(
-        generator,
-        discriminator,
-        torch.optim.Adam(generator.parameters(), lr=1e-2, betas=(0.5, 0.99)),
-        torch.optim.Adam(discriminator.parameters(), lr=1e-2, betas=(0.5, 0.99)),
-        **(given | options),
-    )
+    given: dict[str, Any] = {
+        "generator_optimizer": torch.optim.Adam(generator.parameters(), lr=1e-2, betas=(0.5, 0.99)),
+        "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), lr=1e-2, betas=(0.5, 0.99)),
+        "loss": losses.NonSaturatingLoss(),
+        "latent": latents.Gaussian(3),
+    }
+    return training.AdversarialTrainer(generator, discriminator, **(given | options))
 
 
 def points(n: int = 32, *, seed: int = 0) -> Tensor:
@@ -107,11 +106,11 @@ class Going(MyTrainer):
 
 
 class Tripping(MyTrainer):
-    """A user's trainer whose metric is NaN at an iteration, so many times, and which notes what it meets."""
+    """A user's trainer whose metric is NaN at an iteration, a number of times, and which notes what it meets."""
 
-    def __init__(self, at: int = 0, times: int = 1, word: str = "total") -> None:
+    def __init__(self, at: int = 0, times: int = 1, metric: str = "total") -> None:
         super().__init__()
-        self.at, self.times, self.word = at, times, word
+        self.at, self.times, self.metric = at, times, metric
         self.met: list[tuple[int, tuple[float, ...], float]] = []
 
     def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
@@ -123,8 +122,8 @@ class Tripping(MyTrainer):
         self.met.append((self.iteration, tuple(batch.flatten().tolist()), torch.rand(()).item()))
         if self.iteration == self.at and self.times:
             self.times -= 1
-            return {self.word: torch.tensor(float("nan"))}
-        return {self.word: torch.tensor(float(self.iteration))}
+            return {self.metric: torch.tensor(float("nan"))}
+        return {self.metric: torch.tensor(float(self.iteration))}
 
 
 class Noted:

@@ -1,6 +1,7 @@
 """AdversarialTrainer is Algorithm 1: the same numbers as the loop that one writes by hand."""
 
 import copy
+import inspect
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib import latents, training
+from ganlib import latents, losses, penalties, training
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import Batch
 from tests.training.players import MyHinge, make_players, make_trainer, points, weights
@@ -72,7 +73,7 @@ def test_two_points_are_learned_with_a_loss_of_ones_own() -> None:
     for seed in range(400):
         trainer.train_step(iter([points(seed=seed)]))
         middles.append(trainer.generator(torch.randn(32, 3)).mean(0).detach())
-    # The players circle about the middle, so a single iteration says little.
+    # The players circle around the middle, so a single iteration says little.
     assert (torch.stack(middles[-200:]).mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.1
     assert trainer.iteration == 400
 
@@ -116,9 +117,9 @@ def test_what_the_user_froze_stays_frozen(player: str) -> None:
     assert all(p.requires_grad for p in list(getattr(trainer, player).parameters())[1:])
 
 
-@pytest.mark.parametrize("batch", [points(), (points(),), [points(), None], Batch(points())])
+@pytest.mark.parametrize("batch", [points(), (points(),), [points(), None], Batch(points()), {"image": points()}])
 def test_batches_come_in_any_of_their_forms(batch: Any) -> None:
-    """A tensor, a tuple, a list and a Batch train alike."""
+    """A tensor, a tuple, a list, a Batch and a dict train to the same weights."""
     torch.manual_seed(0)
     expected = make_trainer()
     expected.train_step(iter([points()]))
@@ -141,7 +142,7 @@ def test_accumulation_equals_one_large_batch(float64: None) -> None:
             self.at = 0
 
         def __call__(self, n: int, *, device: Any = None, generator: Any = None) -> Tensor:
-            if generator is not None:  # a rehearsal
+            if generator is not None:  # a dry run
                 return drawn[:n]
             self.at, first = self.at + n, self.at
             return drawn[first : first + n]
@@ -150,7 +151,7 @@ def test_accumulation_equals_one_large_batch(float64: None) -> None:
     results = []
     for batches, accumulate in (([whole], 1), (list(whole.split(8)), 4)):
         trainer = make_trainer(
-            copy.deepcopy(generator), copy.deepcopy(discriminator), latent=Given(), accumulate=accumulate
+            copy.deepcopy(generator), copy.deepcopy(discriminator), latent=Given(), accumulate_grad_batches=accumulate
         )
         metrics = trainer.train_step(iter(batches))
         results.append([*weights(trainer).values(), *(metrics[name] for name in sorted(metrics))])
@@ -158,7 +159,7 @@ def test_accumulation_equals_one_large_batch(float64: None) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_too_few_batches_are_answered() -> None:
+def test_too_few_batches_are_refused() -> None:
     """An iterator that ends within an iteration is a clear error, and not a StopIteration."""
     trainer = make_trainer(discriminator_steps=2)
     with pytest.raises(BatchesExhaustedError, match=r"discriminator_steps \(=2\)"):
@@ -188,25 +189,69 @@ def test_state_dict_round_trip() -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
 
 
+PARTS = ["generator", "discriminator", "generator_optimizer", "discriminator_optimizer"]
+SETTINGS = [name for name in inspect.signature(training.AdversarialTrainer).parameters if name not in PARTS]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_cannot_be_changed_by_halves(name: str) -> None:
+    """Assigning to an argument after construction is an AttributeError, and not something that works in part."""
+    trainer = make_trainer()
+    with pytest.raises(AttributeError):
+        setattr(trainer, name, None)
+    assert not hasattr(trainer, name)
+
+
+@pytest.mark.parametrize("name", ["iteration", "modules", "batches_per_iteration", *PARTS])
+def test_what_can_be_read_cannot_be_assigned(name: str) -> None:
+    """The networks, optimizers, modules and counts cannot be exchanged, since only a part of the trainer would see."""
+    trainer = make_trainer()
+    before = getattr(trainer, name)
+    with pytest.raises(AttributeError):
+        setattr(trainer, name, 7)
+    assert getattr(trainer, name) == before
+
+
+def test_what_a_trainer_shows() -> None:
+    """The networks, the optimizers, the count, everything with a state, and how many batches an iteration draws."""
+    generator, discriminator = make_players()
+    penalty, loss = penalties.LeCam(0.1), losses.NonSaturatingLoss()
+    trainer = make_trainer(
+        generator, discriminator, loss=loss, penalties=[penalty], discriminator_steps=2, accumulate_grad_batches=3
+    )
+    assert (trainer.generator, trainer.discriminator) == (generator, discriminator)
+    for network, optimizer in (
+        (generator, trainer.generator_optimizer),
+        (discriminator, trainer.discriminator_optimizer),
+    ):
+        assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(p) for p in network.parameters()]
+    assert trainer.iteration == 0
+    assert trainer.modules["generator"] is generator
+    assert trainer.modules["discriminator"] is discriminator
+    assert trainer.modules["penalties.0"] is penalty
+    assert trainer.batches_per_iteration == 6
+    assert isinstance(trainer, training.Trainer)
+
+
 def test_the_documented_signature() -> None:
     """The names and defaults of DESIGN.md's section 2 are there."""
-    import inspect
-
     parameters = inspect.signature(training.AdversarialTrainer).parameters
     assert {name: p.default for name, p in parameters.items() if p.default is not p.empty} == {
         "penalties": (),
-        "terms": (),
+        "auxiliary_losses": (),
         "fake_conditions": None,
         "augment": None,
         "reuse_fakes": False,
         "discriminator_steps": 1,
-        "accumulate": 1,
-        "clip_norm": None,
+        "accumulate_grad_batches": 1,
+        "max_grad_norm": None,
         "precision": "fp32",
         "channels_last": False,
         "compile": False,
-        "joint_pass": None,
+        "joint_pass": False,
         "cuda_graph": False,
+        "sample_key": "image",
+        "condition_key": "label",
     }
-    assert list(parameters)[:4] == ["generator", "discriminator", "generator_optimizer", "discriminator_optimizer"]
+    assert list(parameters)[:4] == PARTS
     assert latents.Gaussian(3)(2).shape == (2, 3)

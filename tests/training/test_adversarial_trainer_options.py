@@ -1,4 +1,4 @@
-"""AdversarialTrainer's options: clipping, penalties, precision, layout, scales, compilation."""
+"""AdversarialTrainer's options: clipping, penalties, auxiliary losses, layout, scales, compilation."""
 
 import copy
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganlib import losses, penalties
-from ganlib.protocols import DiscriminatorOutput
+from ganlib import conditioning, losses, penalties
+from ganlib.protocols import DiscriminatorOutput, Step
 from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 
 
 def test_clipping_bounds_the_norm() -> None:
-    """With clip_norm the gradient that is stepped along has at most that norm."""
-    trainer = make_trainer(clip_norm=1e-3)
+    """With max_grad_norm the gradient that is stepped along has at most that norm."""
+    trainer = make_trainer(max_grad_norm=1e-3)
     trainer.train_step(iter([points()]))
     for network in (trainer.generator, trainer.discriminator):
         norm = torch.stack([p.grad.norm() for p in network.parameters()]).norm()
@@ -89,29 +89,6 @@ def test_penalties_see_each_sides_own_condition() -> None:
     assert metrics["spy"] == 0
 
 
-@pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
-def test_bf16_keeps_losses_and_penalties_in_float32() -> None:
-    """Under bf16 the networks answer in bf16, while loss, penalty and fakes for the penalty are float32."""
-    dtypes: dict[str, torch.dtype] = {}
-    note: list[torch.dtype] = []
-
-    class Spy(losses.NonSaturatingLoss):
-        """Notes the dtype of what it is given."""
-
-        def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-            dtypes["logits"] = real_logits.dtype
-            return super().discriminator(real_logits, fake_logits)
-
-    generator, discriminator = make_players()
-    trainer = make_trainer(generator, discriminator, loss=Spy(), penalties=[penalties.R2(1.0)], precision="bf16")
-    discriminator[0].register_forward_hook(lambda _, __, output: note.append(output.dtype))
-    metrics = trainer.train_step(iter([points()]))
-    assert dtypes == {"logits": torch.float32}
-    # The rehearsal, then real and fake in the discriminator's update, the penalty, and the generator's update.
-    assert note == [torch.bfloat16] * 3 + [torch.float32, torch.bfloat16]
-    assert {value.dtype for name, value in metrics.items() if "loss" in name or name == "r2"} == {torch.float32}
-
-
 def test_channels_last_changes_the_layout_and_not_the_result() -> None:
     """channels_last lays out weights and samples, and trains to the same weights."""
     torch.manual_seed(0)
@@ -153,6 +130,24 @@ def test_several_scales_are_summed() -> None:
     torch.testing.assert_close(actual["real_score"], expected["real_score"])
 
 
+def test_the_score_is_the_mean_of_the_scales_means() -> None:
+    """Scales of other sizes count equally: logits of 0, and of 100 at 16 positions, have a score of 0.75."""
+
+    class Fixed(nn.Module):
+        """Gives the same logits for whatever it sees."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            small = 0 * self.layer(x)
+            return small, 100 + small.view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+
+    metrics = make_trainer(nn.Linear(3, 2), Fixed()).train_step(points())
+    assert (metrics["real_score"], metrics["fake_score"]) == (0.75, 0.75)
+
+
 @pytest.mark.filterwarnings("default")  # the compiler warns of its own doings, and takes a raised warning for a crash
 def test_compiling_changes_neither_names_nor_numbers() -> None:
     """compile=True compiles in place: the state's names stay, and so do the numbers, a penalty included."""
@@ -164,7 +159,7 @@ def test_compiling_changes_neither_names_nor_numbers() -> None:
         trainer = make_trainer(generator, discriminator, compile=compiled, penalties=[penalties.R1(1.0)])
         torch.manual_seed(0)
         metrics = [trainer.train_step(iter([points(seed=seed)])) for seed in range(3)]
-        names.append(list(trainer.state_dict()["generator"]))
+        names.append(list(trainer.state_dict()["modules"]["generator"]))
         results.append(torch.stack([value for step in metrics for value in step.values()]))
     assert names[0] == names[1]
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
@@ -172,10 +167,15 @@ def test_compiling_changes_neither_names_nor_numbers() -> None:
 
 @pytest.mark.gpu
 def test_a_step_waits_for_the_device_nowhere(sync_debug_mode: Callable[[str], None]) -> None:
-    """No operation of a step on CUDA synchronises, penalties, clipping and accumulation included."""
+    """No operation of a step on CUDA synchronizes, penalties, clipping and accumulation included."""
     generator, discriminator = (network.cuda() for network in make_players())
     trainer = make_trainer(
-        generator, discriminator, penalties=[penalties.R1(1.0)], clip_norm=1.0, accumulate=2, precision="bf16"
+        generator,
+        discriminator,
+        penalties=[penalties.R1(1.0)],
+        max_grad_norm=1.0,
+        accumulate_grad_batches=2,
+        precision="bf16",
     )
     batches = [points().cuda() for _ in range(8)]
     trainer.train_step(iter(batches))  # the first batch of a kind is looked at
@@ -185,8 +185,8 @@ def test_a_step_waits_for_the_device_nowhere(sync_debug_mode: Callable[[str], No
 
 
 @pytest.mark.parametrize("needs_real", [False, True])
-def test_terms_are_added_with_their_weight(needs_real: bool) -> None:
-    """A term adds weight times its value to both losses, is their sum as a metric, and sees real where it needs to."""
+def test_auxiliary_losses_are_added_with_their_weight(needs_real: bool) -> None:
+    """One adds weight times its value to both losses, is their sum as a metric, and sees real where it needs to."""
     seen: list[bool] = []
 
     class Bias:
@@ -197,28 +197,180 @@ def test_terms_are_added_with_their_weight(needs_real: bool) -> None:
         def __init__(self) -> None:
             self.needs_real = needs_real
 
-        def discriminator(self, real: Any, fake: Any, condition: Any, fake_condition: Any) -> Tensor:
+        def discriminator(self, step: Step) -> Tensor:
             """Of the discriminator's update."""
-            assert isinstance(real, DiscriminatorOutput)
+            assert isinstance(step.real_output, DiscriminatorOutput)
             return discriminator[3].bias.sum()
 
-        def generator(self, fake: Any, real: Any, fake_condition: Any, condition: Any) -> Tensor:
+        def generator(self, step: Step) -> Tensor:
             """Of the generator's update."""
-            seen.append(isinstance(real, DiscriminatorOutput))
+            seen.append(isinstance(step.real_output, DiscriminatorOutput))
             return generator[3].bias.sum()
 
     generator, discriminator = make_players()
     plain_players = copy.deepcopy((generator, discriminator))
     gradients = []
-    for players, terms in (((generator, discriminator), [Bias()]), (plain_players, [])):
-        trainer = make_trainer(*players, terms=terms, loss=MyHinge())
+    for players, auxiliary in (((generator, discriminator), [Bias()]), (plain_players, [])):
+        trainer = make_trainer(*players, auxiliary_losses=auxiliary, loss=MyHinge())
         for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = 0.0  # so that both sides' generators meet the same discriminator
         torch.manual_seed(0)
         both = (discriminator[3].bias.sum() + generator[3].bias.sum()).item()
         metrics = trainer.train_step(iter([points()]))
-        assert (metrics["bias"].item() if terms else None) == (pytest.approx(both) if terms else None)
+        assert (metrics["bias"].item() if auxiliary else None) == (pytest.approx(both) if auxiliary else None)
         gradients.append(torch.cat([player[3].bias.grad for player in players]))
     torch.testing.assert_close(gradients[0], gradients[1] + 3)
     assert seen == [needs_real]
+
+
+def test_each_player_descends_the_sum_of_its_losses() -> None:
+    """A step of gradient descent is down the loss, the auxiliary loss times its weight, and the penalty times k."""
+    latent = torch.randn(32, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    networks = make_players()
+    networks[1][2] = nn.Identity()
+    generator, discriminator = (network.double() for network in networks)
+    own_generator, own_discriminator = copy.deepcopy((generator, discriminator))
+    rate, real, loss, r1 = 0.1, points().double(), losses.NonSaturatingLoss(), penalties.R1(2.0, every=4)
+
+    class Distance:
+        """The distance of the means of fakes and reals, and of their logits."""
+
+        weight = 0.5
+
+        def discriminator(self, step: Step) -> Tensor:
+            """In the discriminator's update, between logits."""
+            return (step.real_output.logits.mean() - step.fake_output.logits.mean()).square()
+
+        def generator(self, step: Step) -> Tensor:
+            """In the generator's update, between samples."""
+            return (step.real.mean(0) - step.fake.mean(0)).square().sum()
+
+    trainer = make_trainer(
+        generator,
+        discriminator,
+        generator_optimizer=torch.optim.SGD(generator.parameters(), lr=rate),
+        discriminator_optimizer=torch.optim.SGD(discriminator.parameters(), lr=rate),
+        loss=loss,
+        latent=lambda n, **_: latent[:n],
+        penalties=[r1],
+        auxiliary_losses=[Distance()],
+    )
+    metrics = trainer.train_step(real)
+
+    def descend(network: nn.Module, total: Tensor) -> None:
+        gradients = torch.autograd.grad(total, [*network.parameters()])
+        with torch.no_grad():
+            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+                parameter -= rate * gradient
+
+    fake = own_generator(latent).detach()
+    real_logits, fake_logits = own_discriminator(real), own_discriminator(fake)
+    of_discriminator = loss.discriminator(real_logits, fake_logits)
+    distance = (real_logits.mean() - fake_logits.mean()).square()
+    penalty = r1(own_discriminator, real, fake)
+    descend(own_discriminator, of_discriminator + 0.5 * distance + 4 * penalty)
+    fake = own_generator(latent)
+    of_generator = loss.generator(own_discriminator(fake))
+    other_distance = (real.mean(0) - fake.mean(0)).square().sum()
+    descend(own_generator, of_generator + 0.5 * other_distance)
+    for network, own in ((generator, own_generator), (discriminator, own_discriminator)):
+        for value, expected in zip(network.parameters(), own.parameters(), strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
+    expected_metrics = {
+        "discriminator_loss": of_discriminator,
+        "generator_loss": of_generator,
+        "distance": distance + other_distance,
+        "r1": penalty,
+        "real_score": real_logits.sigmoid().mean(),
+        "fake_score": fake_logits.sigmoid().mean(),
+    }
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in expected_metrics.items():
+        torch.testing.assert_close(metrics[name], value.detach(), rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_penalties_are_due_at_iterations_divisible_by_their_interval() -> None:
+    """Of one that is due at every iteration and one at every third, the latter comes at 0, 3, 6."""
+
+    class Noted:
+        """Notes the iterations that it is called in."""
+
+        def __init__(self, every: int) -> None:
+            self.every = every
+            self.iterations: list[int] = []
+
+        def __call__(self, discriminator: Any, real: Tensor, fake: Tensor, *conditions: Any) -> Tensor:
+            self.iterations.append(trainer.iteration)
+            return discriminator(real).sum() * 0
+
+    always, seldom = Noted(1), Noted(3)
+    trainer = make_trainer(penalties=[always, seldom])
+    for _ in range(7):
+        trainer.train_step(points())
+    assert always.iterations == [0, 1, 2, 3, 4, 5, 6]
+    assert seldom.iterations == [0, 3, 6]
+
+
+@pytest.mark.parametrize("reuse_fakes", [False, True])
+def test_an_auxiliary_loss_sees_the_whole_step(reuse_fakes: bool) -> None:
+    """Each update gives it samples, outputs, both conditions and the latents that made the fakes."""
+    steps: dict[str, Step] = {}
+
+    class Notes:
+        """Keeps what it is given."""
+
+        weight = 1.0
+
+        def discriminator(self, step: Step) -> Tensor:
+            """Of the discriminator's update."""
+            steps["discriminator"] = step
+            return torch.zeros(())
+
+        def generator(self, step: Step) -> Tensor:
+            """Of the generator's update."""
+            steps["generator"] = step
+            torch.testing.assert_close(generator(step.latent, step.fake_condition), step.fake)
+            return torch.zeros(())
+
+    generator = conditioning.ConcatLatent(nn.Linear(3 + 3, 2), conditioning.OneHot(3))
+    discriminator = conditioning.Unconditional(nn.Linear(2, 1))
+    trainer = make_trainer(
+        generator,
+        discriminator,
+        auxiliary_losses=[Notes()],
+        fake_conditions=lambda n: torch.arange(n) % 2,
+        reuse_fakes=reuse_fakes,
+    )
+    real, condition = points(), torch.full((32,), 2)
+    trainer.train_step((real, condition))
+    for player, step in steps.items():
+        assert torch.equal(step.real, real)
+        assert torch.equal(step.condition, condition)
+        assert torch.equal(step.fake_condition, torch.arange(32) % 2)
+        assert step.latent.shape == (32, 3)
+        assert step.fake_output.logits.shape == (32, 1)
+        assert step.fake.requires_grad is (player == "generator")
+    assert steps["discriminator"].real_output.logits.shape == (32, 1)
+    assert steps["generator"].real_output is None
+    shared = torch.equal(steps["discriminator"].latent, steps["generator"].latent)
+    assert shared is torch.equal(steps["discriminator"].fake, steps["generator"].fake) is reuse_fakes
+
+
+def test_an_adversarial_loss_that_compares_sees_real_logits_without_a_graph() -> None:
+    """Where a loss needs them, the generator's update runs the discriminator on real samples, without gradients."""
+    seen: list[bool] = []
+
+    class Compares(MyHinge):
+        """The distance between the mean logits."""
+
+        needs_real_logits = True
+
+        def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+            """Compare."""
+            assert real is not None
+            seen.append(real.requires_grad)
+            return (fake.mean() - real.mean()).square()
+
+    assert make_trainer(loss=Compares()).train_step(points())["generator_loss"].isfinite()
+    assert seen == [False]

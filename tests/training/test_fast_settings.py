@@ -28,6 +28,14 @@ def test_an_older_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert training.fast_settings(nn.Conv2d(1, 1, 1), nn.Linear(1, 1))["precision"] == "fp32"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_any_number_of_modules_is_looked_at(count: int) -> None:
+    """One network, or three, have settings together; a convolution in any of them counts."""
+    plain = [nn.Linear(1, 1) for _ in range(count - 1)]
+    assert training.fast_settings(*plain, nn.Linear(1, 1)) == {"precision": "fp32", "channels_last": False}
+    assert training.fast_settings(*plain, nn.Sequential(nn.Conv1d(1, 1, 1)))["channels_last"] is True
+
+
 @pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
 def test_they_are_arguments_of_the_trainer() -> None:
     """A trainer takes them as they are."""
@@ -39,8 +47,8 @@ def test_they_are_arguments_of_the_trainer() -> None:
 
 
 def test_wrong_networks_are_named() -> None:
-    """What is no module, and networks on two devices or without weights, are refused."""
-    with pytest.raises(ArgumentTypeError, match=r"discriminator \(=3\)"):
+    """What is not a module, and networks on two devices or without weights, are refused."""
+    with pytest.raises(ArgumentTypeError, match="modules holds 3, which is not a torch.nn.Module"):
         training.fast_settings(nn.Linear(1, 1), 3)  # type: ignore[arg-type]
     with pytest.raises(ArgumentValueError, match=r"one device, but lie on \['cpu', 'meta'\]"):
         training.fast_settings(nn.Linear(1, 1), nn.Linear(1, 1, device="meta"))

@@ -29,17 +29,15 @@ SAMPLED = (2_000, 4_000, 6_000, 8_000, 10_000, 11_000)
 
 
 class Sampled:
-    """Notes now and then what the process holds, when the curves have read what waits to be read."""
+    """Notes now and then what the process holds."""
 
-    def __init__(self, curves: viz.LossCurves) -> None:
-        self.curves = curves
+    def __init__(self) -> None:
         self.rows: dict[int, dict[str, int]] = {}
 
     def on_iteration(self, run: training.Run) -> None:
         """Count, where it is time; what is garbage is collected first."""
         if run.iteration not in SAMPLED:
             return
-        self.curves.state_dict()
         gc.collect()
         self.rows[run.iteration] = {
             "resident": int((PROC / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
@@ -67,16 +65,15 @@ def train(iterations: int, leaking_iterations: int, device: str) -> dict[int, di
     torch.set_num_threads(1)
     torch.manual_seed(0)
     players = [player.to(device) for player in make_players()]
-    trainer = make_trainer(*players, penalties=[penalties.R1(1.0, every=16)], terms=[penalties.LeCam(0.1)])
+    trainer = make_trainer(*players, penalties=[penalties.R1(1.0, every=16)], auxiliary_losses=[penalties.LeCam(0.1)])
     loader = data.TensorLoader(TensorDataset(points(256)), 16, device=device)
     with tempfile.TemporaryDirectory() as folder:
-        curves = viz.LossCurves(Path(folder) / "losses.png", every=1, max_points=500)
-        sampled = Sampled(curves)
+        sampled = Sampled()
         callbacks: list[Any] = [
             training.EMA(trainer.generator),
             training.LearningRateSchedule(trainer.generator_optimizer, training.linear_decay()),
-            training.CSVLogger(Path(folder) / "metrics.csv", every=10),
-            curves,
+            training.CSVLogger(Path(folder) / "metrics.csv", every=10, mean=True),
+            viz.LossCurves(Path(folder) / "losses.png"),
             training.ProgressBar(),
             training.Checkpoint(folder, every=iterations // 4),
             Leaking(after=iterations),

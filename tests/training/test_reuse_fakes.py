@@ -12,7 +12,7 @@ from ganlib import conditioning, losses, penalties
 from ganlib.protocols import Batch
 from tests.ranks import Ranks
 from tests.training.players import make_players, make_trainer, points, weights
-from tests.training.test_replicas import FedLatent, make_plain_players, share
+from tests.training.step.test_replicas import FedLatent, make_plain_players, share
 
 F64 = torch.float64
 
@@ -33,8 +33,12 @@ class Listed:
 
 
 def without_dropout() -> tuple[nn.Module, nn.Module]:
-    """The plain players in float64, with batch norm and without random numbers."""
+    """The plain players in float64, with batch norm and without random numbers.
+
+    A bias before batch norm has a gradient of 0, of which rounding leaves 1e-17; Adam would make full steps of it.
+    """
     generator, discriminator = make_players()
+    generator[0].register_parameter("bias", None)
     discriminator[2] = nn.Identity()
     return generator.double(), discriminator.double()
 
@@ -72,7 +76,9 @@ def test_it_is_the_loop_that_scripts_have(steps: int, parts: int) -> None:
     batches = [points(seed=seed).double() for seed in range(8 * steps * parts)]
     latent = Listed(len(batches))
     twins = copy.deepcopy(generator), copy.deepcopy(discriminator)
-    trainer = make_trainer(*twins, latent=latent, reuse_fakes=True, discriminator_steps=steps, accumulate=parts)
+    trainer = make_trainer(
+        *twins, latent=latent, reuse_fakes=True, discriminator_steps=steps, accumulate_grad_batches=parts
+    )
     stream = iter(batches)
     for _ in range(8):
         trainer.train_step(stream)
@@ -92,12 +98,12 @@ def test_the_generator_runs_once_an_iteration() -> None:
         assert generator[1].num_batches_tracked.item() == expected
 
 
-def test_both_updates_ask_for_the_same_conditions() -> None:
-    """The fakes' conditions are drawn once, and the discriminator is told them in both updates."""
+def test_both_updates_use_the_same_conditions() -> None:
+    """The fakes' conditions are drawn once, and the discriminator gets them in both updates."""
     seen: list[Tensor] = []
 
-    class Told(nn.Module):
-        """A discriminator that notes the conditions it is told while gradients are computed."""
+    class Noting(nn.Module):
+        """A discriminator that notes the conditions it is called with while gradients are computed."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -111,9 +117,8 @@ def test_both_updates_ask_for_the_same_conditions() -> None:
 
     trainer = make_trainer(
         conditioning.ConcatLatent(nn.Linear(3 + 10, 2), conditioning.OneHot(10)),
-        Told(),
+        Noting(),
         reuse_fakes=True,
-        joint_pass=False,
         fake_conditions=lambda n: torch.randint(10, (n,)),
     )
     trainer.train_step(iter([Batch(points(), torch.zeros(32, dtype=torch.int64))]))
@@ -123,10 +128,10 @@ def test_both_updates_ask_for_the_same_conditions() -> None:
     assert torch.equal(fake, again)
 
 
-def test_penalties_and_terms_go_with_it() -> None:
+def test_penalties_and_other_losses_go_with_it() -> None:
     """A gradient penalty on the fakes, a loss that looks at real samples, and a joint pass work as without it."""
     for options in (
-        {"penalties": [penalties.R2(1.0), penalties.GradientPenalty(1.0)], "clip_norm": 1.0},
+        {"penalties": [penalties.R2(1.0), penalties.GradientPenalty(1.0)], "max_grad_norm": 1.0},
         {"loss": losses.RelativisticLoss()},
         {"joint_pass": True},
     ):
@@ -135,7 +140,9 @@ def test_penalties_and_terms_go_with_it() -> None:
         before = weights(trainer)
         metrics = [trainer.train_step(iter([points(seed=seed).double()])) for seed in range(4)]
         assert all(value.isfinite() for step in metrics for value in step.values())
-        assert all(not torch.equal(value, before[name]) for name, value in weights(trainer).items())
+        # The last bias cancels in a relativistic loss.
+        moved = {name for name, value in weights(trainer).items() if not torch.equal(value, before[name])}
+        assert moved >= {*before} - {"discriminator.2.bias"}
 
 
 def test_what_changes_samples_in_place_does_not_change_the_generators_fakes() -> None:
@@ -147,9 +154,7 @@ def test_what_changes_samples_in_place_does_not_change_the_generators_fakes() ->
         return samples.mul_(2)
 
     generator, discriminator = make_plain_players()
-    trainer = make_trainer(
-        generator, discriminator, latent=Listed(3), reuse_fakes=True, joint_pass=False, augment=double_
-    )
+    trainer = make_trainer(generator, discriminator, latent=Listed(3), reuse_fakes=True, augment=double_)
     for _ in range(3):
         seen.clear()
         trainer.train_step(iter([points().double()]))
@@ -159,13 +164,13 @@ def test_what_changes_samples_in_place_does_not_change_the_generators_fakes() ->
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped() -> None:
     """A trainer that takes the state of another goes on bit for bit; one without ``reuse_fakes`` is warned."""
-    first = make_trainer(*without_dropout(), reuse_fakes=True, accumulate=2)
+    first = make_trainer(*without_dropout(), reuse_fakes=True, accumulate_grad_batches=2)
     torch.manual_seed(0)
     batches = [points(seed=seed).double() for seed in range(16)]
     stream = iter(batches)
     for _ in range(4):
         first.train_step(stream)
-    second = make_trainer(*without_dropout(), reuse_fakes=True, accumulate=2)
+    second = make_trainer(*without_dropout(), reuse_fakes=True, accumulate_grad_batches=2)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for trainer in (first, second):
         torch.manual_seed(1)
@@ -188,7 +193,10 @@ def test_networks_that_share_what_both_optimizers_hold_are_refused() -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_fp16_trains_as_fp32_does(accumulate: int) -> None:
-    """Each player has its own scale, and the shared graph is unscaled: twenty steps stay within a hundredth."""
+    """Each player has its own scale, and the shared graph is unscaled: twenty steps stay within a hundredth.
+
+    The samples are small, so that no gradient times the first scale, 65,536, overflows and has its step skipped.
+    """
     results = []
     for precision in ("fp32", "fp16"):
         torch.manual_seed(0)
@@ -197,10 +205,10 @@ def test_fp16_trains_as_fp32_does(accumulate: int) -> None:
             nn.Sequential(generator.float(), nn.Hardtanh(-9, 9)),
             discriminator.float(),
             precision=precision,
-            accumulate=accumulate,
+            accumulate_grad_batches=accumulate,
             reuse_fakes=True,
         )
-        stream = iter([points(seed=seed) for seed in range(20 * accumulate)])
+        stream = iter([points(seed=seed) / 4 for seed in range(20 * accumulate)])
         for _ in range(20):
             trainer.train_step(stream)
         results.append(torch.cat([value.flatten() for value in weights(trainer).values()]))
@@ -210,7 +218,9 @@ def test_fp16_trains_as_fp32_does(accumulate: int) -> None:
 def train_share(accumulate: int) -> dict[str, Tensor]:
     """What each rank ends with, given its part of each batch."""
     generator, discriminator = make_plain_players()
-    trainer = make_trainer(generator, discriminator, latent=FedLatent(40), reuse_fakes=True, accumulate=accumulate)
+    trainer = make_trainer(
+        generator, discriminator, latent=FedLatent(40), reuse_fakes=True, accumulate_grad_batches=accumulate
+    )
     stream = iter([share(points(64, seed=seed).double()) for seed in range(10 * accumulate)])
     for _ in range(10):
         trainer.train_step(stream)

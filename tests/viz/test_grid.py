@@ -64,7 +64,7 @@ def test_the_grid_is_about_square_unless_told(n, columns):
 
 
 def test_samples_that_carry_gradients_or_half_precision_are_drawn():
-    """Bfloat16 samples with a graph give the same picture as plain float ones."""
+    """Bfloat16 samples with a graph give the same image as plain float ones."""
     samples = torch.tensor([-1.0, 0.5, 1.0, 0.0]).view(1, 1, 2, 2)
     expected = image_grid(samples).tobytes()
     assert image_grid(samples.bfloat16().requires_grad_()).tobytes() == expected

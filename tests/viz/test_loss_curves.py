@@ -6,25 +6,23 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
 
 from ganlib import training
-from ganlib.errors import CheckpointError, GanlibError
+from ganlib.errors import GanlibError
 from ganlib.viz import LossCurves
-from tests.training.players import Going, Tripping, points
+from tests.training.players import Going, points
 
-
-def _metrics(iteration):
-    return {
-        "discriminator_loss": torch.tensor(1 / iteration),
-        "generator_loss": torch.tensor(2.0 * iteration),
-        "real_score": torch.tensor(0.75),
-    }
+TABLE = """iteration,epoch,discriminator_loss,generator_loss,real_score,r1
+2,0,0.5,4.0,0.75,
+4,1,0.25,8.0,0.75,3.0
+5,1,0.125,nan,0.5,
+6,2,0.5,10.0,0.75,6.0
+"""
 
 
 @pytest.fixture
 def plotted(monkeypatch):
-    """What the figure that is saved has in it: for each axes its curves, by label, as lists of points."""
+    """What the figures that are saved have in them: for each axes its curves, by label, as lists of points."""
     seen = []
 
     def look(figure, path, **options):
@@ -37,95 +35,90 @@ def plotted(monkeypatch):
     return seen
 
 
-def test_every_kth_point_and_the_last_are_plotted(run, tmp_path, plotted):
-    """Losses above and scores below, at 2, 4 and the last iteration, with the values that were."""
-    run.go(LossCurves(tmp_path / "losses.png", every=2), 5, _metrics)
+def _end(run, curves, table=TABLE):
+    """Call the curves at the end of a run that has written a table; in the table's own line ends."""
+    curves.table.parent.mkdir(parents=True, exist_ok=True)
+    curves.table.write_bytes(table.replace("\n", "\r\n").encode())
+    run.metrics = {"loss": torch.zeros(())}
+    curves.on_end(run)
+
+
+def test_the_curves_are_those_of_the_table(run, tmp_path, plotted):
+    """Losses above and scores below, with the values of the rows; an empty cell is not a point."""
+    _end(run, LossCurves(tmp_path / "losses.png"))
     losses, scores = plotted[0]
     assert losses == {
-        "discriminator loss": [[2, 1 / 2], [4, 1 / 4], [5, pytest.approx(1 / 5)]],
-        "generator loss": [[2, 4], [4, 8], [5, 10]],
+        "discriminator loss": [[2, 0.5], [4, 0.25], [5, 0.125], [6, 0.5]],
+        "generator loss": [[2, 4], [4, 8], [5, pytest.approx(float("nan"), nan_ok=True)], [6, 10]],
+        "r1": [[4, 3], [6, 6]],
     }
-    assert scores == {"real score": [[2, 0.75], [4, 0.75], [5, 0.75]]}
+    assert scores == {"real score": [[2, 0.75], [4, 0.75], [5, 0.5], [6, 0.75]]}
 
 
-def test_a_metric_that_is_not_always_there_is_plotted_where_it_is(run, tmp_path, plotted):
-    """A lazy penalty has points at its own iterations alone."""
-    run.go(
-        LossCurves(tmp_path / "x.png", every=1),
-        6,
-        lambda i: _metrics(i) | ({"r1": torch.ones(())} if i % 3 == 0 else {}),
-    )
-    assert plotted[0][0]["r1"] == [[3, 1], [6, 1]]
+def test_the_table_may_be_anywhere(run, tmp_path, plotted):
+    """By default it is metrics.csv in the folder of the image."""
+    assert LossCurves(tmp_path / "losses.png").table == tmp_path / "metrics.csv"
+    _end(run, LossCurves(tmp_path / "losses.png", tmp_path / "tables" / "m.csv"))
+    assert plotted[0][0]["r1"] == [[4, 3], [6, 6]]
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_the_ending_says_the_format(run, tmp_path, ending):
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_suffix_is_the_format(run, tmp_path, suffix):
     """The file begins as a file of its format does, and lies alone in its folder, which was made."""
-    run.go(LossCurves(tmp_path / "run" / f"losses.{ending}", every=1), 3, _metrics)
+    curves = LossCurves(tmp_path / "run" / f"losses.{suffix}", tmp_path / "m.csv")
+    run.callbacks = (SimpleNamespace(path=curves.table), curves)
+    curves.on_start(run)
+    _end(run, curves)
     (path,) = (tmp_path / "run").iterdir()
-    assert path.name == f"losses.{ending}"
-    assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending])
+    assert path.name == f"losses.{suffix}"
+    assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix])
 
 
-def test_a_run_without_an_iteration_makes_an_empty_picture(run, tmp_path):
-    """Nothing to plot is no error."""
-    run.go(LossCurves(tmp_path / "losses.png"), 0)
+@pytest.mark.parametrize("table", ["", "iteration,epoch\n", None])
+def test_without_rows_the_image_is_empty(run, tmp_path, table):
+    """A table without a row, or none at all, is not an error."""
+    curves = LossCurves(tmp_path / "losses.png")
+    if table is None:
+        curves.on_end(run)
+    else:
+        _end(run, curves, table)
     with Image.open(tmp_path / "losses.png") as image:
         assert image.size == (800, 600)
 
 
-def test_the_points_are_bounded_and_stay_even(run, tmp_path):
-    """Of 1,000 iterations at most 10 points are kept, each divisible by an interval that has doubled."""
-    curves = LossCurves(tmp_path / "x.png", every=1, max_points=10)
-    for run.iteration in range(1, 1001):
-        run.metrics = _metrics(run.iteration)
-        curves.on_iteration(run)
-        assert len(curves.state_dict()["points"]) <= 10
-    assert curves.every == 128
-    assert [iteration for iteration, _ in curves.state_dict()["points"]] == list(range(128, 1001, 128))
+def test_a_run_that_trains_nothing_keeps_its_image(run, tmp_path):
+    """Without metrics an image that is there stays as it is."""
+    (tmp_path / "losses.png").write_text("old")
+    LossCurves(tmp_path / "losses.png").on_end(run)
+    assert (tmp_path / "losses.png").read_text() == "old"
 
 
-def test_the_state_makes_the_round_trip(run, tmp_path, plotted):
-    """A resumed run's curves are the uninterrupted one's, through a file that only plain values pass."""
-    whole, first, second = (LossCurves(tmp_path / f"{i}.png", every=1, max_points=6) for i in range(3))
-    run.go(whole, 9, _metrics)
-    run.iteration = 0
-    for _ in range(5):
-        run.iteration += 1
-        run.metrics = _metrics(run.iteration)
-        first.on_iteration(run)
-    torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    run.go(second, 9, _metrics)
-    assert plotted[0] == plotted[1]
-    assert len(plotted[0][0]["generator loss"]) == 5
+def test_a_file_that_is_not_a_table_is_named(run, tmp_path):
+    """It is warned of, so that the checkpoint after it is still written, and the image that is there stays."""
+    (tmp_path / "losses.png").write_text("old")
+    with pytest.warns(UserWarning, match=r"metrics\.csv is not a table"):
+        _end(run, LossCurves(tmp_path / "losses.png"), "a,b\n1,2\n")
+    assert (tmp_path / "losses.png").read_text() == "old"
 
 
-def test_a_last_point_out_of_turn_is_plotted_and_not_kept(run, tmp_path, plotted):
-    """A run that stops at 5 shows 5; its state does not hold it, and the same run taken on to 8 does not show it."""
-    curves = LossCurves(tmp_path / "x.png", every=2)
-    run.go(curves, 5, _metrics)
-    assert [iteration for iteration, _ in curves.state_dict()["points"]] == [2, 4]
-    run.go(curves, 8, _metrics)
-    shown = [[iteration for iteration, _ in losses["generator loss"]] for losses, _ in plotted]
-    assert shown == [[2, 4, 5], [2, 4, 6, 8]]
+@pytest.mark.parametrize("kind", ["none", "another table", "after it", "a path that is not one"])
+def test_a_table_that_nobody_writes_is_warned_of(run, tmp_path, kind):
+    """At the start, if the logger is missing, writes elsewhere, or comes after the curves."""
+    curves = LossCurves(tmp_path / "losses.png")
+    right, wrong = SimpleNamespace(path=curves.table), SimpleNamespace(path=tmp_path / "x.csv")
+    others = {"none": [], "another table": [wrong], "after it": [], "a path that is not one": [SimpleNamespace(path=3)]}
+    run.callbacks = (*others[kind], curves, *([right] if kind == "after it" else []))
+    with pytest.warns(UserWarning, match=rf"no callback before LossCurves writes {curves.table}.*CSVLogger\('"):
+        curves.on_start(run)
 
 
-def test_a_run_that_is_over_keeps_its_picture(run, tmp_path, plotted):
-    """Resumed without an iteration to do, and so without metrics, it does not lose the last point."""
-    run.go(LossCurves(tmp_path / "x.png", every=2), 5, _metrics)
-    run.metrics = {}
-    run.go(LossCurves(tmp_path / "x.png", every=2), 5)
-    assert len(plotted) == 1
-
-
-def test_noted_metrics_are_those_of_their_iteration(run, tmp_path):
-    """A trainer that reuses its dict of metrics does not change what was noted."""
-    curves, run.metrics = LossCurves(tmp_path / "x.png", every=1), {}
-    for run.iteration in (1, 2):
-        run.metrics["loss"] = torch.tensor(float(run.iteration))
-        curves.on_iteration(run)
-    assert curves.state_dict()["points"] == [[1, {"loss": 1.0}], [2, {"loss": 2.0}]]
+def test_a_table_that_is_written_is_not_warned_of(run, tmp_path, monkeypatch):
+    """Also if the two paths are written differently, and as strings."""
+    monkeypatch.chdir(tmp_path)
+    curves = LossCurves(tmp_path / "run" / "losses.png")
+    for path in ("run/metrics.csv", str(curves.table), curves.table):
+        run.callbacks = (object(), SimpleNamespace(path=path), curves)
+        curves.on_start(run)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
@@ -139,136 +132,58 @@ def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"every": 0}, r"every \(=0\)"),
-        ({"max_points": 1}, r"max_points \(=1\)"),
         ({"against": "epochs"}, r"against \(='epochs'\) must be 'iteration' or 'epoch'"),
         ({"path": "losses.gnp"}, r"path \(=losses.gnp\).*png"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
-    """Each bad argument, an ending that cannot be drawn among them, is a ValueError of ours before the run begins."""
+    """Each bad argument, a suffix of an unknown format among them, is a ValueError of ours before the run starts."""
     with pytest.raises(ValueError, match=message) as caught:
         LossCurves(**{"path": "losses.png"} | arguments)
     assert isinstance(caught.value, GanlibError)
 
 
-def _mean(values):
-    """In float64, of what float32 makes of the values."""
-    total = 0.0
-    for value in values:
-        total += torch.tensor(value).item()
-    return total / len(values)
-
-
-def test_a_point_is_a_mean(run, tmp_path, plotted):
-    """Over 7 iterations with every=4 there are the means of 4 and of 3, in float64; a lazy metric's where it was."""
-    curves = LossCurves(tmp_path / "x.png", every=4, mean=True)
-    run.go(curves, 7, lambda i: _metrics(i) | ({"r1": torch.tensor(1.0 * i)} if i % 3 == 0 else {}))
-    losses, scores = plotted[0]
-    assert losses == {
-        "discriminator loss": [[4, _mean([1, 1 / 2, 1 / 3, 1 / 4])], [7, _mean([1 / 5, 1 / 6, 1 / 7])]],
-        "generator loss": [[4, 5], [7, 12]],
-        "r1": [[4, 3], [7, 6]],
-    }
-    assert scores == {"real score": [[4, 0.75], [7, 0.75]]}
-
-
-@pytest.mark.parametrize("max_points", [2, 3, 5, 10])
-@pytest.mark.parametrize("every", [1, 3])
-def test_each_point_is_the_mean_of_its_interval(run, tmp_path, every, max_points):
-    """Whatever has been merged, the point at t is the exact mean of (t - interval, t]; the points are bounded."""
-    curves = LossCurves(tmp_path / "x.png", every=every, max_points=max_points, mean=True)
-    for run.iteration in range(1, 301):
-        run.metrics = {"loss": torch.tensor(1.0 * run.iteration)}
-        curves.on_iteration(run)
-        points = curves.state_dict()["points"]
-        assert [iteration for iteration, _ in points] == list(range(curves.every, run.iteration + 1, curves.every))
-        assert [metrics["loss"] for _, metrics in points] == [at - (curves.every - 1) / 2 for at, _ in points]
-        assert len(points) <= max_points
-
-
-def test_a_metric_of_one_of_two_points_keeps_its_mean(run, tmp_path):
-    """Merged with a point that lacks it, a lazy metric is the mean of the one that has it."""
-    curves = LossCurves(tmp_path / "x.png", every=1, max_points=2, mean=True)
-    run.go(curves, 3, lambda i: {"loss": torch.tensor(1.0 * i)} | ({"r1": torch.tensor(8.0)} if i == 2 else {}))
-    assert curves.state_dict()["points"] == [[2, {"loss": 1.5, "r1": 8.0}]]
-    assert curves.state_dict()["sums"] == {"loss": [3.0, 1]}
-
-
 def test_against_the_epoch(run, tmp_path, plotted):
-    """With two of five batches an iteration, the points stand at 2/5 of the iteration, on an axis that says epoch."""
+    """With two of five batches per iteration, the points are at 2/5 of the iteration."""
     run.batches, run.trainer = [0] * 5, SimpleNamespace(batches_per_iteration=2)
-
-    def metrics(i):
-        run.epoch = i * 2 // 5
-        return _metrics(i)
-
-    run.go(LossCurves(tmp_path / "x.png", every=3, against="epoch"), 7, metrics)
-    assert plotted[0][0]["generator loss"] == [[6 / 5, 6], [12 / 5, 12], [14 / 5, 14]]
+    table = "iteration,epoch,loss\n3,1,3.0\n6,2,6.0\n7,2,7.0\n"
+    _end(run, LossCurves(tmp_path / "x.png", against="epoch"), table)
+    assert plotted[0][0]["loss"] == [[6 / 5, 3], [12 / 5, 6], [14 / 5, 7]]
 
 
 @pytest.mark.parametrize("against", ["iteration", "epoch"])
 def test_the_axis_says_what_it_is(run, tmp_path, monkeypatch, against):
-    """The word that was asked for stands below the lower plot."""
+    """The option is the label below the lower plot."""
     labels = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: labels.append(figure.axes[1].get_xlabel()))
-    run.go(LossCurves(tmp_path / "x.png", every=1, against=against), 2, _metrics)
+    _end(run, LossCurves(tmp_path / "x.png", against=against))
     assert labels == [against]
 
 
-@pytest.mark.parametrize("batches", [iter(()), [0] * 4, [0] * 1000], ids=["no length", "fewer", "more"])
-def test_the_epoch_is_never_outside_its_pass(run, tmp_path, plotted, batches):
-    """Where the length is not known, or is another now than it was, a point stays in the pass that the run says."""
+@pytest.mark.parametrize("batches", [iter(()), [], [0] * 4, [0] * 1000], ids=["no length", "none", "fewer", "more"])
+def test_a_point_is_never_outside_its_epoch(run, tmp_path, plotted, batches):
+    """If the length is not known, or is not what it was, a point stays in the epoch of its row."""
     run.batches = batches
-
-    def metrics(i):
-        run.epoch = i // 7
-        return _metrics(i)
-
-    run.go(LossCurves(tmp_path / "x.png", every=1, against="epoch"), 30, metrics)
-    epochs = [epoch for epoch, _ in plotted[0][0]["generator loss"]]
+    table = "iteration,epoch,loss\n" + "".join(f"{i},{i // 7},1.0\n" for i in range(1, 31))
+    _end(run, LossCurves(tmp_path / "x.png", against="epoch"), table)
+    epochs = [epoch for epoch, _ in plotted[0][0]["loss"]]
     assert epochs == sorted(epochs)
     assert all(i // 7 <= epoch <= i // 7 + 1 for i, epoch in enumerate(epochs, 1))
 
 
-def test_a_state_of_an_older_ganlib_is_loaded(run, tmp_path, plotted):
-    """Points without sums or epochs go on: means since the resume, and epochs spread evenly over those so far."""
-    curves = LossCurves(tmp_path / "x.png", every=2, mean=True, against="epoch")
-    curves.load_state_dict({"every": 2, "points": [[2, {"loss": 1.0}], [4, {"loss": 2.0}]]})
-    run.iteration, run.epoch, run.batches = 5, 1, [0] * 4
-    run.go(curves, 6, lambda i: {"loss": torch.tensor(8.0)})
-    assert plotted[0][0]["loss"] == [[0.5, 1], [1, 2], [1.5, 8]]
+def test_a_single_point_can_be_seen(run, tmp_path, monkeypatch):
+    """A curve of one point has a marker, since a line of one point is invisible; longer ones have none."""
+    markers = []
+    save = Figure.savefig
 
+    def look(figure, path, **options):
+        markers.append({line.get_marker() for axes in figure.axes for line in axes.lines})
+        save(figure, path, **options)
 
-def test_sums_of_another_run_are_forgotten(run, tmp_path):
-    """The same curves, begun anew in the middle of an interval, count no iteration of the run before."""
-    curves = LossCurves(tmp_path / "x.png", every=4, mean=True)
-    run.go(curves, 3, _metrics)
-    run.iteration = 0
-    run.go(curves, 4, _metrics)
-    assert curves.state_dict()["points"][0][1]["generator_loss"] == 5.0
-
-
-def test_noting_waits_for_nothing(run, tmp_path, monkeypatch):
-    """No value of a mean is brought to the host before the points are saved or plotted."""
-    curves = LossCurves(tmp_path / "x.png", every=2, mean=True)
-    with monkeypatch.context() as patch:
-        for name in ("tolist", "item", "__float__", "__bool__", "__int__", "cpu", "numpy"):
-            patch.setattr(Tensor, name, lambda *_: pytest.fail("a wait"))
-        for run.iteration in range(1, 8):
-            run.metrics = {"loss": torch.ones(())}
-            curves.on_iteration(run)
-    assert curves.state_dict()["points"] == [[2, {"loss": 1.0}], [4, {"loss": 1.0}], [6, {"loss": 1.0}]]
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [{"sums": {"loss": [1.0, 0]}}, {"sums": {"loss": ["1", 1]}}, {"summed_to": 1.5}, {"summed_to": torch.ones(2)}],
-)
-def test_sums_that_are_none_are_refused(forged):
-    """A state whose sums could not have been saved is an error of ours."""
-    with pytest.raises(CheckpointError, match="sums"):
-        LossCurves("x.png", mean=True).load_state_dict({"every": 1, "points": []} | forged)
+    monkeypatch.setattr(Figure, "savefig", look)
+    for rows in ("1,0,2.0\n", "1,0,2.0\n2,0,3.0\n"):
+        _end(run, LossCurves(tmp_path / "losses.png"), f"iteration,epoch,loss\n{rows}")
+    assert markers == [{"."}, {"None"}]
 
 
 class _Sevenths(Going):
@@ -283,42 +198,26 @@ class _Sevenths(Going):
         return metrics | ({"lazy": torch.tensor(1.0 * self.iteration)} if self.iteration % 3 == 0 else {})
 
 
-def _train(folder, lasts, every, max_points, against):
-    """Train to each of the iterations, with fresh objects; the picture's bytes."""
+def _train(folder, lasts, every, mean, against):
+    """Train to each of the iterations, with new objects; the bytes of the image."""
     for last in lasts:
-        curves = LossCurves(folder / "x.png", every=every, max_points=max_points, mean=True, against=against)
-        callbacks = [curves, training.Checkpoint(folder, every=2)]
+        curves = LossCurves(folder / "x.png", against=against)
+        table = training.CSVLogger(curves.table, every=every, mean=mean)
+        callbacks = [table, curves, training.Checkpoint(folder, every=2)]
         training.fit(_Sevenths(), [points()] * 2, iterations=last, resume=True, callbacks=callbacks)
     return curves.path.read_bytes()
 
 
-@pytest.mark.parametrize(("every", "max_points", "against"), [(4, 50, "iteration"), (1, 3, "epoch")])
-def test_means_of_a_run_that_was_stopped(tmp_path, every, max_points, against):
-    """Stopped after any iteration and resumed with fresh objects, a run leaves the same picture, byte for byte."""
-    whole = _train(tmp_path / "whole", [9], every, max_points, against)
-    for stops in (*([stop] for stop in range(1, 8)), [1, 2, 3], [5, 5, 6, 7]):
-        assert _train(tmp_path / str(stops), [*stops, 9], every, max_points, against) == whole
+@pytest.mark.parametrize(("every", "mean", "against"), [(4, True, "iteration"), (2, False, "epoch")])
+def test_the_image_of_a_run_that_was_stopped(tmp_path, every, mean, against):
+    """Stopped after any iteration and resumed with new objects, a run leaves the same image, byte for byte."""
+    whole = _train(tmp_path / "whole", [9], every, mean, against)
+    for stops in ([3], [5, 5, 6, 7], [1, 2, 3]):
+        assert _train(tmp_path / str(stops), [*stops, 9], every, mean, against) == whole
 
 
-def test_sums_go_back_with_a_rollback(tmp_path, plotted):
-    """Where a training goes back into the middle of an interval, no iteration counts twice."""
-    callbacks = [LossCurves(tmp_path / "x.png", every=4, mean=True), training.Checkpoint(tmp_path, every=6)]
-    with pytest.warns(UserWarning, match="goes back to iteration 6"):
-        training.fit(Tripping(7), [points()], iterations=8, callbacks=callbacks, rollbacks=1)
-    assert plotted[0][0]["total"] == [[4, 2.5], [8, 6.5]]
-
-
-def test_a_single_point_can_be_seen(run, tmp_path, monkeypatch):
-    """A curve of one point has a marker, since a line through it has no length; longer ones have none."""
-    markers = []
-    save = Figure.savefig
-
-    def look(figure, path, **options):
-        markers.append({line.get_marker() for axes in figure.axes for line in axes.lines})
-        save(figure, path, **options)
-
-    monkeypatch.setattr(Figure, "savefig", look)
-    curves = LossCurves(tmp_path / "losses.png", every=1)
-    for iterations in (1, 2):
-        run.go(curves, iterations, _metrics)
-    assert markers == [{"."}, {"None"}]
+def test_a_run_shows_its_last_iteration(tmp_path, plotted):
+    """A metric at the last iteration is a point, though no row was due; means are the table's."""
+    callbacks = [training.CSVLogger(tmp_path / "metrics.csv", every=4, mean=True), LossCurves(tmp_path / "x.png")]
+    training.fit(Going(float), [points()], iterations=6, callbacks=callbacks)
+    assert plotted[0][0]["loss"] == [[4, 2.5], [6, 5.5]]

@@ -1,4 +1,4 @@
-"""The files of a run that was stopped, or killed, and went on are those of a run that was not, byte for byte."""
+"""The files of a run that was stopped, or killed, and continued are those of a run that was not, byte for byte."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ class Lazy:
 
 
 def _objects(folder):
-    """A trainer and callbacks, as a fresh process makes them."""
+    """A trainer and callbacks, as a new process makes them."""
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Unflatten(1, (1, 4, 4)))
     discriminator = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
@@ -51,9 +51,9 @@ def _objects(folder):
     )
     fixed = torch.linspace(-1, 1, 12).view(4, 3)
     return trainer, [
-        training.CSVLogger(folder / "metrics.csv", every=2, max_rows=4),
+        training.CSVLogger(folder / "metrics.csv", every=2),
         viz.SampleGrid(generator, folder / "samples", latent=fixed, every=3),
-        viz.LossCurves(folder / "losses.png", every=2, max_points=4),
+        viz.LossCurves(folder / "losses.png"),
         viz.TrainingGif(folder / "training.gif", folder / "samples"),
     ]
 
@@ -63,7 +63,7 @@ def _batches():
 
 
 def _go(folder, iterations, *extra):
-    """Go on from the newest checkpoint, with fresh objects."""
+    """Go on from the newest checkpoint, with new objects."""
     trainer, callbacks = _objects(folder)
     callbacks = [*callbacks, *extra, training.Checkpoint(folder, every=4)]
     training.fit(trainer, _batches(), iterations=iterations, resume=True, callbacks=callbacks)
@@ -88,14 +88,14 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("stops", [*([stop] for stop in range(LAST)), [1, 2, 5, 7, 8, 9, 16, 17], [5, 5, 17, 17]])
 def test_stopped_after_any_iteration(tmp_path, undisturbed, stops):
-    """Stopped and resumed with fresh objects, as often as one likes, a run leaves the same files."""
+    """Stopped and resumed with new objects, as often as one likes, a run leaves the same files."""
     for stop in [*stops, LAST]:
         _go(tmp_path, stop)
     assert _files(tmp_path) == undisturbed[LAST]
 
 
 def test_a_run_that_is_over_keeps_its_files(tmp_path, undisturbed):
-    """Resumed with nothing to do it changes nothing, the row and the picture of its last iteration among them."""
+    """Resumed with nothing to do it changes nothing, the row and the image of its last iteration among them."""
     for _ in range(3):
         _go(tmp_path, LAST)
     assert _files(tmp_path) == undisturbed[LAST]
@@ -136,7 +136,7 @@ def test_killed_between_the_last_checkpoint_and_the_end(tmp_path):
 
 
 def test_stopped_and_killed(tmp_path, undisturbed):
-    """A stop out of turn, then kills before and after the first iteration of what follows, leave no trace."""
+    """A stop between two rows, then kills before and after the first iteration of what follows, leave no trace."""
     _go(tmp_path, 9)
     for kill in (10, 11, 18):
         with pytest.raises(KillError):

@@ -1,4 +1,4 @@
-"""Tests of the stack of a run's pictures."""
+"""Tests of the stack of a run's images."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from ganlib.viz import SampleGrid, Timeline
 
 
 def _draw(folder, iterations, mode="L", size=(30, 12)):
-    """One picture an iteration, all of it the grey of that number."""
+    """One image for each iteration, all of it the grey of that number."""
     for iteration in iterations:
         Image.new("RGB", size, (iteration,) * 3).convert(mode).save(folder / f"{iteration:08d}.png")
 
@@ -21,15 +21,15 @@ def _rows(path, width=30, height=12):
         stack.load()
     edge = stack.width - width
     tops = range(0, stack.height, height)
-    pictures = [stack.crop((edge, top, stack.width, top + height)).convert("L") for top in tops]
-    assert all(low == high for low, high in (picture.getextrema() for picture in pictures))
+    images = [stack.crop((edge, top, stack.width, top + height)).convert("L") for top in tops]
+    assert all(low == high for low, high in (image.getextrema() for image in images))
     margins = [stack.crop((0, top, edge, top + height)).convert("L") for top in tops]
-    return [picture.getpixel((0, 0)) for picture in pictures], margins
+    return [image.getpixel((0, 0)) for image in images], margins
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_the_rows_are_the_pictures_from_the_oldest(run, tmp_path, mode):
-    """Each picture is there once, by iteration, in the mode and the width that it has, beside a margin."""
+def test_the_rows_are_the_images_from_the_oldest(run, tmp_path, mode):
+    """Each image is there once, by iteration, in the mode and the width that it has, next to a margin."""
     _draw(tmp_path, [1, 20, 40, 100], mode)
     run.iteration = 100
     run.go(Timeline(tmp_path / "stacks" / "x.png", tmp_path), 100)
@@ -39,7 +39,7 @@ def test_the_rows_are_the_pictures_from_the_oldest(run, tmp_path, mode):
 
 
 def test_the_rows_are_pixel_for_pixel_what_a_grid_has_drawn(run, tmp_path):
-    """Of a SampleGrid with as many columns as latents each row is one picture, in colour."""
+    """Of a SampleGrid with as many columns as latents each row is one image, in colour."""
     generator = nn.Sequential(nn.Linear(2, 3 * 16 * 16), nn.Tanh(), nn.Unflatten(1, (3, 16, 16)))
     grid = SampleGrid(generator, tmp_path / "samples", latent=torch.linspace(-1, 1, 10).view(5, 2), columns=5, every=2)
 
@@ -55,15 +55,15 @@ def test_the_rows_are_pixel_for_pixel_what_a_grid_has_drawn(run, tmp_path):
         grid.on_iteration(run)
     for callback in (grid, timeline):
         callback.on_end(run)
-    pictures = [Image.open(tmp_path / "samples" / f"{iteration:08d}.png") for iteration in (1, 2, 4, 5)]
+    images = [Image.open(tmp_path / "samples" / f"{iteration:08d}.png") for iteration in (1, 2, 4, 5)]
     with Image.open(tmp_path / "x.png") as stack:
-        edge = stack.width - pictures[0].width
-        for index, picture in enumerate(pictures):
-            box = (edge, index * picture.height, stack.width, (index + 1) * picture.height)
-            assert stack.crop(box).tobytes() == picture.tobytes()
+        edge = stack.width - images[0].width
+        for index, image in enumerate(images):
+            box = (edge, index * image.height, stack.width, (index + 1) * image.height)
+            assert stack.crop(box).tobytes() == image.tobytes()
 
 
-def test_of_many_pictures_an_even_selection_is_shown(run, tmp_path):
+def test_of_many_images_an_even_selection_is_shown(run, tmp_path):
     """Of 0, 10, ..., 200 five rows are 0, 50, 100, 150, 200."""
     _draw(tmp_path, range(0, 201, 10))
     run.go(Timeline(tmp_path / "x.png", tmp_path, max_rows=5), 200)
@@ -90,7 +90,7 @@ def test_each_row_has_its_number_in_the_margin(run, tmp_path):
 
 @pytest.mark.parametrize("height", [1, 3, 9, 32, 300])
 def test_a_number_keeps_to_its_row(run, tmp_path, height):
-    """However low or high a picture is, what is written beside the middle one is all within its row."""
+    """However low or high an image is, what is written next to the middle one is all within its row."""
     for name, iterations in (("one", [88_888]), ("three", [0, 88_888, 88_889])):
         (tmp_path / name).mkdir()
         for iteration in iterations:
@@ -102,22 +102,22 @@ def test_a_number_keeps_to_its_row(run, tmp_path, height):
 
 
 def test_two_files_of_one_iteration_are_two_rows(run, tmp_path):
-    """What another program has written beside them, under a name that is the same number, hides nothing."""
+    """What another program has written next to them, under a name that is the same number, hides nothing."""
     _draw(tmp_path, [7])
     Image.new("L", (30, 12), 9).save(tmp_path / "7.png")
     run.go(Timeline(tmp_path / "x.png", tmp_path), 7)
     assert sorted(_rows(tmp_path / "x.png")[0]) == [7, 9]
 
 
-def test_pictures_of_a_later_iteration_are_left_out(run, tmp_path):
+def test_images_of_a_later_iteration_are_left_out(run, tmp_path):
     """A run that ends at 40 shows nothing of 50."""
     _draw(tmp_path, [10, 40, 50])
     run.go(Timeline(tmp_path / "x.png", tmp_path), 40)
     assert _rows(tmp_path / "x.png")[0] == [10, 40]
 
 
-def test_one_picture_makes_one_row(run, tmp_path):
-    """A single picture is shown, with its number."""
+def test_one_image_makes_one_row(run, tmp_path):
+    """A single image is shown, with its number."""
     _draw(tmp_path, [7])
     run.go(Timeline(tmp_path / "x.png", tmp_path), 7)
     greys, (margin,) = _rows(tmp_path / "x.png")
@@ -125,14 +125,14 @@ def test_one_picture_makes_one_row(run, tmp_path):
     assert margin.getbbox() is not None
 
 
-def test_without_pictures_there_is_no_stack(run, tmp_path):
+def test_without_images_there_is_no_stack(run, tmp_path):
     """An empty or missing folder leaves no file and no error."""
     run.go(Timeline(tmp_path / "x.png", tmp_path / "nowhere"), 3)
     assert not (tmp_path / "x.png").exists()
 
 
 @pytest.mark.parametrize("at", [10, 40])
-def test_a_damaged_picture_is_left_out(run, tmp_path, at):
+def test_a_damaged_image_is_left_out(run, tmp_path, at):
     """A file that is cut is named in a warning, and the stack has the others."""
     _draw(tmp_path, [10, 20, 30, 40])
     path = tmp_path / f"{at:08d}.png"
@@ -142,8 +142,8 @@ def test_a_damaged_picture_is_left_out(run, tmp_path, at):
     assert _rows(tmp_path / "x.png")[0] == [grey for grey in (10, 20, 30, 40) if grey != at]
 
 
-def test_without_a_good_picture_there_is_no_stack(run, tmp_path):
-    """Only damaged pictures give warnings, and no file."""
+def test_without_a_good_image_there_is_no_stack(run, tmp_path):
+    """Only damaged images give warnings, and no file."""
     (tmp_path / "00000001.png").write_bytes(b"\x89PNG")
     with pytest.warns(UserWarning, match="00000001.png"):
         run.go(Timeline(tmp_path / "x.png", tmp_path), 3)
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_the_start(run, tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 0, 2.0, None])
 def test_bad_arguments_are_named(rows):
-    """A number of rows that is none, or below 2, is a ValueError of ours naming it and its value."""
+    """A number of rows that is not whole, or below 2, is a ValueError of ours naming it and its value."""
     with pytest.raises(ValueError, match=rf"max_rows \(={rows}\)") as caught:
         Timeline("x.png", "samples", max_rows=rows)
     assert isinstance(caught.value, GanlibError)

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: every sample by its own amount, on the device, differentiable."""
+"""Differentiable augmentation of whole batches on the device, with random amounts for each sample."""
 
 from ganlib.augment._diff_augment import DiffAugment
 from ganlib.augment._flip import RandomHorizontalFlip

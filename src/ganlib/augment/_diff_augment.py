@@ -1,4 +1,4 @@
-"""DiffAugment: one random augmentation of real and fake samples alike."""
+"""DiffAugment: the same random augmentation for real and fake samples."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,36 +6,36 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlib.augment._read_places import read_places
+from ganlib.augment._grid_sample import grid_sample
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["DiffAugment"]
 
 
 class DiffAugment(nn.Module):
-    r"""Changes the colours of each sample, shifts it and cuts a piece out, by random amounts of its own.
+    r"""Changes the colors of each sample, shifts it and cuts out a rectangle, by its own random amounts.
 
-    Given to the discriminator with real and with fake samples, in both players' updates, it keeps a discriminator
-    from learning a small data set by heart; as the generator's gradients flow through it, the changes do not leak
-    into what is generated. For samples in [-1, 1], the words of the policy are:
+    The discriminator gets real and fake samples through it, in the updates of both players. This keeps it from
+    memorizing a small data set. Since the generator's gradients flow through it, the changes do not leak into the
+    generated samples. For samples in [-1, 1], the options of the policy are:
 
-    - ``"color"``: with :math:`\bar x` the mean over the channels at each place and :math:`\bar{\bar x}` the mean of
+    - ``"color"``: with :math:`\bar x` the mean over the channels at each position and :math:`\bar{\bar x}` the mean of
       the whole sample, brightness :math:`x + U(-0.5, 0.5)`, then saturation :math:`\bar x + U(0, 2) (x - \bar x)`,
       then contrast :math:`\bar{\bar x} + U(0.5, 1.5) (x - \bar{\bar x})`.
-    - ``"translation"``: by whole pixels, up to an eighth of the height and of the width (rounded), evenly drawn.
-    - ``"cutout"``: a rectangle of half the height and half the width (rounded up), its middle anywhere in the image,
-      so that part of it may lie outside.
+    - ``"translation"``: by whole pixels, up to an eighth of the height and of the width (rounded), drawn uniformly.
+    - ``"cutout"``: a rectangle of half the height and half the width (rounded up), its centre anywhere in the image,
+      so that a part of it may be outside.
 
-    All of it is affine in the samples and can be differentiated by them any number of times, so that a gradient
-    penalty works through it.
+    Every operation is affine in the samples, and can be differentiated by them any number of times, so that gradient
+    penalties work with it.
 
     Args:
-        policy: words, in the order in which they are applied: one string, separated by commas, or a sequence of
-            strings. ``"colour"`` is understood too.
-        fill: value of what comes into sight, and of what is cut out; finite. 0 is the grey of samples in [-1, 1].
+        policy: options, in the order in which they are applied: one string, separated by commas, or a sequence of
+            strings. ``"colour"`` is accepted too.
+        fill: value of empty and of cut-out pixels, finite. 0 is the grey of samples in [-1, 1].
 
     Raises:
-        ArgumentValueError: a policy that is empty or has an unknown word, or a fill that is not finite.
+        ArgumentValueError: a policy that is empty or has an unknown option, or a fill that is not finite.
         ArgumentTypeError: a policy that is neither a string nor a sequence of strings.
 
     Example:
@@ -60,13 +60,13 @@ class DiffAugment(nn.Module):
 
         Args:
             samples: (N, C, H, W) float.
-            generator: source of random numbers, on the samples' device; None is torch's own.
+            generator: source of random numbers, on the samples' device; None is torch's default.
 
         Returns:
             The same shape and dtype.
 
         Raises:
-            ShapeError: samples that are no images.
+            ShapeError: samples that are not images.
             DTypeError: samples that are not floating point.
         """
         if samples.ndim != 4:
@@ -78,21 +78,23 @@ class DiffAugment(nn.Module):
         return samples
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"policy={self.policy!r}, fill={self.fill}"
 
 
 def _read(policy: str | Sequence[str]) -> list[str]:
+    """Return the options of a policy."""
     words = policy.split(",") if isinstance(policy, str) else policy
     if not (isinstance(words, Sequence) and all(isinstance(word, str) for word in words)):
         raise ArgumentTypeError(f"policy (={policy!r}) must be a string or a sequence of strings")
     read = ["color" if word.strip() == "colour" else word.strip() for word in words]
     if not read or any(word not in _STEPS for word in read):
-        raise ArgumentValueError(f"policy (={policy!r}) must be of the words {', '.join(map(repr, _STEPS))}")
+        raise ArgumentValueError(f"policy (={policy!r}) must be made of {', '.join(map(repr, _STEPS))}")
     return read
 
 
 def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
+    """Change brightness, saturation and contrast."""
     drawn = torch.rand(3, len(samples), 1, 1, 1, device=samples.device, dtype=samples.dtype, generator=generator)
     brightness, saturation, contrast = drawn.unbind()
     samples = samples + (brightness - 0.5)
@@ -101,40 +103,46 @@ def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> T
 
 
 def _translation(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
+    """Shift by whole pixels."""
     height, width = samples.shape[2:]
     y = _count_from(_draw(-_reach(height), _reach(height), samples, generator), height)
     x = _count_from(_draw(-_reach(width), _reach(width), samples, generator), width)
-    # Places in half precision could round to the pixel next door.
+    # In half precision a position could round to the next pixel.
     dtype = torch.promote_types(samples.dtype, torch.float32)
-    rows, columns = (((2 * place + 1).to(dtype) / size - 1) for place, size in ((y, height), (x, width)))
-    places = torch.stack(torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2)), -1)
-    # The fill is put, not added, where nothing is read, so that pixels keep their very values.
-    read = read_places(samples.to(dtype), places, "nearest").to(samples.dtype)
+    rows, columns = (((2 * index + 1).to(dtype) / size - 1) for index, size in ((y, height), (x, width)))
+    grid = torch.stack(torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2)), -1)
+    # The fill replaces values, and is not added, so that pixels keep their exact values.
+    read = grid_sample(samples.to(dtype), grid, "nearest").to(samples.dtype)
     return torch.where(_rectangle(y, x, height, width), read, fill)
 
 
 def _cutout(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
+    """Fill a rectangle."""
     height, width = samples.shape[2:]
     high, wide = (height + 1) // 2, (width + 1) // 2
-    # An even length has its middle between two pixels, where there is one place more.
+    # An even length has its centre between two pixels, for which there is one position more.
     top = _draw(0, height - high % 2, samples, generator) - high // 2
     left = _draw(0, width - wide % 2, samples, generator) - wide // 2
     return torch.where(_rectangle(_count_from(top, height), _count_from(left, width), high, wide), fill, samples)
 
 
 def _reach(size: int) -> int:
+    """Return an eighth of a size, rounded."""
     return (size + 4) // 8
 
 
 def _draw(low: int, high: int, samples: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw a whole number from low to high for each sample, (N, 1)."""
     return torch.randint(low, high + 1, (len(samples), 1), device=samples.device, generator=generator)
 
 
 def _count_from(start: Tensor, size: int) -> Tensor:
+    """Return each index of a dimension minus the start, (N, size)."""
     return torch.arange(size, device=start.device) - start
 
 
 def _rectangle(y: Tensor, x: Tensor, height: int, width: int) -> Tensor:
+    """Return the mask (N, 1, H, W) of coordinates inside a rectangle."""
     inside = ((y >= 0) & (y < height)).unsqueeze(2) & ((x >= 0) & (x < width)).unsqueeze(1)
     return inside.unsqueeze(1)
 

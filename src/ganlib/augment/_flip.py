@@ -1,15 +1,16 @@
-"""Mirroring left and right."""
+"""Horizontal flips."""
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib._checks import check_fraction
+from ganlib.errors import ShapeError
 
 __all__ = ["RandomHorizontalFlip"]
 
 
 class RandomHorizontalFlip(nn.Module):
-    """Mirrors each sample left and right with a probability.
+    """Flips each sample horizontally with a probability.
 
     Args:
         p: the probability, in [0, 1].
@@ -24,8 +25,7 @@ class RandomHorizontalFlip(nn.Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ArgumentValueError(f"p (={p}) must be in [0, 1]")
+        check_fraction("p", p)
         self.p = p
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -33,7 +33,7 @@ class RandomHorizontalFlip(nn.Module):
 
         Args:
             samples: (N, C, *spatial), finite; the last dimension is mirrored.
-            generator: source of random numbers, on the samples' device; None is torch's own.
+            generator: source of random numbers, on the samples' device; None is torch's default.
 
         Returns:
             The same shape.
@@ -47,9 +47,9 @@ class RandomHorizontalFlip(nn.Module):
         flips = (drawn < self.p).view(-1, *[1] * (samples.ndim - 1))
         if not samples.is_floating_point():
             return torch.where(flips, samples.flip(-1), samples)
-        # Exact at both ends, and on the host several times faster than a choice by a mask that is broadcast.
+        # Exact at both ends, and several times faster on the CPU than torch.where with a mask that is broadcast.
         return torch.lerp(samples, samples.flip(-1), flips.to(samples.dtype))
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"p={self.p}"

@@ -1,4 +1,4 @@
-"""Turning."""
+"""Rotation."""
 
 import math
 from functools import partial
@@ -7,25 +7,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlib.augment._read_places import read_places
+from ganlib._checks import check_option
+from ganlib.augment._grid_sample import grid_sample
 from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["RandomRotation"]
 
 
 class RandomRotation(nn.Module):
-    """Turns each sample about its middle by an angle of its own.
+    """Rotates each sample about its centre by its own random angle.
 
-    It is linear in the samples, and can be differentiated by them any number of times, so that a gradient penalty
-    works through it.
+    The operation is linear in the samples, and can be differentiated by them any number of times, so that gradient
+    penalties work with it.
 
     Args:
         degrees: angles are drawn from U(-degrees, degrees); in [0, 180]; positive is counter-clockwise.
-        fill: value of the corners that come into sight, finite; -1 is the black of samples in [-1, 1].
+        fill: value of the empty corners, finite; -1 is the black of samples in [-1, 1].
         interpolation: ``"bilinear"``, or ``"nearest"``, which keeps edges hard and is torchvision's default.
 
     Raises:
-        ArgumentValueError: degrees is not in [0, 180], fill is not finite, or the interpolation is another word.
+        ArgumentValueError: degrees is not in [0, 180], fill is not finite, or the interpolation is another option.
 
     Example:
         >>> RandomRotation(25)(torch.full((4, 1, 28, 28), -1.0)).min()
@@ -40,8 +41,7 @@ class RandomRotation(nn.Module):
             raise ArgumentValueError(f"degrees (={degrees}) must be in [0, 180]")
         if not (isinstance(fill, int | float) and math.isfinite(fill)):
             raise ArgumentValueError(f"fill (={fill}) must be a finite number")
-        if interpolation not in ("bilinear", "nearest"):
-            raise ArgumentValueError(f"interpolation (={interpolation!r}) must be 'bilinear' or 'nearest'")
+        check_option("interpolation", interpolation, ("bilinear", "nearest"))
         self.degrees = degrees
         self.fill = fill
         self.interpolation = interpolation
@@ -51,13 +51,13 @@ class RandomRotation(nn.Module):
 
         Args:
             samples: (N, C, H, W) float.
-            generator: source of random numbers, on the samples' device; None is torch's own.
+            generator: source of random numbers, on the samples' device; None is torch's default.
 
         Returns:
             The same shape.
 
         Raises:
-            ShapeError: samples that are no images.
+            ShapeError: samples that are not images.
             DTypeError: samples that are not floating point.
         """
         if samples.ndim != 4:
@@ -65,7 +65,7 @@ class RandomRotation(nn.Module):
         if not samples.is_floating_point():
             raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
         n, _, height, width = samples.shape
-        # A place in bfloat16 would be off by a good part of a pixel.
+        # In bfloat16 a position would be wrong by a good part of a pixel.
         dtype = torch.promote_types(samples.dtype, torch.float32)
         drawn = torch.rand(n, device=samples.device, dtype=dtype, generator=generator).view(-1, 1, 1)
         angle = (2 * drawn - 1) * math.radians(self.degrees)
@@ -74,10 +74,10 @@ class RandomRotation(nn.Module):
             (torch.arange(1 - size, size, 2, device=samples.device, dtype=dtype) / size).view(shape)
             for size, shape in ((height, (-1, 1)), (width, (1, -1)))
         )
-        # Coordinates run from -1 to 1 on both axes, so a turn of an oblong image must undo their ratio. By hand, as
-        # affine_grid has a matrix product, which autocast would take to bfloat16.
-        places = torch.stack([cosine * x - sine * height / width * y, sine * width / height * x + cosine * y], -1)
-        samples_, read = samples.to(dtype), partial(read_places, places=places, mode=self.interpolation)
+        # Coordinates run from -1 to 1 on both axes, so a rotation of an oblong image must undo their ratio. Not
+        # with affine_grid, which has a matrix product, which autocast would compute in bfloat16.
+        grid = torch.stack([cosine * x - sine * height / width * y, sine * width / height * x + cosine * y], -1)
+        samples_, read = samples.to(dtype), partial(grid_sample, grid=grid, mode=self.interpolation)
         if self.interpolation == "nearest":  # no value may be rounded by adding the fill and taking it away
             turned = read(samples_).where(read(torch.ones_like(samples_)) > 0, self.fill)
         else:
@@ -85,5 +85,5 @@ class RandomRotation(nn.Module):
         return turned.to(samples.dtype)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"degrees={self.degrees}, fill={self.fill}, interpolation={self.interpolation!r}"

@@ -1,4 +1,4 @@
-"""Conditions: encoders turn one into features, adapters join those to any network."""
+"""Conditions: encoders turn a condition into features, adapters join these to any network."""
 
 from ganlib.conditioning._auxiliary_classifier_head import AuxiliaryClassifierHead
 from ganlib.conditioning._batch_norm import ConditionalBatchNorm

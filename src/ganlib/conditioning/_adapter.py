@@ -1,44 +1,22 @@
-"""What every adapter does when it is made: hand on what its module carries."""
+"""What adapters share: the attributes that they copy from their module, and features at positions."""
 
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["call_module", "keep_what_it_carries"]
+__all__ = ["copy_attributes", "positions"]
 
 
-def call_module(module: Any, x: Tensor, condition: Tensor) -> Any:
-    """Call an adapter's module; a stack with conditional norms inside takes the condition a second time.
-
-    Args:
-        module: the module.
-        x: what it takes.
-        condition: handed on where the module has ``needs_condition``.
-
-    Returns:
-        What the module gives.
-    """
-    return module(x, condition) if getattr(module, "needs_condition", False) else module(x)
-
-
-def keep_what_it_carries(adapter: Any, **parts: Any) -> None:
-    """Give an adapter its module's ``sample_range``, and a recipe where all its parts have one.
-
-    Args:
-        adapter: gets the attributes ``sample_range`` and ``recipe``.
-        parts: the parts by the names of the adapter's arguments; the first is the module.
-
-    Example:
-        >>> from ganlib.conditioning import Unconditional
-        >>> from torch import nn
-        >>> generator = nn.Tanh()
-        >>> generator.sample_range = (-1.0, 1.0)
-        >>> Unconditional(generator).sample_range
-        (-1.0, 1.0)
-    """
+def copy_attributes(adapter: Any, **parts: Any) -> None:
+    """Copy ``sample_range`` of the first part to the adapter, and make its ``recipe`` if all parts have one."""
     module = next(iter(parts.values()))
     if hasattr(module, "sample_range"):
         adapter.sample_range = module.sample_range
     recipes = {name: getattr(part, "recipe", None) for name, part in parts.items()}
     if all(recipes.values()):
         adapter.recipe = {"name": type(adapter).__name__, "arguments": recipes}
+
+
+def positions(x: Tensor) -> Tensor:
+    """Return (N, C) or (N, C, *spatial) as (N, positions, C)."""
+    return (x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)).mT

@@ -2,23 +2,23 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_sizes
-from ganlib.conditioning._places import places
+from ganlib._checks import check_sizes
+from ganlib.conditioning._adapter import positions
 from ganlib.errors import ShapeError
-from ganlib.protocols import DiscriminatorOutput
+from ganlib.protocols import Condition, DiscriminatorOutput
 
 __all__ = ["AuxiliaryClassifierHead"]
 
 
 class AuxiliaryClassifierHead(nn.Module):
-    r"""A discriminator that is not told the condition but reads it: AC-GAN's.
+    r"""The discriminator of AC-GAN, which classifies the condition instead of being given it.
 
-    With :math:`\phi(x)` the backbone's features, summed over their places,
+    With :math:`\phi(x)` the backbone's features, summed over all positions,
 
     .. math:: D(x) = w^\top \phi(x) + b, \qquad c(x) = V \phi(x) + v,
 
-    the logit and the class logits. It trains with :class:`ganlib.losses.AuxiliaryClassifier` among the terms, which
-    compares :math:`c` with the condition; without that term nothing tells it what to read.
+    the logit and the class logits. Train it with the auxiliary loss :class:`ganlib.losses.AuxiliaryClassifier`, which
+    compares :math:`c` with the condition; without it the class logits are not trained.
 
     Args:
         backbone: from samples to features (N, features) or (N, features, \*spatial).
@@ -48,20 +48,20 @@ class AuxiliaryClassifierHead(nn.Module):
         self.linear = nn.Linear(features, 1)
         self.classify = nn.Linear(features, num_classes)
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
-        """Judge and read.
+    def forward(self, sample: Tensor, condition: Condition = None) -> DiscriminatorOutput:
+        """Discriminate and classify.
 
         Args:
             sample: what the backbone takes.
-            condition: not looked at.
+            condition: not used.
 
         Returns:
-            logits (N, 1), class_logits (N, num_classes), and the features, summed over their places, (N, features).
+            logits (N, 1), class_logits (N, num_classes), and the features, summed over all positions, (N, features).
 
         Raises:
             ShapeError: a backbone with other features.
         """
-        phi = places(self.backbone(sample)).sum(1)
+        phi = positions(self.backbone(sample)).sum(1)
         if phi.shape[1] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[1]} features, but features (={self.features})")
         return DiscriminatorOutput(self.linear(phi), self.classify(phi), (phi,))

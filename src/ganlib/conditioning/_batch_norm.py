@@ -2,14 +2,12 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_sizes
+from ganlib._checks import check_sizes
 from ganlib.conditioning._film import FiLM
 from ganlib.errors import ArgumentValueError
-from ganlib.protocols import ConditionEncoder
+from ganlib.protocols import Condition, ConditionEncoder
 
 __all__ = ["ConditionalBatchNorm"]
-
-_BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -23,7 +21,7 @@ class ConditionalBatchNorm(nn.Module):
 
     Args:
         channels: channels of x, at least 1.
-        encoder: the condition's encoder, giving (N, features); it may be shared between places.
+        encoder: the condition's encoder, giving (N, features); it may be shared between layers.
         spatial_dims: 0 (vectors) to 3.
 
     Raises:
@@ -46,9 +44,9 @@ class ConditionalBatchNorm(nn.Module):
     def __init__(self, channels: int, encoder: ConditionEncoder, *, spatial_dims: int = 2) -> None:
         super().__init__()
         check_sizes(channels=channels)
-        if spatial_dims not in _BATCH_NORMS:
+        if spatial_dims not in (0, 1, 2, 3):
             raise ArgumentValueError(f"spatial_dims (={spatial_dims}) must be in [0, 3]")
-        self.norm = _BATCH_NORMS[spatial_dims](channels, affine=False)
+        self.norm = getattr(nn, f"BatchNorm{max(1, spatial_dims)}d")(channels, affine=False)
         self.film = FiLM(channels, encoder)
 
     @property
@@ -56,8 +54,8 @@ class ConditionalBatchNorm(nn.Module):
         """The condition's encoder."""
         return self.film.encoder
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Normalise.
+    def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """Normalize.
 
         Args:
             x: (N, channels, *spatial).

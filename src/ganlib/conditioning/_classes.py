@@ -4,13 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_classes, check_sizes
+from ganlib._checks import check_sizes
+from ganlib.conditioning._checks import check_classes
 
 __all__ = ["ClassEmbedding", "OneHot"]
 
 
 class OneHot(nn.Module):
-    """Class indices as one-hot vectors; nothing is learned.
+    """Encodes class indices as one-hot vectors; nothing is learned.
 
     Args:
         num_classes: how many classes, at least 1.
@@ -37,7 +38,7 @@ class OneHot(nn.Module):
         self.recipe = {"name": "OneHot", "arguments": {"num_classes": num_classes}}
 
     def check(self, condition: Tensor) -> None:
-        """Refuse what are not class indices (values only where they are on the host).
+        """Raise an error for a condition that is not class indices (values are read only on the CPU).
 
         Args:
             condition: (N,) int64 in [0, num_classes).
@@ -63,12 +64,12 @@ class OneHot(nn.Module):
         return F.one_hot(condition, self.num_classes).to(torch.get_default_dtype())
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"{self.num_classes}"
 
 
 class ClassEmbedding(nn.Module):
-    """Class indices as learned vectors, N(0, 1) at first.
+    """Encodes class indices as learned vectors, N(0, 1) at first.
 
     Args:
         num_classes: how many classes, at least 1.
@@ -98,7 +99,7 @@ class ClassEmbedding(nn.Module):
         self.recipe = {"name": "ClassEmbedding", "arguments": {"num_classes": num_classes, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
-        """Refuse what are not class indices (values only where they are on the host).
+        """Raise an error for a condition that is not class indices (values are read only on the CPU).
 
         Args:
             condition: (N,) int64 in [0, num_classes).

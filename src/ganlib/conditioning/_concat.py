@@ -1,27 +1,39 @@
-"""The adapters that put the condition beside something: the latent, the image's channels, the features."""
+"""Adapters that concatenate the condition with the latent, the channels of the image, or features."""
 
+import torch
 from torch import Tensor, nn
 
-from ganlib.conditioning._adapter import call_module, keep_what_it_carries
+from ganlib._condition import call
+from ganlib.conditioning._adapter import copy_attributes
 from ganlib.conditioning._checks import check_encoder, require_condition
-from ganlib.conditioning._join import join
 from ganlib.errors import ShapeError
-from ganlib.protocols import ConditionEncoder, DiscriminatorOutput, Logits
+from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput, Logits
 
-__all__ = ["ConcatChannels", "ConcatFeatures", "ConcatLatent"]
+__all__ = ["ConcatChannels", "ConcatFeatures", "ConcatLatent", "join"]
 
 
-class ConcatLatent(nn.Module):
-    r"""A generator that is given the condition beside its latent: :math:`G([z, e(y)])`.
+class _Concat(nn.Module):
+    """A module whose input is concatenated with the encoded condition."""
 
-    Where the encoder gives maps, the latent is repeated at each of their places.
+    def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        check_encoder(encoder)
+        self.module = module
+        self.encoder = encoder
+        copy_attributes(self, module=module, encoder=encoder)
+
+
+class ConcatLatent(_Concat):
+    r"""A generator whose latent is concatenated with the condition: :math:`G([z, e(y)])`.
+
+    Where the encoder gives maps, the latent is repeated at each of their positions.
 
     Args:
         module: takes latents of dim + encoder.features numbers (or channels).
         encoder: the condition's encoder.
 
     Raises:
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
 
     Example:
         >>> import torch
@@ -34,14 +46,7 @@ class ConcatLatent(nn.Module):
         Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, figure 1.
     """
 
-    def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
-        super().__init__()
-        check_encoder(encoder)
-        self.module = module
-        self.encoder = encoder
-        keep_what_it_carries(self, module=module, encoder=encoder)
-
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, latent: Tensor, condition: Condition = None) -> Tensor:
         """Generate.
 
         Args:
@@ -59,22 +64,22 @@ class ConcatLatent(nn.Module):
         condition = require_condition(condition, self.encoder)
         encoding = self.encoder(condition)
         try:
-            return call_module(self.module, join(latent, encoding, "latent"), condition)
+            return call(self.module, join(latent, encoding, "latent"), condition)
         except ShapeError as error:
             raise ShapeError(
-                f"latent {tuple(latent.shape)} with the encoded condition {tuple(encoding.shape)} beside it: {error}"
+                f"latent {tuple(latent.shape)} with the encoded condition {tuple(encoding.shape)}: {error}"
             ) from error
 
 
-class ConcatChannels(nn.Module):
-    r"""A network that is given the condition as planes beside its image's channels: :math:`D([x, e(y)])`.
+class ConcatChannels(_Concat):
+    r"""A network whose image is concatenated with planes of the condition: :math:`D([x, e(y)])`.
 
     Args:
         module: takes images of channels + encoder.features channels.
         encoder: the condition's encoder; flat features fill whole planes, maps must have the image's size.
 
     Raises:
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
 
     Example:
         >>> import torch
@@ -88,15 +93,8 @@ class ConcatChannels(nn.Module):
         Conditional Adversarial Networks", 2017, equation 1.
     """
 
-    def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
-        super().__init__()
-        check_encoder(encoder)
-        self.module = module
-        self.encoder = encoder
-        keep_what_it_carries(self, module=module, encoder=encoder)
-
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Logits | DiscriminatorOutput:
-        """Judge.
+    def forward(self, sample: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
+        """Discriminate.
 
         Args:
             sample: (N, C, *spatial).
@@ -111,13 +109,13 @@ class ConcatChannels(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        return call_module(self.module, join(sample, self.encoder(condition), "sample"), condition)
+        return call(self.module, join(sample, self.encoder(condition), "sample"), condition)
 
 
 class ConcatFeatures(nn.Module):
-    r"""A network that is given the condition beside the features of its backbone: :math:`h([\phi(x), e(y)])`.
+    r"""A network whose inner features are concatenated with the condition: :math:`h([\phi(x), e(y)])`.
 
-    Features of spatial size 1 are flattened first; other maps of features get the encoding at each place.
+    Features of spatial size 1 are flattened first; other maps of features get the encoding at each position.
 
     Args:
         backbone: from samples to features (N, F) or (N, F, \*spatial).
@@ -125,7 +123,7 @@ class ConcatFeatures(nn.Module):
         head: from F + encoder.features numbers (or channels) to logits.
 
     Raises:
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
 
     Example:
         >>> import torch
@@ -147,8 +145,8 @@ class ConcatFeatures(nn.Module):
         self.encoder = encoder
         self.head = head
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Logits | DiscriminatorOutput:
-        """Judge.
+    def forward(self, sample: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
+        """Discriminate.
 
         Args:
             sample: what the backbone takes.
@@ -163,7 +161,26 @@ class ConcatFeatures(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        features = call_module(self.backbone, sample, condition)
+        features = call(self.backbone, sample, condition)
         if features.shape[2:].numel() == 1:
             features = features.flatten(1)
         return self.head(join(features, self.encoder(condition), "the backbone's features"))
+
+
+def join(x: Tensor, encoding: Tensor, name: str) -> Tensor:
+    """Concatenate along dimension 1; a flat tensor is repeated at every position of the other."""
+    if len(x) != len(encoding):
+        raise ShapeError(f"condition has {len(encoding)} entries, but {name} {tuple(x.shape)} has {len(x)} samples")
+    if x.ndim == 2 and encoding.ndim > 2:
+        return torch.cat([_repeat(x, encoding), encoding.to(x.dtype)], 1)
+    if encoding.ndim == 2 and x.ndim > 2:
+        encoding = _repeat(encoding, x)
+    if x.shape[2:] != encoding.shape[2:]:
+        raise ShapeError(
+            f"condition's maps have spatial sizes {tuple(encoding.shape[2:])}, but {name} has {tuple(x.shape[2:])}"
+        )
+    return torch.cat([x, encoding.to(x.dtype)], 1)
+
+
+def _repeat(flat: Tensor, like: Tensor) -> Tensor:
+    return flat.reshape(*flat.shape, *[1] * (like.ndim - 2)).expand(-1, -1, *like.shape[2:])

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_encoder, check_sizes, require_condition
+from ganlib._checks import check_sizes
+from ganlib.conditioning._checks import check_encoder, require_condition
 from ganlib.errors import ShapeError
-from ganlib.protocols import ConditionEncoder
+from ganlib.protocols import Condition, ConditionEncoder
 
 __all__ = ["FiLM"]
 
@@ -15,15 +16,15 @@ class FiLM(nn.Module):
 
     .. math:: (1 + W_\gamma e(y)) \cdot x + W_\beta e(y)
 
-    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as the identity. It may stand anywhere in a
-    network; in a stack it is a norm that does not normalise: ``norm=lambda channels: FiLM(channels, encoder)``.
+    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as the identity. It can be used anywhere in a
+    network; in a stack it is a norm that does not normalize: ``norm=lambda channels: FiLM(channels, encoder)``.
 
     Args:
         channels: channels of x, at least 1.
-        encoder: the condition's encoder, giving (N, features); it may be shared between places.
+        encoder: the condition's encoder, giving (N, features); it may be shared between layers.
 
     Raises:
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
         ArgumentValueError: channels is below 1.
 
     Example:
@@ -44,11 +45,11 @@ class FiLM(nn.Module):
         check_sizes(channels=channels)
         check_encoder(encoder)
         self.encoder = encoder
-        # Bare parameters, so that an initialisation of the whole network leaves their zeros alone.
+        # Bare parameters, so that an initialization of the whole network does not change their zeros.
         self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
         self.bias = nn.Parameter(torch.zeros(encoder.features, channels))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Modulate.
 
         Args:
@@ -71,5 +72,5 @@ class FiLM(nn.Module):
             )
         if x.shape[1] != self.gain.shape[1]:
             raise ShapeError(f"x {tuple(x.shape)} must have {self.gain.shape[1]} channels")
-        places = (len(x), -1, *[1] * (x.ndim - 2))
-        return (1 + (encoding @ self.gain).view(places)) * x + (encoding @ self.bias).view(places)
+        shape = (len(x), -1, *[1] * (x.ndim - 2))
+        return (1 + (encoding @ self.gain).view(shape)) * x + (encoding @ self.bias).view(shape)

@@ -2,24 +2,25 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._adapter import call_module
+from ganlib._checks import check_sizes
+from ganlib._condition import call
+from ganlib.conditioning._adapter import positions
 from ganlib.conditioning._checks import check_encoder, require_condition
-from ganlib.conditioning._places import places
-from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.protocols import ConditionEncoder
+from ganlib.errors import ShapeError
+from ganlib.protocols import Condition, ConditionEncoder
 
 __all__ = ["Projection"]
 
 
 class Projection(nn.Module):
-    r"""A discriminator whose logit is a linear one plus the inner product of features and condition.
+    r"""A discriminator whose logit is a linear layer plus the inner product of features and condition.
 
-    With :math:`\phi(x)` the backbone's features, summed over their places,
+    With :math:`\phi(x)` the backbone's features, summed over all positions,
 
     .. math:: D(x, y) = w^\top \phi(x) + b + \langle W e(y), \phi(x) \rangle;
 
-    :math:`W` is there only where the encoder's features differ from the backbone's. An encoding that has places
-    itself (``Maps``) is multiplied with the features place by place, and the products are summed.
+    :math:`W` is there only where the encoder's features differ from the backbone's. An encoding that is a map
+    (``Maps``) is multiplied with the features at each position, and the products are summed.
 
     Args:
         backbone: from samples to features (N, features) or (N, features, \*spatial).
@@ -27,7 +28,7 @@ class Projection(nn.Module):
         features: the backbone's features, at least 1.
 
     Raises:
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
         ArgumentValueError: features is below 1.
 
     Example:
@@ -44,8 +45,7 @@ class Projection(nn.Module):
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, features: int) -> None:
         super().__init__()
         check_encoder(encoder)
-        if features < 1:
-            raise ArgumentValueError(f"features (={features}) must be at least 1")
+        check_sizes(features=features)
         self.backbone = backbone
         self.encoder = encoder
         self.features = features
@@ -53,8 +53,8 @@ class Projection(nn.Module):
         same = encoder.features == features
         self.project = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Judge.
+    def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
+        """Discriminate.
 
         Args:
             sample: what the backbone takes.
@@ -69,15 +69,15 @@ class Projection(nn.Module):
             DTypeError: a condition of another dtype.
         """
         condition = require_condition(condition, self.encoder)
-        features = call_module(self.backbone, sample, condition)
+        features = call(self.backbone, sample, condition)
         encoding = self.encoder(condition).to(self.linear.weight.dtype)
-        phi, e = places(features), places(encoding)
+        phi, e = positions(features), positions(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
         if len(e) != len(phi):
             raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
         if e.shape[1] != 1 and encoding.shape[2:] != features.shape[2:]:
             raise ShapeError(
-                f"condition's maps {tuple(condition.shape)} must have the spatial sizes of the backbone's features"
+                f"condition's maps {tuple(encoding.shape)} must have the spatial sizes of the backbone's features"
             )
         return self.linear(phi.sum(1)) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)

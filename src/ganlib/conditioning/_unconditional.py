@@ -2,14 +2,14 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._adapter import keep_what_it_carries
-from ganlib.protocols import DiscriminatorOutput, Logits
+from ganlib.conditioning._adapter import copy_attributes
+from ganlib.protocols import Condition, DiscriminatorOutput, Logits
 
 __all__ = ["Unconditional"]
 
 
 class Unconditional(nn.Module):
-    """Ignores the condition: an unconditional network, of either player, on a labelled data set.
+    """Ignores the condition: makes an unconditional generator or discriminator usable with a labelled data set.
 
     Args:
         module: called with its first argument alone.
@@ -23,14 +23,14 @@ class Unconditional(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        keep_what_it_carries(self, module=module)
+        copy_attributes(self, module=module)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Logits | DiscriminatorOutput:
+    def forward(self, x: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
         """Call the module with x.
 
         Args:
             x: whatever the module takes.
-            condition: not looked at.
+            condition: not used.
 
         Returns:
             What the module gives.

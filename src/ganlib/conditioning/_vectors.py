@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib.conditioning._checks import check_floats, check_sizes
+from ganlib._checks import check_sizes
+from ganlib.conditioning._checks import check_floats
 
 __all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
 
 
 class TagEmbedding(nn.Module):
-    r"""Sets of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, :math:`e_k \sim N(0, 1)` at first.
+    r"""Encodes a set of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, at first :math:`N(0, 1)`.
 
     Args:
         num_tags: how many tags there are, at least 1.
@@ -40,7 +41,7 @@ class TagEmbedding(nn.Module):
         self.recipe = {"name": "TagEmbedding", "arguments": {"num_tags": num_tags, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
-        """Refuse what are not multi-hot tags.
+        """Raise an error for a condition that is not multi-hot tags.
 
         Args:
             condition: (N, num_tags) float; numbers between 0 and 1 weigh a tag.
@@ -66,12 +67,12 @@ class TagEmbedding(nn.Module):
         return condition @ self.weight
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"{self.num_tags}, {self.features}"
 
 
 class VectorEmbedding(nn.Module):
-    """Vectors (a text's embedding, say) through a learned linear map.
+    """Encodes vectors, such as the embedding of a text, by a learned linear map.
 
     Args:
         in_features: size of a condition, at least 1.
@@ -100,7 +101,7 @@ class VectorEmbedding(nn.Module):
         self.recipe = {"name": "VectorEmbedding", "arguments": {"in_features": in_features, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
-        """Refuse what are not vectors of the right size.
+        """Raise an error for a condition that is not vectors of the right size.
 
         Args:
             condition: (N, in_features) float.
@@ -127,7 +128,7 @@ class VectorEmbedding(nn.Module):
 
 
 class Maps(nn.Module):
-    """Maps (an image as the condition) as they are; nothing is learned.
+    """Passes maps (an image as the condition) on as they are; nothing is learned.
 
     Args:
         channels: channels of a map, at least 1.
@@ -153,7 +154,7 @@ class Maps(nn.Module):
         self.recipe = {"name": "Maps", "arguments": {"channels": channels}}
 
     def check(self, condition: Tensor) -> None:
-        """Refuse what are not maps with the right channels.
+        """Raise an error for a condition that is not maps with the right channels.
 
         Args:
             condition: (N, channels, *spatial) float.
@@ -164,7 +165,7 @@ class Maps(nn.Module):
         check_floats(condition, self.channels, maps=True, what="maps")
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Hand the maps on.
+        """Return the maps.
 
         Args:
             condition: (N, channels, *spatial) float.
@@ -179,5 +180,5 @@ class Maps(nn.Module):
         return condition
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"{self.channels}"

@@ -1,4 +1,4 @@
-"""One's own images, from a folder."""
+"""Your own images, from a folder."""
 
 import os
 import warnings
@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ganlib.errors import ArgumentValueError, DataError
+from ganlib._checks import check_option, check_sizes
+from ganlib.errors import DataError
 
 __all__ = ["ImageFolder"]
 
@@ -21,14 +22,15 @@ _LAYOUT = "it must have a subfolder for each class, with two images or more in e
 
 
 class ImageFolder(Dataset[tuple[Tensor, int]]):
-    """The images in a folder with one subfolder a class, all of one size, read when it is made and kept in memory.
+    """The images in a folder with one subfolder per class, resized, read at once and kept in memory.
 
-    Of each image the largest square in the middle is scaled to size x size. Images are turned as their EXIF data say,
-    16-bit grey ones are scaled to 8 bits, what is transparent lies on black, and of several frames there is the first.
+    The largest central square of each image is resized to size x size. Images are rotated as their EXIF data say,
+    16-bit grey images are scaled to 8 bits, transparent pixels are put on black, and only the first frame is read.
 
-    Classes and their files are in the order of their names; subfolders of a class belong to it. Files are images by
-    their ending, one of .bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp in either case. What is hidden (``.name``) is
-    passed over, and so are files beside the subfolders. Images that cannot be read are left out, with one warning.
+    Classes and their files are in the order of their names; subfolders of a class belong to it. A file is an image if
+    its suffix is one of .bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp, in lower or upper case. Hidden files and
+    folders (``.name``) are ignored, and so are files outside the subfolders. Images that cannot be read are left out,
+    with one warning.
 
     Args:
         root: the folder.
@@ -41,9 +43,9 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         data: uint8, (L, size, size, 3) for RGB, (L, size, size) for grey.
 
     Raises:
-        ArgumentValueError: the size or the mode is none.
-        DataError: the folder is not laid out so, or a class has fewer than two images that can be read: there is
-            nothing that a GAN could learn of it.
+        ArgumentValueError: the size or the mode is invalid.
+        DataError: the folder has another layout, or a class has fewer than two images that can be read: a GAN cannot
+            learn anything from one image.
 
     Example:
         >>> import pathlib, tempfile
@@ -59,10 +61,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, root: str | os.PathLike[str], size: int, mode: Literal["RGB", "L"] = "RGB") -> None:
-        if not (isinstance(size, int) and size >= 1):
-            raise ArgumentValueError(f"size (={size!r}) must be a whole number of at least 1")
-        if mode not in ("RGB", "L"):
-            raise ArgumentValueError(f"mode (={mode!r}) must be 'RGB' or 'L'")
+        check_sizes(size=size)
+        check_option("mode", mode, ("RGB", "L"))
         self.root = Path(root)
         self.size = size
         self.mode = mode
@@ -102,7 +102,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One image.
+        """Return one image.
 
         Args:
             index: which one; negative ones count from the end.
@@ -111,7 +111,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             A uint8 tensor (C, size, size) of its own memory, and its label.
 
         Raises:
-            IndexError: there is no such item.
+            IndexError: the index is out of range.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
@@ -120,18 +120,18 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
 
 
 def _find(root: Path) -> dict[str, list[Path]]:
-    """The files of each class, at least two."""
+    """Return the files of each class, at least two."""
     try:
         if not root.is_dir():
             raise DataError(f"root (={root}) is not a folder; {_LAYOUT}")
-        beside = _visible(root)
-        folders = [path for path in beside if path.is_dir()]
+        entries = _visible(root)
+        folders = [path for path in entries if path.is_dir()]
         found = {folder.name: list(_images(folder, (folder.resolve(),))) for folder in folders}
     except OSError as error:
         raise DataError(f"root (={root}) cannot be searched: {error}") from error
     if not any(found.values()):
         lacks = f"no image in its subfolders ({_some(list(found))})" if found else "no subfolder"
-        loose = [path.name for path in beside if _is_image(path) and path not in folders]
+        loose = [path.name for path in entries if _is_image(path) and path not in folders]
         hint = (
             f"images that lie directly in it ({_some(loose)}) have no class, so move them into one; " if loose else ""
         )
@@ -144,41 +144,45 @@ def _find(root: Path) -> dict[str, list[Path]]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """In the order of code points, which is that of no file system and so the same on all."""
+    """Return the visible entries in the order of code points, which is the same on all file systems."""
     return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
 
 
 def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the image files in a folder and its subfolders."""
     for path in _visible(folder):
         if not path.is_dir():
             if _is_image(path):
                 yield path
-        elif (place := path.resolve()) not in above:  # a link may lead back up
-            yield from _images(path, (*above, place))
+        elif (target := path.resolve()) not in above:  # a link may lead back up
+            yield from _images(path, (*above, target))
 
 
 def _is_image(path: Path) -> bool:
+    """Return whether a file has the suffix of an image."""
     return path.suffix.lower() in _ENDINGS
 
 
 def _some(names: list[str]) -> str:
+    """Return the first names as text."""
     more = len(names) - 3
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def _square(path: Path, size: int, mode: str) -> Image.Image:
-    if not path.is_file():  # to open a named pipe would wait for ever
+    """Read an image and resize its middle square."""
+    if not path.is_file():  # opening a named pipe would wait forever
         raise OSError("it is a broken link or no file")
     with Image.open(path, formats=_FORMATS) as file:  # not by its content: some formats run other programs
         image = _eight_bit(ImageOps.exif_transpose(file)).convert(mode)
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
-    # In effect all of it is scaled and then cropped, but a strip of 1 x 10,000,000 pixels would not fit into memory so.
+    # The same as resizing and then cropping, for which a strip of 1 x 10,000,000 pixels would need much memory.
     return image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + short, top + short))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """On black, and of a mode that Pillow converts to RGB and grey without clipping."""
+    """Return an image on black, in a mode that Pillow converts to RGB and grey without clipping."""
     if image.mode == "F":
         raise ValueError("its pixels are floats, whose black and white are unknown")
     if image.mode.startswith("I"):

@@ -7,7 +7,7 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import Dataset
 
-from ganlib.errors import ArgumentValueError
+from ganlib._checks import check_count, check_sizes
 
 __all__ = ["RenderedDigits"]
 
@@ -15,15 +15,15 @@ _SUPERSAMPLING = 4
 
 
 class RenderedDigits(Dataset[tuple[Image.Image, int]]):
-    """Labelled digits, drawn by Pillow and bent by random affine maps: white on black, like MNIST.
+    """Labelled digits, drawn by Pillow and changed by random affine maps: white on black, like MNIST.
 
-    Item i shows the digit ``i % 10`` with a stroke width, size, slant, turn and place that depend on the seed and i
-    alone.
+    Item i shows the digit ``i % 10`` with a stroke width, size, slant, rotation and position that depend only on the
+    seed and i.
 
     Args:
         size: height and width in pixels, at least 8.
-        length: how many there are, at least 1.
-        seed: another seed, another data set.
+        length: number of digits, at least 1.
+        seed: another seed gives another data set.
 
     Attributes:
         classes: the names of the ten labels.
@@ -39,10 +39,8 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
     """
 
     def __init__(self, size: int = 28, length: int = 20_000, seed: int = 0) -> None:
-        if not size >= 8:
-            raise ArgumentValueError(f"size (={size}) must be at least 8")
-        if not length >= 1:
-            raise ArgumentValueError(f"length (={length}) must be at least 1")
+        check_count("size", size, least=8)
+        check_sizes(length=length)
         self.size = size
         self.length = length
         self.seed = seed
@@ -62,7 +60,7 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
             A grey image of size x size pixels, and its label.
 
         Raises:
-            IndexError: there is no such item.
+            IndexError: the index is out of range.
         """
         if not -self.length <= index < self.length:
             raise IndexError(f"index (={index}) must be in [-{self.length}, {self.length})")
@@ -83,17 +81,18 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         bent = upright.transform(
             (extent, extent), Image.Transform.AFFINE, _warp(draw, extent), resample=Image.Resampling.BILINEAR
         )
-        # Averaging down, not picking pixels, is what keeps the edges smooth.
+        # Averages of pixels keep the edges smooth.
         return bent.resize((self.size, self.size), Image.Resampling.BOX), label
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font."""
     return ImageFont.load_default(size)
 
 
 def _warp(draw: random.Random, extent: int) -> tuple[float, float, float, float, float, float]:
-    """Pillow's six numbers (output to input) of a turn, a slant, a stretch and a shift about the middle."""
+    """Return Pillow's six numbers (output to input) of a rotation, a slant, a stretch and a shift about the middle."""
     turn = math.radians(draw.uniform(-15, 15))
     slant = draw.uniform(-0.25, 0.25)
     wide, high = 1 / draw.uniform(0.8, 1.15), 1 / draw.uniform(0.8, 1.1)

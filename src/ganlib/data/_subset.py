@@ -1,4 +1,4 @@
-"""A part of a data set."""
+"""A subset of a data set."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ __all__ = ["only_class"]
 
 
 def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
-    """The samples of one class.
+    """Select the samples of one class.
 
     Args:
-        dataset: one with ``classes`` (names) and ``targets`` (a number for each sample), such as torchvision's.
+        dataset: a data set with ``classes`` (names) and ``targets`` (a number for each sample), such as torchvision's.
         name: the class's name, as ``dataset.classes`` has it.
 
     Returns:
@@ -22,7 +22,7 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
 
     Raises:
         ArgumentTypeError: the data set has no ``classes`` or no ``targets``.
-        ArgumentValueError: there is no such class, or no sample of it.
+        ArgumentValueError: the data set does not have the class, or has no sample of it.
 
     Example:
         >>> from ganlib.data import RenderedDigits

@@ -1,4 +1,4 @@
-"""A loader that is nothing but indexing."""
+"""A loader that keeps the data set on the device and indexes it."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ganlib import distributed
+from ganlib._checks import check_option, check_sizes
 from ganlib.data._tensors import as_tensors
 from ganlib.data._transfer import Transfer
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
@@ -18,42 +19,41 @@ __all__ = ["TensorLoader"]
 
 
 class TensorLoader:
-    """Keeps a whole data set on the device, and shuffles, scales and augments it there, a batch at a time.
+    """Keeps a whole data set on the device, and shuffles, scales and augments it there, batch by batch.
 
-    uint8 samples are scaled to [-1, 1]; float ones are given out as they are. Shuffling and augmentation depend on the
-    seed, the pass and the place in it alone, so that a loader whose state is restored goes on exactly.
+    uint8 samples are scaled to [-1, 1]; float samples are not changed. Shuffling and augmentation depend only on the
+    seed, the epoch and the position in it, so that a loader whose state is restored continues exactly.
 
-    Over several processes, each with a loader of the same data set and seed, all shuffle alike, and together they give
-    out the batches that one process would with as many times the batch size: the first process has the first part of
-    each, the second the next. Which processes there are is asked when a pass begins, so that a loader may be made
-    before ``torch.distributed`` has joined them. Each augments its own samples differently.
+    Over several processes, each process has a loader of the same data set and seed. All use the same order, and
+    together they give the batches of one process with a batch size larger by the number of processes: the first
+    process has the first part of each, the second the next. The number of processes is read when an epoch begins, so
+    that a loader may be made before the process group. Each process augments its own samples differently.
 
     Args:
-        dataset: read once, whole; see Raises for what it may hold.
-        batch_size: samples a batch of each process, at least 1.
+        dataset: read once, as a whole: items are samples or (sample, condition); see Raises.
+        batch_size: samples per batch of each process, at least 1.
         transform: ``transform(samples, generator) -> samples``, from :mod:`ganlib.augment` or your own; it draws its
             random numbers from the generator.
-        device: where batches are made; None is the CPU.
-        storage: where the data set is kept: on the ``"device"``, or on the ``"host"``, from which batches are sent one
-            ahead through pinned memory. ``"auto"`` is the device, unless that is CUDA's and the data set would take
-            more than half of its free memory.
-        seed: another seed, another order.
-        shuffle: whether each epoch has an order of its own; otherwise it is the data set's.
-        drop_last: whether a last batch that is smaller is left out. Where it is not, several processes share it evenly,
-            and repeat samples from the front of the pass where it does not come out even, as torch's
-            ``DistributedSampler`` does.
+        device: the device of the batches; None is the CPU.
+        storage: where the data set is kept: on the ``"device"``, or on the ``"host"``, which sends one batch ahead
+            through pinned memory. ``"auto"`` is the device, unless that is a CUDA device and the data
+            set would take more than half of its free memory.
+        seed: another seed gives another order.
+        shuffle: whether each epoch has its own random order; otherwise it is the order of the data set.
+        drop_last: whether a smaller last batch is left out. Otherwise several processes share it equally; if its size
+            cannot be divided, they repeat samples from the start of the epoch, as torch's ``DistributedSampler`` does.
 
     Attributes:
         samples: (L, C, ...) uint8 or float, where they are kept.
         conditions: (L, ...), or None.
-        device: where batches are made.
+        device: the device of the batches.
 
     Raises:
         ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors.
         DTypeError: samples or conditions of a dtype they cannot be.
         ShapeError: samples, or conditions, of different shapes.
-        ArgumentValueError: an empty data set, fewer samples than one batch (of all processes together; those that are
-            joined later are counted when a pass begins), values that are not finite, labels out of range, a batch size
+        ArgumentValueError: an empty data set, fewer samples than one batch (of all processes together, counted again
+            when an epoch begins), values that are not finite, labels out of range, a batch size
             below 1.
 
     Example:
@@ -76,12 +76,10 @@ class TensorLoader:
         shuffle: bool = True,
         drop_last: bool = True,
     ) -> None:
-        if not (isinstance(batch_size, int) and batch_size >= 1):
-            raise ArgumentValueError(f"batch_size (={batch_size!r}) must be a whole number of at least 1")
+        check_sizes(batch_size=batch_size)
         if transform is not None and not callable(transform):
             raise ArgumentTypeError(f"transform (={transform!r}) must be callable, or None")
-        if storage not in ("auto", "device", "host"):
-            raise ArgumentValueError(f"storage (={storage!r}) must be 'auto', 'device' or 'host'")
+        check_option("storage", storage, ("auto", "device", "host"))
         for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
             if not isinstance(value, bool):
                 raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
@@ -89,7 +87,7 @@ class TensorLoader:
         try:
             self.device = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
-            raise ArgumentValueError(f"device (={device!r}) is none: {str(error).splitlines()[0]}") from error
+            raise ArgumentValueError(f"device (={device!r}) is invalid: {str(error).splitlines()[0]}") from error
         if storage == "auto":
             storage = "device" if _fits(samples, self.device) else "host"
         kept_on = self.device if storage == "device" else torch.device("cpu")
@@ -104,10 +102,10 @@ class TensorLoader:
         self._epoch = 0
         self._position = 0
         self._resumed = False
-        len(self)  # what would never give a batch is refused at once
+        len(self)  # raises an error if there would never be a batch
 
     def __len__(self) -> int:
-        """Batches a pass, the same number for every process.
+        """Return the number of batches per epoch, the same for every process.
 
         Raises:
             ArgumentValueError: fewer samples than one batch of all processes together.
@@ -123,11 +121,11 @@ class TensorLoader:
         return batches
 
     def __iter__(self) -> Iterator[Batch]:
-        """Begin a pass; the first one after :meth:`load_state_dict` begins where that one was.
+        """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.
 
         Returns:
-            Batches of samples (N, C, ...) float and, where there are any, conditions; of several processes, this one's
-            share of each.
+            Batches of samples (N, C, ...) float and, if there are any, conditions; of several processes, the share of
+            this one.
 
         Raises:
             ArgumentValueError: fewer samples than one batch of all processes together.
@@ -141,18 +139,18 @@ class TensorLoader:
             if samples.dtype == torch.uint8:
                 samples = samples.to(torch.get_default_dtype()).div_(127.5).sub_(1)
             if self.transform is not None:
-                place = (epoch, position, rank) if rank else (epoch, position)
-                samples = self.transform(samples, self._generator(self.device, *place))
-            # The place is moved on before the batch is given out: a state taken meanwhile is the one after it.
+                index = (epoch, position, rank) if rank else (epoch, position)
+                samples = self.transform(samples, self._generator(self.device, *index))
+            # The position moves on before the batch is yielded, so that a state that is taken then is the one after it.
             last = position == batches - 1
             self._epoch, self._position = (epoch + 1, 0) if last else (epoch, position + 1)
             yield Batch(samples, *conditions)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is.
+        """Return the position of the loader.
 
         Returns:
-            The seed, the pass and the place in it, the same for every process.
+            The seed, the epoch and the position in it, the same for every process.
         """
         return {
             "seed": self.seed,
@@ -166,45 +164,48 @@ class TensorLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place; with another number of processes, to the same fraction of the pass.
+        """Go to a position; with another number of processes, to the same fraction of the epoch.
 
-        Where the batches of all processes together are as large as they were, that is the very place. A state that
-        does not say how many processes there were is one process's.
+        If the batches of all processes together are as large as they were, that is the exact position. A state without
+        a number of processes is that of one process.
 
         Args:
-            state: what :meth:`state_dict` gave, on any of the processes.
+            state: the result of :meth:`state_dict`, on any of the processes.
 
         Raises:
-            CheckpointError: the state is of a loader with other batches, or no loader's.
+            CheckpointError: the state is of a loader with other batches, or not of a loader.
         """
         missing = self.state_dict().keys() - state.keys() - {"world_size", "batches", "shuffle"}
         if missing:
-            raise CheckpointError(f"the state (={state}) is no TensorLoader's: it lacks {', '.join(sorted(missing))}")
-        alike = state.get("world_size", 1) == distributed.world_size()
+            raise CheckpointError(
+                f"the state (={state}) is not of a TensorLoader: it lacks {', '.join(sorted(missing))}"
+            )
+        same = state.get("world_size", 1) == distributed.world_size()
         for name, own in (("batch_size", self.batch_size), ("length", len(self.samples))):
-            if state[name] != own and (alike or name == "length"):
+            if state[name] != own and (same or name == "length"):
                 raise CheckpointError(f"the state is of a TensorLoader with {name} (={state[name]}), not {own}")
         if state.get("shuffle", True) is not self.shuffle:
             raise CheckpointError(
                 f"the state is of a TensorLoader with shuffle (={not self.shuffle}), not {self.shuffle}"
             )
         position = state["position"]
-        if not alike:
+        if not same:
             batches = state.get("batches", self._count(state["batch_size"]))
             position = position * len(self) // max(1, batches)
         self.seed = state["seed"]
         self._epoch, self._position, self._resumed = state["epoch"], position, True
 
     def _kept(self) -> list[Tensor]:
+        """Return the samples, and the conditions if there are any."""
         return [self.samples] if self.conditions is None else [self.samples, self.conditions]
 
     def _rows(self, epoch: int, start: int, batches: int) -> Iterator[Tensor]:
-        """Indices of the samples of each batch, where the data set is kept."""
+        """Yield the indices of the samples of each batch, on the device that holds the data set."""
         rank, world_size = distributed.rank(), distributed.world_size()
         order = torch.arange(len(self.samples))
         if self.shuffle:
             order = torch.randperm(len(order), generator=self._generator(torch.device("cpu"), epoch))
-        # The front once more, for the shares of a last batch that does not come out even.
+        # The start once more, for the shares of a last batch whose size cannot be divided.
         order = torch.cat([order, order[:world_size].repeat(world_size)[: world_size - 1]])
         order = order.to(self.samples.device, non_blocking=True)
         for position in range(start, batches):
@@ -213,22 +214,25 @@ class TensorLoader:
             yield order[first + rank * share : first + (rank + 1) * share]
 
     def _fetched(self, rows: Iterator[Tensor]) -> Iterator[list[Tensor]]:
-        """Samples, and conditions where there are any, of each batch, on the device."""
+        """Yield the samples, and the conditions if there are any, of each batch, on the device."""
         if self._transfer is not None:
             return self._transfer(rows)
         kept = self._kept()
-        # On the host index_select takes a fraction of the time of [chosen].
+        # On the CPU index_select takes a fraction of the time of [chosen].
         return ([tensor.index_select(0, chosen) for tensor in kept] for chosen in rows)
 
     def _count(self, together: int) -> int:
+        """Return the number of batches of an epoch."""
         full, rest = divmod(len(self.samples), together)
         return full if self.drop_last or not rest else full + 1
 
-    def _generator(self, device: torch.device, *place: int) -> torch.Generator:
+    def _generator(self, device: torch.device, *index: int) -> torch.Generator:
         # Python's seeding by text mixes well; sums of small numbers would collide.
-        mixed = random.Random("/".join(map(str, (self.seed, *place)))).getrandbits(63)
+        """Return a generator of random numbers for a position."""
+        mixed = random.Random("/".join(map(str, (self.seed, *index)))).getrandbits(63)
         return torch.Generator(device).manual_seed(mixed)
 
 
 def _fits(samples: Tensor, device: torch.device) -> bool:
+    """Return whether a data set takes at most half of the free memory of a device."""
     return device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(device)[0]

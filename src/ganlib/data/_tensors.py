@@ -13,20 +13,7 @@ __all__ = ["as_tensors"]
 
 
 def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
-    """Read a whole data set.
-
-    Args:
-        dataset: of length L, whose items are a sample, ``(sample,)`` or ``(sample, condition)``. A sample is a PIL
-            image, a uint8 tensor (C, ...), or a float tensor; a condition is a number or a tensor.
-
-    Returns:
-        Samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None.
-
-    Raises:
-        ArgumentTypeError, DTypeError: a sample or condition is something else.
-        ShapeError: samples, or conditions, of different shapes.
-        ArgumentValueError: an empty data set, or float samples that are not finite.
-    """
+    """Read a whole data set: samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None."""
     try:
         length = len(dataset)  # type: ignore[arg-type]  # what has no length is answered below
     except TypeError:
@@ -45,7 +32,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
 
 
 def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
-    """Read what lies in memory already: a TensorDataset, or torchvision's MNISTs and CIFARs without transforms."""
+    """Return data that is in memory: of a TensorDataset, or of MNIST or CIFAR of torchvision without transforms."""
     if type(dataset) is TensorDataset and len(dataset.tensors) in (1, 2):
         return dataset.tensors[0], dataset.tensors[1] if len(dataset.tensors) == 2 else None
     data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
@@ -62,13 +49,14 @@ def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     else:
         return None
     labels = torch.as_tensor(targets)
-    # A data set of the user's own may make its items otherwise: then it is read as it gives them.
+    # A data set of your own may make its items in another way: then it is read item by item.
     first, its_label = _one_by_one(dataset, 1)
     same = its_label is not None and torch.equal(images[:1], first) and torch.equal(labels[:1], its_label)
     return (images, labels) if same else None
 
 
 def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
+    """Read and stack the items."""
     samples: list[Tensor] = []
     conditions: list[Tensor] = []
     for index in range(length):
@@ -101,6 +89,7 @@ def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _as_tensor(sample: Any, index: int) -> Tensor:
+    """Return a sample as a tensor."""
     if isinstance(sample, Tensor):
         return sample
     if isinstance(sample, Image.Image):
@@ -111,6 +100,7 @@ def _as_tensor(sample: Any, index: int) -> Tensor:
 
 
 def _as_condition(condition: Any, index: int) -> Tensor:
+    """Return a condition as a tensor."""
     try:
         return torch.as_tensor(condition)
     except (TypeError, ValueError, RuntimeError):
@@ -120,6 +110,7 @@ def _as_condition(condition: Any, index: int) -> Tensor:
 
 
 def _check_conditions(dataset: Any, conditions: Tensor) -> None:
+    """Check dtype, shape and values of all conditions."""
     if conditions.is_floating_point():
         if not conditions.isfinite().all():
             raise ArgumentValueError(f"dataset (={dataset!r}) holds conditions that are not finite")

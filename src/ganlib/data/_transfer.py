@@ -1,4 +1,4 @@
-"""From the host's memory to a device, one batch ahead."""
+"""Transfer from host to device, one batch ahead."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,48 +10,30 @@ __all__ = ["Transfer"]
 
 
 class Transfer:
-    """Gathers rows of tensors on the host and sends them, while the device is still busy with the batch before.
-
-    To CUDA they go through pinned memory, on a stream of their own, so that neither the host nor the device waits.
-
-    Args:
-        tensors: of as many rows, on the host.
-        device: where the rows go.
-
-    Example:
-        >>> transfer = Transfer([torch.arange(6)], torch.device("cpu"))
-        >>> list(transfer([torch.tensor([4, 0]), torch.tensor([5])]))
-        [[tensor([4, 0])], [tensor([5])]]
-    """
+    """Gathers rows of tensors on the host and sends them to a device, one batch ahead."""
 
     def __init__(self, tensors: Sequence[Tensor], device: torch.device) -> None:
         self._tensors = tensors
         self._device = device
-        # One that is being filled, one on its way, and one that may be still.
+        # One that is being filled, one that is being sent, and one that may still be read.
         self._lanes = [_Lane() for _ in range(3)] if device.type == "cuda" else []
         self._stream: Any = torch.cuda.Stream(device) if self._lanes else None
 
     def __call__(self, rows: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-        """Send batch after batch.
-
-        Args:
-            rows: indices (N,) int64 of each batch, on the host.
-
-        Returns:
-            For each batch, its rows of all the tensors, on the device.
-        """
+        """Yield for each batch of indices (N,) its rows of all the tensors, on the device."""
         ahead: list[tuple[list[Tensor], Any]] = []
-        for place, chosen in enumerate(rows):
-            ahead.append(self._send(chosen, place))
+        for index, chosen in enumerate(rows):
+            ahead.append(self._send(chosen, index))
             if len(ahead) > 1:
                 yield self._receive(*ahead.pop(0))
         for sent in ahead:
             yield self._receive(*sent)
 
-    def _send(self, chosen: Tensor, place: int) -> tuple[list[Tensor], Any]:
+    def _send(self, chosen: Tensor, index: int) -> tuple[list[Tensor], Any]:
+        """Start sending a batch."""
         if not self._lanes:
             return [tensor.index_select(0, chosen).to(self._device) for tensor in self._tensors], None
-        lane = self._lanes[place % len(self._lanes)]
+        lane = self._lanes[index % len(self._lanes)]
         lane.event.synchronize()  # what was sent from here three batches ago has long arrived
         with torch.cuda.stream(self._stream):
             sent = [row.to(self._device, non_blocking=True) for row in lane.gather(self._tensors, chosen)]
@@ -59,6 +41,7 @@ class Transfer:
         return sent, lane.event
 
     def _receive(self, sent: list[Tensor], event: Any) -> list[Tensor]:
+        """Return a batch that was sent, once the current stream may read it."""
         if event is not None:
             current = torch.cuda.current_stream(self._device)
             current.wait_event(event)
@@ -75,7 +58,7 @@ class _Lane:
         self._pinned: list[Tensor] = []
 
     def gather(self, tensors: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
-        """The rows, in pinned memory."""
+        """Return the rows in pinned memory."""
         if not self._pinned or len(self._pinned[0]) < len(chosen):
             self._pinned = [
                 torch.empty(len(chosen), *tensor.shape[1:], dtype=tensor.dtype, pin_memory=True) for tensor in tensors

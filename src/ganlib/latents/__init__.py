@@ -1,4 +1,4 @@
-"""Distributions of latents, and the ways from one latent to another.
+"""Distributions of latents, and interpolation between latents.
 
 Example:
     >>> latent = Gaussian(100)
@@ -6,11 +6,9 @@ Example:
     torch.Size([4, 100])
 """
 
-from ganlib.latents._gaussian import Gaussian
+from ganlib.latents._distributions import Gaussian, TruncatedGaussian, Uniform
 from ganlib.latents._gaussian_mixture import GaussianMixture
-from ganlib.latents._truncated_gaussian import TruncatedGaussian
-from ganlib.latents._uniform import Uniform
-from ganlib.latents._ways import lerp, slerp
+from ganlib.latents._interpolation import lerp, slerp
 from ganlib.protocols import Latent
 
 __all__ = ["Gaussian", "GaussianMixture", "Latent", "TruncatedGaussian", "Uniform", "lerp", "slerp"]

@@ -1,4 +1,4 @@
-"""Several normal distributions, of which each latent takes one."""
+"""A mixture of normal distributions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ __all__ = ["GaussianMixture"]
 
 
 class GaussianMixture:
-    r"""A mixture of normal distributions, each round about a mean of its own.
+    r"""A mixture of isotropic normal distributions.
 
     .. math:: p(z) = \sum_k w_k \, \mathcal{N}(z; \mu_k, \sigma_k^2 I)
 
-    For data of separate kinds: one connected cloud of latents has to be torn apart to cover them. It cannot be changed
-    once it is made.
+    It suits data of separate kinds: a generator must tear one connected cloud of latents apart to cover them. A mixture
+    cannot be changed.
 
     Args:
         means: (K, dim), a tensor or rows of numbers; finite.
@@ -30,8 +30,8 @@ class GaussianMixture:
 
     Raises:
         ShapeError: means that are not (K, dim), with at least one of each.
-        ArgumentValueError: numbers out of range, or of std or weights not as many as there are means.
-        ArgumentTypeError: what are no numbers.
+        ArgumentValueError: numbers out of range, or another number of std or weights than of means.
+        ArgumentTypeError: values that are not numbers.
 
     Example:
         >>> eight = torch.arange(8) * torch.pi / 4
@@ -81,20 +81,21 @@ class GaussianMixture:
 
         Args:
             n: how many.
-            device: where they are made.
-            generator: source of random numbers, on that device; None is torch's own.
+            device: the device of the latents.
+            generator: source of random numbers, on that device; None is torch's default.
 
         Returns:
             (n, dim) float32.
         """
-        place = torch.rand(n, device=device, dtype=torch.float32, generator=generator)
+        position = torch.rand(n, device=device, dtype=torch.float32, generator=generator)
         noise = torch.randn(n, self.dim, device=device, dtype=torch.float32, generator=generator)
-        ends, means, std = self._on(place.device)
-        component = torch.bucketize(place, ends, right=True)
+        ends, means, std = self._on(position.device)
+        component = torch.bucketize(position, ends, right=True)
         return torch.addcmul(means[component], std[component], noise)
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        # Kept for each device, as sending them there for every batch would wait for it.
+        # Kept for each device: sending them for every batch would wait for it.
+        """Return the cumulative weights, means and deviations on a device."""
         if device not in self._tables:
             k = len(self._means)
             shares = (
@@ -106,7 +107,7 @@ class GaussianMixture:
         return self._tables[device]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the tables, which a process without that device could not read.
+        # Without the tables, which a process without that device cannot read.
         return GaussianMixture, (self._means, self._std, self._weights)
 
     def __repr__(self) -> str:
@@ -115,12 +116,9 @@ class GaussianMixture:
 
 
 def _numbers(name: str, value: Any) -> Tensor:
-    """A copy on the host, in float64, so that nobody changes it and repr shows the numbers as they were given."""
+    """Return a copy on the host in float64, so that it cannot change and ``repr`` shows the numbers as given."""
     try:
-        if isinstance(value, Tensor):
-            numbers = value.detach().to("cpu", torch.float64, copy=True)
-        else:
-            numbers = torch.tensor(value, dtype=torch.float64, device="cpu")
+        numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentTypeError(f"{name} (={value!r}) must be numbers, as many in every row") from error
     if not numbers.float().isfinite().all():

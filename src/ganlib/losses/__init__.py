@@ -1,9 +1,10 @@
-"""What the players minimise: adversarial losses, from logits in a stable form, and terms that are added to them.
+"""Losses of the players: adversarial losses in a numerically stable form, and auxiliary losses that are added to them.
 
-Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each loss and
-term is that of the whole batch. Only what :class:`LabelSmoothing` draws, each process draws for its own samples.
+Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each loss is
+that of the whole batch. The draws of :class:`LabelSmoothing` are each process's own.
 """
 
+from ganlib.losses._adaptive_weight import adaptive_weight
 from ganlib.losses._auxiliary_classifier import AuxiliaryClassifier
 from ganlib.losses._feature_matching import FeatureMatching
 from ganlib.losses._hinge import HingeLoss
@@ -14,11 +15,12 @@ from ganlib.losses._relativistic import RelativisticAverageLoss, RelativisticLos
 from ganlib.losses._smoothing import LabelSmoothing
 from ganlib.losses._wasserstein import WassersteinLoss
 from ganlib.losses._weighted_sum import WeightedSum
-from ganlib.protocols import AdversarialLoss, Term
+from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 
 __all__ = [
     "AdversarialLoss",
     "AuxiliaryClassifier",
+    "AuxiliaryLoss",
     "FeatureMatching",
     "HingeLoss",
     "LabelSmoothing",
@@ -27,7 +29,7 @@ __all__ = [
     "NonSaturatingLoss",
     "RelativisticAverageLoss",
     "RelativisticLoss",
-    "Term",
     "WassersteinLoss",
     "WeightedSum",
+    "adaptive_weight",
 ]

@@ -1,68 +1,61 @@
-"""The term of AC-GAN."""
+"""The auxiliary loss of AC-GAN."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
-from ganlib.losses._output import check_output
-from ganlib.losses._weights import check_weight
-from ganlib.protocols import Condition, DiscriminatorOutput
+from ganlib._checks import check_number
+from ganlib._logits import at_least_float32, check_output
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.protocols import Condition, DiscriminatorOutput, Step
 
 __all__ = ["AuxiliaryClassifier"]
 
 
 class AuxiliaryClassifier(nn.Module):
-    r"""AC-GAN's term: both players want the samples to be read as what they were meant to be.
+    r"""AC-GAN's auxiliary loss: both players train so that samples are classified as their conditions.
 
     With :math:`c(x)` the class logits, :math:`y` the conditions and CE the cross-entropy,
 
     .. math::
-        T_D = \operatorname{CE}(c(x), y) + \operatorname{CE}(c(G(z, y')), y'), \qquad
-        T_G = \operatorname{CE}(c(G(z, y')), y').
+        A_D = \operatorname{CE}(c(x), y) + \operatorname{CE}(c(G(z, y')), y'), \qquad
+        A_G = \operatorname{CE}(c(G(z, y')), y').
 
     For multi-hot tags, CE is the binary cross-entropy, a mean over tags. The discriminator must return a
     :class:`~ganlib.protocols.DiscriminatorOutput` with ``class_logits``, as
     :class:`ganlib.conditioning.AuxiliaryClassifierHead` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies both players' terms with it.
-        on_fakes: whether the discriminator learns from fakes as well; the paper does. Without, the classifier learns
-            from real samples alone, and early fakes cannot spoil it.
+        weight: finite, at least 0; the trainer multiplies the loss of both players by it.
+        on_fakes: whether the discriminator learns from fakes too, as in the paper. Without, the classifier learns from
+            real samples only, and early fakes cannot spoil it.
 
     Raises:
         ArgumentValueError: the weight is out of its range.
 
     Example:
-        >>> class_logits = torch.tensor([[0.0, 100.0]])
-        >>> output = DiscriminatorOutput(torch.zeros(1, 1), class_logits)
-        >>> AuxiliaryClassifier().generator(output, None, torch.tensor([1]))
+        >>> from ganlib.protocols import Step
+        >>> output = DiscriminatorOutput(torch.zeros(1, 1), class_logits=torch.tensor([[0.0, 100.0]]))
+        >>> step = Step(torch.zeros(1, 2), torch.zeros(1, 2), output, output, condition=torch.tensor([1]))
+        >>> AuxiliaryClassifier().generator(step)
         tensor(0.)
 
     References:
-        Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, equation 3.
+        Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585, equation 3.
     """
 
     def __init__(self, weight: float = 1.0, *, on_fakes: bool = True) -> None:
         super().__init__()
-        check_weight(weight)
+        check_number("weight", weight)
         self.weight = weight
         self.on_fakes = on_fakes
 
-    def discriminator(
-        self,
-        real: DiscriminatorOutput,
-        fake: DiscriminatorOutput,
-        condition: Condition,
-        fake_condition: Condition = None,
-    ) -> Tensor:
-        """How badly real samples, and fakes where they count, are read.
+    def discriminator(self, step: Step) -> Tensor:
+        """Compute the cross-entropy of real samples, plus that of fakes with ``on_fakes``.
 
         Args:
-            real: the discriminator's output on real samples, with class_logits (N, K).
-            fake: its output on fakes.
-            condition: what the real samples are: classes (N,) int64, or tags (N, K) float.
-            fake_condition: what the fakes were meant to be; None takes ``condition``.
+            step: outputs with class_logits (N, K), and conditions: classes (N,) int64, or tags (N, K) float. Where
+                ``fake_condition`` is None, the fakes have ``condition``.
 
         Returns:
             A scalar, float32 or better, without the weight.
@@ -70,27 +63,16 @@ class AuxiliaryClassifier(nn.Module):
         Raises:
             ArgumentValueError: no class logits, or no condition.
             ShapeError, DTypeError: conditions that do not fit the class logits.
-            ArgumentTypeError: bare logits instead of a whole output.
+            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
         """
-        value = _misread(real, condition, "real")
-        if self.on_fakes:
-            value = value + _misread(fake, condition if fake_condition is None else fake_condition, "fake")
-        return value
+        value = _cross_entropy(step.real_output, step.condition, "real")
+        return value + self.generator(step) if self.on_fakes else value
 
-    def generator(
-        self,
-        fake: DiscriminatorOutput,
-        real: DiscriminatorOutput | None,
-        fake_condition: Condition,
-        condition: Condition = None,
-    ) -> Tensor:
-        """How badly fakes are read.
+    def generator(self, step: Step) -> Tensor:
+        """Compute the cross-entropy of fakes.
 
         Args:
-            fake: the discriminator's output on fakes, with class_logits (N, K).
-            real: not used.
-            fake_condition: what the fakes were meant to be.
-            condition: not used.
+            step: ``fake_output`` with class_logits (N, K), and ``fake_condition``; where that is None, ``condition``.
 
         Returns:
             A scalar, float32 or better, without the weight.
@@ -98,17 +80,20 @@ class AuxiliaryClassifier(nn.Module):
         Raises:
             ArgumentValueError: no class logits, or no condition.
             ShapeError, DTypeError: conditions that do not fit the class logits.
-            ArgumentTypeError: bare logits instead of a whole output.
+            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
         """
-        return _misread(fake, fake_condition, "fake")
+        return _cross_entropy(
+            step.fake_output, step.condition if step.fake_condition is None else step.fake_condition, "fake"
+        )
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"weight={self.weight}, on_fakes={self.on_fakes}"
 
 
-def _misread(output: DiscriminatorOutput, condition: Condition, side: str) -> Tensor:
-    check_output(output, side)
+def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, side: str) -> Tensor:
+    """Return the mean cross-entropy of class logits and conditions; the side is for the errors."""
+    output = check_output(output, side)
     if output.class_logits is None:
         raise ArgumentValueError(
             f"the discriminator's output on {side} samples has class_logits (=None), which AuxiliaryClassifier reads; "
@@ -118,7 +103,12 @@ def _misread(output: DiscriminatorOutput, condition: Condition, side: str) -> Te
         raise ArgumentValueError(
             f"condition (=None) of the {side} samples is missing: AuxiliaryClassifier compares class logits with it"
         )
-    logits = output.class_logits.to(torch.promote_types(output.class_logits.dtype, torch.float32))
+    if not isinstance(condition, Tensor):
+        raise ArgumentTypeError(
+            f"condition of the {side} samples is a {type(condition).__name__}; AuxiliaryClassifier needs a tensor, so "
+            "give it one part of the condition"
+        )
+    logits = at_least_float32(output.class_logits)
     if condition.is_floating_point():
         if condition.shape != logits.shape:
             raise ShapeError(f"class_logits {tuple(logits.shape)} must have the shape of tags {tuple(condition.shape)}")

@@ -5,11 +5,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_number, check_option
+from ganlib._logits import at_least_float32, check_output
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.losses._output import check_output
-from ganlib.losses._weights import check_weight
-from ganlib.protocols import Condition, DiscriminatorOutput
+from ganlib.protocols import Step
 
 __all__ = ["FeatureMatching"]
 
@@ -17,89 +17,70 @@ Kind = Literal["mean", "paired"]
 
 
 class FeatureMatching(nn.Module):
-    r"""Feature matching: fakes shall stir the discriminator's inner activations as real samples do.
+    r"""Feature matching: trains the generator so that fakes have the discriminator's features of real samples.
 
-    With :math:`\phi_l` the l-th of the output's features and :math:`d_l` how many numbers it has per sample,
+    With :math:`\phi_l` the l-th of the features in the output and :math:`d_l` how many numbers it has per sample,
 
     .. math::
-        \text{mean:} \quad & T_G = \sum_l \frac{1}{d_l}
+        \text{mean:} \quad & A_G = \sum_l \frac{1}{d_l}
             \lVert \operatorname{mean}_i \phi_l(x_i) - \operatorname{mean}_i \phi_l(G(z_i)) \rVert_2^2 \\
-        \text{paired:} \quad & T_G = \sum_l \frac{1}{d_l}
+        \text{paired:} \quad & A_G = \sum_l \frac{1}{d_l}
             \operatorname{mean}_i \lVert \phi_l(x_i) - \phi_l(G(z_i)) \rVert_1
 
-    and :math:`T_D = 0`. The means of a batch suit samples from noise; pairs suit a generator whose i-th fake belongs to
-    the i-th real sample, such as an autoencoder's or image-to-image's. Over several processes the means are those of
-    the whole batch, so that all processes must call it together, with features of the same shapes. The discriminator
-    must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
+    and :math:`A_D = 0`. The means of a batch suit samples from noise; pairs suit a generator whose i-th fake belongs to
+    the i-th real sample, as in an autoencoder or in image-to-image translation. Over several processes the means are
+    those of the whole batch, so that all processes must call it together, with features of the same shapes. The
+    discriminator must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
     ``stacks.PatchDiscriminator(..., features=True)`` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the term with it.
+        weight: finite, at least 0; the trainer multiplies the loss by it.
         kind: ``"mean"`` or ``"paired"``.
 
     Attributes:
-        needs_real: True: the generator's update, too, runs the discriminator on real samples.
+        needs_real: True: the generator's update runs the discriminator on real samples too.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
 
     Example:
+        >>> from ganlib.protocols import DiscriminatorOutput, Step
         >>> real = DiscriminatorOutput(torch.zeros(2, 1), features=(torch.tensor([[1.0], [3.0]]),))
         >>> fake = DiscriminatorOutput(torch.zeros(2, 1), features=(torch.tensor([[2.0], [0.0]]),))
-        >>> FeatureMatching().generator(fake, real)  # (2 - 1)^2
+        >>> FeatureMatching().generator(Step(torch.zeros(2, 1), torch.zeros(2, 1), real, fake))  # (2 - 1)^2
         tensor(1.)
 
     References:
-        Mean: Salimans et al., "Improved Techniques for Training GANs", 2016, section 3.1, divided by :math:`d_l` as in
-        its code. Paired: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs"
-        (pix2pixHD), 2018, equation 4.
+        Mean: Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 3.1, divided by
+        :math:`d_l` as in its code. Paired: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with
+        Conditional GANs" (pix2pixHD), 2018, arXiv:1711.11585, equation 4.
     """
 
     needs_real = True
 
     def __init__(self, weight: float = 1.0, *, kind: Kind = "mean") -> None:
         super().__init__()
-        check_weight(weight)
-        if kind not in get_args(Kind):
-            raise ArgumentValueError(f"kind (={kind!r}) must be 'mean' or 'paired'")
+        check_number("weight", weight)
+        check_option("kind", kind, get_args(Kind))
         self.weight = weight
         self.kind: Kind = kind
 
-    def discriminator(
-        self,
-        real: DiscriminatorOutput,
-        fake: DiscriminatorOutput,
-        condition: Condition = None,
-        fake_condition: Condition = None,
-    ) -> Tensor:
-        """Zero: the discriminator is not asked to keep its features alike.
+    def discriminator(self, step: Step) -> Tensor:
+        """Return 0: the discriminator is not trained to match features.
 
         Args:
-            real: its logits say on which device.
-            fake: not used.
-            condition: not used.
-            fake_condition: not used.
+            step: gives the device.
 
         Returns:
             A scalar 0.
         """
-        logits = real.logits[0] if isinstance(real.logits, tuple) else real.logits
-        return torch.zeros((), device=logits.device)
+        return torch.zeros((), device=step.fake.device)
 
-    def generator(
-        self,
-        fake: DiscriminatorOutput,
-        real: DiscriminatorOutput | None,
-        fake_condition: Condition = None,
-        condition: Condition = None,
-    ) -> Tensor:
-        """How far the features of fakes are from those of real samples, towards which no gradient flows.
+    def generator(self, step: Step) -> Tensor:
+        """Compute the distance between the features of fake and real samples; no gradient flows to the real ones.
 
         Args:
-            fake: the discriminator's output on fakes, with features, each (N, ...).
-            real: its output on real samples, with as many.
-            fake_condition: not used.
-            condition: not used.
+            step: ``fake_output`` and ``real_output`` with equally many features, each (N, ...).
 
         Returns:
             A scalar, float32 or better, without the weight.
@@ -107,12 +88,9 @@ class FeatureMatching(nn.Module):
         Raises:
             ArgumentValueError: no real output, no features, or another number of them.
             ShapeError: features of different shapes.
-            ArgumentTypeError: bare logits instead of a whole output.
+            ArgumentTypeError: bare logits instead of a DiscriminatorOutput.
         """
-        check_output(fake, "fake")
-        if real is None:
-            raise ArgumentValueError("real (=None) is missing: FeatureMatching compares fakes with real samples")
-        check_output(real, "real")
+        fake, real = check_output(step.fake_output, "fake"), check_output(step.real_output, "real")
         if not real.features or len(real.features) != len(fake.features):
             raise ArgumentValueError(
                 "FeatureMatching needs as many features of real samples as of fakes, at least one: real has "
@@ -123,12 +101,11 @@ class FeatureMatching(nn.Module):
         return torch.stack([self._distance(own, other.detach()) for own, other in pairs]).sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return f"weight={self.weight}, kind={self.kind!r}"
 
     def _distance(self, fake: Tensor, real: Tensor) -> Tensor:
-        dtype = torch.promote_types(fake.dtype, torch.float32)
-        fake, real = fake.to(dtype), real.to(dtype)
+        fake, real = at_least_float32(fake), at_least_float32(real)
         if fake.shape[1:] != real.shape[1:] or (self.kind == "paired" and len(fake) != len(real)):
             raise ShapeError(f"features of real {tuple(real.shape)} and fake {tuple(fake.shape)} do not match")
         if self.kind == "paired":

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.losses._logits import sum_over_scales
+from ganlib._logits import sum_over_scales
 from ganlib.protocols import Logits
 
 __all__ = ["HingeLoss"]
@@ -27,19 +27,19 @@ class HingeLoss(nn.Module):
         tensor(1.)
 
     References:
-        Lim and Ye, "Geometric GAN", 2017, section 3; Miyato et al., "Spectral Normalization for Generative Adversarial
-        Networks", 2018, equations 16 and 17.
+        Lim and Ye, "Geometric GAN", 2017, arXiv:1705.02894, section 3; Miyato et al., "Spectral Normalization for
+        Generative Adversarial Networks", 2018, arXiv:1802.05957, equations 16 and 17.
     """
 
     def __init__(self) -> None:
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """How far the logits are from the right side of their margins, real and fake, each a mean, summed.
+        """Compute the mean distance of logits from the right side of their margins, for real plus for fake.
 
         Args:
             real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: likewise; the shapes may differ.
+            fake_logits: the same; the shapes may differ.
 
         Returns:
             A scalar, float32 or better.
@@ -54,7 +54,7 @@ class HingeLoss(nn.Module):
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Minus the mean fake logit.
+        """Compute minus the mean fake logit.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.

@@ -4,8 +4,8 @@ import math
 
 from torch import Tensor, nn
 
+from ganlib._logits import sum_over_scales
 from ganlib.errors import ArgumentValueError
-from ganlib.losses._logits import sum_over_scales
 from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
 
@@ -26,12 +26,12 @@ class LeastSquaresLoss(nn.Module):
         smoothing: moves the discriminator's targets on the scale where 0 is ``fake_target`` and 1 is ``real_target``;
             None leaves them there.
         real_target: b, finite.
-        fake_target: a, finite and other than b.
-        generator_target: c, finite. With b - c = 1 and b - a = 2 (say a = -1, b = 1, c = 0), the players minimise
+        fake_target: a, finite, not equal to b.
+        generator_target: c, finite. With b - c = 1 and b - a = 2 (say a = -1, b = 1, c = 0), the players minimize
             the Pearson :math:`\chi^2` divergence.
 
     Raises:
-        ArgumentTypeError: the smoothing is none.
+        ArgumentTypeError: the smoothing is not a LabelSmoothing.
         ArgumentValueError: a target that is not finite, or two equal ones of the discriminator.
 
     Example:
@@ -43,7 +43,7 @@ class LeastSquaresLoss(nn.Module):
         tensor(0.5000)
 
     References:
-        Mao et al., "Least Squares Generative Adversarial Networks", 2017, equations 2, 8 and 9.
+        Mao et al., "Least Squares Generative Adversarial Networks", 2017, arXiv:1611.04076, equations 2, 8 and 9.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class LeastSquaresLoss(nn.Module):
         self.generator_target = generator_target
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Half the mean squared distance of the real and the fake logits from their targets, summed.
+        """Compute half the mean squared distance of logits from their target, for real plus for fake.
 
         Args:
             real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
-            fake_logits: likewise; the shapes may differ.
+            fake_logits: the same; the shapes may differ.
 
         Returns:
             A scalar, float32 or better.
@@ -83,7 +83,7 @@ class LeastSquaresLoss(nn.Module):
         return sum_over_scales(self._distances, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Half the mean squared distance of the fake logits from the generator's target.
+        """Compute half the mean squared distance of fake logits from the generator's target.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.
@@ -98,7 +98,7 @@ class LeastSquaresLoss(nn.Module):
         return sum_over_scales(lambda fake: (fake - self.generator_target).square().mean() / 2, fake_logits=fake_logits)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         targets = (
             f"real_target={self.real_target}, fake_target={self.fake_target}, generator_target={self.generator_target}"
         )

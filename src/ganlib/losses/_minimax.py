@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib.losses._logits import sum_over_scales
+from ganlib._logits import sum_over_scales
 from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
 
@@ -11,7 +11,7 @@ __all__ = ["MinimaxLoss"]
 
 
 class MinimaxLoss(nn.Module):
-    r"""The minimax loss of Goodfellow et al. (2014), whose generator saturates where it loses.
+    r"""The minimax loss of Goodfellow et al. (2014), whose generator has a vanishing gradient while it loses.
 
     With logits :math:`r = D(x)`, :math:`f = D(G(z))` and :math:`\sigma` the sigmoid,
 
@@ -20,14 +20,14 @@ class MinimaxLoss(nn.Module):
         L_G = \operatorname{mean} \log(1 - \sigma(f)).
 
     Its generator's gradient vanishes as :math:`f \to -\infty`; :class:`NonSaturatingLoss` has the same fixed point
-    without that. (TF-GAN's loss of this name is another one by default: it smooths the real targets to 0.875, which
-    is ``LabelSmoothing(real=0.875)`` here, and adds the constant :math:`-\log(1 + 1/e)` to the generator's.)
+    without that. (TF-GAN's loss of this name is by default another one: it smooths the real targets to 0.875, which
+    is ``LabelSmoothing(real=0.875)`` here, and adds the constant :math:`-\log(1 + 1/e)` to the generator's loss.)
 
     Args:
         smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
 
     Raises:
-        ArgumentTypeError: the smoothing is none.
+        ArgumentTypeError: the smoothing is not a LabelSmoothing.
 
     Example:
         >>> import torch
@@ -38,7 +38,7 @@ class MinimaxLoss(nn.Module):
         tensor(-0.6931)
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, equation 1 and Algorithm 1.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, equation 1 and Algorithm 1.
     """
 
     def __init__(self, smoothing: LabelSmoothing | None = None) -> None:
@@ -47,11 +47,11 @@ class MinimaxLoss(nn.Module):
         self.smoothing = smoothing
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Binary cross-entropy of the real and the fake logits, each a mean, summed.
+        """Compute the mean binary cross-entropy, for real plus for fake.
 
         Args:
             real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
-            fake_logits: likewise; the shapes may differ.
+            fake_logits: the same; the shapes may differ.
 
         Returns:
             A scalar, float32 or better.
@@ -62,7 +62,7 @@ class MinimaxLoss(nn.Module):
         return sum_over_scales(self._cross_entropies, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """The mean log-probability that the discriminator gives to a fake being fake.
+        """Compute the mean log-probability that the discriminator gives to fakes being fake.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.
@@ -77,7 +77,7 @@ class MinimaxLoss(nn.Module):
         return sum_over_scales(lambda fake: -F.softplus(fake).mean(), fake_logits=fake_logits)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
+        """Return the arguments, for ``repr``."""
         return "" if self.smoothing is None else f"smoothing={self.smoothing}"
 
     def _cross_entropies(self, real: Tensor, fake: Tensor) -> Tensor:

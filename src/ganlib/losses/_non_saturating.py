@@ -1,18 +1,17 @@
-"""The loss that the GANs in use train with."""
+"""The non-saturating loss."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganlib.losses._logits import sum_over_scales
+from ganlib._logits import sum_over_scales
 from ganlib.losses._minimax import MinimaxLoss
-from ganlib.losses._smoothing import LabelSmoothing
 from ganlib.protocols import Logits
 
 __all__ = ["NonSaturatingLoss"]
 
 
-class NonSaturatingLoss(nn.Module):
-    r"""The non-saturating loss: the generator maximises the chance of its fakes being taken for real.
+class NonSaturatingLoss(MinimaxLoss):
+    r"""The non-saturating loss: the generator maximizes the probability that its fakes are classified as real.
 
     With logits :math:`r = D(x)`, :math:`f = D(G(z))` and :math:`\sigma` the sigmoid,
 
@@ -27,44 +26,21 @@ class NonSaturatingLoss(nn.Module):
         smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
 
     Raises:
-        ArgumentTypeError: the smoothing is none.
+        ArgumentTypeError: the smoothing is not a LabelSmoothing.
 
     Example:
         >>> import torch
+        >>> from ganlib.losses import LabelSmoothing
         >>> loss = NonSaturatingLoss(smoothing=LabelSmoothing(real=0.9))
         >>> loss.generator(torch.tensor([[-30.0]]))  # smoothing does not reach the generator
         tensor(30.)
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, section 3, last paragraph.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, section 3, last paragraph.
     """
 
-    def __init__(self, smoothing: LabelSmoothing | None = None) -> None:
-        super().__init__()
-        self._minimax = MinimaxLoss(smoothing)
-
-    @property
-    def smoothing(self) -> LabelSmoothing | None:
-        """The targets of the discriminator's cross-entropy."""
-        return self._minimax.smoothing
-
-    def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Binary cross-entropy of the real and the fake logits, each a mean, summed.
-
-        Args:
-            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
-            fake_logits: likewise; the shapes may differ.
-
-        Returns:
-            A scalar, float32 or better.
-
-        Raises:
-            DTypeError: logits that are not floating point.
-        """
-        return self._minimax.discriminator(real_logits, fake_logits)
-
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Binary cross-entropy of the fake logits with the target of real ones.
+        """Compute the mean binary cross-entropy of fake logits with the target of real ones.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.
@@ -77,6 +53,3 @@ class NonSaturatingLoss(nn.Module):
             DTypeError: logits that are not floating point.
         """
         return sum_over_scales(lambda fake: F.softplus(-fake).mean(), fake_logits=fake_logits)
-
-    def __repr__(self) -> str:
-        return f"NonSaturatingLoss({self._minimax.extra_repr()})"

@@ -1,28 +1,31 @@
 """The relativistic losses: is this real sample more real than that fake?"""
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganlib._logits import sum_over_scales
 from ganlib.distributed import mean_over_ranks
-from ganlib.losses._logits import check_pairs, sum_over_scales
+from ganlib.errors import ShapeError
 from ganlib.protocols import Logits
 
 __all__ = ["RelativisticAverageLoss", "RelativisticLoss"]
 
 
 class RelativisticLoss(nn.Module):
-    r"""The relativistic pairing loss (RpGAN): each real logit against the fake one at its place in the batch.
+    r"""The relativistic pairing loss (RpGAN): compares each real logit with the fake one at the same index.
 
     With logits :math:`r = D(x)` and :math:`f = D(G(z))`,
 
     .. math::
         L_D = \operatorname{mean} \log(1 + e^{f - r}), \qquad L_G = \operatorname{mean} \log(1 + e^{r - f}).
 
-    A generator cannot win it by one good mode: each of its fakes has to hold against the real sample beside it. R3GAN
-    trains with it, with R1 and R2.
+    One good mode is not enough for the generator: each fake is compared with its own real sample. R3GAN trains with
+    this loss, R1 and R2.
 
     Attributes:
-        needs_real_logits: True: the generator's update, too, runs the discriminator on real samples.
+        needs_real_logits: True: the generator's update runs the discriminator on real samples too.
 
     Example:
         >>> import torch
@@ -31,8 +34,9 @@ class RelativisticLoss(nn.Module):
         tensor(0.6931)
 
     References:
-        Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019 (its
-        RSGAN); Huang et al., "The GAN is dead; long live the GAN! A Modern Baseline GAN", 2024, section 2.
+        Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019,
+        arXiv:1807.00734 (its RSGAN); Huang et al., "The GAN is dead; long live the GAN! A Modern Baseline GAN", 2024,
+        arXiv:2501.05441, section 2.
     """
 
     needs_real_logits = True
@@ -41,11 +45,11 @@ class RelativisticLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """The mean softplus of each fake logit minus its real one.
+        """Compute the mean softplus of each fake logit minus its real one.
 
         Args:
             real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: likewise, of the same shapes.
+            fake_logits: the same, with equal shapes.
 
         Returns:
             A scalar, float32 or better.
@@ -54,14 +58,14 @@ class RelativisticLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(_prefer_real, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_paired, sign=1), real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """The mean softplus of each real logit minus its fake one.
+        """Compute the mean softplus of each real logit minus its fake one.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.
-            real_logits: likewise, of the same shapes; None is refused.
+            real_logits: the same, with equal shapes; None raises an error.
 
         Returns:
             A scalar, float32 or better.
@@ -71,14 +75,14 @@ class RelativisticLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(_prefer_fake, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_paired, sign=-1), real_logits=real_logits, fake_logits=fake_logits)
 
 
 class RelativisticAverageLoss(nn.Module):
-    r"""The relativistic average loss (RaGAN): each logit against the mean logit of the other side.
+    r"""The relativistic average loss (RaGAN): compares each logit with the mean logit of the other side.
 
     With logits :math:`r = D(x)`, :math:`f = D(G(z))`, and their means :math:`\bar r`, :math:`\bar f` over the batch and
-    all its places,
+    all positions,
 
     .. math::
         L_D &= \operatorname{mean} \log(1 + e^{\bar f - r}) + \operatorname{mean} \log(1 + e^{f - \bar r}), \\
@@ -88,7 +92,7 @@ class RelativisticAverageLoss(nn.Module):
     processes must call it together.
 
     Attributes:
-        needs_real_logits: True: the generator's update, too, runs the discriminator on real samples.
+        needs_real_logits: True: the generator's update runs the discriminator on real samples too.
 
     Example:
         >>> import torch
@@ -97,8 +101,8 @@ class RelativisticAverageLoss(nn.Module):
         tensor(1.3863)
 
     References:
-        Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019 (its
-        RaSGAN).
+        Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019,
+        arXiv:1807.00734 (its RaSGAN).
     """
 
     needs_real_logits = True
@@ -107,11 +111,11 @@ class RelativisticAverageLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Binary cross-entropy of real logits above the mean fake one and fake logits above the mean real one, summed.
+        """Compute the cross-entropy of real logits minus the mean fake one, plus that of fake minus the mean real one.
 
         Args:
             real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: likewise, of the same shapes.
+            fake_logits: the same, with equal shapes.
 
         Returns:
             A scalar, float32 or better.
@@ -120,14 +124,14 @@ class RelativisticAverageLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(_prefer_real_to_average, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_averaged, sign=1), real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """The discriminator's loss with the sides exchanged.
+        """Compute the discriminator's loss with real and fake exchanged.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.
-            real_logits: likewise, of the same shapes; None is refused.
+            real_logits: the same, with equal shapes; None raises an error.
 
         Returns:
             A scalar, float32 or better.
@@ -137,26 +141,26 @@ class RelativisticAverageLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(_prefer_fake_to_average, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_averaged, sign=-1), real_logits=real_logits, fake_logits=fake_logits)
 
 
-def _prefer_real(real: Tensor, fake: Tensor) -> Tensor:
-    check_pairs(real, fake)
-    return F.softplus(fake - real).mean()
+def _check_pairs(real: Tensor, fake: Tensor) -> None:
+    """Raise a ShapeError unless the logits have one shape; they would broadcast."""
+    if real.shape != fake.shape:
+        raise ShapeError(
+            f"real_logits {tuple(real.shape)} and fake_logits {tuple(fake.shape)} must have one shape: this loss "
+            "compares them with each other"
+        )
 
 
-def _prefer_fake(real: Tensor, fake: Tensor) -> Tensor:
-    check_pairs(real, fake)
-    return F.softplus(real - fake).mean()
+def _paired(real: Tensor, fake: Tensor, sign: int) -> Tensor:
+    """Return the pairing loss at one scale: of the discriminator with sign 1, of the generator with -1."""
+    _check_pairs(real, fake)
+    return F.softplus(sign * (fake - real)).mean()
 
 
-def _prefer_real_to_average(real: Tensor, fake: Tensor) -> Tensor:
-    check_pairs(real, fake)
+def _averaged(real: Tensor, fake: Tensor, sign: int) -> Tensor:
+    """Return the average loss at one scale: of the discriminator with sign 1, of the generator with -1."""
+    _check_pairs(real, fake)
     real_mean, fake_mean = mean_over_ranks(real.mean()), mean_over_ranks(fake.mean())
-    return F.softplus(fake_mean - real).mean() + F.softplus(fake - real_mean).mean()
-
-
-def _prefer_fake_to_average(real: Tensor, fake: Tensor) -> Tensor:
-    check_pairs(real, fake)
-    real_mean, fake_mean = mean_over_ranks(real.mean()), mean_over_ranks(fake.mean())
-    return F.softplus(real - fake_mean).mean() + F.softplus(real_mean - fake).mean()
+    return F.softplus(sign * (fake_mean - real)).mean() + F.softplus(sign * (fake - real_mean)).mean()

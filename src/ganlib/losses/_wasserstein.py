@@ -2,21 +2,21 @@
 
 from torch import Tensor, nn
 
-from ganlib.losses._logits import sum_over_scales
+from ganlib._logits import sum_over_scales
 from ganlib.protocols import Logits
 
 __all__ = ["WassersteinLoss"]
 
 
 class WassersteinLoss(nn.Module):
-    r"""The Wasserstein loss of a critic, which has to be kept Lipschitz.
+    r"""The Wasserstein loss of a critic, which must be kept Lipschitz.
 
     With the critic's values :math:`r = D(x)` and :math:`f = D(G(z))`,
 
     .. math:: L_D = \operatorname{mean} f - \operatorname{mean} r, \qquad L_G = -\operatorname{mean} f.
 
-    Nothing bounds the values but the critic's slope: use it with :class:`ganlib.penalties.GradientPenalty` or spectral
-    norm, and several discriminator steps an iteration.
+    Only the critic's slope bounds the values: use it with :class:`ganlib.penalties.GradientPenalty` or spectral norm,
+    and with several discriminator steps per iteration.
 
     Example:
         >>> import torch
@@ -25,18 +25,19 @@ class WassersteinLoss(nn.Module):
         tensor(-2.)
 
     References:
-        Arjovsky et al., "Wasserstein Generative Adversarial Networks", 2017, equation 2 and Algorithm 1.
+        Arjovsky et al., "Wasserstein Generative Adversarial Networks", 2017, arXiv:1701.07875, equation 2 and
+        Algorithm 1.
     """
 
     def __init__(self) -> None:
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """The mean fake value minus the mean real one.
+        """Compute the mean fake value minus the mean real one.
 
         Args:
             real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: likewise; the shapes may differ.
+            fake_logits: the same; the shapes may differ.
 
         Returns:
             A scalar, float32 or better.
@@ -49,7 +50,7 @@ class WassersteinLoss(nn.Module):
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Minus the mean fake value.
+        """Compute minus the mean fake value.
 
         Args:
             fake_logits: float, of any shape, or a tuple of several scales.

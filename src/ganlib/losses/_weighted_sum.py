@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_number
+from ganlib._logits import sum_over_scales
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from ganlib.losses._logits import sum_over_scales
-from ganlib.losses._weights import check_weight
 from ganlib.protocols import AdversarialLoss, Logits
 
 __all__ = ["WeightedSum"]
@@ -18,17 +18,17 @@ class WeightedSum(nn.Module):
 
     .. math:: L_D = \sum_i w_i L_D^{(i)}, \qquad L_G = \sum_i w_i L_G^{(i)}
 
-    Over several processes it is that of the whole batch where each of the losses is.
+    Over several processes it is that of the whole batch if each of the losses is.
 
     Args:
-        losses: at least one, ours or your own.
+        losses: at least one, of ganlib or your own.
         weights: a finite number of at least 0 for each.
 
     Attributes:
         needs_real_logits: whether any of the losses needs them.
 
     Raises:
-        ArgumentTypeError: something among the losses that is none.
+        ArgumentTypeError: one of the losses is not an AdversarialLoss.
         ArgumentValueError: no losses, another number of weights, or a weight out of its range.
 
     Example:
@@ -46,7 +46,7 @@ class WeightedSum(nn.Module):
         for loss in self.losses:
             if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
                 raise ArgumentTypeError(
-                    f"losses holds {loss!r}, which is no object with the methods discriminator and generator"
+                    f"losses holds {loss!r}, which is not an object with the methods discriminator and generator"
                 )
         if not self.losses or len(self.losses) != len(self.weights):
             raise ArgumentValueError(
@@ -54,17 +54,17 @@ class WeightedSum(nn.Module):
                 "be at least one"
             )
         for weight in self.weights:
-            check_weight(weight, "a weight")
+            check_number("a weight", weight)
         self.needs_real_logits = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
         # A loss with parameters or buffers of its own is moved and saved with the sum.
         self.parts = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """The weighted sum of the discriminator's losses.
+        """Compute the weighted sum of the discriminator's losses.
 
         Args:
             real_logits: float, of any shape that all the losses take, or a tuple of several scales.
-            fake_logits: likewise.
+            fake_logits: the same.
 
         Returns:
             A scalar, float32 or better.
@@ -79,31 +79,28 @@ class WeightedSum(nn.Module):
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """The weighted sum of the generator's losses.
+        """Compute the weighted sum of the generator's losses.
 
         Args:
             fake_logits: float, of any shape that all the losses take, or a tuple of several scales.
-            real_logits: likewise, where any of the losses needs them.
+            real_logits: the same, if any of the losses needs them.
 
         Returns:
             A scalar, float32 or better.
 
         Raises:
-            ArgumentValueError: no real logits, where they are needed.
+            ArgumentValueError: no real logits, if they are needed.
             DTypeError: logits that are not floating point.
         """
-        if not self.needs_real_logits:
-            return sum_over_scales(
-                lambda fake: self._sum([loss.generator(fake) for loss in self.losses]), fake_logits=fake_logits
-            )
+        needed = {"real_logits": real_logits} if self.needs_real_logits else {}
         return sum_over_scales(
-            lambda fake, real: self._sum([loss.generator(fake, real) for loss in self.losses]),
+            lambda *logits: self._sum([loss.generator(*logits) for loss in self.losses]),
             fake_logits=fake_logits,
-            real_logits=real_logits,
+            **needed,
         )
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows beside the losses: the weights."""
+        """Return the weights, for ``repr``."""
         return f"weights={self.weights}"
 
     def _sum(self, values: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Figures for how good a generator is, after torchmetrics' interface: update, compute, reset."""
+"""Measures of how good a generator is, with the interface of torchmetrics: update, compute, reset."""
 
 from ganlib.metrics._digit_classifier import DigitClassifier
 from ganlib.metrics._frechet_distance import FrechetDistance

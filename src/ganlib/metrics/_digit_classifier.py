@@ -1,4 +1,4 @@
-"""A classifier of digits, whose features the Fréchet distance is measured in."""
+"""A classifier of digits, whose features the Fréchet distance can use."""
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ class DigitClassifier(nn.Module):
     """A small convolutional classifier of grey 28x28 digits.
 
     Two stages of two 3x3 convolutions with batch norm, ReLU and pooling, 128 features, and a linear layer. It comes
-    untrained; ``python -m benchmarks.digit_classifier`` trains it on MNIST, and says how well.
+    untrained; ``python -m benchmarks.digit_classifier`` trains it on MNIST, and reports its accuracy.
 
     Attributes:
         num_features: 128.
@@ -38,7 +38,7 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(self.num_features, 10)
 
     def features(self, samples: Tensor) -> Tensor:
-        """What the last layer looks at.
+        """Compute the features, the input of the last layer.
 
         Args:
             samples: (N, 1, 28, 28) float in [-1, 1].
@@ -69,6 +69,7 @@ class DigitClassifier(nn.Module):
 
 
 def _convolution(in_channels: int, out_channels: int) -> list[nn.Module]:
+    """Make a 3x3 convolution with batch norm and ReLU."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

@@ -1,4 +1,4 @@
-"""The extra that the metrics need."""
+"""The optional dependency of the metrics."""
 
 import importlib
 from typing import Any
@@ -9,21 +9,7 @@ __all__ = ["torchmetrics_module"]
 
 
 def torchmetrics_module(name: str) -> Any:
-    """A module of torchmetrics, imported when a metric is made: the rest of the room works without it.
-
-    Args:
-        name: the module's, without the package's.
-
-    Returns:
-        The module.
-
-    Raises:
-        MissingExtraError: torchmetrics is not installed.
-
-    Example:
-        >>> torchmetrics_module("aggregation").MeanMetric.__name__
-        'MeanMetric'
-    """
+    """Import a module of torchmetrics, which is an optional dependency."""
     try:
         return importlib.import_module(f"torchmetrics.{name}")
     except ModuleNotFoundError as error:

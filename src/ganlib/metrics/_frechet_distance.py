@@ -13,7 +13,7 @@ __all__ = ["FrechetDistance"]
 
 
 class FrechetDistance:
-    r"""The Fréchet distance of real and generated samples in the features of a network of your choice.
+    r"""The Fréchet distance between real and generated samples, in the features of a network of your choice.
 
     With means :math:`\mu` and covariances :math:`\Sigma` of the features,
 
@@ -21,8 +21,8 @@ class FrechetDistance:
         \lVert \mu_r - \mu_f \rVert^2 + \operatorname{tr}\left(\Sigma_r + \Sigma_f
         - 2 (\Sigma_r \Sigma_f)^{1/2}\right).
 
-    The sums and the root are torchmetrics', in float64. Its value depends on the features and, for fewer than some ten
-    thousand samples, on their number: compare only figures that share both. Needs the extra ``ganlib[metrics]``.
+    torchmetrics computes the sums and the root, in float64. The value depends on the features and, for fewer than about
+    ten thousand samples, on their number: compare only values that share both. Needs the extra ``ganlib[metrics]``.
 
     Args:
         features: samples -> (N, features) float; called without gradients. For digits,
@@ -58,7 +58,7 @@ class FrechetDistance:
         """Add samples.
 
         Args:
-            samples: what ``features`` takes, any number at a time.
+            samples: the input of ``features``, any number at a time.
             real: whether they are real or generated.
 
         Raises:
@@ -80,7 +80,7 @@ class FrechetDistance:
         self._metric.update(features, real=real)
 
     def compute(self) -> Tensor:
-        """The distance so far.
+        """Compute the distance so far.
 
         Returns:
             A scalar, 0 or more up to rounding.
@@ -104,7 +104,7 @@ class FrechetDistance:
 
 
 class _Through(nn.Module):
-    """What torchmetrics takes for a network: hands the features on, and says how many they are."""
+    """The network that torchmetrics expects: it returns the features that it is given."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whether a conditional generator draws what it is asked for."""
+"""The accuracy of a conditional generator."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ __all__ = ["LabelAccuracy"]
 
 
 class LabelAccuracy:
-    r"""The share of samples that a classifier reads as the label that was asked for.
+    r"""The share of samples that a classifier assigns to the label that they were generated from.
 
     .. math:: \operatorname{mean}_i [\arg\max_k C(x_i)_k = y_i]
 
@@ -47,8 +47,8 @@ class LabelAccuracy:
         """Add samples.
 
         Args:
-            samples: what the classifier takes, any number at a time.
-            labels: (N,) int64, what was asked for.
+            samples: the input of the classifier, any number at a time.
+            labels: (N,) int64, the labels that the samples were generated from.
 
         Raises:
             ShapeError: not as many labels as samples, or a classifier that gives something else than (N, K).
@@ -62,13 +62,13 @@ class LabelAccuracy:
         self._seen |= len(samples) > 0
 
     def compute(self) -> Tensor:
-        """The share so far.
+        """Compute the share so far.
 
         Returns:
             A scalar in [0, 1].
 
         Raises:
-            ArgumentValueError: there was no sample.
+            ArgumentValueError: there were no samples.
         """
         if not self._seen:
             raise ArgumentValueError("update has been given no samples")

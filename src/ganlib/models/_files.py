@@ -1,4 +1,4 @@
-"""Generators on disk: recipe, arguments, weights, and whatever one wants to note beside them."""
+"""Generators on disk: recipe, weights, and other values that a user wants to keep with them."""
 
 import os
 import warnings
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ganlib import conditioning, stacks
+from ganlib._files import load_plain, save_plain
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan
 from ganlib.models._mlp_gan import mlp_gan
-from ganlib.training import load_plain, save_plain
 
 __all__ = ["load_generator", "save_generator"]
 
@@ -21,7 +21,7 @@ _FORMAT = 1
 _PARTS = {"recipe", "sample_range", "weights", "info"}
 _LONGEST = 10_000  # values in a recipe; each stage has a few
 
-# A file names what it is made of; only these names are known, so no file can make anything else.
+# A recipe can only make what is named here.
 _MAKERS: dict[str, Callable[..., Any]] = {
     "ClassEmbedding": conditioning.ClassEmbedding,
     "ConcatLatent": conditioning.ConcatLatent,
@@ -42,12 +42,12 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
     """Save a generator: its weights, and what rebuilds it where it is one of :mod:`ganlib.models`.
 
     Args:
-        path: the file, written whole or not at all.
+        path: the file, written completely or not at all.
         generator: any module; one without a recipe is loaded with ``load_generator(path, module)``.
-        info: plain values to keep beside it (the names of the classes, say).
+        info: plain values to keep with it, such as the names of the classes.
 
     Raises:
-        ArgumentTypeError: the generator is no module, or the info holds more than plain values.
+        ArgumentTypeError: the generator is not a module, or the info holds more than plain values.
         RunFolderError: the file cannot be written.
 
     Example:
@@ -74,7 +74,7 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
 
 
 def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None) -> nn.Module:
-    """Load a generator; nothing in the file is run, and no random state changes.
+    """Load a generator. Nothing in the file is run, and no random state changes.
 
     Args:
         path: the file.
@@ -101,11 +101,12 @@ def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None
     if type(file_format) is not int or file_format != _FORMAT or not set(values) >= _PARTS:
         shown = repr(file_format) if isinstance(file_format, int | str | None) else type(file_format).__name__
         raise CheckpointError(
-            f"{path} is no generator of format {_FORMAT}, the one that is read here; its format is {shown:.80}"
+            f"{path} is not a generator of format {_FORMAT}, which this version of ganlib reads; its format is "
+            f"{shown:.80}"
         )
     recipe, sample_range, weights, info = (values[name] for name in ("recipe", "sample_range", "weights", "info"))
     if sample_range is not None and not _is_range(sample_range):
-        raise CheckpointError(f"{path} holds a sample_range (={sample_range!r:.80}) that is no [low, high]")
+        raise CheckpointError(f"{path} holds a sample_range (={sample_range!r:.80}) that is not a [low, high]")
     if type(info) is not dict:
         raise CheckpointError(f"{path} holds an info that is a {type(info).__name__}, not a dict")
     rebuilt = module is None

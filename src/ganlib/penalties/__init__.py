@@ -1,7 +1,10 @@
-"""Penalties on the discriminator: of its gradient, of its logits, of its inconsistency.
+"""Penalties on the discriminator: on its gradient, its logits, or its consistency.
+
+Each calls the discriminator in eager mode and without autocast, so that it works with compiled discriminators and in
+any loop. Under ``torch.no_grad`` it returns its value without a graph.
 
 Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each penalty
-is that of the whole batch, given the same random numbers; these each process draws for its own samples.
+is that of the whole batch, given the same random numbers; each process draws those of its own samples.
 """
 
 from ganlib.penalties._consistency import Consistency

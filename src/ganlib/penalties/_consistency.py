@@ -1,20 +1,21 @@
-"""Consistency regularisation."""
+"""Consistency regularization."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ganlib._checks import check_number
+from ganlib._logits import scales
 from ganlib.errors import ArgumentTypeError
-from ganlib.penalties._gradients import check_number, check_weight_and_every
-from ganlib.penalties._logits import judge, scales
-from ganlib.protocols import Discriminator
+from ganlib.penalties._penalty import LazyPenalty, discriminate
+from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["Consistency"]
 
 
-class Consistency(nn.Module):
-    r"""Consistency with an augmentation: a sample and its augmented twin shall be judged alike.
+class Consistency(LazyPenalty):
+    r"""Consistency with an augmentation: the logits of a sample and of its augmented copy should be equal.
 
     With :math:`T` the augmentation, and the squares summed over a sample's several logits (patches, scales),
 
@@ -22,15 +23,15 @@ class Consistency(nn.Module):
         \text{weight} \cdot \operatorname{mean}_i (D(x_i) - D(T(x_i)))^2 +
         \text{fake\_weight} \cdot \operatorname{mean}_i (D(G(z_i)) - D(T(G(z_i))))^2
 
-    Unlike the trainer's ``augment`` it does not show the generator augmented samples, so nothing can leak into what is
-    drawn. An augmentation that moves samples asks for a discriminator with one logit: patches would move with it. Over
-    several processes each augments its own samples.
+    Unlike the trainer's ``augment`` it does not act on the generator's update, so augmentations cannot leak into the
+    generated samples. An augmentation that moves samples needs a discriminator with one logit, since patches would
+    move too. Over several processes, each process augments its own samples.
 
     Args:
         augment: samples -> samples of the same shape, such as one of :mod:`ganlib.augment`.
-        weight: on real samples, 0 or more; the paper's 10.
+        weight: on real samples, 0 or more; 10 in the paper.
         fake_weight: on fakes, 0 or more; balanced consistency (bCR) has 10 here too.
-        every: the trainer applies it at iterations divisible by this, scaled by this.
+        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
         ArgumentTypeError: ``augment`` cannot be called.
@@ -43,42 +44,40 @@ class Consistency(nn.Module):
         90.0
 
     References:
-        Zhang et al., "Consistency Regularization for Generative Adversarial Networks", 2020, equation 2 (at the last
-        layer); on fakes as well: Zhao et al., "Improved Consistency Regularization for GANs", 2021, section 2.1.
+        Zhang et al., "Consistency Regularization for Generative Adversarial Networks", 2020, arXiv:1910.12027, equation
+        2 (at the last layer); also on fakes: Zhao et al., "Improved Consistency Regularization for GANs", 2021,
+        arXiv:2002.04724, section 2.1.
     """
 
     def __init__(
         self, augment: Callable[[Tensor], Tensor], weight: float = 10.0, *, fake_weight: float = 0.0, every: int = 1
     ) -> None:
-        super().__init__()
+        super().__init__(weight, every=every)
         if not callable(augment):
             raise ArgumentTypeError(f"augment (={augment!r}) must be callable")
-        check_weight_and_every(weight, every)
         check_number("fake_weight", fake_weight)
         self.augment = augment
-        self.weight = weight
         self.fake_weight = fake_weight
-        self.every = every
 
     def forward(
         self,
         discriminator: Discriminator,
         real: Tensor,
         fake: Tensor,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor:
-        """The penalty.
+        """Compute the penalty.
 
         Args:
             discriminator: called with (samples), or (samples, condition) where there is one.
             real: (N, ...) float.
             fake: (N, ...) float; no gradient flows back into it.
-            condition: the real samples' conditions, or None.
-            fake_condition: the fakes'; None takes ``condition``.
+            condition: the conditions of the real samples, or None.
+            fake_condition: the conditions of the fakes; None takes ``condition``.
 
         Returns:
-            A scalar, float32 or better, with a graph to the discriminator's parameters.
+            A scalar, float32 or better, with a graph to the parameters of the discriminator.
         """
         value = self.weight * self._unlikeness(discriminator, real, condition)
         if self.fake_weight:
@@ -86,13 +85,10 @@ class Consistency(nn.Module):
             value = value + self.fake_weight * self._unlikeness(discriminator, fake, own)
         return value
 
-    def extra_repr(self) -> str:
-        """What ``repr`` shows: the numbers."""
-        return f"weight={self.weight}, fake_weight={self.fake_weight}, every={self.every}"
-
-    def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Tensor | None) -> Tensor:
+    def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
+        """Return the mean squared difference of the logits of samples and of their augmented copies."""
         samples = samples.detach()
-        plain = scales(judge(discriminator, samples, condition))
-        augmented = scales(judge(discriminator, self.augment(samples), condition))
+        plain = scales(discriminate(discriminator, samples, condition))
+        augmented = scales(discriminate(discriminator, self.augment(samples), condition))
         pairs = zip(plain, augmented, strict=True)
         return torch.stack([(one - other).square().reshape(len(one), -1).sum(1) for one, other in pairs]).sum(0).mean()

@@ -1,30 +1,31 @@
 """DRAGAN's penalty."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ganlib._checks import check_number
+from ganlib._logits import at_least_float32
 from ganlib.distributed import mean_over_ranks, world_size
-from ganlib.penalties._gradients import check_number, check_weight_and_every, gradient_norms
-from ganlib.penalties._logits import at_least_float32
-from ganlib.protocols import Discriminator
+from ganlib.penalties._penalty import LazyPenalty, gradient_norms
+from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["DRAGAN"]
 
 
-class DRAGAN(nn.Module):
-    r"""DRAGAN's one-centred gradient penalty, in the neighbourhood of real samples.
+class DRAGAN(LazyPenalty):
+    r"""DRAGAN's one-centred gradient penalty, near real samples.
 
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(x_i + \delta_i) \rVert - 1)^2, \qquad
         \delta_i \sim N(0, (\text{noise} \cdot s)^2 I), \quad s \text{ the standard deviation of all numbers in } x
 
-    Over several processes :math:`s` is that of the whole batch, so that all processes must call it together; each draws
-    the noise of its own samples.
+    Over several processes :math:`s` is that of the whole batch, so that all processes must call it together; each
+    process draws the noise of its own samples.
 
     Args:
         weight: 0 or more; :math:`\lambda` in the paper, there 10.
-        noise: how far the neighbourhood reaches, in standard deviations of the samples; 0 or more.
-        every: the trainer applies it at iterations divisible by this, scaled by this.
+        noise: its standard deviation, in standard deviations of the samples; 0 or more.
+        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
         ArgumentValueError: a negative weight or noise, or an interval below 1.
@@ -35,50 +36,47 @@ class DRAGAN(nn.Module):
         40.0
 
     References:
-        Kodali et al., "On Convergence and Stability of GANs", 2017, section 2.3. Its noise is normal, as here; the
-        scale, 0.5 of the samples' deviation, is that of the authors' code, whose noise is uniform.
+        Kodali et al., "On Convergence and Stability of GANs", 2017, arXiv:1705.07215, section 2.3. Its noise is normal,
+        as here; the scale, 0.5 of the samples' deviation, is that of the authors' code, whose noise is uniform.
     """
 
     def __init__(self, weight: float = 10.0, *, noise: float = 0.5, every: int = 1) -> None:
-        super().__init__()
-        check_weight_and_every(weight, every)
+        super().__init__(weight, every=every)
         check_number("noise", noise)
-        self.weight = weight
         self.noise = noise
-        self.every = every
 
     def forward(
         self,
         discriminator: Discriminator,
         real: Tensor,
         fake: Tensor,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor:
-        """The penalty near the real samples.
+        """Compute the penalty near real samples.
 
         Args:
             discriminator: called with (samples), or (samples, condition) where there is one.
             real: (N, ...) float.
             fake: not used.
-            condition: the real samples' conditions, or None.
+            condition: the conditions of the real samples, or None.
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or better, with a graph to the discriminator's parameters.
+            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+
+        Raises:
+            ArgumentValueError: logits that do not depend on the samples.
         """
         real = at_least_float32(real.detach())  # noise in half precision would be other noise
         near = real + self.noise * _deviation(real) * torch.randn_like(real)
         return self.weight * (gradient_norms(discriminator, near, condition) - 1).square().mean()
 
-    def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
-        return f"weight={self.weight}, noise={self.noise}, every={self.every}"
-
 
 def _deviation(x: Tensor) -> Tensor:
+    """Return the standard deviation of all numbers in the whole batch."""
     if world_size() == 1:
         return x.std(correction=0)
-    # Two passes: a mean of squares less the square of a mean would lose the digits of samples far from 0.
+    # The mean first: a mean of squares minus the square of a mean would lose the digits of samples far from 0.
     mean = mean_over_ranks(x.mean())
     return mean_over_ranks((x - mean).square().mean()).sqrt()

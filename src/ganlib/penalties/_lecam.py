@@ -1,55 +1,54 @@
-"""LeCam regularisation."""
-
-from typing import Any
+"""LeCam regularization."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ganlib._checks import check_fraction, check_sizes
+from ganlib._logits import scales
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
-from ganlib.penalties._gradients import check_weight_and_every
-from ganlib.penalties._logits import judge, scales
-from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
+from ganlib.penalties._penalty import LazyPenalty, discriminate
+from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits, Step
 
 __all__ = ["LeCam"]
 
 
-class LeCam(nn.Module):
-    r"""LeCam regularisation: real logits are held near the running mean of fake ones, and the other way round.
+class LeCam(LazyPenalty):
+    r"""LeCam regularization: keeps real logits near the running mean of fake ones, and fake near that of real ones.
 
     With :math:`\alpha_R` and :math:`\alpha_F` the running means of real and fake logits,
 
     .. math:: R = \operatorname{mean} (D(x) - \alpha_F)^2 + \operatorname{mean} (D(G(z)) - \alpha_R)^2,
 
-    summed over scales. The means begin as those of the first batch; each later call in training mode moves them before
-    it uses them, :math:`\alpha \leftarrow \text{decay} \cdot \alpha + (1 - \text{decay}) \operatorname{mean}`. They are
-    buffers, saved with the run. Over several processes they are moved by the means of the whole batch, so that all
-    processes hold the same ones, and must call it together.
+    summed over scales. The means begin as those of the first batch. Each later call in training mode first updates
+    them, :math:`\alpha \leftarrow \text{decay} \cdot \alpha + (1 - \text{decay}) \operatorname{mean}`. They are
+    buffers, changed in place, and moved to the device of the logits at the first call. Over several processes they are
+    updated with the means of the whole batch, so that all processes have equal means, and must call it together.
 
-    It needs nothing but logits. Among the trainer's ``terms`` it takes those that are there already; among
-    ``penalties`` it runs the discriminator on real and fake a second time; in a loop of your own, call
-    :meth:`discriminator` and multiply with ``weight``.
+    It needs only logits. In the trainer's ``auxiliary_losses`` it takes those of the update; in ``penalties`` it runs
+    the discriminator a second time; in a loop of your own, call :meth:`of`.
 
     Args:
         weight: 0 or more; the paper has 0.01 to 0.3 with little data.
         decay: of the running means, in [0, 1).
-        clipped: whether a difference counts only where real logits are above the fakes' mean, and fake ones below the
-            real ones': :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`. The equation in
-            the paper does not clip, the authors' code does.
-        num_scales: how many logits the discriminator gives (multi-scale), at least 1.
-        every: among ``penalties`` the trainer applies it at iterations divisible by this, scaled by this; among
-            ``terms`` it acts in every iteration.
+        clipped: whether a difference counts only where real logits are above the mean of fake ones, and fake logits
+            below the mean of real ones: :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`.
+            The equation in the paper does not clip, the code of its authors does.
+        num_scales: the number of scales of the discriminator, at least 1.
+        every: in ``penalties`` the trainer applies it at iterations divisible by this number, multiplied by this
+            number; in ``auxiliary_losses`` it acts in every iteration.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
 
     Example:
-        >>> lecam = LeCam(weight=0.3)
-        >>> lecam.discriminator(torch.ones(4, 1), torch.zeros(4, 1))  # (1 - 0)^2 + (0 - 1)^2
-        tensor(2.)
+        >>> lecam = LeCam(weight=0.5)
+        >>> lecam.of(torch.ones(4, 1), torch.zeros(4, 1))  # 0.5 * ((1 - 0)^2 + (0 - 1)^2)
+        tensor(1.)
 
     References:
-        Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data", 2021, equations 3 and 4.
+        Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data", 2021, arXiv:2104.03310,
+        equations 3 and 4.
     """
 
     real_means: Tensor
@@ -59,85 +58,74 @@ class LeCam(nn.Module):
     def __init__(
         self, weight: float = 0.3, *, decay: float = 0.99, clipped: bool = False, num_scales: int = 1, every: int = 1
     ) -> None:
-        super().__init__()
-        check_weight_and_every(weight, every)
-        if not 0 <= decay < 1:
-            raise ArgumentValueError(f"decay (={decay}) must be in [0, 1)")
-        if not (isinstance(num_scales, int) and num_scales >= 1):
-            raise ArgumentValueError(f"num_scales (={num_scales}) must be a whole number of at least 1")
-        self.weight = weight
+        super().__init__(weight, every=every)
+        check_fraction("decay", decay, below_1=True)
+        check_sizes(num_scales=num_scales)
         self.decay = decay
         self.clipped = clipped
         self.num_scales = num_scales
-        self.every = every
         self.register_buffer("real_means", torch.zeros(num_scales))
         self.register_buffer("fake_means", torch.zeros(num_scales))
         self.register_buffer("started", torch.zeros(()))
 
-    def discriminator(
-        self,
-        real: Logits | DiscriminatorOutput,
-        fake: Logits | DiscriminatorOutput,
-        condition: Condition = None,
-        fake_condition: Condition = None,
-    ) -> Tensor:
-        """Move the running means, and say how far the logits are from the other side's.
+    def discriminator(self, step: Step) -> Tensor:
+        """Update the running means, and compute the distance of logits from the other side's mean.
 
         Args:
-            real: the discriminator's answer to real samples.
-            fake: its answer to fakes.
-            condition: not used.
-            fake_condition: not used.
+            step: its ``real_output`` and ``fake_output`` are used.
 
         Returns:
             A scalar, float32 or better, without the weight.
 
         Raises:
-            ArgumentValueError: another number of scales.
+            ArgumentValueError: no real output, or another number of scales.
         """
-        real_scales, fake_scales = scales(real), scales(fake)
-        if not len(real_scales) == len(fake_scales) == self.num_scales:
-            raise ArgumentValueError(
-                f"num_scales (={self.num_scales}) must be the number of the discriminator's logits, but there are "
-                f"{len(real_scales)} of real samples and {len(fake_scales)} of fakes"
-            )
-        if self.training:
-            self._move(real_scales, fake_scales)
-        means = zip(real_scales, fake_scales, self.real_means, self.fake_means, strict=True)
-        return torch.stack([self._distance(*logits) for logits in means]).sum()
+        if step.real_output is None:
+            raise ArgumentValueError("step.real_output (=None) is missing: LeCam compares it with fake_output")
+        return self._distance(step.real_output, step.fake_output)
 
-    def generator(
-        self, fake: Any, real: Any = None, fake_condition: Condition = None, condition: Condition = None
-    ) -> Tensor:
-        """Zero: it regularises the discriminator alone.
+    def generator(self, step: Step) -> Tensor:
+        """Return 0: only the discriminator is regularized.
 
         Args:
-            fake: its logits say on which device.
-            real: not used.
-            fake_condition: not used.
-            condition: not used.
+            step: gives the device.
 
         Returns:
             A scalar 0.
         """
-        return torch.zeros((), device=scales(fake)[0].device)
+        return torch.zeros((), device=step.fake.device)
+
+    def of(self, real_logits: Logits | DiscriminatorOutput, fake_logits: Logits | DiscriminatorOutput) -> Tensor:
+        """Update the running means, and compute the penalty from logits that are there.
+
+        Args:
+            real_logits: float, of any shape, a tuple of several scales, or a DiscriminatorOutput.
+            fake_logits: the same for fakes.
+
+        Returns:
+            A scalar, float32 or better, with the weight.
+
+        Raises:
+            ArgumentValueError: another number of scales.
+        """
+        return self.weight * self._distance(real_logits, fake_logits)
 
     def forward(
         self,
         discriminator: Discriminator,
         real: Tensor,
         fake: Tensor,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor:
-        """The same as a penalty: judge real and fake, and weigh.
+        """Run the discriminator on real and fake samples, and compute the penalty.
 
         Args:
             discriminator: called with (samples), or (samples, condition) where there is one.
             real: (N, ...) float.
             fake: (N, ...) float; no gradient flows back into it.
-            condition: the real samples' conditions, or None.
-            fake_condition: the fakes'; None takes ``condition``.
+            condition: the conditions of the real samples, or None.
+            fake_condition: the conditions of the fakes; None takes ``condition``.
 
         Returns:
             A scalar, float32 or better, with the weight.
@@ -146,30 +134,34 @@ class LeCam(nn.Module):
             ArgumentValueError: another number of scales.
         """
         own = condition if fake_condition is None else fake_condition
-        judged = judge(discriminator, real.detach(), condition), judge(discriminator, fake.detach(), own)
-        return self.weight * self.discriminator(*judged)
+        real_logits = discriminate(discriminator, real.detach(), condition)
+        return self.of(real_logits, discriminate(discriminator, fake.detach(), own))
 
-    def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
-        return (
-            f"weight={self.weight}, decay={self.decay}, clipped={self.clipped}, num_scales={self.num_scales}, "
-            f"every={self.every}"
-        )
+    def _distance(self, real: Logits | DiscriminatorOutput, fake: Logits | DiscriminatorOutput) -> Tensor:
+        """Update the means in training mode, and return the sum over scales without the weight."""
+        real_scales, fake_scales = scales(real), scales(fake)
+        if not len(real_scales) == len(fake_scales) == self.num_scales:
+            raise ArgumentValueError(
+                f"num_scales (={self.num_scales}) must be the number of the discriminator's logits, but there are "
+                f"{len(real_scales)} of real samples and {len(fake_scales)} of fakes"
+            )
+        if self.started.device != real_scales[0].device:
+            self.to(real_scales[0].device)
+        if self.training:
+            self._update(real_scales, fake_scales)
+        total = torch.zeros((), device=real_scales[0].device)
+        for r, f, real_mean, fake_mean in zip(real_scales, fake_scales, self.real_means, self.fake_means, strict=True):
+            above, below = r - fake_mean, real_mean - f
+            if self.clipped:
+                above, below = above.relu(), below.relu()
+            total = total + above.square().mean() + below.square().mean()
+        return total
 
     @torch.no_grad()
-    def _move(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> None:
-        device = real[0].device
-        # A share on the device instead of a branch on the host: nothing waits.
-        share = 1 - self.decay * self.started.to(device)
-        for name, side in (("real_means", real), ("fake_means", fake)):
-            mean = getattr(self, name).to(device)
-            # Reduced before it is rounded: the means are then those of one process, bit for bit but for rare ties.
-            now = mean_over_ranks(torch.stack([scale.mean() for scale in side])).to(mean.dtype)
-            setattr(self, name, torch.lerp(mean, now, share))
-        self.started = torch.ones_like(self.started, device=device)
-
-    def _distance(self, real: Tensor, fake: Tensor, real_mean: Tensor, fake_mean: Tensor) -> Tensor:
-        above, below = real - fake_mean, real_mean - fake
-        if self.clipped:
-            above, below = above.relu(), below.relu()
-        return above.square().mean() + below.square().mean()
+    def _update(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> None:
+        """Move the running means towards those of a batch, in place: a CUDA graph reads and writes their addresses."""
+        share = 1 - self.decay * self.started  # on the device: a branch on the host would wait for it
+        for mean, side in ((self.real_means, real), (self.fake_means, fake)):
+            # Reduced before it is rounded: the means are then those of one process, to the bit except for rare ties.
+            mean.lerp_(mean_over_ranks(torch.stack([scale.mean() for scale in side])).to(mean.dtype), share)
+        self.started.fill_(1)

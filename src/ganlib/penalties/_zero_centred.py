@@ -1,24 +1,25 @@
 """R1 and R2: the zero-centred gradient penalties on real and on fake samples."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganlib.penalties._gradients import check_weight_and_every, squared_gradient_norms
-from ganlib.protocols import Discriminator
+from ganlib.penalties._penalty import LazyPenalty, squared_gradient_norms, squared_gradient_norms_of
+from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = ["R1", "R2"]
 
 
-class R1(nn.Module):
-    r"""The zero-centred gradient penalty at real samples.
+class R1(LazyPenalty):
+    r"""The zero-centred gradient penalty on real samples.
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(x_i) \rVert^2
 
-    A discriminator with batch norm mixes the samples of a batch, so that this is no longer a penalty per sample:
-    prefer ``norm="none"`` with it.
+    Of several logits of a sample (patches, scales), :math:`D` is the sum. A discriminator with batch norm mixes the
+    samples of a batch, and this is then not a penalty per sample: prefer ``norm="none"``.
 
     Args:
         weight: 0 or more; :math:`\gamma` in the paper.
-        every: the trainer applies it at iterations divisible by this, scaled by this (lazy regularisation).
+        every: the trainer applies it at iterations divisible by this number, multiplied by this number (lazy
+            regularization).
 
     Raises:
         ArgumentValueError: a negative weight, or an interval below 1.
@@ -30,51 +31,73 @@ class R1(nn.Module):
         45.0
 
     References:
-        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, equation 9. Lazy: Karras et
-        al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, section 3.1.
+        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, arXiv:1801.04406, equation 9.
+        Lazy: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section
+        3.1.
     """
-
-    def __init__(self, weight: float = 10.0, *, every: int = 1) -> None:
-        super().__init__()
-        check_weight_and_every(weight, every)
-        self.weight = weight
-        self.every = every
 
     def forward(
         self,
         discriminator: Discriminator,
         real: Tensor,
         fake: Tensor,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor:
-        """The penalty on the real samples.
+        """Compute the penalty on real samples.
 
         Args:
             discriminator: called with (real), or (real, condition) where there is one.
             real: (N, ...) float.
             fake: not used.
-            condition: the real samples' conditions, or None.
+            condition: the conditions of the real samples, or None.
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or better, with a graph to the discriminator's parameters.
+            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+
+        Raises:
+            ArgumentValueError: logits that do not depend on the samples.
         """
         return self.weight / 2 * squared_gradient_norms(discriminator, real, condition).mean()
 
-    def extra_repr(self) -> str:
-        """What ``repr`` shows: the arguments."""
-        return f"weight={self.weight}, every={self.every}"
+    def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
+        """Compute the penalty from a forward pass that is there, which saves another one.
+
+        Its precision is that of the forward pass; compute that without autocast, and without ``torch.compile``, whose
+        modules have no second derivative.
+
+        Args:
+            samples: (N, ...) float, with ``requires_grad``.
+            logits: the discriminator's output on these samples: logits, a tuple of scales, or a DiscriminatorOutput.
+
+        Returns:
+            A scalar, float32 or better, with a graph to the parameters of the discriminator; the graph of the logits
+            stays, for the loss.
+
+        Raises:
+            ArgumentValueError: samples that do not require a gradient, or logits that do not depend on them.
+
+        Example:
+            >>> import torch
+            >>> real = torch.randn(8, 5).requires_grad_()
+            >>> real_logits = 3 * real[:, :1]
+            >>> R1(weight=10.0).of(real, real_logits).item()
+            45.0
+        """
+        return self.weight / 2 * squared_gradient_norms_of(samples, logits).mean()
 
 
-class R2(nn.Module):
-    r"""The zero-centred gradient penalty at fake samples.
+class R2(LazyPenalty):
+    r"""The zero-centred gradient penalty on fake samples.
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(G(z_i)) \rVert^2
 
+    Of several logits of a sample (patches, scales), :math:`D` is the sum.
+
     Args:
         weight: 0 or more; :math:`\gamma` in the paper.
-        every: the trainer applies it at iterations divisible by this, scaled by this.
+        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
         ArgumentValueError: a negative weight, or an interval below 1.
@@ -86,44 +109,46 @@ class R2(nn.Module):
         45.0
 
     References:
-        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, equation 10.
+        Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, arXiv:1801.04406, equation 10.
     """
-
-    def __init__(self, weight: float = 10.0, *, every: int = 1) -> None:
-        super().__init__()
-        self._r1 = R1(weight, every=every)
-
-    @property
-    def weight(self) -> float:
-        """The weight of the penalty."""
-        return self._r1.weight
-
-    @property
-    def every(self) -> int:
-        """The interval of iterations at which the trainer applies it."""
-        return self._r1.every
 
     def forward(
         self,
         discriminator: Discriminator,
         real: Tensor,
         fake: Tensor,
-        condition: Tensor | None = None,
-        fake_condition: Tensor | None = None,
+        condition: Condition = None,
+        fake_condition: Condition = None,
     ) -> Tensor:
-        """The penalty on the fake samples.
+        """Compute the penalty on fake samples.
 
         Args:
             discriminator: called with (fake), or (fake, fake_condition) where there is one.
             real: not used.
             fake: (N, ...) float; no gradient flows back into it.
-            condition: stands in for fake_condition where that is None.
-            fake_condition: the fake samples' conditions, or None.
+            condition: used where fake_condition is None.
+            fake_condition: the conditions of the fake samples, or None.
 
         Returns:
-            A scalar, float32 or better, with a graph to the discriminator's parameters.
-        """
-        return self._r1(discriminator, fake, real, condition if fake_condition is None else fake_condition)
+            A scalar, float32 or better, with a graph to the parameters of the discriminator.
 
-    def __repr__(self) -> str:
-        return f"R2({self._r1.extra_repr()})"
+        Raises:
+            ArgumentValueError: logits that do not depend on the samples.
+        """
+        own = condition if fake_condition is None else fake_condition
+        return self.weight / 2 * squared_gradient_norms(discriminator, fake, own).mean()
+
+    def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
+        """Compute the penalty from a forward pass that is there; see :meth:`R1.of`.
+
+        Args:
+            samples: (N, ...) float, with ``requires_grad``: fakes, as ``fake.detach().requires_grad_()``.
+            logits: the discriminator's output on these samples.
+
+        Returns:
+            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+
+        Raises:
+            ArgumentValueError: samples that do not require a gradient, or logits that do not depend on them.
+        """
+        return self.weight / 2 * squared_gradient_norms_of(samples, logits).mean()

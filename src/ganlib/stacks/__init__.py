@@ -1,4 +1,4 @@
-"""Network bodies: stacks that read one frozen plan upwards and downwards, discriminators of patches, and blocks."""
+"""Bodies of networks: the two stacks of a plan, discriminators of patches, and blocks."""
 
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
 from ganlib.stacks._conv import ConvStack
@@ -12,6 +12,7 @@ from ganlib.stacks._plan import StackPlan, Stage
 from ganlib.stacks._residual import ResidualDownBlock, ResidualUpBlock
 from ganlib.stacks._self_attention import SelfAttention
 from ganlib.stacks._sequential import ConditionalSequential
+from ganlib.stacks._unet import UNet
 from ganlib.stacks._upsample_conv import UpsampleConv
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SelfAttention",
     "StackPlan",
     "Stage",
+    "UNet",
     "UpsampleConv",
     "make_activation",
     "make_norm",

@@ -1,10 +1,12 @@
-"""The downward reading of a plan."""
+"""The discriminator's stack of a plan."""
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_fraction
+from ganlib._condition import needs_condition
+from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
-from ganlib.stacks._checks import check_dropout, check_shape
-from ganlib.stacks._condition import needs_condition
+from ganlib.stacks._checks import check_shape
 from ganlib.stacks._layers import make_convolution
 from ganlib.stacks._plan import StackPlan
 
@@ -12,23 +14,23 @@ __all__ = ["ConvStack"]
 
 
 class ConvStack(nn.Module):
-    r"""Strided convolutions from the image up to the top of a plan: a discriminator's body.
+    r"""Strided convolutions from the image to the top of a plan: the body of a discriminator.
 
-    Every stage is followed by its norm, activation and dropout, but the first has no norm (the DCGAN rule) and the
-    last has neither norm nor dropout, and ``last_activation`` for its activation.
+    Every stage is followed by its norm, activation and dropout. The first has no norm (the DCGAN rule). The last has
+    neither norm nor dropout, and its activation is ``last_activation``.
 
     Args:
         plan: the shapes, shared with the mirror.
-        image_channels: replaces the image's channels (say, where an adapter joins planes to them).
-        top_channels: replaces the top stage's channels (say, 1 for a logit).
+        image_channels: replaces the image's channels (for example if an adapter adds planes to them).
+        top_channels: replaces the top stage's channels (for example 1 for a logit).
         norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
             module.
         activation: a module to copy, or a function that makes one.
-        last_activation: the activation after the last stage; None is none.
-        last_norm: whether the last stage has its norm too (say, where a linear head follows).
-        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
+        last_activation: the activation after the last stage, or None.
+        last_norm: whether the last stage has its norm too (for example if a linear head follows).
+        bias: whether convolutions have one; None means only those without a norm or with pixel norm, which has no bias.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -59,7 +61,7 @@ class ConvStack(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
         self.in_shape = (channels[0], *plan.image_shape[1:])
@@ -91,8 +93,8 @@ class ConvStack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.needs_condition = needs_condition(*blocks)
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Read the plan downwards.
+    def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
+        """Run the stages.
 
         Args:
             sample: (N, *in_shape) float.
@@ -103,7 +105,7 @@ class ConvStack(nn.Module):
 
         Raises:
             ShapeError: samples of another shape.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         check_shape(sample, self.in_shape, "sample")
         return run_blocks(self, sample, condition)

@@ -1,29 +1,27 @@
-"""The upward reading of a plan."""
+"""The generator's stack of a plan."""
 
-from collections.abc import Callable
 from math import prod
 from typing import Literal
 
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib._checks import check_fraction, check_option
+from ganlib._condition import needs_condition
+from ganlib.errors import ShapeError
+from ganlib.protocols import Condition
 from ganlib.stacks._blocks import Activation, Block, Norm, make_activation, needs_bias, run_blocks
-from ganlib.stacks._checks import check_dropout
-from ganlib.stacks._condition import needs_condition
 from ganlib.stacks._plan import StackPlan
 from ganlib.stacks._upsample_conv import UpsampleConv
 
 __all__ = ["ConvTransposeStack"]
 
-_TRANSPOSED: dict[int, Callable[..., nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-
 
 class ConvTransposeStack(nn.Module):
-    r"""Transposed convolutions from the top of a plan back to the image: a generator's body.
+    r"""Transposed convolutions from the top of a plan to the image: the body of a generator.
 
-    The same kernels, strides and paddings as :class:`ConvStack`, in reverse; where a stride leaves the size open, the
-    plan's output padding gives back exactly the image's. Every stage but the last (the one that makes the image) is
-    followed by its norm, activation and dropout.
+    It has the kernels, strides and paddings of :class:`ConvStack`, in reverse; where a stride leaves the size open, the
+    output padding of the plan gives exactly the size of the image. Every stage except the last, which makes the image,
+    is followed by its norm, activation and dropout.
 
     The taps of a transposed convolution overlap unevenly where its stride does not divide its kernel, which shows as a
     checkerboard. With ``upsample="nearest"`` or ``"linear"`` a stage is an :class:`UpsampleConv` to the same size
@@ -33,15 +31,15 @@ class ConvTransposeStack(nn.Module):
     Args:
         plan: the shapes, shared with the mirror.
         image_channels: replaces the image's channels.
-        top_channels: replaces the top's channels (say, a latent's size).
+        top_channels: replaces the top's channels (for example the size of a latent).
         norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
             module.
         activation: a module to copy, or a function that makes one.
-        last_activation: what makes the image; Tanh for samples in [-1, 1], None for none. Under autocast it is computed
-            in float32: a tanh that rounds to 1 in half precision has no gradient.
-        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
+        last_activation: the activation of the image: Tanh for samples in [-1, 1], or None. Under autocast it is
+            computed in float32: a tanh that rounds to 1 in half precision has no gradient.
+        bias: whether convolutions have one; None means only those without a norm or with pixel norm, which has no bias.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
         upsample: ``"transposed"``, ``"nearest"`` or ``"linear"``.
 
     Raises:
@@ -74,9 +72,8 @@ class ConvTransposeStack(nn.Module):
         upsample: Literal["transposed", "nearest", "linear"] = "transposed",
     ) -> None:
         super().__init__()
-        check_dropout(dropout)
-        if upsample not in ("transposed", "nearest", "linear"):
-            raise ArgumentValueError(f"upsample (={upsample!r}) must be 'transposed', 'nearest' or 'linear'")
+        check_fraction("dropout", dropout, below_1=True)
+        check_option("upsample", upsample, ("transposed", "nearest", "linear"))
         last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
         self.in_shape = (channels[-1], *plan.top_shape[1:])
@@ -86,9 +83,9 @@ class ConvTransposeStack(nn.Module):
             stage_norm: Norm = "none" if stage == 0 else norm
             stage_bias = needs_bias(stage_norm) if bias is None else bias
             ends = channels[stage + 1], channels[stage]
-            # From a single place each output is reached by one tap of the kernel at most: nothing overlaps.
+            # From a single pixel each output is reached by at most one tap of the kernel: nothing overlaps.
             if upsample == "transposed" or prod(plan.shapes[stage + 1][1:]) == 1:
-                layer = _TRANSPOSED[plan.spatial_dims](
+                layer = getattr(nn, f"ConvTranspose{plan.spatial_dims}d")(
                     *ends,
                     plan.kernel_sizes[stage],
                     plan.strides[stage],
@@ -120,8 +117,8 @@ class ConvTransposeStack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.needs_condition = needs_condition(*blocks)
 
-    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Read the plan backwards.
+    def forward(self, latent: Tensor, condition: Condition = None) -> Tensor:
+        """Run the stages in reverse.
 
         Args:
             latent: (N, *in_shape) float, or flat (N, C * ...) with as many numbers.
@@ -132,7 +129,7 @@ class ConvTransposeStack(nn.Module):
 
         Raises:
             ShapeError: latents of another size.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         if tuple(latent.shape[1:]) not in {self.in_shape, (prod(self.in_shape),)}:
             raise ShapeError(

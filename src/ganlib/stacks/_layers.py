@@ -1,6 +1,5 @@
-"""The layers with weights that stacks and blocks are made of."""
+"""The layers with weights in stacks and blocks."""
 
-from collections.abc import Callable
 from typing import TypeVar
 
 from torch import nn
@@ -8,11 +7,10 @@ from torch.nn.utils import parametrizations
 
 from ganlib.stacks._checks import Sizes
 
-__all__ = ["make_convolution", "normalise_spectrally"]
+__all__ = ["make_convolution", "normalize_spectrally"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -27,38 +25,14 @@ def make_convolution(
     bias: bool = True,
     spectral_norm: bool = False,
 ) -> nn.Module:
-    """torch's convolution in so many dimensions.
-
-    Args:
-        spatial_dims: 1 to 3.
-        in_channels: channels of what it takes.
-        out_channels: channels of what it gives.
-        kernel_size: int, or one per dimension.
-        stride: likewise.
-        padding: likewise; on both sides, with zeros.
-        bias: whether it has one.
-        spectral_norm: whether its weight is divided by its largest singular value.
-
-    Returns:
-        The layer.
-    """
-    layer = _CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, stride, padding, bias=bias)
-    return normalise_spectrally(layer) if spectral_norm else layer
+    """Make torch's convolution for 1 to 3 spatial dimensions."""
+    layer = getattr(nn, f"Conv{spatial_dims}d")(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+    return normalize_spectrally(layer) if spectral_norm else layer
 
 
-def normalise_spectrally(module: ModuleT) -> ModuleT:
-    """Divide the weight of each convolution and linear layer by its largest singular value.
-
-    Args:
-        module: one such layer, or a module that holds some; changed in place.
-
-    Returns:
-        The same module.
-
-    References:
-        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018.
-    """
-    # A list, because each parametrization adds modules to those that are gone through.
+def normalize_spectrally(module: ModuleT) -> ModuleT:
+    """Divide the weight of each convolution and linear layer by its largest singular value, in place."""
+    # A list, because each parametrization adds modules while the loop runs.
     for layer in list(module.modules()):
         if isinstance(layer, _LAYERS):
             parametrizations.spectral_norm(layer)

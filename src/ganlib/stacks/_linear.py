@@ -6,10 +6,11 @@ from math import prod
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_fraction
+from ganlib._condition import needs_condition
 from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
-from ganlib.stacks._checks import check_dropout
-from ganlib.stacks._condition import needs_condition
 
 __all__ = ["LinearStack"]
 
@@ -17,7 +18,7 @@ __all__ = ["LinearStack"]
 class LinearStack(nn.Module):
     """Linear layers from flat vectors to flat vectors, or to samples of any shape.
 
-    Every layer but the last is followed by its norm, activation and dropout.
+    Every layer except the last is followed by its norm, activation and dropout.
 
     Args:
         features: sizes from the input to the output, at least two; (784, 128, 1) is one hidden layer.
@@ -25,9 +26,9 @@ class LinearStack(nn.Module):
         norm: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from features to a module.
         activation: a module to copy, or a function that makes one.
         last_activation: the activation after the last layer, or None. Under autocast it is computed in float32.
-        bias: whether layers have one; None means just those before no norm, or before pixel norm, which has none.
+        bias: whether layers have one; None means only those without a norm or with pixel norm, which has no bias.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every layer is spectrally normalised.
+        spectral_norm: whether every layer is spectrally normalized.
 
     Raises:
         ArgumentValueError: an argument is out of its range, or ``out_shape`` has another size than the last layer.
@@ -55,7 +56,7 @@ class LinearStack(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_dropout(dropout)
+        check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
         features = tuple(features)
         if len(features) < 2 or not all(isinstance(size, int) and size >= 1 for size in features):
@@ -86,7 +87,7 @@ class LinearStack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.needs_condition = needs_condition(*blocks)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Run the layers.
 
         Args:
@@ -98,7 +99,7 @@ class LinearStack(nn.Module):
 
         Raises:
             ShapeError: samples of another size.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         flat = x.flatten(1) if x.ndim > 2 else x
         if flat.ndim != 2 or flat.shape[1] != self.in_features:

@@ -1,10 +1,11 @@
-"""How much the samples of a batch differ, shown to the discriminator."""
+"""Minibatch standard deviation: shows the discriminator how much the samples of a batch differ."""
 
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_sizes
+from ganlib._logits import at_least_float32
 from ganlib.errors import ShapeError
-from ganlib.stacks._checks import check_sizes
 
 __all__ = ["MinibatchStdDev"]
 
@@ -16,13 +17,13 @@ class MinibatchStdDev(nn.Module):
 
     .. math:: s_m = \frac{1}{F P} \sum_{f, p} \sqrt{\frac{1}{G} \sum_{i \in m} (x_{ifp} - \mu_{mfp})^2 + \epsilon}
 
-    over the :math:`G` samples of group :math:`m`, the :math:`F` features and the :math:`P` places, with
-    :math:`\epsilon = 10^{-8}`. A generator that always makes the same sample is then easy to tell. It is computed in
-    float32 or better.
+    over the :math:`G` samples of group :math:`m`, the :math:`F` features and the :math:`P` positions, with
+    :math:`\epsilon = 10^{-8}`. A generator that always makes the same sample is then easy to detect. It is computed
+    in float32 or better.
 
     It couples the samples of a batch, in evaluation too: the logit of one depends on the others of its group. Sample
     :math:`i` of :math:`N` is in group :math:`i \bmod (N / G)`. Over several processes groups lie within one, as in
-    StyleGAN2's code: sample :math:`i` of a process's own :math:`n` is in its group :math:`i \bmod (n / G)`, beside
+    StyleGAN2's code: sample :math:`i` of a process's own :math:`n` is in its group :math:`i \bmod (n / G)`, with
     other samples than in one process with the whole batch.
 
     Args:
@@ -66,7 +67,7 @@ class MinibatchStdDev(nn.Module):
             )
         n, c = x.shape[:2]
         group = max((size for size in range(1, min(self.group_size, n) + 1) if n % size == 0), default=1)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         grouped = wide.reshape(group, n // group, self.channels, c // self.channels, x.shape[2:].numel())
         # Without eps the root has no finite slope at 0, where all samples of a group agree.
         deviation = (grouped.var(0, correction=0) + _EPS).sqrt().mean((2, 3)).to(x.dtype)
@@ -74,9 +75,5 @@ class MinibatchStdDev(nn.Module):
         return torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
 
     def extra_repr(self) -> str:
-        """What its repr shows.
-
-        Returns:
-            The arguments.
-        """
+        """Return the arguments, for ``repr``."""
         return f"group_size={self.group_size}, channels={self.channels}"

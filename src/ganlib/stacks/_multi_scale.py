@@ -1,13 +1,13 @@
-"""Several discriminators, each for another size of the same image."""
+"""Several discriminators, each for another size of the image."""
 
 from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_sizes
+from ganlib._condition import needs_condition
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from ganlib.protocols import DiscriminatorOutput
-from ganlib.stacks._checks import check_sizes
-from ganlib.stacks._condition import needs_condition
+from ganlib.protocols import Condition, DiscriminatorOutput
 
 __all__ = ["MultiScaleDiscriminator"]
 
@@ -15,10 +15,10 @@ _POOLS = {3: nn.functional.avg_pool1d, 4: nn.functional.avg_pool2d, 5: nn.functi
 
 
 class MultiScaleDiscriminator(nn.Module):
-    r"""The first discriminator sees the sample, the second one the sample average-pooled once, and so on.
+    r"""Runs the first discriminator on the sample, the second on the sample average-pooled once, and so on.
 
-    Any discriminators will do, yours too. They are called with (sample), or (sample, condition) where there is a
-    condition. Conditions are not pooled: where a condition is a map, put
+    Any discriminators can be used, also your own. They are called with (sample), or (sample, condition) where there is
+    a condition. Conditions are not pooled: where a condition is a map, put
     :class:`~ganlib.conditioning.ConcatChannels` around the whole, and it is pooled together with the sample.
 
     Args:
@@ -26,8 +26,8 @@ class MultiScaleDiscriminator(nn.Module):
         pooling: kernel and stride of the average pooling between two scales, at least 1.
 
     Raises:
-        ArgumentTypeError: a discriminator is no module.
-        ArgumentValueError: there is none, or the pooling is out of its range.
+        ArgumentTypeError: a discriminator is not a module.
+        ArgumentValueError: there is no discriminator, or the pooling is out of its range.
 
     Example:
         >>> import torch
@@ -54,12 +54,12 @@ class MultiScaleDiscriminator(nn.Module):
         self.pooling = pooling
         self.needs_condition = needs_condition(*members)
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...] | DiscriminatorOutput:
-        """Judge at every scale.
+    def forward(self, sample: Tensor, condition: Condition = None) -> tuple[Tensor, ...] | DiscriminatorOutput:
+        """Discriminate at every scale.
 
         Args:
             sample: (N, C, *spatial) float, one to three spatial dimensions.
-            condition: handed to every discriminator where it is not None.
+            condition: given to every discriminator, if it is not None.
 
         Returns:
             The logits of all scales, finest first; or, where any discriminator gives a DiscriminatorOutput, one that
@@ -67,7 +67,7 @@ class MultiScaleDiscriminator(nn.Module):
 
         Raises:
             ShapeError: samples of another shape, or too small for the coarsest scale.
-            ArgumentValueError: a discriminator gives class_logits, of which there can be but one.
+            ArgumentValueError: a discriminator gives class_logits, which several scales cannot share.
         """
         least = self.pooling ** (len(self.discriminators) - 1)
         if sample.ndim not in _POOLS or min(sample.shape[2:]) < least:
@@ -94,7 +94,7 @@ class MultiScaleDiscriminator(nn.Module):
                 if output.class_logits is not None:
                     raise ArgumentValueError(
                         f"discriminators[{index}] gives class_logits {tuple(output.class_logits.shape)}, which several "
-                        "scales cannot share; put the classifier beside MultiScaleDiscriminator"
+                        "scales cannot share; use a separate classifier next to MultiScaleDiscriminator"
                     )
                 bare = False
                 features += output.features

@@ -1,11 +1,12 @@
-"""The discriminator that judges patches."""
+"""The discriminator of patches."""
 
 from torch import Tensor, nn
 
-from ganlib.protocols import DiscriminatorOutput
+from ganlib._checks import check_sizes
+from ganlib._condition import check_condition, needs_condition
+from ganlib.protocols import Condition, DiscriminatorOutput
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, needs_bias
-from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
-from ganlib.stacks._condition import check_condition, needs_condition
+from ganlib.stacks._checks import check_maps, check_spatial_dims
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["PatchDiscriminator"]
@@ -14,11 +15,11 @@ _WIDEST = 8
 
 
 class PatchDiscriminator(nn.Module):
-    r"""Convolutions from an image of any size to a map of logits, one a patch.
+    r"""Convolutions from an image of any size to a map of logits, one per patch.
 
     ``layers`` convolutions of stride 2, one of stride 1, and one of stride 1 that makes the logits. The channels
-    double at each but the last, up to 8 times the first's. Each is padded by (kernel_size - 1) // 2. The first has no
-    norm, and the last neither norm nor activation.
+    double at each except the last, up to 8 times those of the first. Each is padded by (kernel_size - 1) // 2. The
+    first has no norm, and the last neither norm nor activation.
 
     Args:
         in_channels: the image's channels, at least 1.
@@ -28,7 +29,7 @@ class PatchDiscriminator(nn.Module):
         kernel_size: of all convolutions, at least 1.
         norm: see :func:`make_norm`; a conditional one makes it take (sample, condition).
         activation: a module to copy, or a function that makes one.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
         features: whether it gives a DiscriminatorOutput that also holds the inner activations.
 
     Raises:
@@ -112,20 +113,20 @@ class PatchDiscriminator(nn.Module):
             size = max(1, (size - 1) * stride + self.kernel_size - 2 * self.padding)
         return size
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor | DiscriminatorOutput:
-        """Judge.
+    def forward(self, sample: Tensor, condition: Condition = None) -> Tensor | DiscriminatorOutput:
+        """Discriminate.
 
         Args:
             sample: (N, in_channels, *spatial) float, each size at least ``smallest_size``.
             condition: for conditional norms, where there are any.
 
         Returns:
-            Logits (N, 1, *patches), or a DiscriminatorOutput with them and the activations of every convolution but
+            Logits (N, 1, *patches), or a DiscriminatorOutput with them and the activations of every convolution except
             the last.
 
         Raises:
             ShapeError: samples of another shape, or too small for one patch.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         check_condition(self, condition)
         check_maps(sample, self.in_channels, self.spatial_dims, "sample", self.smallest_size)

@@ -1,17 +1,17 @@
-"""The norm of each place's vector of channels."""
-
-from math import inf
+"""The norm of the vector of channels at each pixel."""
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib._checks import check_positive
+from ganlib._logits import at_least_float32
+from ganlib.errors import ShapeError
 
 __all__ = ["PixelNorm"]
 
 
 class PixelNorm(nn.Module):
-    r"""Scales the vector of channels at each place to unit root mean square; it has no weights.
+    r"""Scales the vector of channels at each pixel to unit root mean square; it has no weights.
 
     .. math:: \frac{x_c}{\sqrt{\frac{1}{C} \sum_{c'} x_{c'}^2 + \epsilon}}
 
@@ -33,12 +33,11 @@ class PixelNorm(nn.Module):
 
     def __init__(self, eps: float = 1e-8) -> None:
         super().__init__()
-        if not (isinstance(eps, int | float) and 0 < eps < inf):
-            raise ArgumentValueError(f"eps (={eps}) must be a finite number above 0")
+        check_positive("eps", eps)
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise.
+        """Normalize.
 
         Args:
             x: (N, C, *spatial) float, or (N, C).
@@ -52,13 +51,9 @@ class PixelNorm(nn.Module):
         if x.ndim < 2:
             raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial)")
         # Squares of half-precision numbers overflow, and eps is 0 in float16.
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = at_least_float32(x)
         return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + self.eps)).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """What its repr shows.
-
-        Returns:
-            The eps.
-        """
+        """Return the arguments, for ``repr``."""
         return f"eps={self.eps}"

@@ -1,7 +1,7 @@
-"""The plan that a stack and its mirror are both made from."""
+"""The plan that both stacks are made from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import prod
 
 from ganlib.errors import PlanError
@@ -12,13 +12,13 @@ __all__ = ["StackPlan", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution of a plan, and at once the transposed convolution that undoes its shape.
+    """One convolution of a plan, and the transposed convolution with the reverse change of shape.
 
     Args:
-        channels: channels at its upper end (away from the image), at least 1.
+        channels: channels at the end away from the image, at least 1.
         kernel_size: int, or one per spatial dimension, at least 1.
-        stride: likewise, at least 1.
-        padding: likewise, at least 0.
+        stride: the same, at least 1.
+        padding: the same, at least 0.
 
     Example:
         >>> Stage(256, kernel_size=7, stride=1, padding=0)
@@ -33,7 +33,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StackPlan:
-    r"""The shapes that an image passes on its way up a discriminator, and down a generator.
+    r"""The shapes of an image from stage to stage, up a discriminator and down a generator.
 
     A stage takes a size :math:`n` to :math:`m = \lfloor (n + 2 p - k) / s \rfloor + 1`. Its transpose gives back
     :math:`(m - 1) s - 2 p + k + o`; the output padding :math:`o = (n + 2 p - k) \bmod s` makes that :math:`n` again,
@@ -45,7 +45,7 @@ class StackPlan:
 
     Attributes:
         shapes: the shapes from the image to the top, ``image_shape`` first.
-        kernel_sizes, strides, paddings, output_paddings: one tuple a stage, one number a dimension.
+        kernel_sizes, strides, paddings, output_paddings: one tuple per stage, one number per dimension.
 
     Raises:
         PlanError: the plan cannot be mirrored; it names the stage and the sizes.
@@ -83,7 +83,7 @@ class StackPlan:
         if not (isinstance(stages, tuple) and stages):
             raise PlanError(f"stages (={stages}) must be a sequence of at least one Stage")
         shapes = [image_shape]
-        kernel_sizes, strides, paddings, output_paddings = [], [], [], []
+        geometry = []
         for index, stage in enumerate(stages):
             name = f"stage {index} ({stage})"
             if not isinstance(stage, Stage):
@@ -101,24 +101,15 @@ class StackPlan:
                     f"reach it, padded by {padding} on both sides"
                 )
             shapes.append((stage.channels, *(n // s + 1 for n, s in zip(slack, stride, strict=True))))
-            kernel_sizes.append(kernel_size)
-            strides.append(stride)
-            paddings.append(padding)
-            output_paddings.append(tuple(n % s for n, s in zip(slack, stride, strict=True)))
-        for attribute, value in {
-            "image_shape": image_shape,
-            "stages": stages,
-            "shapes": tuple(shapes),
-            "kernel_sizes": tuple(kernel_sizes),
-            "strides": tuple(strides),
-            "paddings": tuple(paddings),
-            "output_paddings": tuple(output_paddings),
-        }.items():
-            object.__setattr__(self, attribute, value)
+            output_padding = tuple(n % s for n, s in zip(slack, stride, strict=True))
+            geometry.append((kernel_size, stride, padding, output_padding))
+        values = (image_shape, stages, tuple(shapes), *zip(*geometry, strict=True))
+        for attribute, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, attribute.name, value)
 
     @property
     def spatial_dims(self) -> int:
-        """How many spatial dimensions the image has, 1 to 3."""
+        """The number of spatial dimensions of the image, 1 to 3."""
         return len(self.image_shape) - 1
 
     @property
@@ -127,14 +118,14 @@ class StackPlan:
         return self.shapes[-1]
 
     def channels(self, image_channels: int | None = None, top_channels: int | None = None) -> tuple[int, ...]:
-        """The channels from the image to the top, with either end replaced.
+        """Return the channels from the image to the top, with either end replaced.
 
         Args:
             image_channels: at the image, at least 1; None is the plan's.
             top_channels: at the top, at least 1; None is the plan's.
 
         Returns:
-            One number a shape.
+            One number per shape.
 
         Raises:
             PlanError: a number below 1.

@@ -1,19 +1,18 @@
 """Residual blocks that enlarge in a generator, and reduce in a discriminator."""
 
-from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_sizes
+from ganlib._condition import call, check_condition, needs_condition
 from ganlib.errors import ArgumentValueError
+from ganlib.protocols import Condition
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
-from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
-from ganlib.stacks._condition import call, check_condition, needs_condition
+from ganlib.stacks._checks import check_maps, check_spatial_dims
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["ResidualDownBlock", "ResidualUpBlock"]
-
-_POOLS: dict[int, Callable[[int], nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class ResidualUpBlock(nn.Module):
@@ -29,7 +28,7 @@ class ResidualUpBlock(nn.Module):
         scale: how many times larger the maps become, at least 1.
         norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
         activation: a module to copy, or a function that makes one; not one that works in place.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -71,7 +70,7 @@ class ResidualUpBlock(nn.Module):
         self.skip = nn.Identity() if in_channels == out_channels else convolution(in_channels, out_channels, 1)
         self.needs_condition = needs_condition(self.norm1, self.norm2)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Enlarge.
 
         Args:
@@ -83,7 +82,7 @@ class ResidualUpBlock(nn.Module):
 
         Raises:
             ShapeError: x has another shape.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         check_condition(self, condition)
         check_maps(x, self.in_channels, self.spatial_dims)
@@ -107,9 +106,9 @@ class ResidualDownBlock(nn.Module):
         scale: how many times smaller the maps become, at least 1.
         norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
         activation: a module to copy, or a function that makes one; not one that works in place.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
         first: whether it is given the image, so that no norm or activation comes before the first convolution: a ReLU
-            would cut all that is dark.
+            would remove the dark pixels.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -149,12 +148,12 @@ class ResidualDownBlock(nn.Module):
         self.norm2 = make_norm(norm, out_channels, spatial_dims)
         self.activation2 = _make_activation(activation)
         self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
-        self.pool = nn.Identity() if scale == 1 else _POOLS[spatial_dims](scale)
+        self.pool = nn.Identity() if scale == 1 else getattr(nn, f"AvgPool{spatial_dims}d")(scale)
         same = in_channels == out_channels and scale == 1
         self.skip = nn.Identity() if same else convolution(in_channels, out_channels, 1)
         self.needs_condition = needs_condition(self.norm1, self.norm2)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Reduce.
 
         Args:
@@ -166,18 +165,19 @@ class ResidualDownBlock(nn.Module):
 
         Raises:
             ShapeError: x has another shape, or is too small to be pooled.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         check_condition(self, condition)
         check_maps(x, self.in_channels, self.spatial_dims, least=self.scale)
         h = self.conv1(self.activation1(call(self.norm1, x, condition)))
         h = self.conv2(self.activation2(call(self.norm2, h, condition)))
-        # The papers pool first in the first block alone; averages and sums of single pixels can change places, and
-        # this order is the cheaper one.
+        # The papers pool first only in the first block. Averages and sums of single pixels commute, and this order is
+        # the cheaper one.
         return self.pool(h) + self.skip(self.pool(x))
 
 
 def _make_activation(activation: Activation) -> nn.Module:
+    """Make an activation that does not work in place."""
     made = make_activation(activation)
     if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ArgumentValueError(

@@ -1,18 +1,19 @@
-"""Attention from each place of a map to all others."""
+"""Attention from each position of a map to all others."""
 
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.stacks._checks import check_maps, check_sizes, check_spatial_dims
+from ganlib._checks import check_sizes
+from ganlib.stacks._checks import check_maps, check_spatial_dims
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    r"""Adds to each place of a map what it finds at the places that it attends to.
+    r"""Adds to each position of a map the values of the positions that it attends to.
 
     .. math::
 
@@ -24,13 +25,13 @@ class SelfAttention(nn.Module):
     channels // reduction channels and values channels // 2, at least 1 each: the authors' code halves the channels of
     the values, where their paper reduces them like the keys'. (That code also pools keys and values; this does not.)
 
-    Time and memory grow with the square of the number of places.
+    Time and memory grow with the square of the number of positions.
 
     Args:
         channels: channels of x, at least 1.
         spatial_dims: 1 to 3.
         reduction: how many times fewer channels keys and queries have, at least 1.
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
 
     Raises:
         ArgumentValueError: an argument is out of its range.
@@ -58,7 +59,7 @@ class SelfAttention(nn.Module):
         self.query = convolution(channels, max(1, channels // reduction))
         self.value = convolution(channels, max(1, channels // 2))
         self.output = convolution(max(1, channels // 2), channels)
-        # A bare parameter, so that an initialisation of the whole network leaves its zero alone.
+        # A bare parameter, so that an initialization of the whole network does not change its zero.
         self.gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:

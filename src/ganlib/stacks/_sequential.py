@@ -1,17 +1,18 @@
-"""One module after the other, each with the condition where it needs one."""
+"""A sequence of modules, each with the condition if it needs one."""
 
 from typing import Any
 
 from torch import Tensor, nn
 
+from ganlib._condition import call, check_condition, needs_condition
 from ganlib.errors import ArgumentTypeError
-from ganlib.stacks._condition import call, check_condition, needs_condition
+from ganlib.protocols import Condition
 
 __all__ = ["ConditionalSequential"]
 
 
 class ConditionalSequential(nn.Sequential):
-    """An ``nn.Sequential`` that hands the condition to those of its modules that need one.
+    """An ``nn.Sequential`` that passes the condition to those of its modules that need one.
 
     Those are the ones with ``needs_condition = True``, such as stacks and blocks with conditional norms; it has the
     attribute itself. All others are called with one argument.
@@ -20,7 +21,7 @@ class ConditionalSequential(nn.Sequential):
         modules: what is called, one after the other; or one OrderedDict of them by their names.
 
     Raises:
-        ArgumentTypeError: one is no module.
+        ArgumentTypeError: one of them is not a module.
 
     Example:
         >>> import torch
@@ -46,7 +47,7 @@ class ConditionalSequential(nn.Sequential):
         """Whether any of the modules needs a condition."""
         return needs_condition(*self)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Any:
+    def forward(self, x: Tensor, condition: Condition = None) -> Any:
         """Run the modules.
 
         Args:
@@ -57,7 +58,7 @@ class ConditionalSequential(nn.Sequential):
             What the last one gives.
 
         Raises:
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
         check_condition(self, condition)
         for module in self:

@@ -1,11 +1,12 @@
-"""Enlarging without a checkerboard."""
+"""Upsampling without a checkerboard."""
 
 from typing import Literal
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_option, check_sizes
 from ganlib.errors import ArgumentValueError
-from ganlib.stacks._checks import Sizes, check_maps, check_sizes, check_spatial_dims, per_dimension
+from ganlib.stacks._checks import Sizes, check_maps, check_spatial_dims, per_dimension
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["UpsampleConv"]
@@ -58,8 +59,7 @@ class UpsampleConv(nn.Module):
         kernel = per_dimension("kernel_size", kernel_size, spatial_dims, 1)
         if any(k % 2 == 0 for k in kernel):
             raise ArgumentValueError(f"kernel_size (={kernel_size}) must be odd, so that the size stays")
-        if mode not in ("nearest", "linear"):
-            raise ArgumentValueError(f"mode (={mode!r}) must be 'nearest' or 'linear'")
+        check_option("mode", mode, ("nearest", "linear"))
         scales = per_dimension("scale_factor", scale_factor, spatial_dims, 1)
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims

@@ -1,16 +1,21 @@
-"""Training: Algorithm 1 as a trainer, the loop that drives any trainer, and the callbacks of a run."""
+"""Training: an engine for any adversarial game, the GAN on it, the loop, and the callbacks of a run."""
 
 from ganlib.protocols import Callback, Run, Trainer
 from ganlib.training._adversarial_trainer import AdversarialTrainer
-from ganlib.training._balance import adaptive_weight, delayed_weight
-from ganlib.training._checkpoint import Checkpoint
-from ganlib.training._csv_logger import CSVLogger
-from ganlib.training._ema import EMA
+from ganlib.training._callbacks import (
+    EMA,
+    Checkpoint,
+    CSVLogger,
+    LearningRateSchedule,
+    ProgressBar,
+    Schedule,
+    cosine_decay,
+    linear_decay,
+)
 from ganlib.training._fast_settings import fast_settings
-from ganlib.training._files import load_plain, save_plain
-from ganlib.training._fit import fit
-from ganlib.training._progress_bar import ProgressBar
-from ganlib.training._schedule import LearningRateSchedule, cosine_decay, linear_decay
+from ganlib.training._game_trainer import GameTrainer, Player
+from ganlib.training._image_pool import ImagePool
+from ganlib.training._loop._fit import fit
 
 __all__ = [
     "EMA",
@@ -18,16 +23,16 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "GameTrainer",
+    "ImagePool",
     "LearningRateSchedule",
+    "Player",
     "ProgressBar",
     "Run",
+    "Schedule",
     "Trainer",
-    "adaptive_weight",
     "cosine_decay",
-    "delayed_weight",
     "fast_settings",
     "fit",
     "linear_decay",
-    "load_plain",
-    "save_plain",
 ]

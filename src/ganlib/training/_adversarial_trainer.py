@@ -1,77 +1,98 @@
-"""Algorithm 1 of Goodfellow et al. (2014), with what training in practice adds to it."""
+"""Algorithm 1 of Goodfellow et al. (2014), as a game of two players."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.protocols import AdversarialLoss, Latent, Penalty, Term
-from ganlib.training._arguments import check_arguments
-from ganlib.training._batch import BatchGate
-from ganlib.training._descent import Descent
-from ganlib.training._networks import Minibatch, lay_out_
-from ganlib.training._objectives import Objectives
-from ganlib.training._parts import load_parts, parts_state, stateful_parts
-from ganlib.training._precision import Precision, PrecisionWord
-from ganlib.training._replicas import Replicas, metrics_over_ranks
-from ganlib.training._step_graphs import StepGraphs
+from ganlib._checks import check_sizes
+from ganlib._logits import as_output, scales
+from ganlib.errors import BatchesExhaustedError
+from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, DiscriminatorOutput, Latent, Penalty, Stateful, Step
+from ganlib.training._batch import CONDITION_KEY, BatchReader
+from ganlib.training._game_trainer import GameTrainer, Player
+from ganlib.training._gan_arguments import check_networks, check_parts, metric_names
+from ganlib.training._step._joint_pass import discriminate_together
+from ganlib.training._step._last_activation import widened
+from ganlib.training._step._networks import call, move, scalar
+from ganlib.training._step._precision import Precision, PrecisionName
+from ganlib.training._step._state import warn_of_changes
 
 __all__ = ["AdversarialTrainer"]
 
+Losses = tuple[Tensor, dict[str, Tensor]]
 
+
+class _Minibatch(NamedTuple):
+    """What both updates are given."""
+
+    sample: Tensor
+    condition: Any = None
+    fake_condition: Any = None
+    generator_condition: Any = None  # drawn beforehand, where a CUDA graph cannot draw it
+    due: Any = ()  # the keys are the penalties of this iteration: structure, for each of which a graph is recorded
+    latent: Any = None
+    fake: Any = None
+
+
+@final
 class AdversarialTrainer:
     r"""Trains a generator against a discriminator by Algorithm 1 of Goodfellow et al. (2014).
 
     .. math::
         &\text{for } k \text{ steps: draw samples } x \text{ and latents } z, \text{ and descend }
-            \nabla_{\theta_D} \big[ L_D(D(x), D(G(z))) + \text{terms} + \text{penalties} \big]; \\
+            \nabla_{\theta_D} \big[ L_D(D(x), D(G(z))) + \text{auxiliary losses} + \text{penalties} \big]; \\
         &\text{then draw latents } z, \text{ and descend }
-            \nabla_{\theta_G} \big[ L_G(D(G(z))) + \text{terms} \big].
+            \nabla_{\theta_G} \big[ L_G(D(G(z))) + \text{auxiliary losses} \big].
 
-    Networks, losses, penalties and latents may be anyone's: see :mod:`ganlib.protocols`. A step waits for the device
-    nowhere, changes no ``requires_grad``, and leaves training or evaluation mode to the user. Of several processes that
-    ``torch.distributed`` has joined, all step down their mean gradient; give the bare networks, not wrapped ones.
+    It is a :class:`GameTrainer` with two players. Networks, losses, penalties and latents may be your own: see
+    :mod:`ganlib.protocols`. A step does not wait for the device, does not change any ``requires_grad``, and leaves
+    training and evaluation mode to the user. Over several processes all descend their mean gradient; give the bare
+    networks, not wrapped ones. Its settings cannot be changed afterwards.
 
     Args:
         generator: called with (latent), or (latent, condition) where the batches have conditions.
         discriminator: called with (sample), or (sample, condition).
         generator_optimizer: holds parameters of the generator; those that require gradients are trained.
-        discriminator_optimizer: likewise, of the discriminator.
+        discriminator_optimizer: the same, of the discriminator.
         loss: the adversarial loss.
         latent: the distribution of latents.
-        penalties: added to the discriminator's loss; one with ``every = k`` at iterations divisible by k, times k. The
+        penalties: added to the discriminator's loss; one with ``every = k`` at iterations that k divides, times k. The
             first iteration is 0.
-        terms: added, each times its weight, to both players' losses.
+        auxiliary_losses: each is added, times its weight, to the losses of both players.
         fake_conditions: n -> n conditions for the fakes, in both updates; None takes those of the batch.
         augment: samples -> samples, on real and fake in both updates, with gradients through it. Penalties are given
             samples without it, and a discriminator that augments what it is called with.
         reuse_fakes: whether the generator's update uses the fakes, with their conditions, of the discriminator's last
-            update, as PyTorch's DCGAN tutorial and most scripts do. Otherwise it draws fresh ones, as Algorithm 1 does.
+            update, as PyTorch's DCGAN tutorial and most scripts do. Otherwise it draws new ones, as Algorithm 1 does.
             The generator then runs once less in each iteration; the graph of the fakes is kept between the two updates
-            (with ``accumulate``, the graphs of all batches). Both networks need parameters of their own.
-        discriminator_steps: k, updates of the discriminator an iteration, at least 1.
-        accumulate: batches whose gradients are averaged for one update, at least 1.
-        clip_norm: largest norm of a player's gradient, above 0; None does not clip.
+            (under accumulation, the graphs of all batches). The networks must not share parameters.
+        discriminator_steps: k, updates of the discriminator in each iteration, at least 1.
+        accumulate_grad_batches: batches whose gradients are averaged for one update, at least 1.
+        max_grad_norm: largest norm of a player's gradient, above 0; None does not clip.
         precision: ``"fp32"``; ``"bf16"`` or ``"fp16"`` for the networks' forward passes under autocast, the latter with
-            gradients that are scaled to keep within its range; or ``"tf32"``, where float32 matrix products may round
-            what they multiply (CUDA; convolutions may in any case, unless ``torch.backends.cudnn.allow_tf32`` is
-            off). Losses and penalties are float32 in all of them.
+            a gradient scaler for each player; or ``"tf32"``, where float32 matrix products may round what they multiply
+            (CUDA; convolutions may in any case, unless ``torch.backends.cudnn.allow_tf32`` is off). Losses and
+            penalties are float32 in all of them.
         channels_last: whether weights and samples of 4 and 5 dimensions are laid out with the channels last.
         compile: whether both networks are compiled in place (their names in a state stay), when first called.
-            Penalties go through the networks as they are.
-        joint_pass: whether the discriminator judges real and fake samples in one pass, which saves small networks
-            half of its calls. None does so where it makes no difference: where no sample's answer depends on
-            another's, no random numbers are drawn and no buffer changes. With batch norm in the discriminator, True
-            takes the statistics of real and fake samples together, by which it can tell the two apart: most such
-            trainings fail.
-        cuda_graph: whether the whole step is recorded as a CUDA graph, one for each shape of batches, and launched
-            as one. Optimizers need ``capturable=True``, and a learning rate that changes has to be a tensor. What
-            the step does in Python, in a loss of your own say, is done when it is recorded alone.
+            Penalties call the networks as they are.
+        joint_pass: whether the discriminator sees real and fake samples in one forward pass, which saves a small
+            network half of its calls. With batch norm in the discriminator it takes the statistics of real and fake
+            samples together, by which it can tell the two apart: most such trainings fail.
+        cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
+            as one. Optimizers need ``capturable=True``, and a learning rate that changes must be a tensor. What an own
+            loss does in Python is done only while it is recorded.
+        sample_key: key of the samples, where a batch is a dict.
+        condition_key: key of the conditions, where a batch is a dict; None trains without conditions.
 
     Attributes:
-        iteration: training steps taken.
-        judges_jointly: whether it is one pass, as ``joint_pass`` says, or as was found out at the first batch.
+        iteration: iterations that have been trained.
+        generator: the generator.
+        discriminator: the discriminator.
+        generator_optimizer: the generator's optimizer.
+        discriminator_optimizer: the discriminator's optimizer.
 
     Raises:
         ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
@@ -83,12 +104,18 @@ class AdversarialTrainer:
         ...     generator, discriminator,
         ...     torch.optim.Adam(generator.parameters()), torch.optim.Adam(discriminator.parameters()),
         ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
-        >>> sorted(trainer.train_step(iter([torch.randn(8, 2)])))
+        >>> sorted(trainer.train_step(torch.randn(8, 2)))
         ['discriminator_loss', 'fake_score', 'generator_loss', 'real_score']
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, Algorithm 1.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1.
     """
+
+    __slots__ = (
+        *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "__weakref__"),
+        *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_augment", "_reuse_fakes"),
+        *("_joint_pass", "_precision", "_needs_real", "_draw_early", "_batches_needed", "_kinds", "_read", "_game"),
+    )
 
     def __init__(
         self,
@@ -100,164 +127,252 @@ class AdversarialTrainer:
         loss: AdversarialLoss,
         latent: Latent,
         penalties: Sequence[Penalty] = (),
-        terms: Sequence[Term] = (),
-        fake_conditions: Callable[[int], Tensor] | None = None,
+        auxiliary_losses: Sequence[AuxiliaryLoss] = (),
+        fake_conditions: Callable[[int], Any] | None = None,
         augment: Callable[[Tensor], Tensor] | None = None,
         reuse_fakes: bool = False,
         discriminator_steps: int = 1,
-        accumulate: int = 1,
-        clip_norm: float | None = None,
-        precision: PrecisionWord = "fp32",
+        accumulate_grad_batches: int = 1,
+        max_grad_norm: float | None = None,
+        precision: PrecisionName = "fp32",
         channels_last: bool = False,
         compile: bool = False,
-        joint_pass: bool | None = None,
+        joint_pass: bool = False,
         cuda_graph: bool = False,
+        sample_key: str = "image",
+        condition_key: str | None = CONDITION_KEY,
     ) -> None:
-        self.iteration = 0
+        check_networks(generator, discriminator, generator_optimizer, discriminator_optimizer, reuse_fakes=reuse_fakes)
+        check_parts(
+            loss,
+            penalties,
+            auxiliary_losses,
+            functions={"latent": latent, "fake_conditions": fake_conditions, "augment": augment},
+            choices={"reuse_fakes": reuse_fakes, "joint_pass": joint_pass},
+        )
+        check_sizes(discriminator_steps=discriminator_steps, accumulate_grad_batches=accumulate_grad_batches)
         self.generator = generator
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
-        self.loss = loss
-        self.latent = latent
-        self.penalties = penalties
-        self.terms = terms
-        self.fake_conditions = fake_conditions
-        self.augment = augment
-        self.reuse_fakes = reuse_fakes
-        self.discriminator_steps = discriminator_steps
-        self.accumulate = accumulate
-        self.clip_norm = clip_norm
-        self.precision = precision
-        self._arithmetic = Precision(precision)
-        self.joint_pass = joint_pass
-        self.channels_last = channels_last
-        self.compile = compile
-        self.cuda_graph = cuda_graph
-        check_arguments(self)
-        self._first = next(generator.parameters())
-        self._penalty_values: dict[str, Tensor] = {}
-        self._gate = BatchGate(self)
-        self._objectives = Objectives(self)
-        self._generator_scaler = self._arithmetic.scaler(self.device.type)
-        self._discriminator_scaler = self._arithmetic.scaler(self.device.type)
-        self._descend_discriminator = Descent(self._objectives.discriminator, self._discriminator_scaler)
-        self._descend_generator = Descent(self._objectives.generator, self._generator_scaler)
-        self._graphs = StepGraphs(self) if cuda_graph else None
-        self._replicas = Replicas(lambda: stateful_parts(self).values())
-        for network in (generator, discriminator):
-            if channels_last:
-                lay_out_(network)
-            if compile:
-                network.compile()
+        self._loss = loss
+        self._latent = latent
+        self._fake_conditions = fake_conditions
+        self._augment = augment
+        self._reuse_fakes = reuse_fakes
+        self._joint_pass = joint_pass
+        self._precision = Precision(precision)
+        self._draw_early = cuda_graph and fake_conditions is not None and not reuse_fakes
+        self._batches_needed = f"discriminator_steps (={discriminator_steps}) * accumulate_grad_batches " + (
+            f"(={accumulate_grad_batches})"
+        )
+        self._needs_real = getattr(loss, "needs_real_logits", False) or any(
+            getattr(auxiliary, "needs_real", False) for auxiliary in auxiliary_losses
+        )
+        auxiliary_names, penalty_names = metric_names(auxiliary_losses, penalties)
+        self._auxiliary_losses = dict(zip(auxiliary_names, auxiliary_losses, strict=True))
+        self._penalties = dict(zip(penalty_names, penalties, strict=True))
+        parts = {"loss": loss, "latent": latent, "fake_conditions": fake_conditions, "augment": augment}
+        for kind, members in (("auxiliary_losses", auxiliary_losses), ("penalties", penalties)):
+            parts |= {f"{kind}.{index}": member for index, member in enumerate(members)}
+        present = {name: part for name, part in parts.items() if part is not None}
+        self._kinds = {name: getattr(part, "__name__", type(part).__name__) for name, part in present.items()}
+        self._kinds["reuse_fakes"] = str(reuse_fakes)
+        self._read = BatchReader(
+            generator,
+            discriminator,
+            latent,
+            fake_conditions,
+            augment,
+            precision=self._precision,
+            channels_last=channels_last,
+            sample_key=sample_key,
+            condition_key=condition_key,
+        )
+        stateful = {name: part for name, part in present.items() if isinstance(part, Stateful)}
+        self._game = GameTrainer(
+            {"generator": generator, "discriminator": discriminator, **stateful},
+            [
+                Player(
+                    "discriminator", discriminator_optimizer, self._discriminator_objective, steps=discriminator_steps
+                ),
+                Player("generator", generator_optimizer, self._generator_objective),
+            ],
+            prepare=self._make_fakes if reuse_fakes else None,
+            accumulate_grad_batches=accumulate_grad_batches,
+            max_grad_norm=max_grad_norm,
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+            cuda_graph=cuda_graph,
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would change a half of the trainer."""
+        if hasattr(self, name):
+            raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
+        super().__setattr__(name, value)
+
+    def _make_fakes(self, batch: _Minibatch) -> _Minibatch:
+        """Draw latents z, and make the fakes G(z)."""
+        first = next(self.generator.parameters())
+        latent = self._latent(len(batch.sample), device=first.device).to(first.dtype)
+        with widened(self._read.last_activation):
+            fake = call(self.generator, latent, batch.fake_condition)
+        return batch._replace(latent=latent, fake=fake.to(batch.sample.dtype))
+
+    def _discriminator_objective(self, batch: _Minibatch) -> Losses:
+        """L_D(D(x), D(G(z))), without a gradient for G."""
+        if batch.fake is None:
+            with torch.no_grad():
+                batch = self._make_fakes(batch)
+        real, condition, fake_condition = batch.sample, batch.condition, batch.fake_condition
+        fake = batch.fake.detach().clone() if self._reuse_fakes else batch.fake  # it may be changed in place
+        if self._joint_pass:
+            real_output, fake_output = discriminate_together(self._discriminate, real, fake, condition, fake_condition)
+        else:
+            real_output, fake_output = self._discriminate(real, condition), self._discriminate(fake, fake_condition)
+        step = Step(real, fake, real_output, fake_output, condition, fake_condition, batch.latent)
+        with self._precision.full(real.device.type):
+            adversarial = _over_scales(self._loss.discriminator, real_output, fake_output)
+            total, auxiliary = self._with_auxiliary_losses(adversarial, "discriminator", step)
+            penalties = {}
+            for name in batch.due:
+                with torch.compiler.set_stance("force_eager"):  # a compiled module refuses a second derivative
+                    value = self._penalties[name](self._augmented, real, fake, condition, fake_condition)
+                penalties[name] = scalar(value, name)
+                total = total + getattr(self._penalties[name], "every", 1) * value
+        scores = {"real_score": _score(real_output), "fake_score": _score(fake_output)}
+        return total, {"discriminator_loss": adversarial, **auxiliary, **penalties, **scores}
+
+    def _generator_objective(self, batch: _Minibatch) -> Losses:
+        """L_G(D(G(z)))."""
+        if batch.fake is None:
+            batch = self._make_fakes(batch._replace(fake_condition=self._generator_condition(batch)))
+        real, condition, fake_condition = batch.sample, batch.condition, batch.fake_condition
+        fake_output, real_output = self._discriminate(batch.fake, fake_condition), None
+        if self._needs_real:
+            with torch.no_grad():
+                real_output = self._discriminate(real, condition)
+        step = Step(real, batch.fake, real_output, fake_output, condition, fake_condition, batch.latent)
+        with self._precision.full(real.device.type):
+            outputs = (fake_output,) if real_output is None else (fake_output, real_output)
+            adversarial = _over_scales(self._loss.generator, *outputs)
+            total, auxiliary = self._with_auxiliary_losses(adversarial, "generator", step)
+        return total, {"generator_loss": adversarial, **auxiliary}
 
     @property
-    def device(self) -> torch.device:
-        """Where the generator is, and batches are moved to."""
-        return self._first.device
+    def iteration(self) -> int:
+        """Iterations that have been trained."""
+        return self._game.iteration
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the generator's weights, which latents are given."""
-        return self._first.dtype
-
-    @property
-    def judges_jointly(self) -> bool:
-        """Whether the discriminator judges real and fake samples in one pass."""
-        return self._objectives.joint_pass
+    def modules(self) -> dict[str, Any]:
+        """Everything with a state, by name."""
+        return self._game.modules
 
     @property
     def batches_per_iteration(self) -> int:
-        """How many batches a step draws."""
-        return self.discriminator_steps * self.accumulate
+        """How many batches a step draws: ``discriminator_steps * accumulate_grad_batches``."""
+        return self._game.batches_per_iteration
 
-    def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
+    def train_step(self, batches: Any) -> dict[str, Tensor]:
         """Update the discriminator ``discriminator_steps`` times, then the generator once.
 
         Args:
-            batches: gives ``discriminator_steps * accumulate`` batches. Each is a tensor of samples, ``(sample,)``,
-                ``(sample, condition)`` or a :class:`ganlib.protocols.Batch`, and is moved to the generator's device.
+            batches: an iterator that gives ``batches_per_iteration`` batches, or one batch, where a step draws one. A
+                batch is a tensor of samples, ``(sample,)``, ``(sample, condition)``, a
+                :class:`ganlib.protocols.Batch`, or a dict with the keys ``sample_key`` and ``condition_key``. It is
+                moved to the generator's device.
 
         Returns:
             Detached scalars, of the last update of each player: ``discriminator_loss`` and ``generator_loss`` (the
             adversarial losses alone), ``real_score`` and ``fake_score`` (mean sigmoid of the logits in the
-            discriminator's update), one for each term (the sum of its values for the two players, without the weight)
-            and one for each penalty; a lazy penalty's is the one that was last computed.
+            discriminator's update), one for each auxiliary loss (the sum of its values for the two players, without
+            the weight) and one for each penalty; a lazy penalty's is the one that was computed last.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: a batch that cannot be trained on; nothing was trained on it.
-            BatchesExhaustedError: fewer batches than an iteration needs.
+            BatchesExhaustedError: there are fewer batches than a step needs.
         """
-        self._replicas.align()
-        rounds = self._rounds(batches)
-        with self._arithmetic.matrix_products():
-            metrics = metrics_over_ranks(self._algorithm(rounds) if self._graphs is None else self._graphs(rounds))
-        self._penalty_values |= {name: metrics[name] for name in self._objectives.penalty_names if name in metrics}
-        self.iteration += 1
-        return metrics | self._penalty_values
+        metrics = self._game.train_step(
+            self._minibatches(batches if isinstance(batches, Iterator) else iter([batches]))
+        )
+        for name in self._auxiliary_losses:
+            metrics[name] = metrics.pop(f"discriminator/{name}") + metrics.pop(f"generator/{name}")
+        return metrics
 
-    def _algorithm(self, rounds: Iterator[list[Minibatch]]) -> dict[str, Tensor]:
-        """Algorithm 1, on the minibatches of each update."""
-        metrics: dict[str, Tensor] = {}
-        for step in range(1, self.discriminator_steps + 1):
-            minibatches = next(rounds)
-            if self.reuse_fakes and step == self.discriminator_steps:
-                self._descend_generator.prepare(self.generator_optimizer)
-                minibatches = [self._objectives.with_fakes(minibatch) for minibatch in minibatches]
-            metrics |= self._descend_discriminator(self.discriminator_optimizer, minibatches, self.clip_norm)
-        if not self.reuse_fakes:
-            minibatches = next(rounds)
-        generator_metrics = self._descend_generator(self.generator_optimizer, minibatches, self.clip_norm)
-        shared = {name: metrics[name] + generator_metrics[name] for name in self._objectives.term_names}
-        return metrics | generator_metrics | shared
-
-    def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Minibatch]]:
-        """The minibatches of each update; the generator's are the last ones again, with conditions of its own.
-
-        With ``reuse_fakes`` the generator's are the discriminator's last ones, which are not given twice.
-        """
-        for _ in range(self.discriminator_steps):
-            drawn = [self._gate.next(batches) for _ in range(self.accumulate)]
-            yield [self._ask(*batch) for batch in drawn]
-        if not self.reuse_fakes:
-            yield [self._ask(*batch) for batch in drawn]
-
-    def _ask(self, sample: Tensor, condition: Tensor | None) -> Minibatch:
-        if self.fake_conditions is None:
-            return Minibatch(sample, condition, condition)
-        return Minibatch(sample, condition, self.fake_conditions(len(sample)).to(self.device, non_blocking=True))
-
-    def check_conditions(self, condition: Tensor) -> None:
+    def check_conditions(self, condition: Any) -> None:
         """Refuse conditions that an encoder in either network cannot take; ``fit`` asks this of a whole data set.
 
         Args:
-            condition: any number of conditions, on the host.
+            condition: any number of conditions.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: from the encoder.
         """
-        self._gate.check_conditions(condition)
+        self._read.check_conditions(condition)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything of the trainer that an exact resume needs.
+        """Everything that an exact resume needs; over several processes, all must call it together.
 
         Returns:
-            The iteration, and the states of the networks, the optimizers, and of the loss, terms, penalties, latent
-            and augmentation that have one.
+            The iteration, and the states of the networks, the optimizers, and of the loss, auxiliary losses, penalties,
+            latent and augmentation that have one.
         """
-        return {"iteration": self.iteration, "penalty_values": dict(self._penalty_values), **parts_state(self)}
+        return {**self._game.state_dict(), "kinds": self._kinds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state.
 
         Args:
-            state: what :meth:`state_dict` of a trainer of the same parts gave.
+            state: what :meth:`state_dict` of a trainer of the same parts returned.
 
         Raises:
             CheckpointError: the state is of other parts.
         """
-        load_parts(self, state)
-        if self._graphs is not None:
-            self._graphs.forget()
-        self.iteration = state["iteration"]
-        self._penalty_values = {name: value.to(self.device) for name, value in state["penalty_values"].items()}
+        self._game.load_state_dict(state)
+        warn_of_changes(self._kinds, state["kinds"])
+
+    def _minibatches(self, batches: Iterator[Any]) -> Iterator[_Minibatch]:
+        """The batches, checked, with the conditions of the fakes and the penalties of this iteration."""
+        due = {name: () for name, one in self._penalties.items() if self.iteration % getattr(one, "every", 1) == 0}
+        for item in batches:
+            sample, condition = self._read(item)
+            fake_condition = condition if self._fake_conditions is None else self._fake_conditions(len(sample))
+            later = self._fake_conditions(len(sample)) if self._draw_early and self._fake_conditions else None
+            yield _Minibatch(sample, condition, fake_condition, later, due)
+        raise BatchesExhaustedError(f"batches ran out: an iteration needs {self._batches_needed} of them")
+
+    def _generator_condition(self, batch: _Minibatch) -> Any:
+        if self._fake_conditions is None:
+            return batch.fake_condition
+        if self._draw_early:
+            return batch.generator_condition
+        return move(self._fake_conditions(len(batch.sample)), batch.sample.device, channels_last=False)
+
+    def _augmented(self, sample: Tensor, condition: Any = None) -> Any:
+        """The discriminator's output for samples, augmented where they are to be."""
+        return call(self.discriminator, sample if self._augment is None else self._augment(sample), condition)
+
+    def _discriminate(self, sample: Tensor, condition: Any) -> DiscriminatorOutput:
+        return as_output(self._augmented(sample, condition))
+
+    def _with_auxiliary_losses(self, total: Tensor, player: str, step: Step) -> Losses:
+        values = {}
+        for name, auxiliary in self._auxiliary_losses.items():
+            value = values[f"{player}/{name}"] = scalar(getattr(auxiliary, player)(step), name)
+            total = total + auxiliary.weight * value
+        return total, values
+
+
+def _over_scales(loss: Callable[..., Tensor], *outputs: DiscriminatorOutput) -> Tensor:
+    """A loss of logits; with several scales, the sum of its values at each."""
+    values = [scalar(loss(*logits), "loss") for logits in zip(*map(scales, outputs), strict=True)]
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+
+def _score(output: DiscriminatorOutput) -> Tensor:
+    """The mean probability, over samples, positions and scales, that the discriminator gives to real."""
+    values = [scale.detach().sigmoid().mean() for scale in scales(output)]
+    return values[0] if len(values) == 1 else torch.stack(values).mean()

@@ -1,80 +1,106 @@
-"""The gate that every batch passes before it trains anything."""
+"""The batches of a GAN: taken in any of their forms, and checked before they train anything."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
 
-from ganlib.errors import (
-    ArgumentTypeError,
-    ArgumentValueError,
-    BatchesExhaustedError,
-    DTypeError,
-    ShapeError,
-)
-from ganlib.protocols import Batch, ConditionChecker
-from ganlib.training._networks import channels_last_format
-from ganlib.training._rehearsal import rehearse
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.protocols import Batch, ConditionChecker, Latent
+from ganlib.training._dry_run import draw_once, dry_run, without_trace
+from ganlib.training._step._networks import move
+from ganlib.training._step._precision import Precision
 
-if TYPE_CHECKING:
-    from ganlib.training._adversarial_trainer import AdversarialTrainer
+__all__ = ["CONDITION_KEY", "BatchReader"]
 
-__all__ = ["BatchGate"]
+CONDITION_KEY = "label"
 
 # Interpolation may carry a sample a rounding error past its range.
 _TOLERANCE = 1e-3
 
 
-class BatchGate:
-    """Takes batches as users give them, checks them, and moves them to the generator's device.
+class BatchReader:
+    """Takes batches as users give them, and checks them.
 
     Values are checked where that costs nothing: on the host. A batch that is on a device already is looked at only
-    when it is the first of its kind, and so is the rehearsal: one forward pass of both networks, in evaluation mode,
-    that leaves no trace.
+    when it is the first of its kind, and then both networks are run on it once, in evaluation mode, without a trace.
 
     Args:
-        trainer: whose networks the batches must fit.
+        generator: the samples must have the shape that it makes.
+        discriminator: must take the samples.
+        latent: the distribution of latents.
+        fake_conditions: n -> n conditions, or None.
+        augment: samples -> samples, or None.
+        precision: of the dry run.
+        channels_last: whether samples are laid out with the channels last.
+        sample_key: of the samples, where batches are dicts.
+        condition_key: of the conditions, where batches are dicts; None where there are none.
+
+    Attributes:
+        last_activation: the generator's, where it has to be computed in float32 under autocast, or None.
     """
 
-    def __init__(self, trainer: "AdversarialTrainer") -> None:
-        self._trainer = trainer
-        self._rehearsed: Any = None
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        latent: Latent,
+        fake_conditions: Callable[[int], Any] | None,
+        augment: Callable[[Tensor], Tensor] | None,
+        *,
+        precision: Precision,
+        channels_last: bool,
+        sample_key: str,
+        condition_key: str | None,
+    ) -> None:
+        self.last_activation: nn.Module | None = None
+        self._generator = generator
+        self._discriminator = discriminator
+        self._latent = latent
+        self._fake_conditions = fake_conditions
+        self._augment = augment
+        self._precision = precision
+        self._channels_last = channels_last
+        self._keys = sample_key, condition_key
+        self._kind: Any = None
         self._checkers: list[ConditionChecker] | None = None
 
-    def next(self, batches: Iterator[Any]) -> Batch:
-        """The next batch, checked, on the generator's device.
+    def __call__(self, item: Any) -> Batch:
+        """Read one batch.
 
         Args:
-            batches: what ``train_step`` was given.
+            item: what a loader gave.
 
         Returns:
-            The batch.
+            The batch, where it was.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: it cannot be trained on.
-            BatchesExhaustedError: there is none.
         """
-        trainer = self._trainer
-        try:
-            batch = _as_batch(next(batches))
-        except StopIteration:
-            raise BatchesExhaustedError(
-                "batches ran out: an iteration needs discriminator_steps "
-                f"(={trainer.discriminator_steps}) * accumulate (={trainer.accumulate}) of them"
-            ) from None
-        # The discriminator's mode too: whether it judges each sample by itself hangs on it.
-        kind = [(part.shape[1:], part.dtype) for part in batch if part is not None], trainer.discriminator.training
-        new = kind != self._rehearsed
-        if new:  # looked for once, not at every batch: it takes longer than all the checks
+        batch = self._read(item)
+        sample, condition = batch
+        given, structure = ([], None) if condition is None else tree_flatten(condition)
+        leaves = [sample, *given]
+        # The discriminator's mode too, since its forward pass may depend on it.
+        kind = [(leaf.shape[1:], leaf.dtype) for leaf in leaves], structure, self._discriminator.training
+        new = kind != self._kind
+        if new:  # they are looked for once, not at every batch: that takes longer than all the checks
             self._checkers = self._find_checkers()
-        self._check(batch, whatever_the_device=new)
-        batch = self._moved(batch)
+        self._check_sample(sample, whatever_the_device=new)
+        for leaf in leaves[1:]:
+            if leaf.ndim == 0 or len(leaf) != len(sample):
+                raise ShapeError(
+                    f"condition {tuple(leaf.shape)} must have one entry for each of the {len(sample)} samples"
+                )
+        if condition is not None and (new or all(leaf.device.type == "cpu" for leaf in leaves[1:])):
+            self.check_conditions(condition)
         if new:
-            rehearse(trainer, batch, first=self._rehearsed is None)
-            self._rehearsed = kind
+            self._try(batch, first=self._kind is None)
+            self._kind = kind
         return batch
 
-    def check_conditions(self, condition: Tensor) -> None:
+    def check_conditions(self, condition: Any) -> None:
         """Refuse conditions that an encoder in either network cannot take.
 
         Args:
@@ -83,23 +109,56 @@ class BatchGate:
         Raises:
             ArgumentValueError, ArgumentTypeError: from the encoder.
         """
+        condition = tree_map(lambda leaf: leaf.cpu(), condition)
         for checker in self._find_checkers() if self._checkers is None else self._checkers:
             checker.check(condition)
+
+    def _read(self, item: Any) -> Batch:
+        if isinstance(item, Mapping):
+            parts: Any = self._of_mapping(item)
+        else:
+            parts = (item,) if isinstance(item, Tensor) else item
+        if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= 2:
+            what = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else type(item).__name__
+            raise ArgumentTypeError(
+                f"a batch (={what}) must be a tensor of samples, (sample,), (sample, condition), a Batch, or a dict; "
+                "several conditions are one tuple or dict of them: (sample, (class, angle))"
+            )
+        sample, condition = parts if len(parts) == 2 else (parts[0], None)
+        if not isinstance(sample, Tensor):
+            raise ArgumentTypeError(f"sample must be a tensor, but it is a {type(sample).__name__}")
+        if sample.ndim == 0:
+            raise ShapeError("sample () must have a batch dimension")
+        return Batch(sample, None if condition is None else _as_condition(condition))
+
+    def _of_mapping(self, item: Mapping[Any, Any]) -> tuple[Any, ...]:
+        sample_key, condition_key = self._keys
+        if sample_key not in item:
+            raise ArgumentValueError(
+                f"sample_key (={sample_key!r}) is not in the batch, whose keys are {', '.join(map(repr, item))}"
+            )
+        if condition_key is None or ([*item] == [sample_key] and condition_key == CONDITION_KEY):
+            return (item[sample_key],)
+        if condition_key not in item:
+            raise ArgumentValueError(
+                f"condition_key (={condition_key!r}) is not in the batch, whose keys are {', '.join(map(repr, item))}; "
+                "None trains without conditions"
+            )
+        return item[sample_key], item[condition_key]
 
     def _find_checkers(self) -> list[ConditionChecker]:
         """Encoders that are given the whole condition; one inside a user's own network may be given a part of it."""
         found = []
-        for player in (self._trainer.generator, self._trainer.discriminator):
-            module: Any = player
+        for network in (self._generator, self._discriminator):
+            module: Any = network
             while module is not None:
                 takers = module.modules() if getattr(module, "needs_condition", False) else [module]
                 found += [getattr(taker, "encoder", None) for taker in takers]
                 module = getattr(module, "module", None)
         shared = {id(encoder): encoder for encoder in found if isinstance(encoder, ConditionChecker)}
-        return list(shared.values())  # one encoder may serve many places; it is asked once
+        return list(shared.values())  # one encoder may be in several layers; it is asked once
 
-    def _check(self, batch: Batch, *, whatever_the_device: bool) -> None:
-        sample, condition = batch
+    def _check_sample(self, sample: Tensor, *, whatever_the_device: bool) -> None:
         if not sample.is_floating_point():
             raise DTypeError(
                 f"sample must be floating point, but its dtype is {sample.dtype}; scale whole numbers to the "
@@ -111,44 +170,45 @@ class BatchGate:
             low, high = (float(value) for value in sample.detach().aminmax())
             if not (abs(low) < float("inf") and abs(high) < float("inf")):
                 raise ArgumentValueError(f"sample holds values that are not finite (from {low} to {high})")
-            bounds = getattr(self._trainer.generator, "sample_range", None)
+            bounds = getattr(self._generator, "sample_range", None)
             if bounds is not None and (low < bounds[0] - _TOLERANCE or high > bounds[1] + _TOLERANCE):
                 raise ArgumentValueError(
                     f"sample lies in [{low:.4g}, {high:.4g}], but the generator's sample_range is "
                     f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"
                 )
-        if condition is None:
-            return
-        if condition.ndim == 0 or len(condition) != len(sample):
-            raise ShapeError(
-                f"condition {tuple(condition.shape)} must have one entry for each of the {len(sample)} samples"
-            )
-        if whatever_the_device:
-            self.check_conditions(condition.cpu())
-        elif condition.device.type == "cpu":
-            self.check_conditions(condition)
 
-    def _moved(self, batch: Batch) -> Batch:
-        device = self._trainer.device
-        sample, condition = batch
-        sample = sample.to(device, non_blocking=True)
-        if self._trainer.channels_last:
-            sample = sample.contiguous(memory_format=channels_last_format(sample))
-        return Batch(sample, None if condition is None else condition.to(device, non_blocking=True))
-
-
-def _as_batch(item: Any) -> Batch:
-    parts = (item,) if isinstance(item, Tensor) else item
-    if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= 2:
-        what = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else type(item).__name__
-        raise ArgumentTypeError(
-            f"a batch (={what}) must be a tensor of samples, (sample,), (sample, condition) or a Batch"
+    def _try(self, batch: Batch, *, first: bool) -> None:
+        parameter = next(self._generator.parameters())
+        device, n = parameter.device, len(batch.sample)
+        batch = move(batch, device, channels_last=self._channels_last)
+        with without_trace(device):
+            fake_condition = batch.condition
+            if self._fake_conditions is not None:
+                fake_condition = self._fake_conditions(n)
+                self.check_conditions(fake_condition)
+                fake_condition = move(fake_condition, device, channels_last=False)
+            latent = draw_once(self._latent, n, device).to(parameter.dtype)
+        self.last_activation = dry_run(
+            self._generator,
+            self._discriminator,
+            latent,
+            batch,
+            fake_condition,
+            augment=self._augment,
+            autocast=self._precision.autocast(device.type),
+            warn=first,
         )
-    sample, condition = parts if len(parts) == 2 else (parts[0], None)
-    if not isinstance(sample, Tensor):
-        raise ArgumentTypeError(f"sample must be a tensor, but it is a {type(sample).__name__}")
-    if condition is not None and not isinstance(condition, Tensor):
-        raise ArgumentTypeError(f"condition must be a tensor or None, but it is a {type(condition).__name__}")
-    if sample.ndim == 0:
-        raise ShapeError("sample () must have a batch dimension")
-    return Batch(sample, condition)
+
+
+def _as_condition(condition: Any, where: str = "it is") -> Any:
+    """The condition, whose lists become tuples: torch's collate makes lists of the tuples of a data set."""
+    if isinstance(condition, Tensor):
+        return condition
+    inside = f"the {type(condition).__name__} holds"
+    if isinstance(condition, dict):
+        return {key: _as_condition(value, inside) for key, value in condition.items()}
+    if isinstance(condition, tuple | list):
+        return tuple(_as_condition(value, inside) for value in condition)
+    raise ArgumentTypeError(
+        f"condition must be a tensor, None, or a dict or tuple of tensors, but {where} {condition!r:.80}"
+    )

@@ -11,24 +11,23 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError
 __all__ = ["fast_settings"]
 
 
-def fast_settings(generator: nn.Module, discriminator: nn.Module) -> dict[str, Any]:
-    """The settings of :class:`AdversarialTrainer` that were measured to be fast for such networks on their device.
+def fast_settings(*modules: nn.Module) -> dict[str, Any]:
+    """Return the settings of a trainer that were measured to be fast for such networks on their device.
 
     Networks with convolutions get ``precision="bf16"`` where the device has instructions for it (older releases of
     torch cannot tell of a CPU, which then keeps ``"fp32"``: emulated, it is several times slower), and
-    ``channels_last=True``. Others are left in ``"fp32"``, and on CUDA in ``"tf32"``: casting their weights would take
-    longer than it saves. What these bring, and what ``compile`` and ``cuda_graph`` cost and bring beyond them, stands
-    in the explanation of performance in the docs. Make the optimizers with ``fused=True`` too.
+    ``channels_last=True``. Others stay in ``"fp32"``, and on CUDA in ``"tf32"``: to cast their weights would take
+    longer than it saves. The page on performance in the docs says what these bring, and what ``compile`` and
+    ``cuda_graph`` cost and bring beyond them. Make the optimizers with ``fused=True`` too.
 
     Args:
-        generator: on its device.
-        discriminator: on the same.
+        modules: the networks that are trained together, on one device.
 
     Returns:
         Keywords: ``precision`` and ``channels_last``.
 
     Raises:
-        ArgumentTypeError: one of them is no module.
+        ArgumentTypeError: one of them is not a module.
         ArgumentValueError: their parameters lie on several devices, or there are none.
 
     Example:
@@ -37,15 +36,13 @@ def fast_settings(generator: nn.Module, discriminator: nn.Module) -> dict[str, A
     """
     devices = set[torch.device]()
     convolve = False
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
-        if not isinstance(network, nn.Module):
-            raise ArgumentTypeError(f"{name} (={network!r}) must be a torch.nn.Module")
-        devices |= {parameter.device for parameter in network.parameters()}
-        convolve = convolve or any(isinstance(module, _ConvNd) for module in network.modules())
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            raise ArgumentTypeError(f"modules holds {module!r}, which is not a torch.nn.Module")
+        devices |= {parameter.device for parameter in module.parameters()}
+        convolve = convolve or any(isinstance(part, _ConvNd) for part in module.modules())
     if len(devices) != 1:
-        raise ArgumentValueError(
-            f"generator and discriminator must lie on one device, but lie on {sorted(map(str, devices))}"
-        )
+        raise ArgumentValueError(f"modules must lie on one device, but lie on {sorted(map(str, devices))}")
     (device,) = devices
     if not convolve:
         return {"precision": "tf32" if device.type == "cuda" else "fp32", "channels_last": False}

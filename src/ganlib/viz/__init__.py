@@ -1,4 +1,4 @@
-"""Pictures of a run: grids of samples, their time-lapse as a film or a stack, and curves of the losses."""
+"""Images of a run: grids of samples, the training as a GIF or a stack of grids, and curves of the metrics."""
 
 from ganlib.protocols import Callback
 from ganlib.viz._grid import image_grid

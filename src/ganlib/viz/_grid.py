@@ -14,20 +14,20 @@ __all__ = ["image_grid"]
 def image_grid(
     samples: Tensor, *, columns: int | None = None, sample_range: tuple[float, float] = (-1.0, 1.0), padding: int = 2
 ) -> Image.Image:
-    """Lay out images in rows, from left to right.
+    """Arrange images in rows, from left to right.
 
     Args:
         samples: (N, C, H, W) float with 1 (grey) or 3 (RGB) channels.
-        columns: images a row, at least 1; None is the root of N, rounded up.
-        sample_range: (low, high), the values of black and white; what lies beyond is clipped.
+        columns: images in a row, at least 1; None is the square root of N, rounded up.
+        sample_range: (low, high), the values of black and white; other values are clipped.
         padding: black pixels around each image, at least 0.
 
     Returns:
         A Pillow image, mode ``L`` or ``RGB``.
 
     Raises:
-        ShapeError: samples that are no images.
-        DTypeError: samples that are not floating point.
+        ShapeError: samples are not images.
+        DTypeError: samples are not floating point.
         ArgumentValueError: another argument is out of its range.
 
     Example:
@@ -45,7 +45,7 @@ def image_grid(
     if columns < 1 or padding < 0 or not low < high:
         raise ArgumentValueError(
             f"columns (={columns}) must be at least 1, padding (={padding}) at least 0, and sample_range "
-            f"(={sample_range}) must rise"
+            f"(={sample_range}) must increase"
         )
     n, channels, height, width = samples.shape
     rows = math.ceil(n / columns)

@@ -1,42 +1,45 @@
-"""What the generator makes of the same latents, as it learns."""
+"""Samples of the same latents, as the generator learns."""
 
 import os
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
-from ganlib._sampling import BatchNormStatistics, check_batch_norm, draw
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from ganlib.protocols import Run
-from ganlib.viz._files import check_folder, remove_pictures, save_picture
+from ganlib._checks import check_sizes
+from ganlib._files import make_folder, remove_files, remove_leftovers
+from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
+from ganlib.errors import ArgumentTypeError
+from ganlib.protocols import Condition, Run
 from ganlib.viz._grid import image_grid
+from ganlib.viz._images import save_image
 
 __all__ = ["SampleGrid"]
 
 
 class SampleGrid:
-    """Draws a grid of samples from fixed latents every so often, and after the first and the last iteration.
+    """Saves a grid of samples from fixed latents every few iterations, and after the first and the last iteration.
 
-    Files are ``folder/00000500.png``, by iteration. The generator draws in evaluation mode, and is put back. A run that
-    goes on removes the picture of its last stop, where that was out of turn, so the pictures are those of a run that
-    was never stopped.
+    The files are ``folder/00000500.png``, named by iteration. The generator is in evaluation mode while it is called;
+    afterwards its modes are restored. A run that continues removes the image of its last stop, if no image was due
+    then, so that its images are those of a run that was never stopped.
 
     Args:
-        generator: the live one, or an average such as ``EMA(...).generator``.
-        folder: where the pictures go; those of a later iteration than the run's start, left there, are removed.
+        generator: the one that is trained, or an average such as ``EMA(...).module``.
+        folder: the folder of the images; images of later iterations than the start of the run are removed from it.
         latent: (N, dim), the fixed latents.
-        condition: N fixed conditions, or None.
-        every: iterations between two pictures, at least 1.
-        columns: images a row; None is the root of N, rounded up.
+        condition: N fixed conditions, a tensor or a dict or tuple of tensors; None if the generator takes none.
+        every: iterations between two images, at least 1.
+        columns: images in a row; None is the square root of N, rounded up.
         batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
-            variance of each sample by itself, as in scripts that draw one latent at a time in training mode. All else,
-            such as dropout, is in evaluation mode either way.
+            variance of each sample by itself, as in scripts that call a generator in training mode with one latent at a
+            time. All else, such as dropout, is in evaluation mode either way.
 
     Raises:
-        ArgumentTypeError: the latent or condition is no tensor.
-        ArgumentValueError: ``every`` is below 1, ``batch_norm`` is not one of its options, or there are not as many
-            conditions as latents.
+        ArgumentTypeError: the generator is not a module, or the latent or condition is not a tensor (or nest of them).
+        ArgumentValueError: ``every`` is below 1, or ``batch_norm`` is not one of its options.
+        ShapeError: there are not as many conditions as latents.
 
     Example:
         >>> from ganlib import latents, models, stacks
@@ -54,20 +57,18 @@ class SampleGrid:
         folder: str | os.PathLike[str],
         *,
         latent: Tensor,
-        condition: Tensor | None = None,
+        condition: Condition = None,
         every: int = 500,
         columns: int | None = None,
         batch_norm: BatchNormStatistics = "running",
     ) -> None:
         if not isinstance(generator, nn.Module):
             raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
-        for name, value in (("latent", latent), ("condition", condition)):
-            if not isinstance(value, Tensor) and not (value is None and name == "condition"):
-                raise ArgumentTypeError(f"{name} (={value!r}) must be a tensor")
-        if condition is not None and len(condition) != len(latent):
-            raise ArgumentValueError(f"condition has {len(condition)} entries, but latent has {len(latent)}")
-        if not (isinstance(every, int) and every >= 1):
-            raise ArgumentValueError(f"every (={every}) must be a whole number of at least 1")
+        if not isinstance(latent, Tensor):
+            raise ArgumentTypeError(f"latent (={latent!r}) must be a tensor")
+        if condition is not None:
+            count_entries("condition", condition, len(latent))
+        check_sizes(every=every)
         check_batch_norm(batch_norm)
         self.generator = generator
         self.folder = Path(folder)
@@ -76,25 +77,23 @@ class SampleGrid:
         self.every = every
         self.columns = columns
         self.batch_norm = batch_norm
-        self._drawn_at: int | None = None
-        self._stop: int | None = None
+        self._saved_at: int | None = None
 
     def draw(self) -> Image.Image:
-        """Draw the grid now.
+        """Make the grid now.
 
         Returns:
             A Pillow image.
         """
-        first = next(self.generator.parameters(), self.latent)
-        device = first.device
-        condition = None if self.condition is None else self.condition.to(device)
-        samples = draw(self.generator, self.latent.to(device), condition, batch_norm=self.batch_norm)
+        device = next(self.generator.parameters(), self.latent).device
+        latent, condition = tree_map_only(Tensor, lambda tensor: tensor.to(device), (self.latent, self.condition))
+        samples = draw(self.generator, latent, condition, batch_norm=self.batch_norm)
         return image_grid(
             samples, columns=self.columns, sample_range=getattr(self.generator, "sample_range", (-1.0, 1.0))
         )
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and remove the pictures that the run will draw again.
+        """Make the folder, and remove the images that the run will save again.
 
         Args:
             run: the training.
@@ -102,46 +101,40 @@ class SampleGrid:
         Raises:
             RunFolderError: the folder cannot be written to.
         """
-        check_folder(self.folder)
-        self._drawn_at = None
-        self._stop = None if self._is_due(run.iteration) else run.iteration
+        make_folder(self.folder)
+        self._saved_at = None
+        is_stop = run.progress < 1 and not self._is_due(run.iteration)  # a run that is over keeps its last image
         numbered = (path for path in self.folder.glob("[0-9]*.png") if path.stem.isdecimal())
-        remove_pictures(path for path in numbered if int(path.stem) > run.iteration)
-        remove_pictures(self.folder.glob(".[0-9]*.png.tmp"))  # of a run that was killed while it drew
+        remove_files(path for path in numbered if int(path.stem) > run.iteration - is_stop)
+        remove_leftovers(self.folder, "[0-9]*.png")
 
     def on_iteration(self, run: Run) -> None:
-        """Draw, where it is time.
+        """Save an image, if it is time.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the picture cannot be written.
+            RunFolderError: the image cannot be written.
         """
-        if self._stop is not None:  # not at the start: of a run that is over it is the last picture
-            remove_pictures([self._path(self._stop)])
-            self._stop = None
         if self._is_due(run.iteration):
             self._save(run.iteration)
 
     def on_end(self, run: Run) -> None:
-        """Draw the last picture, unless that has just been done.
+        """Save the last image, unless that has just been done.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the picture cannot be written.
+            RunFolderError: the image cannot be written.
         """
-        if run.iteration != self._drawn_at:
+        if run.iteration != self._saved_at:
             self._save(run.iteration)
 
     def _is_due(self, iteration: int) -> bool:
         return iteration == 1 or (iteration > 0 and iteration % self.every == 0)
 
-    def _path(self, iteration: int) -> Path:
-        return self.folder / f"{iteration:08d}.png"
-
     def _save(self, iteration: int) -> None:
-        save_picture(self._path(iteration), self.draw().save, format="PNG")
-        self._drawn_at = iteration
+        save_image(self.folder / f"{iteration:08d}.png", self.draw().save, format="PNG")
+        self._saved_at = iteration

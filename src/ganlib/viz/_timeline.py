@@ -1,4 +1,4 @@
-"""The pictures of a run, one below the other."""
+"""The sample grids of a run, one below the other."""
 
 import math
 import os
@@ -7,26 +7,26 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganlib.errors import ArgumentValueError
+from ganlib._checks import check_count
+from ganlib._files import prepare_file
 from ganlib.protocols import Run
-from ganlib.viz._files import check_folder, save_picture
-from ganlib.viz._pictures import even_selection, numbered_pictures, read_pictures
+from ganlib.viz._images import even_selection, numbered_images, read_images, save_image
 
 __all__ = ["Timeline"]
 
 
 class Timeline:
-    """Stacks, at the end, the pictures that a :class:`SampleGrid` has drawn: the oldest on top, each by its iteration.
+    """Stacks the images of a :class:`SampleGrid` at the end of a run, the oldest on top, each with its iteration.
 
-    Where the SampleGrid has as many ``columns`` as latents, every row of the stack is one iteration, and every column
-    what became of one latent.
+    If the SampleGrid has as many ``columns`` as latents, each row of the stack is one iteration, and each column shows
+    the samples of one latent.
 
-    The pictures are the PNG files in the folder up to the run's iteration, so a resumed run's stack has no gap. Of
-    more than ``max_rows`` an even selection is shown, the first and the last always.
+    The images are the PNG files in the folder up to the iteration of the run, so the stack of a resumed run has no gap.
+    If there are more than ``max_rows``, an even selection is shown, which includes the first and the last.
 
     Args:
-        path: the file, a PNG; its folder is made.
-        folder: where the SampleGrid draws. Give it before this one among the callbacks.
+        path: the PNG file; its folder is made.
+        folder: the folder of the SampleGrid, which must come before this callback.
         max_rows: at least 2.
 
     Raises:
@@ -40,8 +40,7 @@ class Timeline:
     rank_zero_only = True
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str], *, max_rows: int = 10) -> None:
-        if not (isinstance(max_rows, int) and max_rows >= 2):
-            raise ArgumentValueError(f"max_rows (={max_rows}) must be a whole number of at least 2")
+        check_count("max_rows", max_rows, least=2)
         self.path = Path(path)
         self.folder = Path(folder)
         self.max_rows = max_rows
@@ -55,10 +54,10 @@ class Timeline:
         Raises:
             RunFolderError: the folder cannot be written to.
         """
-        check_folder(self.path.parent)
+        prepare_file(self.path)
 
     def on_end(self, run: Run) -> None:
-        """Stack the pictures, where there is one.
+        """Stack the images, if there are any.
 
         Args:
             run: the training.
@@ -66,24 +65,24 @@ class Timeline:
         Raises:
             RunFolderError: the stack cannot be written.
         """
-        paths = even_selection(numbered_pictures(self.folder, run.iteration), self.max_rows)
-        pictures = read_pictures(paths, work="timeline", form="PNG")
-        if pictures:
-            rows = [(str(int(path.stem)), picture) for path, picture in pictures.items()]
-            save_picture(self.path, _stack(rows).save, format="PNG")
+        paths = even_selection(numbered_images(self.folder, run.iteration), self.max_rows)
+        images = read_images(paths, product="timeline")
+        if images:
+            rows = [(str(int(path.stem)), image) for path, image in images.items()]
+            save_image(self.path, _stack(rows).save, format="PNG")
 
 
 def _stack(rows: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Pictures of one mode and size below each other, with their names in a margin to the left."""
+    """Images of one mode and size below each other, with their names in a margin to the left."""
     mode, (width, height) = rows[0][1].mode, rows[0][1].size
-    # Small enough for the row, and beyond that of a size that is read with ease however large the pictures are.
+    # Letters must fit into a row; apart from that they have a size that is easy to read, even next to large images.
     letters = min(height, max(10, min(24, height // 3)))
     font = ImageFont.load_default(size=letters)
     margin = math.ceil(max(font.getlength(name) for name, _ in rows)) + letters
     sheet = Image.new(mode, (margin + width, height * len(rows)))
-    for index, (name, picture) in enumerate(rows):
-        beside = Image.new(mode, (margin, height))  # of its own, so that nothing reaches into the next row
-        ImageDraw.Draw(beside).text((margin - letters / 2, height / 2), name, fill="white", font=font, anchor="rm")
-        sheet.paste(beside, (0, index * height))
-        sheet.paste(picture, (margin, index * height))
+    for index, (name, image) in enumerate(rows):
+        label = Image.new(mode, (margin, height))  # a separate image, so that letters cannot reach into the next row
+        ImageDraw.Draw(label).text((margin - letters / 2, height / 2), name, fill="white", font=font, anchor="rm")
+        sheet.paste(label, (0, index * height))
+        sheet.paste(image, (margin, index * height))
     return sheet

@@ -1,26 +1,27 @@
-"""The pictures of a run as a film."""
+"""The sample grids of a run as a GIF."""
 
 import os
 from pathlib import Path
 
-from ganlib.errors import ArgumentValueError
+from ganlib._checks import check_count, check_positive
+from ganlib._files import prepare_file
 from ganlib.protocols import Run
-from ganlib.viz._files import check_folder, save_picture
-from ganlib.viz._pictures import even_selection, numbered_pictures, read_pictures
+from ganlib.viz._images import even_selection, numbered_images, read_images, save_image
 
 __all__ = ["TrainingGif"]
 
 
 class TrainingGif:
-    """Makes a looping GIF, at the end, of the pictures that a :class:`SampleGrid` has drawn.
+    """Makes a looping GIF of the images of a :class:`SampleGrid` at the end of a run.
 
-    The frames are the PNG files in the folder up to the run's iteration, so a resumed run's film has no gap. Of more
-    than ``max_frames`` an even selection is shown, the first and the last always; the last stays for longer.
+    The frames are the PNG files in the folder up to the iteration of the run, so the GIF of a resumed run has no gap.
+    If there are more than ``max_frames``, an even selection is shown, which includes the first and the last. The last
+    frame is shown for two seconds.
 
     Args:
-        path: the file; its folder is made.
-        folder: where the SampleGrid draws. Give it before this one among the callbacks.
-        seconds: length of the film without the last frame's stay, above 0.
+        path: the GIF file; its folder is made.
+        folder: the folder of the SampleGrid, which must come before this callback.
+        seconds: duration of all frames before the last, above 0.
         max_frames: at least 2.
 
     Raises:
@@ -41,10 +42,8 @@ class TrainingGif:
         seconds: float = 8.0,
         max_frames: int = 100,
     ) -> None:
-        if not seconds > 0:
-            raise ArgumentValueError(f"seconds (={seconds}) must be above 0")
-        if not (isinstance(max_frames, int) and max_frames >= 2):
-            raise ArgumentValueError(f"max_frames (={max_frames}) must be a whole number of at least 2")
+        check_positive("seconds", seconds)
+        check_count("max_frames", max_frames, least=2)
         self.path = Path(path)
         self.folder = Path(folder)
         self.seconds = seconds
@@ -59,10 +58,10 @@ class TrainingGif:
         Raises:
             RunFolderError: the folder cannot be written to.
         """
-        check_folder(self.path.parent)
+        prepare_file(self.path)
 
     def on_end(self, run: Run) -> None:
-        """Make the film, where there is a picture.
+        """Make the GIF, if there are images.
 
         Args:
             run: the training.
@@ -70,13 +69,13 @@ class TrainingGif:
         Raises:
             RunFolderError: it cannot be written.
         """
-        paths = even_selection(numbered_pictures(self.folder, run.iteration), self.max_frames)
-        frames = [*read_pictures(paths, work="film", form="GIF").values()]
+        paths = even_selection(numbered_images(self.folder, run.iteration), self.max_frames)
+        frames = [*read_images(paths, product="GIF").values()]
         if not frames:
             return
-        # GIF's clock ticks in hundredths of a second, and players take anything under two of them for ten.
+        # A GIF counts in hundredths of a second, and players show a frame of less than two of them for ten.
         each = max(20, round(self.seconds * 1000 / len(frames) / 10) * 10)
-        save_picture(
+        save_image(
             self.path,
             frames[0].save,
             format="GIF",

@@ -1,0 +1,33 @@
+"""The command line that all games share, so that their pages hold the game."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+
+def parse_flags(page: str | None, *, iterations: int, batch_size: int, out: str) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        page: the docstring of the script, shown by ``--help``.
+        iterations: the default of ``--iterations``.
+        batch_size: the default of ``--batch-size``.
+        out: the default of ``--out``.
+    """
+    parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
+    own = "default: %(default)s"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder that holds MNIST/raw (default: the built-in digits alone)"
+    )
+    parser.add_argument("--iterations", type=int, default=iterations, metavar="N", help=own)
+    parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help=f"of each process ({own})")
+    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help=f"batches for each update ({own})")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
+    parser.add_argument("--device", default=device, help=own)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=own)
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
+    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    return parser.parse_args()

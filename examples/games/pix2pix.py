@@ -1,0 +1,89 @@
+"""pix2pix (Isola et al., 2017): a U-Net that draws a digit from its outline.
+
+    python examples/games/pix2pix.py --iterations 1000 --out runs/pix2pix
+    python examples/games/pix2pix.py --data DIR --resume  # MNIST, which torchvision finds in DIR; goes on if stopped
+    torchrun --nproc-per-node 2 examples/games/pix2pix.py --precision bf16 --accumulate 2
+
+The discriminator sees patches of an image next to the outline, so it learns whether the two belong together. The
+generator's loss is adversarial plus 100 times the L1 distance to the digit that the outline was taken from. Its only
+noise is dropout. ``translations.png`` has rows of held-out outlines, what the generator draws, and the digits. The L1
+distance to held-out digits is printed next to that of the mean image.
+
+Reference: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, arXiv:1611.07004.
+"""
+
+from typing import Any
+
+import torch
+from _flags import parse_flags
+from torch import Tensor, nn
+from torchvision import datasets
+
+from ganlib import data, distributed, init, losses, protocols, stacks, training, viz
+
+
+def outline(digit: Tensor) -> Tensor:
+    """Pixels around the strokes: those with a neighbor that is much brighter."""
+    return torch.where(nn.functional.max_pool2d(digit, 3, 1, 1) - digit > 0.5, 1.0, -1.0)
+
+
+def main() -> None:
+    """Read the command line, train, and draw held-out outlines."""
+    flags = parse_flags(__doc__, iterations=1000, batch_size=16, out="runs/pix2pix")
+    distributed.init()
+    torch.manual_seed(flags.seed)
+    if flags.data:
+        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
+    else:
+        digits, others = data.RenderedDigits(length=5000), data.RenderedDigits(length=1000, seed=1)
+    loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
+    held_out = data.TensorLoader(others, 1).samples[:1000]
+
+    plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(channels) for channels in (32, 64, 128, 128)])
+    generator = init.dcgan_(stacks.UNet(plan, dropout=0.5)).to(flags.device)
+    discriminator = init.dcgan_(stacks.PatchDiscriminator(2, channels=32, layers=1)).to(flags.device)
+    loss = losses.NonSaturatingLoss()
+
+    def translate(batch: protocols.Batch) -> tuple[Tensor, Tensor, Tensor]:
+        sketch = outline(batch.sample)
+        return batch.sample, sketch, generator(sketch)
+
+    def discriminate(digit: Tensor, sketch: Tensor) -> Tensor:
+        return discriminator(torch.cat([digit, sketch], dim=1))
+
+    def discriminator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        digit, sketch, fake = batch
+        return loss.discriminator(discriminate(digit, sketch), discriminate(fake.detach(), sketch))
+
+    def generator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        digit, sketch, fake = batch
+        l1 = (fake - digit).abs().mean()
+        return loss.generator(discriminate(fake, sketch)) + 100 * l1, {"l1": l1}
+
+    adams = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (discriminator, generator)]
+    trainer = training.GameTrainer(
+        {"generator": generator, "discriminator": discriminator},
+        [
+            training.Player("discriminator", adams[0], discriminator_objective),
+            training.Player("generator", adams[1], generator_objective),
+        ],
+        prepare=translate,
+        accumulate_grad_batches=flags.accumulate,
+        precision=flags.precision,
+    )
+    checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
+    callbacks: list[Any] = [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]
+    training.fit(trainer, loader, iterations=flags.iterations, callbacks=callbacks, resume=flags.resume)
+
+    digit, mean = ((images / 127.5 - 1).to(flags.device) for images in (held_out, loader.samples.float().mean(0)))
+    with torch.no_grad():
+        fake = generator.eval()(outline(digit))
+    if distributed.rank() == 0:
+        l1, l1_of_mean = ((image - digit).abs().mean().item() for image in (fake, mean))
+        print(f"L1 on 1000 held-out digits: {l1:.4f} (the mean image: {l1_of_mean:.4f})")
+        rows = torch.cat([outline(digit[:16]), fake[:16], digit[:16]])
+        viz.image_grid(rows, columns=16).save(flags.out / "translations.png")
+
+
+if __name__ == "__main__":
+    main()

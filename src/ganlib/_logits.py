@@ -1,0 +1,80 @@
+"""A discriminator's output as several packages need it: logits in float32 or better, one tensor for each scale."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError
+from ganlib.protocols import DiscriminatorOutput, Logits
+
+__all__ = ["as_output", "at_least_float32", "check_output", "scales", "sum_over_scales"]
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Convert a half-precision tensor to float32, and return any other as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def as_output(output: Any) -> DiscriminatorOutput:
+    """Return logits, a tuple of them or a DiscriminatorOutput as a DiscriminatorOutput, logits in float32 or better."""
+    output = output if isinstance(output, DiscriminatorOutput) else DiscriminatorOutput(output)
+    logits = output.logits
+    if isinstance(logits, Tensor):
+        return output._replace(logits=at_least_float32(logits))
+    if not (isinstance(logits, tuple) and logits and all(isinstance(scale, Tensor) for scale in logits)):
+        raise ArgumentTypeError(
+            f"discriminator gave {type(logits).__name__}; it must give logits (a tensor, or a tuple of them) or a "
+            "DiscriminatorOutput"
+        )
+    return output._replace(logits=tuple(at_least_float32(scale) for scale in logits))
+
+
+def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
+    """Return the logits of an output in float32 or better, one tensor for each scale."""
+    logits = as_output(output).logits
+    return logits if isinstance(logits, tuple) else (logits,)
+
+
+def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> Tensor:
+    """Return a formula of logits, which are given by name; with several scales, the sum of its values at each."""
+    parts = {name: _checked(name, value) for name, value in logits.items()}
+    if len({len(tensors) for tensors in parts.values()}) > 1:
+        raise ArgumentValueError(
+            "logits must have the same number of scales, but "
+            + " and ".join(f"{name} has {len(tensors)}" for name, tensors in parts.items())
+        )
+    values = [formula(*tensors) for tensors in zip(*parts.values(), strict=True)]
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+
+def check_output(output: Any, side: str) -> DiscriminatorOutput:
+    """Return a DiscriminatorOutput that an auxiliary loss is given; the side, real or fake, is for the errors."""
+    if output is None:
+        raise ArgumentValueError(f"{side}_output (=None) is missing: this auxiliary loss reads it")
+    if not isinstance(output, DiscriminatorOutput):
+        raise ArgumentTypeError(
+            f"{side}_output is a {type(output).__name__}, but it must be a DiscriminatorOutput; bare logits have "
+            "neither class_logits nor features, so the discriminator must return one"
+        )
+    return output
+
+
+def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:
+    """Return the scales of logits that must be there and floating point; the name is for the errors."""
+    if logits is None:
+        raise ArgumentValueError(
+            f"{name} (=None) is missing; a loss with needs_real_logits = True needs the real ones in both updates"
+        )
+    if isinstance(logits, DiscriminatorOutput):
+        raise ArgumentTypeError(f"{name} is a DiscriminatorOutput; give its logits")
+    parts = logits if isinstance(logits, tuple | list) else (logits,)
+    if not parts:
+        raise ArgumentValueError(f"{name} (=()) holds no logits")
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise ArgumentTypeError(f"{name} must be a tensor or a tuple of tensors, but holds {type(part).__name__}")
+        if not part.is_floating_point():
+            raise DTypeError(f"{name} must be floating point, but its dtype is {part.dtype}")
+    return tuple(at_least_float32(part) for part in parts)

@@ -1,0 +1,80 @@
+"""A progress bar in the terminal."""
+
+import math
+import time
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ganlib._checks import check_number
+from ganlib.protocols import Run
+
+__all__ = ["ProgressBar"]
+
+_SHORT = {"discriminator_loss": "D loss", "generator_loss": "G loss", "real_score": "D(x)", "fake_score": "D(G(z))"}
+
+
+class ProgressBar:
+    """Shows the progress of the training, its speed in images per second, and the metrics.
+
+    Metrics are read only when the bar is updated, since reading them waits for the device.
+
+    Args:
+        seconds: the least time between two updates, at least 0.
+
+    Raises:
+        ArgumentValueError: ``seconds`` is below 0.
+
+    Example:
+        >>> from ganlib import training
+        >>> training.ProgressBar(seconds=2.0).seconds
+        2.0
+    """
+
+    rank_zero_only = True
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        check_number("seconds", seconds)
+        self.seconds = seconds
+        self._updated, self._began = -math.inf, 0.0
+        self._samples_at_start = 0
+        self._bar: Any = None
+
+    def on_start(self, run: Run) -> None:
+        """Open the bar.
+
+        Args:
+            run: the training.
+        """
+        self._samples_at_start = run.samples
+        self._began = time.monotonic()
+        self._updated = -math.inf
+        if self._bar is not None:  # a run that goes back to a checkpoint starts again
+            self._bar.close()
+        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}")
+
+    def on_iteration(self, run: Run) -> None:
+        """Update the bar, if it is time.
+
+        Args:
+            run: the training.
+        """
+        if time.monotonic() - self._updated >= self.seconds:
+            self._update(run)
+
+    def on_end(self, run: Run) -> None:
+        """Update the bar for the last time, and close it.
+
+        Args:
+            run: the training.
+        """
+        if run.metrics:
+            self._update(run)
+        self._bar.close()
+
+    def _update(self, run: Run) -> None:
+        self._updated = time.monotonic()
+        rate = (run.samples - self._samples_at_start) / max(self._updated - self._began, 1e-9)
+        shown = [f"{_SHORT.get(name, name)} {float(value):.3f}" for name, value in run.metrics.items()]
+        self._bar.n = round(run.progress, 4)
+        self._bar.set_postfix_str(f"iteration {run.iteration}, {', '.join(shown)}, {rate:.0f} images/s", refresh=True)

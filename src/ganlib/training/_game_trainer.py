@@ -1,0 +1,386 @@
+"""The engine: players that take turns in updating networks, whatever the game."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from ganlib._checks import check_sizes
+from ganlib._ranks import gather
+from ganlib.distributed import rank
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError
+from ganlib.protocols import Stateful
+from ganlib.training._step._networks import iterator_of, lay_out_, move
+from ganlib.training._step._precision import Precision, PrecisionName
+from ganlib.training._step._replicas import Replicas, metrics_over_ranks
+from ganlib.training._step._state import load_states, states_of, warn_of_changes
+from ganlib.training._step._step_graphs import CudaRecorder, StepGraphs
+from ganlib.training._step._update import Update
+
+__all__ = ["GameTrainer", "Player"]
+
+
+@final
+@dataclass(frozen=True)
+class Player:
+    """A player of a game: an optimizer, and the objective that it descends.
+
+    Args:
+        name: the player's; its loss is the metric ``<name>_loss``.
+        optimizer: holds parameters of the modules; several players may share one.
+        objective: called with a batch, or with what ``prepare`` made of it. It returns a scalar with its graph, or a
+            tuple of that and a dict of named scalars, which become metrics.
+        steps: updates in each iteration, at least 1; each one after the first takes new batches.
+        every: the player takes part in the iterations that this divides, at least 1. The first iteration is 0. An
+            objective that stands for all k iterations multiplies by k.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: naming the argument that is wrong, and its value.
+
+    Example:
+        >>> weight = nn.Parameter(torch.zeros(()))
+        >>> Player("follower", torch.optim.SGD([weight], lr=0.1), lambda batch: (batch - weight).square().mean()).steps
+        1
+    """
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    objective: Callable[[Any], Tensor | tuple[Tensor, dict[str, Tensor]]]
+    _: KW_ONLY
+    steps: int = 1
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not (isinstance(self.name, str) and self.name):
+            raise ArgumentTypeError(f"name (={self.name!r}) must be a string, such as 'generator'")
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise ArgumentTypeError(
+                f"the optimizer of {self.name} (={self.optimizer!r}) must be a torch.optim.Optimizer"
+            )
+        if not callable(self.objective) or isinstance(self.objective, type):
+            raise ArgumentTypeError(f"the objective of {self.name} (={self.objective!r}) must be a function of a batch")
+        check_sizes(steps=self.steps, every=self.every)
+        if self.steps > 1 and self.every > 1:
+            raise ArgumentValueError(
+                f"steps (={self.steps}) and every (={self.every}) of {self.name} must not both be above 1"
+            )
+
+
+@final
+class GameTrainer:
+    r"""Trains the modules of any game whose players take turns, such as GANs, pix2pix, CycleGAN and R3GAN.
+
+    One iteration draws a batch, and each player in turn descends its objective :math:`L_p`, with respect to the
+    parameters :math:`\theta_p` that its optimizer holds, and to nothing else:
+
+    .. math:: \theta_p \leftarrow \theta_p - \eta \, \nabla_{\theta_p} L_p(\text{batch})
+
+    The first update of each player takes the batches that were drawn last; each further update of a player with
+    ``steps > 1`` draws new ones. Objectives run under autocast, and over several processes inside
+    ``DistributedDataParallel``, so give bare networks. A step does not wait for the device, does not change any
+    ``requires_grad``, and leaves training and evaluation mode to the user.
+
+    An objective must not read a Python number that changes between steps: put it into a 0-dim tensor, which
+    :class:`Schedule` writes. What a step changes (running means, pools) it changes in place. Then it can be recorded as
+    a CUDA graph, and saved.
+
+    Args:
+        modules: names everything with a state that objectives use: networks, image pools, running means. A module with
+            ``per_process = True`` differs between processes, and is saved for each.
+        players: in the order of their turns; at least one.
+        prepare: called once for each batch that is drawn, with gradients; objectives receive its result. Several
+            players may go through its graph, as long as none of their updates changes a weight that another needs.
+            Under accumulation the graphs of all batches are kept.
+        accumulate_grad_batches: batches whose gradients are averaged for one update, at least 1.
+        max_grad_norm: largest norm of a player's gradient, above 0; None does not clip.
+        precision: ``"fp32"``; ``"bf16"`` or ``"fp16"`` for objectives under autocast, the latter with a gradient scaler
+            for each player; or ``"tf32"``, where float32 matrix products may round what they multiply (CUDA).
+        channels_last: whether weights and batches of 4 and 5 dimensions are laid out with the channels last.
+        compile: whether the networks are compiled in place, when first called (their names in a state stay).
+        cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
+            as one. Optimizers need ``capturable=True``, and a learning rate that changes must be a tensor. What an
+            objective does in Python is done only while it is recorded.
+
+    Attributes:
+        iteration: iterations that have been trained.
+        modules: the modules, by name.
+        players: the players.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: naming the argument that is wrong, and its value.
+
+    Example:
+        >>> from ganlib import losses, training
+        >>> loss = losses.HingeLoss()
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> def discriminator_objective(real):
+        ...     fake = generator(torch.randn(len(real), 4)).detach()
+        ...     return loss.discriminator(discriminator(real), discriminator(fake))
+        >>> def generator_objective(real):
+        ...     fake = generator(torch.randn(len(real), 4))
+        ...     l1 = (fake - real).abs().mean()
+        ...     return loss.generator(discriminator(fake)) + 100 * l1, {"l1": l1}
+        >>> trainer = training.GameTrainer(
+        ...     {"generator": generator, "discriminator": discriminator},
+        ...     [training.Player("critic", torch.optim.Adam(discriminator.parameters()), discriminator_objective),
+        ...      training.Player("generator", torch.optim.Adam(generator.parameters()), generator_objective)])
+        >>> sorted(trainer.train_step(torch.randn(8, 2)))
+        ['critic_loss', 'generator_loss', 'l1']
+
+    References:
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1, for two players.
+    """
+
+    __slots__ = (
+        *("iteration", "modules", "players", "_accumulate", "_channels_last", "_graphs", "_last_metrics"),
+        *("_optimizers", "_parameter", "_precision", "_prepare", "_replicas", "_scalers", "_updates", "__weakref__"),
+    )
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module | Stateful],
+        players: Sequence[Player],
+        *,
+        prepare: Callable[[Any], Any] | None = None,
+        accumulate_grad_batches: int = 1,
+        max_grad_norm: float | None = None,
+        precision: PrecisionName = "fp32",
+        channels_last: bool = False,
+        compile: bool = False,
+        cuda_graph: bool = False,
+    ) -> None:
+        _check_parts(modules, players)
+        if prepare is not None and not callable(prepare):
+            raise ArgumentTypeError(f"prepare (={prepare!r}) must be a function of a batch, or None")
+        check_sizes(accumulate_grad_batches=accumulate_grad_batches)
+        if max_grad_norm is not None and not max_grad_norm > 0:
+            raise ArgumentValueError(f"max_grad_norm (={max_grad_norm}) must be above 0, or None")
+        for name, choice in (("channels_last", channels_last), ("compile", compile), ("cuda_graph", cuda_graph)):
+            if not isinstance(choice, bool):
+                raise ArgumentTypeError(f"{name} (={choice!r}) must be True or False")
+        self.iteration = 0
+        self.modules = dict(modules)
+        self.players = tuple(players)
+        self._accumulate = accumulate_grad_batches
+        self._prepare = prepare
+        self._channels_last = channels_last
+        self._precision = Precision(precision)
+        self._parameter = players[0].optimizer.param_groups[0]["params"][0]
+        self._last_metrics: dict[str, Tensor] = {}
+        # By the first player that has it: a shared optimizer is saved once.
+        self._optimizers = {
+            f"{player.name}_optimizer": player.optimizer
+            for index, player in enumerate(players)
+            if all(player.optimizer is not other.optimizer for other in players[:index])
+        }
+        scalers = {player.name: self._precision.scaler(self.device.type) for player in players}
+        self._scalers = {name: scaler for name, scaler in scalers.items() if scaler is not None}
+        owners = dict[str, str]()
+        self._updates = {
+            player.name: Update(
+                player.name,
+                player.optimizer,
+                player.objective,
+                context=self._autocast,
+                scaler=scalers[player.name],
+                max_grad_norm=max_grad_norm,
+                owners=owners,
+            )
+            for player in players
+        }
+        networks = [part for part in modules.values() if isinstance(part, nn.Module)]
+        self._replicas = Replicas(networks)
+        self._graphs = StepGraphs(lambda rounds: self._play(iter(rounds)), CudaRecorder()) if cuda_graph else None
+        if cuda_graph:
+            _check_recordable(self.device, self._optimizers)
+        for network in networks:
+            if channels_last:
+                lay_out_(network)
+            if compile and next(network.parameters(), None) is not None:
+                network.compile()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would change a half of the trainer."""
+        if name in ("modules", "players") and hasattr(self, name):
+            raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
+        super().__setattr__(name, value)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first player's parameters are, and batches are moved to."""
+        return self._parameter.device
+
+    @property
+    def batches_per_iteration(self) -> int:
+        """How many batches an iteration draws: ``accumulate_grad_batches * (1 + sum(steps - 1))``."""
+        return self._accumulate * (1 + sum(player.steps - 1 for player in self.players))
+
+    def train_step(self, batches: Any) -> dict[str, Tensor]:
+        """Let each player take its turn.
+
+        Args:
+            batches: an iterator that gives at least ``batches_per_iteration`` batches, or one batch, where an iteration
+                draws one. A batch is any nest of tuples, lists, dicts and named tuples. Its tensors are moved to the
+                device; other values are passed on.
+
+        Returns:
+            Detached scalars: the metrics of each player's last update, averaged over accumulated batches and processes.
+            A metric that was not computed in this iteration, because its player rested say, keeps its last value.
+
+        Raises:
+            BatchesExhaustedError: there are fewer batches than an iteration needs.
+            ArgumentTypeError, ArgumentValueError: an objective returned something that cannot be descended.
+        """
+        self._replicas.align()
+        rounds = self._rounds(iterator_of(batches))
+        with self._precision.matrix_products():
+            if self._graphs is None:
+                metrics = self._play(rounds)
+            else:
+                metrics = self._graphs(list(rounds), kind=self._kind(), settings=self._settings())
+        self.iteration += 1
+        self._last_metrics |= metrics_over_ranks(metrics)
+        return dict(self._last_metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact resume needs; over several processes, all must call it together.
+
+        Returns:
+            The iteration, the states of modules, optimizers and gradient scalers, the last metrics, and what the
+            settings were.
+        """
+        common = {name: part for name, part in self.modules.items() if not _is_per_process(part)}
+        own = {name: part for name, part in self.modules.items() if _is_per_process(part)}
+        return {
+            "iteration": self.iteration,
+            "settings": self._choices(),
+            "modules": states_of(common),
+            "per_process": gather(_on_host(states_of(own))) if own else [],
+            "optimizers": states_of(self._optimizers),
+            "scalers": states_of(self._scalers),
+            "metrics": dict(self._last_metrics),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state.
+
+        Args:
+            state: what :meth:`state_dict` of a trainer of the same parts returned.
+
+        Raises:
+            CheckpointError: the state is of other parts.
+        """
+        warn_of_changes(self._choices(), state["settings"])
+        everyone = state["per_process"]
+        modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
+        load_states(self.modules, modules, exactly=True)
+        load_states(self._optimizers, state["optimizers"], exactly=True)
+        load_states(self._scalers, state["scalers"], exactly=False)  # of another precision there are none: they adapt
+        if self._graphs is not None:
+            self._graphs.forget()
+        self.iteration = state["iteration"]
+        self._last_metrics = {name: value.to(self.device) for name, value in state["metrics"].items()}
+
+    def _play(self, rounds: Iterator[list[Any]]) -> dict[str, Tensor]:
+        """One iteration, on the batches of each update."""
+        due = [player for player in self.players if self.iteration % player.every == 0]
+        if self._prepare is not None:  # joining writes weights, which a graph that is kept must not see
+            for player in due:
+                self._updates[player.name].join()
+        metrics: dict[str, Tensor] = {}
+        batches = self._prepared(next(rounds))
+        for player in due:
+            for step in range(player.steps):
+                if step:
+                    batches = self._prepared(next(rounds))
+                shared = self._prepare is not None and step == player.steps - 1 and player is not due[-1]
+                metrics |= self._updates[player.name](batches, retain_graph=shared)
+        return metrics
+
+    def _prepared(self, batches: list[Any]) -> list[Any]:
+        if self._prepare is None:
+            return batches
+        with self._autocast():
+            return [self._prepare(batch) for batch in batches]
+
+    def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
+        """The batches of each update that draws some, on the device."""
+        for _ in range(self.batches_per_iteration // self._accumulate):
+            drawn = []
+            for _ in range(self._accumulate):
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    raise BatchesExhaustedError(
+                        f"batches ran out: an iteration needs {self.batches_per_iteration} of them, "
+                        f"accumulate_grad_batches (={self._accumulate}) * (1 + sum(steps - 1))"
+                    ) from None
+                drawn.append(move(batch, self.device, channels_last=self._channels_last))
+            yield drawn
+
+    def _autocast(self) -> Any:
+        return self._precision.autocast(self.device.type)
+
+    def _choices(self) -> dict[str, str]:
+        """What decides how a training goes on, besides states."""
+        optimizers = {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
+        return {"precision": self._precision.name, "device": self.device.type, **optimizers}
+
+    def _kind(self) -> tuple[object, ...]:
+        """What decides which kernels run, besides the batches: who takes part, and the modes of the modules."""
+        modules = [part for part in self.modules.values() if isinstance(part, nn.Module)]
+        modes = [module.training for part in modules for module in part.modules()]
+        return (*modes, *(self.iteration % player.every == 0 for player in self.players))
+
+    def _settings(self) -> tuple[object, ...]:
+        """What is part of a recording and may change for good: the numbers of the optimizers, and what is trained."""
+        groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+        plain = [value for group in groups for value in group.values() if not isinstance(value, Tensor | list)]
+        return (*plain, *(p.requires_grad for group in groups for p in group["params"]))
+
+
+def _check_parts(modules: Any, players: Any) -> None:
+    if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
+        raise ArgumentTypeError(f"modules (={modules!r}) must be a dict from names to modules")
+    for name, part in modules.items():
+        if isinstance(part, type) or not isinstance(part, Stateful):
+            raise ArgumentTypeError(
+                f"modules holds {name} (={part!r}), which is not a torch.nn.Module, and has no state_dict and "
+                "load_state_dict"
+            )
+    if not isinstance(players, Sequence) or not players or not all(isinstance(player, Player) for player in players):
+        raise ArgumentTypeError(f"players (={players!r}) must be a sequence of at least one training.Player")
+    names = [player.name for player in players]
+    if len({*names}) < len(names):
+        raise ArgumentValueError(f"players (={names}) must have different names")
+    known = {id(p) for part in modules.values() if isinstance(part, nn.Module) for p in part.parameters()}
+    for player in players:
+        held = [p for group in player.optimizer.param_groups for p in group["params"]]
+        if foreign := [p for p in held if id(p) not in known]:
+            raise ArgumentValueError(
+                f"the optimizer of {player.name} holds {len(foreign)} of {len(held)} parameters that are in none of "
+                f"modules ({', '.join(modules)}), so they would not be saved: name their module there (or was the "
+                "optimizer made before the module was copied?)"
+            )
+
+
+def _check_recordable(device: torch.device, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+    if device.type != "cuda":
+        raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {device}")
+    for name, optimizer in optimizers.items():
+        if any(group.get("capturable") is False for group in optimizer.param_groups):
+            raise ArgumentValueError(
+                f"cuda_graph (=True) needs {name} to be one that can be recorded: give it capturable=True"
+            )
+
+
+def _is_per_process(part: Any) -> bool:
+    parts = part.modules() if isinstance(part, nn.Module) else [part]
+    return any(getattr(module, "per_process", False) for module in parts)
+
+
+def _on_host(state: Any) -> Any:
+    return move(state, torch.device("cpu"), channels_last=False)

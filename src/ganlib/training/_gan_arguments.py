@@ -1,0 +1,141 @@
+"""What the arguments of AdversarialTrainer must be, said with the values that were given."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
+
+__all__ = ["check_networks", "check_parts", "metric_names"]
+
+
+def check_networks(
+    generator: Any, discriminator: Any, generator_optimizer: Any, discriminator_optimizer: Any, *, reuse_fakes: Any
+) -> None:
+    """Refuse networks and optimizers with which no training could work.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+    """
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        if not isinstance(network, nn.Module):
+            raise ArgumentTypeError(f"{name} (={network!r}) must be a torch.nn.Module")
+        if next(network.parameters(), None) is None:
+            raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
+    _check_optimizer("generator", generator_optimizer, generator, discriminator)
+    _check_optimizer("discriminator", discriminator_optimizer, discriminator, generator)
+    if reuse_fakes and _held(discriminator_optimizer) & {id(p) for p in generator.parameters()}:
+        raise ArgumentValueError(
+            "reuse_fakes (=True) needs networks of their own: discriminator_optimizer holds parameters of the "
+            "generator, and changes them before the generator's update uses them"
+        )
+
+
+def check_parts(
+    loss: Any,
+    penalties: Any,
+    auxiliary_losses: Any,
+    functions: dict[str, Any],
+    choices: dict[str, Any],
+) -> None:
+    """Refuse a loss, penalties, functions or options with which no training could work.
+
+    Args:
+        loss: the adversarial loss.
+        penalties: the penalties.
+        auxiliary_losses: the auxiliary losses.
+        functions: what must be callable, by name; None is allowed where the name is not ``latent``.
+        choices: what must be True or False, by name.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+    """
+    if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
+        raise ArgumentTypeError(
+            f"loss (={loss!r}) must be an object with the methods discriminator(real_logits, fake_logits) and "
+            "generator(fake_logits, real_logits=None)"
+        )
+    for name, value in functions.items():
+        if isinstance(value, type) or (not callable(value) and not (value is None and name != "latent")):
+            raise ArgumentTypeError(f"{name} (={value!r}) must be callable, and not a class")
+    _check_members(
+        "penalties",
+        penalties,
+        _is_penalty,
+        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition)",
+    )
+    _check_members(
+        "auxiliary_losses",
+        auxiliary_losses,
+        lambda member: isinstance(member, AuxiliaryLoss),
+        "an auxiliary loss is an object with a weight and the methods discriminator(step) and generator(step) (a "
+        "gradient penalty belongs in penalties)",
+    )
+    for name, value in choices.items():
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
+
+
+def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
+    """Names for metrics: the class's or function's in snake case, numbered if repeated.
+
+    Args:
+        groups: the auxiliary losses, the penalties.
+
+    Returns:
+        One list of names for each group; all names differ.
+
+    Example:
+        >>> class WeightDecay: ...
+        >>> metric_names([WeightDecay(), WeightDecay()], [])
+        (['weight_decay', 'weight_decay_2'], [])
+    """
+    counts: dict[str, int] = {}
+    groups_of_names = []
+    for members in groups:
+        names = []
+        for member in members:
+            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", getattr(member, "__name__", type(member).__name__)).lower()
+            counts[name] = counts.get(name, 0) + 1
+            names.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+        groups_of_names.append(names)
+    return tuple(groups_of_names)
+
+
+def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what: str) -> None:
+    if not isinstance(members, Sequence):
+        raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence of them, such as a list")
+    for member in members:
+        if isinstance(member, type) or not is_one(member):
+            raise ArgumentTypeError(f"{name} holds {member!r}, which is not one: {what}")
+
+
+def _is_penalty(member: Any) -> bool:
+    # Every nn.Module can be called, but to no avail without a forward of its own, as an auxiliary loss is.
+    return callable(member) and not (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward)
+
+
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:
+    name = f"{player}_optimizer"
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentTypeError(f"{name} (={optimizer!r}) must be a torch.optim.Optimizer")
+    held = _held(optimizer)
+    owned, foreign = {id(p) for p in own.parameters()}, {id(p) for p in other.parameters()}
+    if held & (foreign - owned):
+        raise ArgumentValueError(
+            f"{name} (={type(optimizer).__name__}) holds {len(held & (foreign - owned))} parameters of the other "
+            f"network; it must hold those of the {player}"
+        )
+    if not held & owned:
+        raise ArgumentValueError(
+            f"{name} (={type(optimizer).__name__}) holds none of the {player}'s parameters (was it made before the "
+            "network was moved or copied?)"
+        )

@@ -1,0 +1,217 @@
+"""A run: what ``fit`` drives, and callbacks see."""
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganlib._random import load_random_state, random_state
+from ganlib._ranks import agree, gather
+from ganlib.distributed import rank, world_size
+from ganlib.errors import CheckpointError, GanlibRuntimeError, TrainingDivergedError
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
+from ganlib.training._callbacks._checkpoint import Checkpoint
+from ganlib.training._loop._divergence import DivergenceWatch
+from ganlib.training._loop._signals import Signals
+from ganlib.training._loop._stream import Stream
+from ganlib.training._step._replicas import move_random_numbers_apart
+
+__all__ = ["OngoingRun"]
+
+
+class OngoingRun:
+    """A run; see :class:`ganlib.protocols.Run`."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Iterable[Any],
+        callbacks: Sequence[Callback],
+        signals: Signals,
+        *,
+        iterations: int | None,
+        epochs: int | None,
+        minutes: float | None,
+    ) -> None:
+        self.trainer = trainer
+        self.batches = batches
+        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.metrics: Mapping[str, Tensor] = {}
+        self.watch = DivergenceWatch(partial(_networks, trainer))
+        self._signals = signals
+        self._called = [
+            callback for callback in self.callbacks if rank() == 0 or not getattr(callback, "rank_zero_only", False)
+        ]
+        self._watching = [callback for callback in self._called if isinstance(callback, OnIteration)]
+        self._stream = Stream(batches)
+        if self._stream.length:
+            drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
+            self._stream.epoch = drawn // self._stream.length
+        self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
+        self._began, self._elapsed = time.monotonic(), 0.0
+        self._stopped = False
+        self._random_numbers: dict[str, Any] = {}
+
+    @property
+    def iteration(self) -> int:
+        """The trainer's count."""
+        return self.trainer.iteration
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs so far."""
+        return self._stream.epoch
+
+    @property
+    def samples(self) -> int:
+        """Samples drawn so far."""
+        return self._stream.samples
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1, by whichever limit is nearest."""
+        done = (
+            (self.iteration, self._iterations),
+            (self._stream.epochs, self._epochs),
+            (self._elapsed / 60, self._minutes),
+        )
+        return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
+
+    def stop(self) -> None:
+        """End after this iteration."""
+        self._stopped = True
+
+    def is_over(self) -> bool:
+        """Whether a limit is reached, or one of the processes wants to stop.
+
+        The clock is read only here, and agreed on, so that what depends on the progress is the same in all processes.
+        It draws one batch ahead, so that the end of an epoch is seen where the length is unknown.
+        """
+        elapsed = time.monotonic() - self._began
+        ended = self._stopped or self.progress >= 1
+        self._elapsed, ended_anywhere, received = agree(elapsed, ended, self._signals.received)
+        if received:  # a 0 must not overwrite one that came meanwhile
+            self._signals.received = int(received)
+        over = bool(ended_anywhere or received)
+        while not over and self.progress < 1:
+            try:
+                if self._stream.peek():
+                    break
+            except Exception:
+                # A signal to a whole group ends a loader's workers too. The last iteration is complete, so this process
+                # can still end in order; of several processes, the others may be in the next iteration already.
+                if not self._signals.received or world_size() > 1:
+                    raise
+                over = True
+        else:
+            over = True
+        if self._epochs is not None and self._stream.length is None:
+            over = any(agree(over))  # an epoch may have ended in one process and not in another
+        return over
+
+    def start(self, random_numbers: dict[str, Any] | None) -> None:
+        """Start the clock and the callbacks, and then set the random numbers, where a resume brings some."""
+        self._began, self._elapsed = time.monotonic(), 0.0
+        self._start_callbacks()
+        if random_numbers is not None:
+            load_random_state(random_numbers, self.batches)
+        move_random_numbers_apart()
+
+    def go_back(self, error: TrainingDivergedError) -> bool:
+        """Go to the newest checkpoint, and keep the random state; return whether there was one."""
+        random_numbers = random_state(self.batches)
+        if self.resume() is None:
+            return False
+        self.metrics = {}  # they are of an iteration that has been undone
+        warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=4)
+        self._start_callbacks()
+        load_random_state(random_numbers, self.batches)
+        return True
+
+    def _start_callbacks(self) -> None:
+        self.watch.begin(self.iteration)
+        # Checkpoints start first: the others must not touch a folder that a checkpoint refuses.
+        for callback in sorted(self._called, key=lambda callback: not isinstance(callback, Checkpoint)):
+            if isinstance(callback, OnStart):
+                callback.on_start(self)
+
+    def step(self) -> None:
+        """One iteration, and the callbacks that follow it."""
+        before = self.iteration
+        self.metrics = self.trainer.train_step(self._stream)
+        if self.iteration <= before:
+            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
+        self.watch.note(self.iteration, self.metrics)
+        for callback in self._watching:
+            callback.on_iteration(self)
+
+    def end(self) -> None:
+        """The callbacks' end; after a signal the checkpoints come first, since time may run out."""
+        hurried = [callback for callback in self._called if self._signals.received and isinstance(callback, Checkpoint)]
+        for callback in [*hurried, *(callback for callback in self._called if callback not in hurried)]:
+            if isinstance(callback, OnEnd):
+                callback.on_end(self)
+
+    def close(self) -> None:
+        """Release what the run holds, however it ended."""
+        for callback in self._checkpoints():
+            callback.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact resume needs."""
+        self.watch.check()  # so the newest checkpoint is always one to go back to
+        return {
+            "trainer": self.trainer.state_dict(),
+            "metrics": {name: torch.as_tensor(value).detach() for name, value in self.metrics.items()},
+            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
+            "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
+        }
+
+    def resume(self) -> dict[str, Any] | None:
+        """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
+        # The others refuse to start where their folder holds a run that is further on.
+        furthest = max(self._checkpoints(), key=Checkpoint.furthest)
+        return self._random_numbers if furthest.newest(self._load) is not None else None
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.trainer.load_state_dict(state["trainer"])
+        if not (type(self.iteration) is int and self.iteration >= 0):
+            raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is not a count")
+        metrics = {name: torch.as_tensor(value) for name, value in state["metrics"].items()}
+        self.metrics = {name: value for name, value in metrics.items() if value.ndim == 0}
+        own = self._stateful()
+        for name, callback_state in state["callbacks"].items():
+            if name in own:
+                own[name].load_state_dict(callback_state)
+            else:
+                warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=5)
+        ranks = state["ranks"]
+        mine = ranks[rank() % len(ranks)]
+        self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
+        load_random_state(mine["random"], self.batches)  # once more at the start; here, so that a bad one is found
+        self._random_numbers = mine["random"]
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        return [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
+
+    def _stateful(self) -> dict[str, Stateful]:
+        named: dict[str, Stateful] = {}
+        for callback in self.callbacks:
+            if isinstance(callback, Stateful):
+                name = type(callback).__name__
+                count = sum(key.split("#")[0] == name for key in named)
+                named[f"{name}#{count + 1}" if count else name] = callback
+        return named
+
+
+def _networks(trainer: Trainer) -> dict[str, nn.Module]:
+    """The trainer's modules, by name: its ``modules``, or its attributes that are modules."""
+    if isinstance(trainer, nn.Module):
+        return dict(trainer.named_children())
+    held = getattr(trainer, "modules", None)
+    held = held if isinstance(held, Mapping) else getattr(trainer, "__dict__", {})
+    return {name: value for name, value in held.items() if isinstance(value, nn.Module)}

@@ -1,0 +1,73 @@
+"""How networks are called, laid out, and given batches."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ganlib.errors import ArgumentTypeError, ShapeError
+
+__all__ = ["call", "iterator_of", "lay_out_", "move", "scalar"]
+
+
+def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
+    """Call a network by the one convention: with the condition only where there is one."""
+    return network(x) if condition is None else network(x, condition)
+
+
+def iterator_of(batches: Any) -> Iterator[Any]:
+    """What ``train_step`` was given, as an iterator: an iterator of batches, or one batch.
+
+    Raises:
+        ArgumentTypeError: it is a loader.
+    """
+    if isinstance(batches, Iterator):
+        return batches
+    if isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+        raise ArgumentTypeError(
+            f"train_step takes one batch or an iterator, but got a {type(batches).__name__}: give it iter(loader), or "
+            "call training.fit(trainer, loader, ...)"
+        )
+    return iter([batches])
+
+
+def scalar(value: Any, name: str) -> Tensor:
+    """Refuse what is not one number with its graph.
+
+    Raises:
+        ArgumentTypeError: it is not a tensor.
+        ShapeError: it has several numbers; to sum them would scale the step with the batch.
+    """
+    if not isinstance(value, Tensor):
+        raise ArgumentTypeError(f"{name} gave {value!r}, a {type(value).__name__}; it must give a tensor")
+    if value.ndim != 0:
+        raise ShapeError(f"{name} gave a tensor {tuple(value.shape)}; it must give a scalar, such as a mean")
+    return value
+
+
+def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
+    """Move the tensors of a batch, however they are nested, to a device."""
+    copies = dict[int, Tensor]()  # a tensor that is there twice stays one
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) not in copies:
+            there = leaf.to(device, non_blocking=True)
+            floats = channels_last and leaf.is_floating_point()
+            copies[id(leaf)] = there.to(memory_format=_format(there)) if floats else there
+        return copies[id(leaf)]
+
+    return tree_map(moved, batch)
+
+
+def lay_out_(network: nn.Module) -> None:
+    """Lay out a network's weights with the channels last, in place; its parameters stay the same objects."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(memory_format=_format(parameter))
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.preserve_format)

@@ -1,0 +1,82 @@
+"""In which precision a step computes."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from ganlib.errors import ArgumentValueError
+
+__all__ = ["Precision", "PrecisionName", "weight_cache_loses_gradients"]
+
+PrecisionName: TypeAlias = Literal["fp32", "tf32", "bf16", "fp16"]
+
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """What the name of a precision means to a training step.
+
+    Args:
+        name: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``.
+
+    Raises:
+        ArgumentValueError: another name.
+
+    Example:
+        >>> Precision("bf16").half
+        torch.bfloat16
+    """
+
+    def __init__(self, name: PrecisionName) -> None:
+        *others, last = map(repr, get_args(PrecisionName))
+        if name not in get_args(PrecisionName):
+            raise ArgumentValueError(f"precision (={name!r}) must be {', '.join(others)} or {last}")
+        self.name = name
+        self.half = _HALVES.get(name)
+
+    def autocast(self, device_type: str) -> AbstractContextManager[object]:
+        """The context of an objective; outside half precision it undoes an autocast around it."""
+        if self.half is not None:
+            return torch.autocast(device_type, self.half, cache_enabled=not weight_cache_loses_gradients())
+        return self.full(device_type)
+
+    def full(self, device_type: str) -> AbstractContextManager[object]:
+        """The context of what is computed as it is, whatever is around it."""
+        if torch.is_autocast_enabled(device_type):
+            return torch.autocast(device_type, enabled=False)
+        return contextlib.nullcontext()
+
+    def matrix_products(self) -> AbstractContextManager[object]:
+        """The context of a whole step: whether float32 matrix products may round what they multiply to TF32."""
+        return _rounding() if self.name == "tf32" else contextlib.nullcontext()
+
+    def scaler(self, device_type: str) -> torch.amp.GradScaler | None:
+        """What keeps a player's gradients within the range of fp16; each player needs its own."""
+        return torch.amp.GradScaler(device_type) if self.half is torch.float16 else None
+
+
+@functools.cache
+def weight_cache_loses_gradients() -> bool:
+    """Whether a weight that autocast casts under ``no_grad`` gets no gradient from a later call in the same context.
+
+    So it is in torch 2.6: the cast weight is cached without its graph, and the later call trains nothing.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
+        weight, x = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1)
+        with torch.no_grad():
+            x.mm(weight)
+        return not x.mm(weight).requires_grad
+
+
+@contextlib.contextmanager
+def _rounding() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,96 @@
+"""The copies of a trainer in several processes: equal in what they have learned, with different random numbers."""
+
+import hashlib
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from ganlib._random import random_state
+from ganlib._ranks import gather, host_group
+from ganlib.distributed import mean_over_ranks, rank, world_size
+
+__all__ = ["Replicas", "metrics_over_ranks", "move_random_numbers_apart"]
+
+
+class Replicas:
+    """Keeps the modules of a trainer equal in all processes; does nothing where a process is alone.
+
+    All begin with the weights of rank 0, and each with its own random numbers. Gradients are averaged, so weights stay
+    equal. Buffers, such as batch norm's running statistics, do not: before each step all take those of rank 0. They are
+    what a checkpoint holds, so a resumed run has them too. A module with ``per_process = True`` is left alone.
+
+    Args:
+        modules: kept equal.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules = list(modules)
+        self._begun = False
+
+    def align(self) -> None:
+        """Make all equal, before a step."""
+        if world_size() == 1:
+            return
+        parts = [part for module in self._modules for part in _shared_modules(module)]
+        tensors = [buffer for part in parts for buffer in part.buffers(recurse=False)]
+        if not self._begun:
+            tensors += [parameter.detach() for part in parts for parameter in part.parameters(recurse=False)]
+            move_random_numbers_apart()
+            self._begun = True
+        _take_from_first(list({id(tensor): tensor for tensor in tensors}.values()))
+
+
+def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of each metric over the processes, all sent together."""
+    if world_size() == 1 or not metrics:
+        return metrics
+    together = torch.stack([value.detach().to(torch.float64) for value in metrics.values()])
+    means = mean_over_ranks(together).unbind()
+    return {name: mean.to(metrics[name].dtype) for name, mean in zip(metrics, means, strict=True)}
+
+
+def move_random_numbers_apart() -> None:
+    """Give other random numbers to a rank that would draw those of a lower one; rank 0 keeps its own.
+
+    Python's, torch's and NumPy's are looked at one by one, so a rank that was seeded apart stays as it is.
+    """
+    if world_size() == 1:
+        return
+    seeds: dict[str, Callable[[int], Any]] = {"python": random.seed, "torch": torch.manual_seed}
+    if "numpy" in sys.modules:
+        seeds["numpy"] = lambda seed: sys.modules["numpy"].random.seed(seed % 2**32)
+    state = random_state()
+    digests = {kind: hashlib.sha256(repr(_plain(state[kind])).encode()).hexdigest() for kind in seeds}
+    below = gather(digests)[: rank()]
+    for kind, seed in seeds.items():
+        if any(digests[kind] == other.get(kind) for other in below):
+            seed(random.Random(f"{digests[kind]}/{rank()}").getrandbits(63))
+
+
+def _plain(state: Any) -> Any:
+    return state.tolist() if isinstance(state, Tensor) else state
+
+
+def _shared_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and those inside it, without what each process has for itself."""
+    if not getattr(module, "per_process", False):
+        yield module
+        for child in module.children():
+            yield from _shared_modules(child)
+
+
+def _take_from_first(tensors: list[Tensor]) -> None:
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    with torch.no_grad():
+        for (device, _), group in kinds.items():
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            distributed.broadcast(flat, 0, group=host_group() if device.type == "cpu" else None)
+            if rank() > 0:
+                for tensor, values in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+                    tensor.copy_(values.view(tensor.shape))

@@ -1,0 +1,56 @@
+"""The states of named parts, and what changes between a saved training and this one."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from ganlib.errors import CheckpointError
+from ganlib.protocols import Stateful
+
+__all__ = ["load_states", "states_of", "warn_of_changes"]
+
+
+def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    """The state of each part."""
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
+def load_states(parts: Mapping[str, Stateful], states: Mapping[str, Any], *, exactly: bool) -> None:
+    """Give each part its state; exactly where each part must have one, and no other may be there.
+
+    Raises:
+        CheckpointError: a part has no state there, or one of another architecture, or there is one too many.
+    """
+    if exactly and (unknown := states.keys() - parts.keys()):
+        raise CheckpointError(
+            f"the state holds {', '.join(sorted(unknown))}, which this training does not have, but only "
+            f"{', '.join(sorted(parts))}"
+        )
+    for name, part in parts.items():
+        if name not in states:
+            if exactly:
+                raise CheckpointError(f"the state holds no {name}, only {', '.join(sorted(states)) or 'nothing'}")
+            continue
+        try:
+            part.load_state_dict(states[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the state of {name} is of another {type(part).__name__}: {error}") from error
+
+
+def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
+    """Warn of each setting with which the training goes on differently.
+
+    Raises:
+        CheckpointError: an optimizer is of another kind.
+    """
+    for name in {**own, **saved}:
+        before, now = saved.get(name), own.get(name)
+        if before != now and name.endswith("_optimizer"):
+            raise CheckpointError(f"the state is of a training whose {name} was {before}, not {now}")
+        if before != now:
+            change = f"it ran on {before}, and runs on {now} now"
+            warnings.warn(
+                "the training goes on, but not as it would have, bit for bit: "
+                + (change if name == "device" else f"its {name} was {before}, and is {now} now"),
+                stacklevel=4,
+            )

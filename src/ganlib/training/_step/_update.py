@@ -1,0 +1,185 @@
+"""One update of one player."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ganlib.distributed import world_size
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.training._step._networks import scalar
+
+__all__ = ["Update"]
+
+Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Update:
+    """Steps down the mean gradient of several batches, and of all processes where there are several.
+
+    Gradients are computed for the optimizer's parameters that require them, and for nothing else.
+
+    Args:
+        player: its name.
+        optimizer: steps once in each update.
+        objective: from a batch to a scalar, or to a scalar and named metrics.
+        context: makes the context that the objective runs under.
+        scaler: keeps half-precision gradients in range, and skips a step whose gradients are not finite; or None.
+        max_grad_norm: largest norm of the gradient, or None.
+        owners: which player gives which metric; shared by all players.
+    """
+
+    def __init__(
+        self,
+        player: str,
+        optimizer: torch.optim.Optimizer,
+        objective: Callable[[Any], Any],
+        *,
+        context: Callable[[], AbstractContextManager[object]],
+        scaler: torch.amp.GradScaler | None,
+        max_grad_norm: float | None,
+        owners: dict[str, str],
+    ) -> None:
+        self._player = player
+        self._optimizer = optimizer
+        self._objective = objective
+        self._context = context
+        self._scaler = scaler
+        self._max_grad_norm = max_grad_norm
+        self._owners = owners
+        self._joined: DistributedDataParallel | None = None
+        self._tried = False
+
+    def __call__(self, batches: Sequence[Any], *, retain_graph: bool) -> dict[str, Tensor]:
+        """Take one step.
+
+        Args:
+            batches: at least one.
+            retain_graph: whether another player's update goes through the same graph of a prepared batch.
+
+        Returns:
+            The metrics of this process, detached, averaged over the batches.
+
+        Raises:
+            ArgumentValueError, ArgumentTypeError: the objective gave something that cannot be descended.
+        """
+        trained = self.join()
+        self._optimizer.zero_grad(set_to_none=True)
+        seen: dict[str, list[Tensor]] = {}
+        for position, batch in enumerate(batches, start=1):
+            with self._over_processes(average=position == len(batches)) as losses:
+                total, metrics = losses(batch)
+                if len(batches) > 1:
+                    total = total / len(batches)
+                if self._scaler is not None:
+                    total = self._scaler.scale(total)
+                torch.autograd.backward(total, inputs=trained, retain_graph=retain_graph)
+            for name, value in metrics.items():
+                seen.setdefault(name, []).append(value.detach())
+        if not self._tried:
+            self._check_gradients(trained)
+        if self._max_grad_norm is not None:
+            if self._scaler is not None:
+                self._scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(trained, self._max_grad_norm)
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
+
+    def join(self) -> list[nn.Parameter]:
+        """Join the processes, where there are several, and find what is trained.
+
+        Joining writes the weights the first time, so it comes before a graph that several updates share.
+
+        Raises:
+            ArgumentValueError: none of the parameters requires a gradient.
+        """
+        trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
+        if not trained:
+            raise ArgumentValueError(
+                f"the optimizer of {self._player} ({type(self._optimizer).__name__}) holds no parameter that requires "
+                "a gradient: all of its network is frozen"
+            )
+        # What is trained may change from one step to the next: a user freezes layers, or unfreezes them.
+        if world_size() > 1 and (
+            self._joined is None or [*map(id, self._joined.module.trained)] != [*map(id, trained)]
+        ):
+            self._joined = DistributedDataParallel(_Objective(self._losses, trained), find_unused_parameters=True)
+        return trained
+
+    def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, with its graph, and the metrics, without."""
+        with self._context():
+            given = self._objective(batch)
+        total, named = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+        total = scalar(total, f"the objective of {self._player}")
+        if not total.requires_grad:
+            raise ArgumentValueError(
+                f"the objective of {self._player} gave a scalar that does not depend on any parameter: nothing can be "
+                "trained by it"
+            )
+        if not isinstance(named, dict):
+            raise ArgumentTypeError(
+                f"the objective of {self._player} gave the metrics {named!r}; they must be a dict of scalars"
+            )
+        metrics = {f"{self._player}_loss": total} | named
+        for name, value in metrics.items():
+            owner = self._owners.setdefault(name, self._player)
+            if owner != self._player:
+                raise ArgumentValueError(
+                    f"the objective of {self._player} gives the metric {name!r}, which {owner} gives already; name it "
+                    "otherwise"
+                )
+            metrics[name] = scalar(value, f"the metric {name} of {self._player}").detach()
+        return total, metrics
+
+    def _check_gradients(self, trained: list[nn.Parameter]) -> None:
+        self._tried = True
+        if all(parameter.grad is None for parameter in trained):
+            raise ArgumentValueError(
+                f"the objective of {self._player} does not depend on any of the {len(trained)} parameters that its "
+                "optimizer holds: are they of another network, or was its output detached?"
+            )
+
+    @contextlib.contextmanager
+    def _over_processes(self, *, average: bool) -> Iterator[Losses]:
+        """The losses; of several processes, gradients are averaged in the backward pass of the last batch."""
+        if self._joined is None or world_size() == 1:
+            yield self._losses
+            return
+        with contextlib.nullcontext() if average else self._joined.no_sync(), warnings.catch_warnings():
+            # It remarks that a weight with one channel can be laid out in two ways, which are one.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+            yield partial(self._joined, average=average)
+
+
+class _Objective(nn.Module):
+    """A player's losses as one forward pass, of which DistributedDataParallel sees the whole graph.
+
+    So it may run a network several times, differentiate twice, and leave parameters out. A wrapper around the network
+    alone breaks on each of these.
+    """
+
+    def __init__(self, losses: Losses, trained: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.trained = nn.ParameterList(trained)
+        self._losses = losses
+
+    def forward(self, batch: Any, *, average: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses; those whose gradients are averaged are tied to all that has a gradient already.
+
+        Otherwise what earlier batches gave to a parameter that this batch does not use would stay in its process.
+        """
+        total, metrics = self._losses(batch)
+        if average:
+            total = sum((0 * p.flatten()[:1].sum() for p in self.trained if p.grad is not None), total)
+        return total, metrics

@@ -1,0 +1,58 @@
+"""Writing images, and reading those that a SampleGrid saved."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ganlib._files import write_atomically
+
+__all__ = ["even_selection", "numbered_images", "read_images", "save_image"]
+
+_LARGEST = 65_535  # the longest side of a GIF
+
+
+def save_image(path: Path, save: Any, **options: Any) -> None:
+    """Write what ``save(file, **options)`` writes, atomically; ``save`` belongs to an image or a figure."""
+    content = io.BytesIO()  # made in memory, since Pillow turns the error of a full disk into another one
+    save(content, **options)
+    write_atomically(path, lambda file: file.write(content.getbuffer()))
+
+
+def numbered_images(folder: Path, last: int) -> list[Path]:
+    """The PNG files in a folder whose names are numbers up to the last iteration, in the order of the numbers."""
+    numbered = (path for path in folder.glob("[0-9]*.png") if path.stem.isdecimal() and path.is_file())
+    return sorted((path for path in numbered if int(path.stem) <= last), key=lambda path: int(path.stem))
+
+
+def even_selection(paths: Sequence[Path], most: int) -> list[Path]:
+    """All of the paths, or an even selection of so many (at least 2), which includes the first and the last."""
+    last = len(paths) - 1
+    count = min(len(paths), most)
+    return [paths[round(index * last / max(count - 1, 1))] for index in range(count)]
+
+
+def read_images(paths: Sequence[Path], *, product: str) -> dict[Path, Image.Image]:
+    """The images that can be read and have the size and mode of the last one; warn of each that is left out."""
+    images: list[tuple[Path, Image.Image]] = []
+    for path in reversed(paths):
+        try:
+            images.append((path, _read(path, like=images[0][1] if images else None)))
+        except Exception as error:  # a damaged or hostile file can make Pillow raise anything
+            warnings.warn(f"{path} is left out of the {product}: {type(error).__name__}: {error}", stacklevel=4)
+    return dict(reversed(images))
+
+
+def _read(path: Path, like: Image.Image | None) -> Image.Image:
+    """The pixels of an image, without anything else from the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of a large image long before its limit
+        with Image.open(path, formats=["PNG"]) as image:  # for other formats Pillow may run other programs
+            if like is not None and (image.mode, image.size) != (like.mode, like.size):
+                raise ValueError(f"it is {image.mode} {image.size}, but the last image is {like.mode} {like.size}")
+            if image.mode not in ("L", "RGB") or not all(1 <= side <= _LARGEST for side in image.size):
+                raise ValueError(f"SampleGrid does not save images like this one, which is {image.mode} {image.size}")
+            return Image.frombytes(image.mode, image.size, image.tobytes())

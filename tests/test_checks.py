@@ -1,0 +1,81 @@
+"""Tests of the checks of arguments that packages share."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganlib._checks import check_count, check_fraction, check_number, check_positive, check_sizes
+from ganlib.errors import ArgumentValueError, GanlibError
+
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+NOT_NUMBERS = ["0.5", None, [1], 1j]
+
+
+@given(st.integers(-3, 6), st.integers(-3, 6))
+def test_a_count_is_a_whole_number_of_at_least_the_least(value, least):
+    """Whole numbers pass if and only if they are at least the least."""
+    if value >= least:
+        assert check_count("steps", value, least=least) is None
+    else:
+        with pytest.raises(
+            ArgumentValueError, match=rf"^steps \(={value}\) must be a whole number of at least {least}$"
+        ):
+            check_count("steps", value, least=least)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, True, "3", None])
+def test_sizes_are_whole_numbers_of_at_least_1(value):
+    """The first size that is not a whole number of at least 1 is named and quoted; a bool is not a size."""
+    assert check_sizes(channels=1, dim=7) is None
+    with pytest.raises(ArgumentValueError) as caught:
+        check_sizes(channels=1, dim=value, features=0)
+    assert str(caught.value) == f"dim (={value!r}) must be a whole number of at least 1"
+    assert isinstance(caught.value, GanlibError)
+    assert isinstance(caught.value, ValueError)
+
+
+@given(st.one_of(st.floats(0, allow_infinity=False), st.integers(0)))
+def test_a_finite_number_of_at_least_0_passes(value):
+    """Finite numbers of at least 0 pass."""
+    assert check_number("weight", value) is None
+
+
+@given(
+    st.one_of(st.floats(max_value=0, exclude_max=True), st.integers(max_value=-1), st.sampled_from(NOT_FINITE)),
+)
+def test_a_number_out_of_range_is_refused(value):
+    """A number that is negative or not finite raises an error that names and quotes it."""
+    with pytest.raises(ArgumentValueError) as caught:
+        check_number("weight", value)
+    assert str(caught.value) == f"weight (={value!r}) must be a finite number of at least 0"
+
+
+@pytest.mark.parametrize("value", [0, -0.1, *NOT_FINITE])
+def test_a_positive_number_is_finite_and_above_0(value):
+    """A number that is not above 0, or not finite, raises an error that names and quotes it; others pass."""
+    assert check_positive("eps", 5e-324) is check_positive("eps", 3) is None
+    with pytest.raises(ArgumentValueError) as caught:
+        check_positive("eps", value)
+    assert str(caught.value) == f"eps (={value!r}) must be a finite number above 0"
+
+
+@given(st.floats())
+def test_a_fraction_is_in_0_to_1(value):
+    """Numbers in [0, 1] pass, or in [0, 1), and no others."""
+    for below_1, end in ((False, "]"), (True, ")")):
+        if 0 <= value < 1 or (value == 1 and not below_1):
+            assert check_fraction("p", value, below_1=below_1) is None
+        else:
+            with pytest.raises(ArgumentValueError) as caught:
+                check_fraction("p", value, below_1=below_1)
+            assert str(caught.value) == f"p (={value!r}) must be in [0, 1{end}"
+
+
+@pytest.mark.parametrize("check", [check_number, check_positive, check_fraction])
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_what_is_not_a_number_is_refused(check, value):
+    """A value that is not a real number raises the same error."""
+    with pytest.raises(ArgumentValueError, match=r"^noise \(="):
+        check("noise", value)

@@ -1,0 +1,93 @@
+"""The states of named parts, whoever wrote them."""
+
+import copy
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib.errors import CheckpointError
+from ganlib.training._step._state import load_states, states_of, warn_of_changes
+from tests.training.players import make_players, make_trainer, points
+
+
+class Counting(nn.Module):
+    """A penalty of a user's with a state: it counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, discriminator: Any, real: torch.Tensor, *rest: Any) -> torch.Tensor:
+        """Count, and penalize nothing."""
+        self.calls += 1
+        return discriminator(real).sum() * 0
+
+
+def test_parts_with_a_state_are_saved_and_restored() -> None:
+    """A penalty's own state goes with the trainer's."""
+    trainer = make_trainer(penalties=[Counting()])
+    for _ in range(3):
+        trainer.train_step(iter([points()]))
+    state = trainer.state_dict()
+    penalty = Counting()
+    other = make_trainer(penalties=[penalty])
+    other.load_state_dict(state)
+    assert penalty.calls == 3
+    assert other.iteration == 3
+
+
+def test_a_state_without_a_part_is_refused() -> None:
+    """A state that lacks what this trainer has says which."""
+    with pytest.raises(CheckpointError, match=r"holds no penalties\.0"):
+        make_trainer(penalties=[Counting()]).load_state_dict(make_trainer().state_dict())
+
+
+def test_a_state_with_a_part_too_many_is_refused() -> None:
+    """A state that has what this trainer lacks says which, and no part has been loaded."""
+    trainer = make_trainer(*make_players(seed=1))
+    before = copy.deepcopy(trainer.state_dict()["modules"])
+    with pytest.raises(CheckpointError, match=r"holds penalties\.0, which this training does not have"):
+        trainer.load_state_dict(make_trainer(penalties=[Counting()]).state_dict())
+    for name, state in trainer.state_dict()["modules"].items():
+        assert all(torch.equal(value, before[name][key]) for key, value in state.items())
+
+
+def test_a_part_of_another_architecture_is_named() -> None:
+    """A state of other networks names the part."""
+    with pytest.raises(CheckpointError, match="generator is of another Sequential"):
+        make_trainer().load_state_dict(make_trainer(*make_players(hidden=5)).state_dict())
+
+
+def test_what_is_not_there_is_left_where_it_need_not_be() -> None:
+    """Without ``exactly`` a part without a state keeps its own, and another state is passed over."""
+    one, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    weight = other.weight.item()
+    load_states({"one": one, "other": other}, states_of({"one": nn.Linear(1, 1), "more": one}), exactly=False)
+    assert other.weight.item() == weight
+
+
+def test_another_kind_of_optimizer_is_refused_and_other_changes_are_warned_of() -> None:
+    """Nothing is said where nothing changed; an optimizer is an error, a device and a precision are a warning."""
+    saved = {"precision": "bf16", "device": "cuda", "generator_optimizer": "Adam"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_changes(saved, saved)
+    with pytest.raises(CheckpointError, match="generator_optimizer was Adam, not SGD"):
+        warn_of_changes(saved | {"generator_optimizer": "SGD"}, saved)
+    with pytest.warns(UserWarning, match="ran on cuda, and runs on cpu now"):
+        warn_of_changes(saved | {"device": "cpu"}, saved)
+    with pytest.warns(UserWarning, match="its precision was bf16, and is fp32 now"):
+        warn_of_changes(saved | {"precision": "fp32"}, saved)
+
+
+def test_another_optimizer_is_refused_by_a_trainer() -> None:
+    """A state of a trainer with Adam is not loaded into one with SGD."""
+    generator, discriminator = make_players()
+    trainer = make_trainer(
+        generator, discriminator, discriminator_optimizer=torch.optim.SGD(discriminator.parameters())
+    )
+    with pytest.raises(CheckpointError, match="discriminator_optimizer was Adam, not SGD"):
+        trainer.load_state_dict(make_trainer().state_dict())

@@ -1,0 +1,196 @@
+"""The dry run of the first batch leaves no trace, and says what does not fit."""
+
+import contextlib
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
+from ganlib.protocols import Batch
+from ganlib.training._dry_run import draw_once, dry_run, without_trace
+from tests.training.players import make_players, points
+
+CPU = torch.device("cpu")
+
+
+def run(generator: Any, discriminator: Any, batch: Batch, fake_condition: Any = None, **options: Any) -> Any:
+    """A dry run on latents of 3 dimensions."""
+    given: dict[str, Any] = {"augment": None, "autocast": contextlib.nullcontext(), "warn": False} | options
+    return dry_run(generator, discriminator, torch.ones(len(batch.sample), 3), batch, fake_condition, **given)
+
+
+class Noisy(nn.Module):
+    """Draws random numbers in any mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add noise."""
+        return x + torch.randn_like(x) + random.random() * 0
+
+
+def test_no_weight_statistic_mode_or_random_state_changes() -> None:
+    """Weights, batch norm's statistics, modes (also mixed ones), gradients and torch's random state stay."""
+    generator, discriminator = make_players()
+    networks = nn.Sequential(generator, Noisy()), nn.Sequential(Noisy(), discriminator)
+    generator.eval()
+    generator[1].train()
+    before = [copy.deepcopy(network.state_dict()) for network in networks]
+    modes = [module.training for network in networks for module in network.modules()]
+    state = torch.get_rng_state()
+    run(*networks, Batch(points()))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for network in networks for module in network.modules()] == modes
+    for network, values in zip(networks, before, strict=True):
+        assert all(torch.equal(value, values[name]) for name, value in network.state_dict().items())
+        assert all(parameter.grad is None for parameter in network.parameters())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_nothing_changes_where_it_fails() -> None:
+    """A network that cannot be called leaves modes and random numbers as they were."""
+    generator, discriminator = make_players()
+    state = torch.get_rng_state()
+    with pytest.raises(ShapeError):
+        run(nn.Sequential(generator, Noisy()), discriminator, Batch(torch.zeros(4, 5)))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in generator.modules())
+
+
+def test_the_networks_are_called_as_a_step_calls_them() -> None:
+    """The discriminator gets the augmented samples and their conditions, the generator those of the fakes."""
+    seen: list[Any] = []
+
+    class Network(nn.Module):
+        """Notes what it is called with."""
+
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(inputs, outputs)
+
+        def forward(self, x: Tensor, condition: Any) -> Tensor:
+            """Note."""
+            seen.append((x, condition))
+            return self.layer(x)
+
+    condition, fake_condition = {"class": torch.zeros(4)}, {"class": torch.ones(4)}
+    sample = torch.rand(4, 2)
+    run(Network(3, 2), Network(2, 1), Batch(sample, condition), fake_condition, augment=lambda x: 2 * x)
+    (latent, of_fakes), (augmented, of_reals) = seen
+    assert latent.shape == (4, 3)
+    assert torch.equal(augmented, 2 * sample)
+    assert (of_fakes, of_reals) == (fake_condition, condition)
+
+
+def test_the_last_activation_is_found_under_autocast_alone() -> None:
+    """What makes the samples under bf16 is returned; in float32 nothing needs to be."""
+    generator, discriminator = nn.Sequential(nn.Linear(3, 2), nn.Tanh()), nn.Linear(2, 1)
+    assert run(generator, discriminator, Batch(points())) is None
+    autocast = torch.autocast("cpu", torch.bfloat16)
+    assert run(generator, discriminator, Batch(points()), autocast=autocast) is generator[1]
+
+
+def failing(error: Exception) -> nn.Module:
+    """A module that raises an error."""
+
+    class Failing(nn.Linear):
+        def forward(self, x: Tensor, condition: Any = None) -> Tensor:
+            raise error
+
+    return Failing(3, 2)
+
+
+CONDITION = {"class": torch.zeros(4, 2), "angle": torch.zeros(4)}
+
+
+@pytest.mark.parametrize(
+    ("networks", "batch", "error", "words"),
+    [
+        (
+            lambda: (nn.Linear(7, 2), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 2)),
+            ArgumentValueError,
+            r"generator cannot be called with latent \(4, 3\) of torch.float32 and no condition: ",
+        ),
+        (
+            lambda: (nn.Linear(3, 2), nn.Linear(5, 1)),
+            Batch(torch.zeros(4, 2)),
+            ArgumentValueError,
+            r"discriminator cannot be called with sample \(4, 2\) of torch.float32 and no condition: ",
+        ),
+        (
+            lambda: (failing(KeyError("angle")), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 2), CONDITION),
+            ArgumentValueError,
+            r"generator .* and condition \{'class': \(4, 2\), 'angle': \(4,\)\}: 'angle'",
+        ),
+        (
+            lambda: (nn.Linear(3, 2), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 2), CONDITION),
+            ArgumentValueError,
+            r"generator cannot be called with .*conditioning\.Unconditional wraps",
+        ),
+        (
+            lambda: (failing(TypeError("missing condition")), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 2)),
+            ArgumentValueError,
+            r"generator .* missing condition \(the batches have no conditions\)",
+        ),
+        (
+            lambda: (nn.Linear(3, 2), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 3)),
+            ShapeError,
+            r"sample \(4, 3\) must have the shape that generator makes, \(4, 2\)",
+        ),
+        (
+            lambda: (failing(ShapeError("latent must be flat")), nn.Linear(2, 1)),
+            Batch(torch.zeros(4, 2)),
+            ShapeError,
+            "^latent must be flat$",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    networks: Callable[[], Any], batch: Batch, error: type[GanlibError], words: str
+) -> None:
+    """The error names the network and what it was called with; an error of ours passes as it is."""
+    with pytest.raises(error, match=words):
+        run(*networks(), batch, batch.condition)
+
+
+def test_a_distribution_with_random_numbers_of_its_own_is_not_advanced() -> None:
+    """A user's latent that draws from its own generator is asked with another one."""
+    own = torch.Generator().manual_seed(0)
+
+    def latent(n: int, *, device: Any = None, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(n, 3, generator=own if generator is None else generator)
+
+    before, state = own.get_state(), torch.get_rng_state()
+    assert draw_once(latent, 4, CPU).shape == (4, 3)
+    assert torch.equal(own.get_state(), before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("latent", "error", "words"),
+    [
+        (lambda n: torch.zeros(n, 3), ArgumentTypeError, r"latent .*cannot be called as latent\(n, device"),
+        (lambda n, **_: torch.zeros(3), ArgumentValueError, r"latent .*gave \(3,\) for n \(=4\)"),
+        (lambda n, **_: [0.0] * n, ArgumentValueError, r"latent .*gave list for n \(=4\)"),
+    ],
+)
+def test_what_is_not_a_distribution_is_refused(latent: Any, error: type[GanlibError], words: str) -> None:
+    """A latent that cannot be called as one, or gives something else than n latents, is named."""
+    with pytest.raises(error, match=words):
+        draw_once(latent, 4, CPU)
+
+
+def test_without_trace_makes_no_graph_and_keeps_the_random_state() -> None:
+    """Inside there are no gradients, and random numbers that are drawn there do not count."""
+    weight, state = torch.ones(1, requires_grad=True), torch.get_rng_state()
+    with without_trace(CPU):
+        assert not (weight * torch.rand(1)).requires_grad
+    assert torch.equal(torch.get_rng_state(), state)

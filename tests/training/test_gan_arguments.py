@@ -1,0 +1,92 @@
+"""AdversarialTrainer's arguments are checked when it is made, by name and value."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib import augment, latents, losses, penalties
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.training._gan_arguments import metric_names
+from tests.training.players import make_players, make_trainer
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"loss": nn.BCELoss()}, ArgumentTypeError, r"loss \(=BCELoss"),
+        ({"loss": losses.HingeLoss}, ArgumentTypeError, "loss .*HingeLoss.* must be an object"),
+        ({"latent": latents.Gaussian}, ArgumentTypeError, "latent .*Gaussian.* not a class"),
+        ({"augment": augment.DiffAugment}, ArgumentTypeError, "augment .*DiffAugment.* not a class"),
+        ({"penalties": [penalties.R1]}, ArgumentTypeError, "penalties holds .*R1.* called with"),
+        ({"penalties": [losses.AuxiliaryClassifier()]}, ArgumentTypeError, "penalties holds Auxiliary.* called with"),
+        ({"auxiliary_losses": [penalties.R1()]}, ArgumentTypeError, "auxiliary_losses holds R1.* belongs in penalties"),
+        ({"latent": 100}, ArgumentTypeError, r"latent \(=100\)"),
+        ({"penalties": penalties.R1()}, ArgumentTypeError, "penalties.*sequence"),
+        ({"penalties": [10.0]}, ArgumentTypeError, "penalties.*10.0"),
+        (
+            {"auxiliary_losses": [losses.MinimaxLoss()]},
+            ArgumentTypeError,
+            "auxiliary_losses holds MinimaxLoss.*discriminator\\(step\\)",
+        ),
+        ({"fake_conditions": 3}, ArgumentTypeError, r"fake_conditions \(=3\)"),
+        ({"augment": 3}, ArgumentTypeError, r"augment \(=3\)"),
+        ({"auxiliary_losses": [losses.FeatureMatching]}, ArgumentTypeError, "auxiliary_losses holds .*FeatureMatching"),
+        ({"auxiliary_losses": losses.FeatureMatching()}, ArgumentTypeError, "auxiliary_losses.*sequence"),
+        ({"discriminator_steps": 0}, ArgumentValueError, r"discriminator_steps \(=0\)"),
+        ({"accumulate_grad_batches": 1.5}, ArgumentValueError, r"accumulate_grad_batches \(=1.5\)"),
+        ({"max_grad_norm": 0}, ArgumentValueError, r"max_grad_norm \(=0\)"),
+        ({"precision": "fp8"}, ArgumentValueError, r"precision \(='fp8'\)"),
+        ({"compile": "max-autotune"}, ArgumentTypeError, r"compile \(='max-autotune'\) must be True or False"),
+        ({"channels_last": torch.channels_last}, ArgumentTypeError, r"channels_last \(=torch.channels_last\)"),
+        ({"reuse_fakes": 1}, ArgumentTypeError, r"reuse_fakes \(=1\) must be True or False"),
+        ({"cuda_graph": "yes"}, ArgumentTypeError, r"cuda_graph \(='yes'\)"),
+        ({"joint_pass": None}, ArgumentTypeError, r"joint_pass \(=None\) must be True or False"),
+    ],
+)
+def test_a_wrong_option_is_refused(options: dict[str, Any], error: type[GanlibError], words: str) -> None:
+    """The message names the option and quotes its value."""
+    with pytest.raises(error, match=words):
+        make_trainer(**options)
+
+
+def test_networks_must_be_modules_with_parameters() -> None:
+    """A function, a module with nothing to train, and a missing optimizer are refused."""
+    generator, discriminator = make_players()
+    optimizer = torch.optim.SGD(generator.parameters(), lr=1.0)
+    from ganlib.training import AdversarialTrainer
+
+    given = {"loss": losses.MinimaxLoss(), "latent": torch.randn}
+    with pytest.raises(ArgumentTypeError, match="generator"):
+        AdversarialTrainer(lambda z: z, discriminator, optimizer, optimizer, **given)
+    with pytest.raises(ArgumentValueError, match="discriminator.*no parameters"):
+        AdversarialTrainer(generator, nn.Tanh(), optimizer, optimizer, **given)
+    with pytest.raises(ArgumentTypeError, match="generator_optimizer"):
+        AdversarialTrainer(generator, discriminator, None, optimizer, **given)
+
+
+@pytest.mark.parametrize("swapped", ["generator_optimizer", "discriminator_optimizer"])
+def test_an_optimizer_of_the_wrong_network_is_refused(swapped: str) -> None:
+    """An optimizer with the other network's parameters, or with those of neither, is named."""
+    from ganlib.training import AdversarialTrainer
+
+    generator, discriminator = make_players()
+    for wrong, words in (
+        ([*generator.parameters(), *discriminator.parameters()], "of the other network"),
+        (nn.Linear(2, 2).parameters(), "holds none of the"),
+    ):
+        optimizers = {
+            "generator_optimizer": torch.optim.SGD(generator.parameters(), lr=1.0),
+            "discriminator_optimizer": torch.optim.SGD(discriminator.parameters(), lr=1.0),
+        }
+        optimizers[swapped] = torch.optim.SGD(wrong, lr=1.0)
+        with pytest.raises(ArgumentValueError, match=f"{swapped}.*{words}"):
+            AdversarialTrainer(generator, discriminator, **optimizers, loss=losses.MinimaxLoss(), latent=torch.randn)
+
+
+def test_metric_names_differ() -> None:
+    """Names are the classes' in snake case; a second one is numbered, also across auxiliary losses and penalties."""
+    parts = [penalties.R1(), penalties.R1(), penalties.GradientPenalty()]
+    assert metric_names([], parts) == ([], ["r1", "r1_2", "gradient_penalty"])
+    assert metric_names([penalties.R1()], parts) == (["r1"], ["r1_2", "r1_3", "gradient_penalty"])
