@@ -29,11 +29,13 @@ if [ -n "$short" ]; then
     marked="gpu or not gpu" tests=(tests/augment/test_grid_sample.py tests/data/test_transfer.py) minutes=0.05
     speed=(--workloads system2 --iterations 3 --rounds 2) classifier=(--epochs 1)
     three=(--iterations 3 --width 8) four=(--iterations 3 --width 8)
+    games=(--iterations 3)
     starts=(--seeds 0 --limit 3 --divide 8) same=(--look 1 2 --free 2 --divide 8) count=(--count 30)
 else
     marked=gpu tests=(tests) minutes=0.5
     speed=(--rounds 5 --seconds 0.5) classifier=(--epochs 4)
     three=(--epochs 100) four=(--epochs 7)
+    games=(--iterations 5000)
     starts=(--seeds 0 1 2 --limit 1500) same=(--look 1 2 5 10 20 30 40 50 --free 20) count=()
 fi
 
@@ -87,6 +89,12 @@ example ours4 mnist_cdcgan --image-size 64 --rotation 25 "${mnist[@]}" --minutes
 example mlp mnist_mlp_gan "${mnist[@]}" --minutes "$minutes"
 example ours3 cifar10_dcgan "${cats[@]}" --minutes "$minutes"
 example cgan cgan "${mnist[@]}" --minutes "$minutes"
+# And each game.
+for game in pix2pix cyclegan; do
+    rm -rf "${out:?}/$game"
+    start "$game" "$python" "examples/games/$game.py" --data "$data" --device "$device" --precision bf16 "${games[@]}" \
+        --out "$out/$game"
+done
 finish
 
 # Both ways of drawing; a perceptron has no statistics of one sample, which is said in its line.

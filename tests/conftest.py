@@ -11,8 +11,10 @@ from tests.ranks import Ranks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of real data unless GANLIB_DATA says where it is, and tests of CUDA unless there is a device."""
+    """Skip tests of real data unless GANLIB_DATA says where it is, those of CUDA without a device, and slow ones."""
     needs = {}
+    if not os.environ.get("GANLIB_SLOW"):
+        needs["slow"] = "takes minutes: GANLIB_SLOW=1 runs it, and .ci/run"
     if not os.environ.get("GANLIB_DATA"):
         needs["real_data"] = "GANLIB_DATA does not name a folder with MNIST/raw and cifar10/train"
     if not torch.cuda.is_available():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib._checks import check_count, check_fraction, check_number, check_positive, check_sizes
+from ganlib._checks import check_count, check_fraction, check_number, check_option, check_positive, check_sizes
 from ganlib.errors import ArgumentValueError, GanlibError
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
@@ -79,3 +79,12 @@ def test_what_is_not_a_number_is_refused(check, value):
     """A value that is not a real number raises the same error."""
     with pytest.raises(ArgumentValueError, match=r"^noise \(="):
         check("noise", value)
+
+
+def test_an_option_is_one_of_those_named():
+    """Another value raises an error that names and quotes it, and lists all the options; the options pass."""
+    assert all(check_option("mode", option, ("min", "max")) is None for option in ("min", "max"))
+    with pytest.raises(ArgumentValueError, match=r"^mode \(='mean'\) must be 'min' or 'max'$"):
+        check_option("mode", "mean", ("min", "max"))
+    with pytest.raises(ArgumentValueError, match=r"^mode \(=None\) must be 'a', 'b' or 'c'$"):
+        check_option("mode", None, ("a", "b", "c"))

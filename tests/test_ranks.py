@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from ganlib._ranks import agree, first_does, gather
 from ganlib.distributed import rank
 from ganlib.errors import CheckpointError, RunFolderError
-from ganlib._ranks import agree, first_does, gather
 from tests.ranks import Ranks
 
 

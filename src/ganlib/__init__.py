@@ -1,6 +1,6 @@
 """ganlib: composable parts for generative adversarial networks in PyTorch.
 
-Every room below is loaded when it is first used (PEP 562), so ``import ganlib`` costs nothing.
+Every package below is loaded when it is first used (PEP 562), so ``import ganlib`` costs nothing.
 
 Example:
     >>> import ganlib

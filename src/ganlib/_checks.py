@@ -28,7 +28,7 @@ def check_number(name: str, value: Any) -> None:
         raise ArgumentValueError(f"{name} (={value!r}) must be a finite number of at least 0")
 
 
-def check_option(name: str, value: Any, options: Sequence[str]) -> None:
+def check_option(name: str, value: Any, options: Sequence[Any]) -> None:
     """Raise an ArgumentValueError unless the value is one of at least two options."""
     if value not in options:
         *others, last = map(repr, options)

@@ -56,10 +56,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # the folder may be gone, or read-only
+        finally:
+            with contextlib.suppress(OSError):  # it is renamed, or the folder is gone or read-only
                 temporary.unlink()
-            raise
         if os.name == "posix":  # other systems cannot open a folder, and need no flush of a rename
             folder = os.open(path.parent, os.O_RDONLY)
             try:

@@ -25,17 +25,15 @@ def random_state(loader: Any = None) -> dict[str, Any]:
         >>> bool(first == torch.rand(1))
         True
     """
-    cuda_in_use = torch.cuda.is_initialized()
-    version, internal, gauss = random.getstate()
     state: dict[str, Any] = {
-        "python": [version, list(internal), gauss],
+        "python": random.getstate(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if cuda_in_use else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "loader": [generator.get_state() for generator in _generators(loader)],
     }
     if "numpy" in sys.modules:
         name, keys, position, has_gauss, cached = sys.modules["numpy"].random.get_state()
         state["numpy"] = [name, [int(key) for key in keys], int(position), int(has_gauss), float(cached)]
-    state["loader"] = [generator.get_state() for generator in _generators(loader)]
     return state
 
 
@@ -46,8 +44,7 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
         state: what :func:`random_state` gave.
         loader: the loader it was given.
     """
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate(state["python"])
     torch.set_rng_state(state["torch"])
     for index, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, index)

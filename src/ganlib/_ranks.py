@@ -1,4 +1,4 @@
-"""What the ranks of a run agree on; each of these is called by all of them alike."""
+"""What the ranks of a run agree on; all of them call each of these together."""
 
 import atexit
 import time

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -56,7 +57,9 @@ def draw(
     with torch.no_grad(), evaluating(generator), _without_running_averages(generator, alone):
         try:
             starts = range(0, max(1, len(latent)), size)
-            return torch.cat([generator(*_entries(inputs, start, start + size)) for start in starts])
+            return torch.cat(
+                [generator(*tree_map_only(Tensor, itemgetter(slice(start, start + size)), inputs)) for start in starts]
+            )
         except ValueError as error:
             if alone and "more than 1 value per channel" in str(error):
                 raise ArgumentValueError(
@@ -76,11 +79,6 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _entries(nest: Any, start: int, end: int) -> Any:
-    """The entries from start to end of each tensor."""
-    return tree_map_only(Tensor, lambda tensor: tensor[start:end], nest)
 
 
 @contextmanager

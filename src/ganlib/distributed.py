@@ -107,5 +107,4 @@ class _MeanOverRanks(torch.autograd.Function):
 
 
 def _initialized() -> bool:
-    """Return whether there is a process group."""
     return distributed.is_available() and distributed.is_initialized()

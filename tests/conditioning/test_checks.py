@@ -8,29 +8,27 @@ from torch import nn
 
 from ganlib import conditioning
 from ganlib.conditioning import OneHot
-from ganlib.conditioning._checks import check_classes, check_encoder, check_floats, require_condition
+from ganlib.conditioning._checks import check_classes, check_encoder, check_floats, encode
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 
 
-def test_a_condition_that_is_there_is_returned():
-    """A tensor comes back as it is."""
-    condition = torch.tensor([0])
-
-    assert require_condition(condition, OneHot(2)) is condition
+def test_a_condition_that_is_there_is_encoded():
+    """A tensor is encoded."""
+    assert encode(torch.tensor([0]), OneHot(2)).tolist() == [[1.0, 0.0]]
 
 
 def test_a_missing_condition_is_refused():
     """None raises an error that names the argument and the encoder."""
     with pytest.raises(ArgumentValueError, match=r"condition \(=None\) is missing.*OneHot\(2\)") as caught:
-        require_condition(None, OneHot(2))
+        encode(None, OneHot(2))
     assert isinstance(caught.value, GanlibError)
     assert isinstance(caught.value, ValueError)
 
 
 def test_a_nest_of_conditions_is_passed_on():
-    """A dict or tuple is what an encoder of your own may take; it comes back as it is."""
+    """A dict or tuple is what an encoder of your own may take; it is given it as it is."""
     for condition in ((torch.tensor([0]), torch.zeros(1)), {"class": torch.tensor([0])}):
-        assert require_condition(condition, OneHot(2)) is condition
+        assert encode(condition, lambda given: given) is condition
 
 
 @pytest.mark.parametrize("condition", [[0, 1], (torch.tensor([0]),), {"class": 1}])

@@ -214,7 +214,7 @@ def test_the_same_latent_is_drawn_as_each_class(script: dict[str, Any], finished
         (["digits", "--number", "\u0663"], "--number"),
         (["interpolate", "--steps", "1"], r"steps \(=1\)"),
         (["interpolate", "--out", "film.gif"], r"--out \(=film.gif\) is the image's"),
-        (["same-latent", "--out", "picture.xyz"], r"--out \(=picture.xyz\) must end as a picture does"),
+        (["same-latent", "--out", "picture.xyz"], r"--out \(=picture.xyz\) must end in .png"),
     ],
 )
 def test_a_wrong_drawing_is_answered(

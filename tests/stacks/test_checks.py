@@ -5,22 +5,32 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ganlib import stacks
 from ganlib.errors import ArgumentValueError, PlanError, ShapeError
 from ganlib.stacks._checks import (
     check_maps,
     check_shape,
-    check_spatial_dims,
     per_dimension,
 )
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dims: stacks.PatchDiscriminator(1, spatial_dims=dims),
+        lambda dims: stacks.ResidualDownBlock(1, 2, spatial_dims=dims),
+        lambda dims: stacks.ResidualUpBlock(1, 2, spatial_dims=dims),
+        lambda dims: stacks.SelfAttention(8, spatial_dims=dims),
+        lambda dims: stacks.UpsampleConv(1, 2, spatial_dims=dims),
+    ],
+)
 @pytest.mark.parametrize("spatial_dims", [0, 4, 2.5, None])
-def test_other_spatial_dims_are_refused(spatial_dims):
+def test_other_spatial_dims_are_refused(make, spatial_dims):
     """There are one, two and three spatial dimensions, and no others."""
     for dims in (1, 2, 3):
-        check_spatial_dims(dims)
+        make(dims)
     with pytest.raises(ArgumentValueError) as caught:
-        check_spatial_dims(spatial_dims)
+        make(spatial_dims)
     assert f"spatial_dims (={spatial_dims}) must be 1, 2 or 3" == str(caught.value)
 
 

@@ -73,8 +73,8 @@ class DiffAugment(nn.Module):
             raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, H, W)")
         if not samples.is_floating_point():
             raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
-        for word in self.policy.split(","):
-            samples = _STEPS[word](samples, self.fill, generator)
+        for option in self.policy.split(","):
+            samples = _STEPS[option](samples, self.fill, generator)
         return samples
 
     def extra_repr(self) -> str:
@@ -83,18 +83,16 @@ class DiffAugment(nn.Module):
 
 
 def _read(policy: str | Sequence[str]) -> list[str]:
-    """Return the options of a policy."""
-    words = policy.split(",") if isinstance(policy, str) else policy
-    if not (isinstance(words, Sequence) and all(isinstance(word, str) for word in words)):
+    names = policy.split(",") if isinstance(policy, str) else policy
+    if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
         raise ArgumentTypeError(f"policy (={policy!r}) must be a string or a sequence of strings")
-    read = ["color" if word.strip() == "colour" else word.strip() for word in words]
-    if not read or any(word not in _STEPS for word in read):
+    options = ["color" if name.strip() == "colour" else name.strip() for name in names]
+    if not options or any(option not in _STEPS for option in options):
         raise ArgumentValueError(f"policy (={policy!r}) must be made of {', '.join(map(repr, _STEPS))}")
-    return read
+    return options
 
 
 def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
-    """Change brightness, saturation and contrast."""
     drawn = torch.rand(3, len(samples), 1, 1, 1, device=samples.device, dtype=samples.dtype, generator=generator)
     brightness, saturation, contrast = drawn.unbind()
     samples = samples + (brightness - 0.5)
@@ -117,7 +115,6 @@ def _translation(samples: Tensor, fill: float, generator: torch.Generator | None
 
 
 def _cutout(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
-    """Fill a rectangle."""
     height, width = samples.shape[2:]
     high, wide = (height + 1) // 2, (width + 1) // 2
     # An even length has its centre between two pixels, for which there is one position more.

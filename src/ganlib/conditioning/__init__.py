@@ -1,11 +1,9 @@
 """Conditions: encoders turn a condition into features, adapters join these to any network."""
 
-from ganlib.conditioning._auxiliary_classifier_head import AuxiliaryClassifierHead
-from ganlib.conditioning._batch_norm import ConditionalBatchNorm
 from ganlib.conditioning._classes import ClassEmbedding, OneHot
 from ganlib.conditioning._concat import ConcatChannels, ConcatFeatures, ConcatLatent
-from ganlib.conditioning._film import FiLM
-from ganlib.conditioning._projection import Projection
+from ganlib.conditioning._film import ConditionalBatchNorm, FiLM
+from ganlib.conditioning._heads import AuxiliaryClassifierHead, Projection
 from ganlib.conditioning._unconditional import Unconditional
 from ganlib.conditioning._vectors import Maps, TagEmbedding, VectorEmbedding
 from ganlib.protocols import ConditionEncoder

@@ -1,10 +1,8 @@
-"""What adapters share: the attributes that they copy from their module, and features at positions."""
+"""What adapters share: the attributes that they copy from their module."""
 
 from typing import Any
 
-from torch import Tensor
-
-__all__ = ["copy_attributes", "positions"]
+__all__ = ["copy_attributes"]
 
 
 def copy_attributes(adapter: Any, **parts: Any) -> None:
@@ -15,8 +13,3 @@ def copy_attributes(adapter: Any, **parts: Any) -> None:
     recipes = {name: getattr(part, "recipe", None) for name, part in parts.items()}
     if all(recipes.values()):
         adapter.recipe = {"name": type(adapter).__name__, "arguments": recipes}
-
-
-def positions(x: Tensor) -> Tensor:
-    """Return (N, C) or (N, C, *spatial) as (N, positions, C)."""
-    return (x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)).mT

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
-from ganlib.protocols import Condition
+from ganlib.protocols import Condition, ConditionEncoder
 
-__all__ = ["check_classes", "check_encoder", "check_floats", "require_condition"]
+__all__ = ["check_classes", "check_encoder", "check_floats", "encode"]
 
 
-def require_condition(condition: Condition, encoder: object) -> Condition:
-    """Return a condition that is not None; the encoder is for the error."""
+def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
+    """Return the encoding of a condition that must not be None."""
     if condition is None:
         raise ArgumentValueError(f"condition (=None) is missing: this network is conditional, through {encoder}")
-    return condition
+    return encoder(condition)
 
 
 def check_encoder(encoder: object) -> None:

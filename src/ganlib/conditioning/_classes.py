@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
 from ganlib.conditioning._checks import check_classes
+from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["ClassEmbedding", "OneHot"]
 
 
-class OneHot(nn.Module):
+class OneHot(Encoder):
     """Encodes class indices as one-hot vectors; nothing is learned.
 
     Args:
@@ -32,10 +32,8 @@ class OneHot(nn.Module):
     """
 
     def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        check_sizes(num_classes=num_classes)
-        self.num_classes = self.features = num_classes
-        self.recipe = {"name": "OneHot", "arguments": {"num_classes": num_classes}}
+        super().__init__(features=num_classes, num_classes=num_classes)
+        self.num_classes = num_classes
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not class indices (values are read only on the CPU).
@@ -63,12 +61,8 @@ class OneHot(nn.Module):
         self.check(condition)
         return F.one_hot(condition, self.num_classes).to(torch.get_default_dtype())
 
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return f"{self.num_classes}"
 
-
-class ClassEmbedding(nn.Module):
+class ClassEmbedding(Encoder):
     """Encodes class indices as learned vectors, N(0, 1) at first.
 
     Args:
@@ -91,12 +85,9 @@ class ClassEmbedding(nn.Module):
     """
 
     def __init__(self, num_classes: int, dim: int) -> None:
-        super().__init__()
-        check_sizes(num_classes=num_classes, dim=dim)
+        super().__init__(features=dim, num_classes=num_classes, dim=dim)
         self.num_classes = num_classes
-        self.features = dim
         self.embedding = nn.Embedding(num_classes, dim)
-        self.recipe = {"name": "ClassEmbedding", "arguments": {"num_classes": num_classes, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not class indices (values are read only on the CPU).

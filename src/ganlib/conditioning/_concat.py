@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlib._condition import call
 from ganlib.conditioning._adapter import copy_attributes
-from ganlib.conditioning._checks import check_encoder, require_condition
+from ganlib.conditioning._checks import check_encoder, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput, Logits
 
@@ -61,8 +61,7 @@ class ConcatLatent(_Concat):
             ShapeError: a condition of another length or shape.
             DTypeError: a condition of another dtype.
         """
-        condition = require_condition(condition, self.encoder)
-        encoding = self.encoder(condition)
+        encoding = encode(condition, self.encoder)
         try:
             return call(self.module, join(latent, encoding, "latent"), condition)
         except ShapeError as error:
@@ -108,8 +107,7 @@ class ConcatChannels(_Concat):
             ShapeError: a condition of another length or shape.
             DTypeError: a condition of another dtype.
         """
-        condition = require_condition(condition, self.encoder)
-        return call(self.module, join(sample, self.encoder(condition), "sample"), condition)
+        return call(self.module, join(sample, encode(condition, self.encoder), "sample"), condition)
 
 
 class ConcatFeatures(nn.Module):
@@ -160,11 +158,11 @@ class ConcatFeatures(nn.Module):
             ShapeError: a condition of another length or shape.
             DTypeError: a condition of another dtype.
         """
-        condition = require_condition(condition, self.encoder)
+        encoding = encode(condition, self.encoder)
         features = call(self.backbone, sample, condition)
         if features.shape[2:].numel() == 1:
             features = features.flatten(1)
-        return self.head(join(features, self.encoder(condition), "the backbone's features"))
+        return self.head(join(features, encoding, "the backbone's features"))
 
 
 def join(x: Tensor, encoding: Tensor, name: str) -> Tensor:

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
 from ganlib.conditioning._checks import check_floats
+from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
 
 
-class TagEmbedding(nn.Module):
+class TagEmbedding(Encoder):
     r"""Encodes a set of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, at first :math:`N(0, 1)`.
 
     Args:
@@ -33,12 +33,9 @@ class TagEmbedding(nn.Module):
     """
 
     def __init__(self, num_tags: int, dim: int) -> None:
-        super().__init__()
-        check_sizes(num_tags=num_tags, dim=dim)
+        super().__init__(features=dim, num_tags=num_tags, dim=dim)
         self.num_tags = num_tags
-        self.features = dim
         self.weight = nn.Parameter(torch.randn(num_tags, dim))
-        self.recipe = {"name": "TagEmbedding", "arguments": {"num_tags": num_tags, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not multi-hot tags.
@@ -66,12 +63,8 @@ class TagEmbedding(nn.Module):
         self.check(condition)
         return condition @ self.weight
 
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return f"{self.num_tags}, {self.features}"
 
-
-class VectorEmbedding(nn.Module):
+class VectorEmbedding(Encoder):
     """Encodes vectors, such as the embedding of a text, by a learned linear map.
 
     Args:
@@ -93,12 +86,9 @@ class VectorEmbedding(nn.Module):
     """
 
     def __init__(self, in_features: int, dim: int) -> None:
-        super().__init__()
-        check_sizes(in_features=in_features, dim=dim)
+        super().__init__(features=dim, in_features=in_features, dim=dim)
         self.in_features = in_features
-        self.features = dim
         self.linear = nn.Linear(in_features, dim)
-        self.recipe = {"name": "VectorEmbedding", "arguments": {"in_features": in_features, "dim": dim}}
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not vectors of the right size.
@@ -127,7 +117,7 @@ class VectorEmbedding(nn.Module):
         return self.linear(condition)
 
 
-class Maps(nn.Module):
+class Maps(Encoder):
     """Passes maps (an image as the condition) on as they are; nothing is learned.
 
     Args:
@@ -148,10 +138,8 @@ class Maps(nn.Module):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        check_sizes(channels=channels)
-        self.channels = self.features = channels
-        self.recipe = {"name": "Maps", "arguments": {"channels": channels}}
+        super().__init__(features=channels, channels=channels)
+        self.channels = channels
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not maps with the right channels.
@@ -178,7 +166,3 @@ class Maps(nn.Module):
         """
         self.check(condition)
         return condition
-
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return f"{self.channels}"

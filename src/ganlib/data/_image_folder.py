@@ -80,8 +80,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
                     try:
                         pixels = bytearray(_square(path, size, mode).tobytes())
                     except Exception as error:  # whatever a damaged or hostile file makes Pillow raise
-                        reason = f"{type(error).__name__}: {error}"
-                        unread.append(f"{path.relative_to(self.root).as_posix()} ({reason})")
+                        name_in_root = path.relative_to(self.root).as_posix()
+                        unread.append(f"{name_in_root} ({type(error).__name__}: {error})")
                     else:
                         data[len(self.targets)] = torch.frombuffer(pixels, dtype=torch.uint8).view(data.shape[1:])
                         self.targets.append(label)
@@ -149,7 +149,6 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the image files in a folder and its subfolders."""
     for path in _visible(folder):
         if not path.is_dir():
             if _is_image(path):
@@ -159,12 +158,10 @@ def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether a file has the suffix of an image."""
     return path.suffix.lower() in _ENDINGS
 
 
 def _some(names: list[str]) -> str:
-    """Return the first names as text."""
     more = len(names) - 3
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 

@@ -12,6 +12,7 @@ from ganlib._checks import check_count, check_sizes
 __all__ = ["RenderedDigits"]
 
 _SUPERSAMPLING = 4
+_font = cache(ImageFont.load_default)
 
 
 class RenderedDigits(Dataset[tuple[Image.Image, int]]):
@@ -83,12 +84,6 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         )
         # Averages of pixels keep the edges smooth.
         return bent.resize((self.size, self.size), Image.Resampling.BOX), label
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font."""
-    return ImageFont.load_default(size)
 
 
 def _warp(draw: random.Random, extent: int) -> tuple[float, float, float, float, float, float]:

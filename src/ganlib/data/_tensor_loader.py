@@ -89,7 +89,8 @@ class TensorLoader:
         except (RuntimeError, AssertionError) as error:
             raise ArgumentValueError(f"device (={device!r}) is invalid: {str(error).splitlines()[0]}") from error
         if storage == "auto":
-            storage = "device" if _fits(samples, self.device) else "host"
+            fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
+            storage = "device" if fits else "host"  # the other half of the free memory is for the training
         kept_on = self.device if storage == "device" else torch.device("cpu")
         self.samples = samples.to(kept_on)
         self.conditions = None if conditions is None else conditions.to(kept_on)
@@ -111,7 +112,7 @@ class TensorLoader:
             ArgumentValueError: fewer samples than one batch of all processes together.
         """
         world_size = distributed.world_size()
-        batches = self._count(self.batch_size * world_size)
+        batches = self._count_batches(self.batch_size * world_size)
         if batches == 0:
             times = f" times {world_size} processes" if world_size > 1 else ""
             raise ArgumentValueError(
@@ -190,7 +191,7 @@ class TensorLoader:
             )
         position = state["position"]
         if not same:
-            batches = state.get("batches", self._count(state["batch_size"]))
+            batches = state.get("batches", self._count_batches(state["batch_size"]))
             position = position * len(self) // max(1, batches)
         self.seed = state["seed"]
         self._epoch, self._position, self._resumed = state["epoch"], position, True
@@ -221,18 +222,11 @@ class TensorLoader:
         # On the CPU index_select takes a fraction of the time of [chosen].
         return ([tensor.index_select(0, chosen) for tensor in kept] for chosen in rows)
 
-    def _count(self, together: int) -> int:
-        """Return the number of batches of an epoch."""
+    def _count_batches(self, together: int) -> int:
         full, rest = divmod(len(self.samples), together)
         return full if self.drop_last or not rest else full + 1
 
     def _generator(self, device: torch.device, *index: int) -> torch.Generator:
         # Python's seeding by text mixes well; sums of small numbers would collide.
-        """Return a generator of random numbers for a position."""
         mixed = random.Random("/".join(map(str, (self.seed, *index)))).getrandbits(63)
         return torch.Generator(device).manual_seed(mixed)
-
-
-def _fits(samples: Tensor, device: torch.device) -> bool:
-    """Return whether a data set takes at most half of the free memory of a device."""
-    return device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(device)[0]

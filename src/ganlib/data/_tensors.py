@@ -56,7 +56,6 @@ def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
-    """Read and stack the items."""
     samples: list[Tensor] = []
     conditions: list[Tensor] = []
     for index in range(length):
@@ -89,7 +88,6 @@ def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _as_tensor(sample: Any, index: int) -> Tensor:
-    """Return a sample as a tensor."""
     if isinstance(sample, Tensor):
         return sample
     if isinstance(sample, Image.Image):
@@ -100,7 +98,6 @@ def _as_tensor(sample: Any, index: int) -> Tensor:
 
 
 def _as_condition(condition: Any, index: int) -> Tensor:
-    """Return a condition as a tensor."""
     try:
         return torch.as_tensor(condition)
     except (TypeError, ValueError, RuntimeError):
@@ -110,7 +107,6 @@ def _as_condition(condition: Any, index: int) -> Tensor:
 
 
 def _check_conditions(dataset: Any, conditions: Tensor) -> None:
-    """Check dtype, shape and values of all conditions."""
     if conditions.is_floating_point():
         if not conditions.isfinite().all():
             raise ArgumentValueError(f"dataset (={dataset!r}) holds conditions that are not finite")

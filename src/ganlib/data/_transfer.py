@@ -30,7 +30,6 @@ class Transfer:
             yield self._receive(*sent)
 
     def _send(self, chosen: Tensor, index: int) -> tuple[list[Tensor], Any]:
-        """Start sending a batch."""
         if not self._lanes:
             return [tensor.index_select(0, chosen).to(self._device) for tensor in self._tensors], None
         lane = self._lanes[index % len(self._lanes)]
@@ -58,7 +57,6 @@ class _Lane:
         self._pinned: list[Tensor] = []
 
     def gather(self, tensors: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
-        """Return the rows in pinned memory."""
         if not self._pinned or len(self._pinned[0]) < len(chosen):
             self._pinned = [
                 torch.empty(len(chosen), *tensor.shape[1:], dtype=tensor.dtype, pin_memory=True) for tensor in tensors

@@ -112,5 +112,4 @@ def _check(a: Tensor, b: Tensor, steps: int) -> None:
 
 
 def _times(a: Tensor, steps: int) -> Tensor:
-    """Return the times from 0 to 1, shaped to broadcast with a."""
     return torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view(-1, *[1] * a.ndim)

@@ -9,8 +9,7 @@ from ganlib.losses._auxiliary_classifier import AuxiliaryClassifier
 from ganlib.losses._feature_matching import FeatureMatching
 from ganlib.losses._hinge import HingeLoss
 from ganlib.losses._least_squares import LeastSquaresLoss
-from ganlib.losses._minimax import MinimaxLoss
-from ganlib.losses._non_saturating import NonSaturatingLoss
+from ganlib.losses._minimax import MinimaxLoss, NonSaturatingLoss
 from ganlib.losses._relativistic import RelativisticAverageLoss, RelativisticLoss
 from ganlib.losses._smoothing import LabelSmoothing
 from ganlib.losses._wasserstein import WassersteinLoss

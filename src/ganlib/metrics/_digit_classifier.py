@@ -69,7 +69,6 @@ class DigitClassifier(nn.Module):
 
 
 def _convolution(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """Make a 3x3 convolution with batch norm and ReLU."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

@@ -76,7 +76,9 @@ class FrechetDistance:
         if not features.isfinite().all():
             raise ArgumentValueError("samples have features that are not finite")
         if self._metric is None:
-            self._metric = self._make(_Through(features.shape[1])).to(features.device)
+            given: Any = nn.Identity()  # instead of torchmetrics' network: it is given the features themselves
+            given.num_features = features.shape[1]
+            self._metric = self._make(given).to(features.device)
         self._metric.update(features, real=real)
 
     def compute(self) -> Tensor:
@@ -89,26 +91,13 @@ class FrechetDistance:
             ArgumentValueError: fewer than two samples on either side.
         """
         metric = self._metric
-        counts = [0, 0]
-        if metric is not None:
-            counts = [int(metric.real_features_num_samples), int(metric.fake_features_num_samples)]
-        if metric is None or min(counts) < 2:
+        real, fake = (0, 0) if metric is None else (metric.real_features_num_samples, metric.fake_features_num_samples)
+        if metric is None or min(real, fake) < 2:
             raise ArgumentValueError(
-                f"update was given {counts[0]} real and {counts[1]} generated samples; at least 2 of each are needed"
+                f"update was given {int(real)} real and {int(fake)} generated samples; at least 2 of each are needed"
             )
         return metric.compute()
 
     def reset(self) -> None:
         """Forget all samples."""
         self._metric = None
-
-
-class _Through(nn.Module):
-    """The network that torchmetrics expects: it returns the features that it is given."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features

@@ -40,7 +40,6 @@ class LabelAccuracy:
             raise ArgumentTypeError(f"classifier (={classifier!r}) must be callable")
         self._classifier = classifier
         self._mean = torchmetrics_module("aggregation").MeanMetric()
-        self._seen = False
 
     @torch.no_grad()
     def update(self, samples: Tensor, labels: Tensor) -> None:
@@ -59,7 +58,6 @@ class LabelAccuracy:
         if labels.shape != logits.shape[:1]:
             raise ShapeError(f"labels {tuple(labels.shape)} must have one entry for each of the {len(samples)} samples")
         self._mean.to(logits.device).update((logits.argmax(1) == labels.to(logits.device)).float())
-        self._seen |= len(samples) > 0
 
     def compute(self) -> Tensor:
         """Compute the share so far.
@@ -70,11 +68,10 @@ class LabelAccuracy:
         Raises:
             ArgumentValueError: there were no samples.
         """
-        if not self._seen:
+        if not self._mean.weight:
             raise ArgumentValueError("update has been given no samples")
         return self._mean.compute()
 
     def reset(self) -> None:
         """Forget all samples."""
         self._mean.reset()
-        self._seen = False

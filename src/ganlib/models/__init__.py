@@ -1,4 +1,4 @@
-"""Recipes: stacks, conditioning and initialisation put together, and generators on disk."""
+"""Recipes: stacks, conditioning and initialization put together, and generators on disk."""
 
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan

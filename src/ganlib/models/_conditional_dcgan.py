@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ganlib import init as initialisers
+from ganlib import init as initializers
+from ganlib._checks import check_option, check_sizes
 from ganlib.conditioning import (
     AuxiliaryClassifierHead,
     ClassEmbedding,
@@ -21,7 +22,7 @@ from ganlib.conditioning import (
     Projection,
 )
 from ganlib.errors import ArgumentValueError
-from ganlib.models._dcgan import Init, backbone, check_latent_dim, initialised, to_logit, upwards
+from ganlib.models._dcgan import Init, backbone, initialized, to_logit, upwards
 from ganlib.models._recipe import carry
 from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import Activation, LinearStack, Norm, StackPlan
@@ -44,9 +45,9 @@ def conditional_dcgan(
     bias: bool | None = None,
     dropout: float = 0.0,
     spectral_norm: bool = False,
-    init: Init = initialisers.dcgan_,
+    init: Init = initializers.dcgan_,
 ) -> tuple[nn.Module, nn.Module]:
-    r"""A DCGAN whose generator is asked for something, and whose discriminator judges the sample together with that.
+    r"""A conditional DCGAN: the discriminator scores each sample together with its condition.
 
     Each of the two is given the condition in a way of your choice.
 
@@ -56,11 +57,11 @@ def conditional_dcgan(
         num_classes: how many classes, at least 1; or give an encoder.
         encoder: any encoder of vectors, for conditions that are not classes; the discriminator gets a copy.
         conditioning: of the discriminator: ``"projection"`` (an inner product with its features), ``"channels"``
-            (planes beside the image's channels), ``"features"`` (beside its features, before a small MLP), or
+            (planes next to the image's channels), ``"features"`` (next to its features, before a small MLP), or
             ``"auxiliary"`` (it is not told, but reads the condition itself: AC-GAN; train it with
-            :class:`ganlib.losses.AuxiliaryClassifier` among the terms).
-        generator_conditioning: ``"latent"`` (the encoded condition beside the latent), or ``"batch_norm"`` (it sets the
-            gain and bias of every batch norm; one encoder is shared by all of them).
+            :class:`ganlib.losses.AuxiliaryClassifier` as an auxiliary loss).
+        generator_conditioning: ``"latent"`` (the encoded condition next to the latent), or ``"batch_norm"`` (it sets
+            the gain and bias of every batch norm; one encoder is shared by all of them).
         norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
             module.
         discriminator_norm: the discriminator's, where it differs.
@@ -68,8 +69,8 @@ def conditional_dcgan(
         discriminator_activation: the discriminator's, where it differs.
         bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: in the discriminator, probability in [0, 1).
-        spectral_norm: whether the discriminator's convolutions are spectrally normalised.
-        init: initialises each network; None keeps torch's own.
+        spectral_norm: whether the discriminator's convolutions are spectrally normalized.
+        init: initializes each network; None keeps torch's own.
 
     Returns:
         (generator, discriminator): latents (N, latent_dim) and conditions -> samples (N, \*image_shape) in [-1, 1];
@@ -92,7 +93,9 @@ def conditional_dcgan(
         "cGANs with Projection Discriminator", 2018; Odena et al., "Conditional Image Synthesis with Auxiliary
         Classifier GANs", 2017.
     """
-    check_latent_dim(latent_dim)
+    check_sizes(latent_dim=latent_dim)
+    check_option("conditioning", conditioning, ("projection", "channels", "features", "auxiliary"))
+    check_option("generator_conditioning", generator_conditioning, ("latent", "batch_norm"))
     if (num_classes is None) == (encoder is None):
         raise ArgumentValueError(f"give either num_classes (={num_classes}) or encoder (={encoder}), and not both")
     if isinstance(encoder, Maps):
@@ -102,7 +105,7 @@ def conditional_dcgan(
         )
     of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
     up = partial(upwards, plan, activation=activation, bias=bias)
-    generator = initialised(init, _generator(plan, latent_dim, of_generator, generator_conditioning, norm, up))
+    generator = initialized(init, _generator(plan, latent_dim, of_generator, generator_conditioning, norm, up))
     down = partial(
         backbone,
         plan,
@@ -113,11 +116,11 @@ def conditional_dcgan(
         spectral_norm=spectral_norm,
     )
     discriminator = _discriminator(plan, down, of_generator, num_classes, conditioning, spectral_norm)
-    discriminator = initialised(init, discriminator)
+    discriminator = initialized(init, discriminator)
     if isinstance(discriminator, Projection) and num_classes is not None:
         # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
-        judge: Any = discriminator.encoder
-        nn.init.normal_(judge.embedding.weight, std=0.02)
+        own_encoder: Any = discriminator.encoder
+        nn.init.normal_(own_encoder.embedding.weight, std=0.02)
     carry(
         generator,
         "conditional_dcgan",
@@ -140,8 +143,6 @@ def _generator(
 ) -> nn.Module:
     if conditioning == "latent":
         return ConcatLatent(up(latent_dim + encoder.features, norm=norm), encoder)
-    if conditioning != "batch_norm":
-        raise ArgumentValueError(f"generator_conditioning (={conditioning!r}) must be 'latent' or 'batch_norm'")
     if norm != "batch":
         raise ArgumentValueError(f"generator_conditioning (='batch_norm') needs norm (={norm!r}) to be 'batch'")
     conditional = partial(ConditionalBatchNorm, encoder=encoder, spatial_dims=plan.spatial_dims)
@@ -166,15 +167,11 @@ def _discriminator(
             )
         return AuxiliaryClassifierHead(nn.Sequential(down(), nn.Flatten()), features, readable)
     if conditioning == "projection":
-        judge = copy.deepcopy(of_generator) if num_classes is None else ClassEmbedding(num_classes, features)
-        return Projection(nn.Sequential(down(), nn.Flatten()), judge, features)
-    judge = copy.deepcopy(of_generator)
+        encoder = copy.deepcopy(of_generator) if num_classes is None else ClassEmbedding(num_classes, features)
+        return Projection(nn.Sequential(down(), nn.Flatten()), encoder, features)
+    encoder = copy.deepcopy(of_generator)
     if conditioning == "channels":
-        planes = plan.image_shape[0] + judge.features
-        return ConcatChannels(nn.Sequential(*to_logit(plan, partial(down, image_channels=planes))), judge)
-    if conditioning == "features":
-        head = LinearStack([features + judge.features, plan.top_shape[0], 1], spectral_norm=spectral_norm)
-        return ConcatFeatures(nn.Sequential(down(), nn.Flatten()), judge, head)
-    raise ArgumentValueError(
-        f"conditioning (={conditioning!r}) must be 'projection', 'channels', 'features' or 'auxiliary'"
-    )
+        planes = plan.image_shape[0] + encoder.features
+        return ConcatChannels(nn.Sequential(*to_logit(plan, partial(down, image_channels=planes))), encoder)
+    head = LinearStack([features + encoder.features, plan.top_shape[0], 1], spectral_norm=spectral_norm)
+    return ConcatFeatures(nn.Sequential(down(), nn.Flatten()), encoder, head)

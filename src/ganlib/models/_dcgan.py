@@ -1,4 +1,4 @@
-"""DCGAN from one plan, and the halves that its conditional sister is made of too."""
+"""DCGAN from one plan, and its parts, of which the conditional DCGAN is made too."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,8 +6,8 @@ from math import prod
 
 from torch import nn
 
-from ganlib import init as initialisers
-from ganlib.errors import ArgumentValueError
+from ganlib import init as initializers
+from ganlib._checks import check_sizes
 from ganlib.models._recipe import carry
 from ganlib.stacks import (
     Activation,
@@ -22,7 +22,7 @@ from ganlib.stacks import (
     needs_bias,
 )
 
-__all__ = ["Init", "backbone", "check_latent_dim", "dcgan", "initialised", "to_logit", "upwards"]
+__all__ = ["Init", "backbone", "dcgan", "initialized", "to_logit", "upwards"]
 
 Init = Callable[[nn.Module], nn.Module] | None
 
@@ -38,7 +38,7 @@ def dcgan(
     bias: bool | None = None,
     dropout: float = 0.0,
     spectral_norm: bool = False,
-    init: Init = initialisers.dcgan_,
+    init: Init = initializers.dcgan_,
 ) -> tuple[nn.Module, nn.Module]:
     r"""A deep convolutional GAN whose discriminator is its generator read backwards.
 
@@ -55,8 +55,8 @@ def dcgan(
         discriminator_activation: the discriminator's, where it differs.
         bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
         dropout: in the discriminator, probability in [0, 1).
-        spectral_norm: whether the discriminator's convolutions are spectrally normalised.
-        init: initialises each network; None keeps torch's own.
+        spectral_norm: whether the discriminator's convolutions are spectrally normalized.
+        init: initializes each network; None keeps torch's own.
 
     Returns:
         (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1).
@@ -75,7 +75,7 @@ def dcgan(
     References:
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016.
     """
-    check_latent_dim(latent_dim)
+    check_sizes(latent_dim=latent_dim)
     generator = upwards(plan, latent_dim, norm, activation, bias)
     down = partial(
         backbone,
@@ -86,7 +86,7 @@ def dcgan(
         dropout=dropout,
         spectral_norm=spectral_norm,
     )
-    generator, discriminator = initialised(init, generator), initialised(init, nn.Sequential(*to_logit(plan, down)))
+    generator, discriminator = initialized(init, generator), initialized(init, nn.Sequential(*to_logit(plan, down)))
     arguments = {"plan": plan, "latent_dim": latent_dim, "bias": bias}
     carry(generator, "dcgan", arguments, norm=norm, activation=activation)
     return generator, discriminator
@@ -97,7 +97,7 @@ def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation, bi
 
     Args:
         plan: the shapes.
-        inputs: numbers in a latent (and in what stands beside it).
+        inputs: numbers in a latent (and in an encoded condition that is concatenated with it).
         norm: see :func:`dcgan`; a conditional one makes the body take (latent, condition).
         activation: None is ReLU.
         bias: whether convolutions have one; None leaves it to their norms.
@@ -135,7 +135,7 @@ def backbone(
         activation: None is LeakyReLU(0.2).
         bias: whether convolutions have one; None leaves it to their norms.
         dropout: probability in [0, 1).
-        spectral_norm: whether every convolution is spectrally normalised.
+        spectral_norm: whether every convolution is spectrally normalized.
         image_channels: replaces the image's.
         top_channels: replaces the top's; then there is no last activation.
 
@@ -172,8 +172,8 @@ def to_logit(plan: StackPlan, down: Callable[..., ConvStack]) -> list[nn.Module]
     return [down(), nn.Flatten(), nn.Linear(prod(plan.top_shape), 1)]
 
 
-def initialised(init: Init, network: nn.Module) -> nn.Module:
-    """A network, initialised.
+def initialized(init: Init, network: nn.Module) -> nn.Module:
+    """A network, initialized.
 
     Args:
         init: a function of :mod:`ganlib.init`, one of your own, or None.
@@ -183,16 +183,3 @@ def initialised(init: Init, network: nn.Module) -> nn.Module:
         The network.
     """
     return network if init is None else init(network)
-
-
-def check_latent_dim(latent_dim: int) -> None:
-    """Refuse a latent without size.
-
-    Args:
-        latent_dim: must be a whole number of at least 1.
-
-    Raises:
-        ArgumentValueError: it is something else.
-    """
-    if not (isinstance(latent_dim, int) and latent_dim >= 1):
-        raise ArgumentValueError(f"latent_dim (={latent_dim}) must be a whole number of at least 1")

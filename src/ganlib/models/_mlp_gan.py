@@ -35,13 +35,13 @@ def mlp_gan(
         hidden: sizes of the generator's hidden layers, from the latent on.
         discriminator_hidden: sizes of the discriminator's hidden layers, from the sample on; None is ``hidden`` in
             reverse.
-        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is put beside the latent, and
-            beside the discriminator's sample; the discriminator gets a copy. None is unconditional.
+        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is concatenated with the latent,
+            and with the discriminator's sample; the discriminator gets a copy. None is unconditional.
         norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from
             features to a module. The discriminator has none.
         activation: between the layers of both; None is LeakyReLU(0.2).
         dropout: after the hidden layers of both, probability in [0, 1).
-        init: initialises each network; None keeps torch's own.
+        init: initializes each network; None keeps torch's own.
 
     Returns:
         (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1);
@@ -49,7 +49,7 @@ def mlp_gan(
 
     Raises:
         ArgumentValueError: an argument is out of its range, or the encoder gives maps.
-        ArgumentTypeError: the encoder is none.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
 
     Example:
         >>> import torch
@@ -73,16 +73,16 @@ def mlp_gan(
             raise ArgumentValueError(f"{name} (={sizes}) must be whole numbers of at least 1")
     if isinstance(encoder, Maps):
         raise ArgumentValueError(f"encoder (={encoder}) gives maps, but these networks take vectors")
-    beside = getattr(encoder, "features", 0)  # what is no encoder is answered by ConcatLatent
+    encoded = getattr(encoder, "features", 0)  # ConcatLatent refuses what is not an encoder
     within = {"dropout": dropout} if activation is None else {"dropout": dropout, "activation": activation}
     generator: nn.Module = LinearStack(
-        [latent_dim + beside, *hidden, prod(image_shape)],
+        [latent_dim + encoded, *hidden, prod(image_shape)],
         out_shape=image_shape,
         norm=norm,
         last_activation=nn.Tanh,
         **within,
     )
-    discriminator: nn.Module = LinearStack([prod(image_shape) + beside, *downwards, 1], **within)
+    discriminator: nn.Module = LinearStack([prod(image_shape) + encoded, *downwards, 1], **within)
     if encoder is not None:
         generator = ConcatLatent(generator, encoder)
         discriminator = ConcatFeatures(nn.Flatten(), copy.deepcopy(encoder), discriminator)

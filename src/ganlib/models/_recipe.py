@@ -43,13 +43,9 @@ def describe(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, StackPlan):
-        return {
-            "name": "StackPlan",
-            "arguments": {"image_shape": list(value.image_shape), "stages": describe(value.stages)},
-        }
-    if isinstance(value, Stage):
-        return {"name": "Stage", "arguments": {key: describe(size) for key, size in dataclasses.asdict(value).items()}}
+    if isinstance(value, StackPlan | Stage):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        return {"name": type(value).__name__, "arguments": {name: describe(getattr(value, name)) for name in names}}
     if isinstance(value, list | tuple):
         return [describe(member) for member in value]
     if isinstance(getattr(value, "recipe", None), dict):

@@ -1,8 +1,7 @@
 """Bodies of networks: the two stacks of a plan, discriminators of patches, and blocks."""
 
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
-from ganlib.stacks._conv import ConvStack
-from ganlib.stacks._conv_transpose import ConvTransposeStack
+from ganlib.stacks._conv import ConvStack, ConvTransposeStack
 from ganlib.stacks._linear import LinearStack
 from ganlib.stacks._minibatch_std_dev import MinibatchStdDev
 from ganlib.stacks._multi_scale import MultiScaleDiscriminator

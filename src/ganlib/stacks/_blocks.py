@@ -136,9 +136,12 @@ class Block(nn.Module):
         self.wide = wide
         self.layer = normalize_spectrally(layer) if spectral_norm else layer
         self.norm = make_norm(norm, channels, spatial_dims)
-        self.activation = make_activation(activation)
-        if isinstance(norm, str):  # the backward pass of your own norm may need its output
-            _overwrite(self.activation)
+        made: Any = make_activation(activation)
+        # These two need only their own output in the backward pass. A norm of your own may need what they overwrite.
+        in_place = type(made) is nn.ReLU or (type(made) is nn.LeakyReLU and made.negative_slope >= 0)
+        if in_place and isinstance(norm, str):
+            made.inplace = True
+        self.activation = made
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.needs_condition = needs_condition(self.norm)
 
@@ -164,12 +167,6 @@ class Block(nn.Module):
 def _is_rounded(x: Tensor) -> bool:
     """Return whether autocast has made a tensor half precision."""
     return x.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type)
-
-
-def _overwrite(activation: nn.Module) -> None:
-    """Let an activation work in place if its backward pass needs only its output."""
-    if type(activation) is nn.ReLU or (type(activation) is nn.LeakyReLU and activation.negative_slope >= 0):
-        activation.inplace = True
 
 
 def run_blocks(stack: Any, x: Tensor, condition: Condition) -> Tensor:

@@ -10,17 +10,10 @@ __all__ = [
     "Sizes",
     "check_maps",
     "check_shape",
-    "check_spatial_dims",
     "per_dimension",
 ]
 
 Sizes = int | Sequence[int]
-
-
-def check_spatial_dims(spatial_dims: int) -> None:
-    """Raise an ArgumentValueError unless it is 1, 2 or 3."""
-    if spatial_dims not in (1, 2, 3):
-        raise ArgumentValueError(f"spatial_dims (={spatial_dims}) must be 1, 2 or 3")
 
 
 def per_dimension(

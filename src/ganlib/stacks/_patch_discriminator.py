@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_option, check_sizes
 from ganlib._condition import check_condition, needs_condition
 from ganlib.protocols import Condition, DiscriminatorOutput
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, needs_bias
-from ganlib.stacks._checks import check_maps, check_spatial_dims
+from ganlib.stacks._checks import check_maps
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["PatchDiscriminator"]
@@ -63,7 +63,7 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(in_channels=in_channels, channels=channels, layers=layers, kernel_size=kernel_size)
-        check_spatial_dims(spatial_dims)
+        check_option("spatial_dims", spatial_dims, (1, 2, 3))
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
         self.kernel_size = kernel_size

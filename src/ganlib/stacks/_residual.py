@@ -4,18 +4,56 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_option, check_sizes
 from ganlib._condition import call, check_condition, needs_condition
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
-from ganlib.stacks._checks import check_maps, check_spatial_dims
+from ganlib.stacks._checks import check_maps
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["ResidualDownBlock", "ResidualUpBlock"]
 
 
-class ResidualUpBlock(nn.Module):
+class _ResidualBlock(nn.Module):
+    """The parts of both blocks: two convolutions, each after a norm and an activation, and a skip path around them."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        spatial_dims: int,
+        scale: int,
+        norm: Norm,
+        activation: Activation,
+        spectral_norm: bool,
+        enlarges: bool,
+        first: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(in_channels=in_channels, out_channels=out_channels, scale=scale)
+        check_option("spatial_dims", spatial_dims, (1, 2, 3))
+        convolution = partial(make_convolution, spatial_dims, spectral_norm=spectral_norm)
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.scale = scale
+        self.norm1 = make_norm("none" if first else norm, in_channels, spatial_dims)
+        self.activation1 = _make_activation(None if first else activation)
+        if enlarges:
+            self.upsample = nn.Identity() if scale == 1 else nn.Upsample(scale_factor=scale)
+        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
+        self.norm2 = make_norm(norm, out_channels, spatial_dims)
+        self.activation2 = _make_activation(activation)
+        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
+        if not enlarges:
+            self.pool = nn.Identity() if scale == 1 else getattr(nn, f"AvgPool{spatial_dims}d")(scale)
+        same = in_channels == out_channels and (enlarges or scale == 1)
+        self.skip = nn.Identity() if same else convolution(in_channels, out_channels, 1)
+        self.needs_condition = needs_condition(self.norm1, self.norm2)
+
+
+class ResidualUpBlock(_ResidualBlock):
     """Norm, activation, upsampling, convolution, norm, activation, convolution; and a skip path around them.
 
     Upsampling repeats the nearest pixel. The convolutions have kernel 3; on the skip path there is one of kernel 1
@@ -54,21 +92,16 @@ class ResidualUpBlock(nn.Module):
         activation: Activation = nn.ReLU,
         spectral_norm: bool = False,
     ) -> None:
-        super().__init__()
-        check_sizes(in_channels=in_channels, out_channels=out_channels, scale=scale)
-        check_spatial_dims(spatial_dims)
-        convolution = partial(make_convolution, spatial_dims, spectral_norm=spectral_norm)
-        self.in_channels = in_channels
-        self.spatial_dims = spatial_dims
-        self.norm1 = make_norm(norm, in_channels, spatial_dims)
-        self.activation1 = _make_activation(activation)
-        self.upsample = nn.Identity() if scale == 1 else nn.Upsample(scale_factor=scale)
-        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
-        self.norm2 = make_norm(norm, out_channels, spatial_dims)
-        self.activation2 = _make_activation(activation)
-        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
-        self.skip = nn.Identity() if in_channels == out_channels else convolution(in_channels, out_channels, 1)
-        self.needs_condition = needs_condition(self.norm1, self.norm2)
+        super().__init__(
+            in_channels,
+            out_channels,
+            spatial_dims=spatial_dims,
+            scale=scale,
+            norm=norm,
+            activation=activation,
+            spectral_norm=spectral_norm,
+            enlarges=True,
+        )
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Enlarge.
@@ -92,7 +125,7 @@ class ResidualUpBlock(nn.Module):
         return h + self.upsample(self.skip(x))
 
 
-class ResidualDownBlock(nn.Module):
+class ResidualDownBlock(_ResidualBlock):
     """Norm, activation, convolution, norm, activation, convolution, average pooling; and a skip path around them.
 
     The convolutions have kernel 3; on the skip path there is one of kernel 1 where the channels or the size change.
@@ -135,23 +168,17 @@ class ResidualDownBlock(nn.Module):
         spectral_norm: bool = False,
         first: bool = False,
     ) -> None:
-        super().__init__()
-        check_sizes(in_channels=in_channels, out_channels=out_channels, scale=scale)
-        check_spatial_dims(spatial_dims)
-        convolution = partial(make_convolution, spatial_dims, spectral_norm=spectral_norm)
-        self.in_channels = in_channels
-        self.spatial_dims = spatial_dims
-        self.scale = scale
-        self.norm1 = make_norm("none" if first else norm, in_channels, spatial_dims)
-        self.activation1 = _make_activation(None if first else activation)
-        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
-        self.norm2 = make_norm(norm, out_channels, spatial_dims)
-        self.activation2 = _make_activation(activation)
-        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
-        self.pool = nn.Identity() if scale == 1 else getattr(nn, f"AvgPool{spatial_dims}d")(scale)
-        same = in_channels == out_channels and scale == 1
-        self.skip = nn.Identity() if same else convolution(in_channels, out_channels, 1)
-        self.needs_condition = needs_condition(self.norm1, self.norm2)
+        super().__init__(
+            in_channels,
+            out_channels,
+            spatial_dims=spatial_dims,
+            scale=scale,
+            norm=norm,
+            activation=activation,
+            spectral_norm=spectral_norm,
+            enlarges=False,
+            first=first,
+        )
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Reduce.

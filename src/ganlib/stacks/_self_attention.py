@@ -5,8 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
-from ganlib.stacks._checks import check_maps, check_spatial_dims
+from ganlib._checks import check_option, check_sizes
+from ganlib.stacks._checks import check_maps
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["SelfAttention"]
@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, reduction=reduction)
-        check_spatial_dims(spatial_dims)
+        check_option("spatial_dims", spatial_dims, (1, 2, 3))
         self.channels = channels
         self.spatial_dims = spatial_dims
         convolution = partial(make_convolution, spatial_dims, kernel_size=1, bias=False, spectral_norm=spectral_norm)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
 from ganlib.errors import ArgumentValueError
-from ganlib.stacks._checks import Sizes, check_maps, check_spatial_dims, per_dimension
+from ganlib.stacks._checks import Sizes, check_maps, per_dimension
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["UpsampleConv"]
@@ -55,7 +55,7 @@ class UpsampleConv(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(in_channels=in_channels, out_channels=out_channels)
-        check_spatial_dims(spatial_dims)
+        check_option("spatial_dims", spatial_dims, (1, 2, 3))
         kernel = per_dimension("kernel_size", kernel_size, spatial_dims, 1)
         if any(k % 2 == 0 for k in kernel):
             raise ArgumentValueError(f"kernel_size (={kernel_size}) must be odd, so that the size stays")

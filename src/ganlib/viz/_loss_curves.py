@@ -110,7 +110,6 @@ class LossCurves:
         save_image(self.path, figure.savefig, format=self._format, dpi=100)
 
     def _position(self, row: dict[str, str], run: Run) -> float:
-        """The position of a row on the horizontal axis."""
         iteration, epoch = int(row["iteration"]), int(row["epoch"])
         if self.against == "iteration":
             return iteration
