@@ -1,7 +1,7 @@
 """CycleGAN (Zhu et al., 2017): translate digits to outlined digits and back, without one pair of the two.
 
     python examples/games/cyclegan.py --iterations 3000 --out runs/cyclegan
-    python examples/games/cyclegan.py --data DIR --resume  # built-in digits to MNIST, which torchvision finds in DIR
+    python examples/games/cyclegan.py --data DIR --resume  # built-in digits to MNIST in DIR: many change class
     torchrun --nproc-per-node 2 examples/games/cyclegan.py --precision bf16 --accumulate 2
 
 One generator translates from domain A to B and one from B to A. Each domain has a discriminator, which sees generated

@@ -14,11 +14,14 @@ __all__ = ["as_output", "at_least_float32", "check_output", "scales", "sum_over_
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Convert a half-precision tensor to float32, and return any other as it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    # Asked for first, since it is nearly always so, and the rest takes longer than a small loss.
+    return x if x.dtype is torch.float32 else x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def as_output(output: Any) -> DiscriminatorOutput:
     """Return logits, a tuple of them or a DiscriminatorOutput as a DiscriminatorOutput, logits in float32 or better."""
+    if isinstance(output, Tensor):
+        return DiscriminatorOutput(at_least_float32(output))
     output = output if isinstance(output, DiscriminatorOutput) else DiscriminatorOutput(output)
     logits = output.logits
     if isinstance(logits, Tensor):
@@ -39,6 +42,8 @@ def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
 
 def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> Tensor:
     """Return a formula of logits, which are given by name; with several scales, the sum of its values at each."""
+    if all(isinstance(value, Tensor) and value.dtype is torch.float32 for value in logits.values()):
+        return formula(*logits.values())  # one scale, and nothing to convert: small networks feel the rest
     parts = {name: _checked(name, value) for name, value in logits.items()}
     if len({len(tensors) for tensors in parts.values()}) > 1:
         raise ArgumentValueError(

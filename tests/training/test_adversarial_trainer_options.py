@@ -166,6 +166,7 @@ def test_compiling_changes_neither_names_nor_numbers() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
 def test_a_step_waits_for_the_device_nowhere(sync_debug_mode: Callable[[str], None]) -> None:
     """No operation of a step on CUDA synchronizes, penalties, clipping and accumulation included."""
     generator, discriminator = (network.cuda() for network in make_players())

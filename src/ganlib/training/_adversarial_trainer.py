@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import as_output, scales
+from ganlib._logits import as_output
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, DiscriminatorOutput, Latent, Penalty, Stateful, Step
 from ganlib.training._batch import CONDITION_KEY, BatchReader
@@ -114,7 +114,7 @@ class AdversarialTrainer:
     __slots__ = (
         *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "__weakref__"),
         *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_augment", "_reuse_fakes"),
-        *("_joint_pass", "_precision", "_needs_real", "_draw_early", "_batches_needed", "_kinds", "_read", "_game"),
+        *("_joint_pass", "_precision", "_needs_real", "_weight", "_draw_early", "_batches_needed", "_kinds", "_read", "_game"),
     )
 
     def __init__(
@@ -155,6 +155,7 @@ class AdversarialTrainer:
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
+        self._weight = next(generator.parameters())  # whose device and dtype latents have
         self._loss = loss
         self._latent = latent
         self._fake_conditions = fake_conditions
@@ -215,8 +216,7 @@ class AdversarialTrainer:
 
     def _make_fakes(self, batch: _Minibatch) -> _Minibatch:
         """Draw latents z, and make the fakes G(z)."""
-        first = next(self.generator.parameters())
-        latent = self._latent(len(batch.sample), device=first.device).to(first.dtype)
+        latent = self._latent(len(batch.sample), device=self._weight.device).to(self._weight.dtype)
         with widened(self._read.last_activation):
             fake = call(self.generator, latent, batch.fake_condition)
         return batch._replace(latent=latent, fake=fake.to(batch.sample.dtype))
@@ -366,13 +366,17 @@ class AdversarialTrainer:
         return total, values
 
 
+def _scales(output: DiscriminatorOutput) -> tuple[Tensor, ...]:
+    return output.logits if isinstance(output.logits, tuple) else (output.logits,)
+
+
 def _over_scales(loss: Callable[..., Tensor], *outputs: DiscriminatorOutput) -> Tensor:
     """A loss of logits; with several scales, the sum of its values at each."""
-    values = [scalar(loss(*logits), "loss") for logits in zip(*map(scales, outputs), strict=True)]
+    values = [scalar(loss(*logits), "loss") for logits in zip(*map(_scales, outputs), strict=True)]
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def _score(output: DiscriminatorOutput) -> Tensor:
     """The mean probability, over samples, positions and scales, that the discriminator gives to real."""
-    values = [scale.detach().sigmoid().mean() for scale in scales(output)]
+    values = [scale.detach().sigmoid().mean() for scale in _scales(output)]
     return values[0] if len(values) == 1 else torch.stack(values).mean()

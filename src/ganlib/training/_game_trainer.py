@@ -370,11 +370,9 @@ def _check_parts(modules: Any, players: Any) -> None:
 def _check_recordable(device: torch.device, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
     if device.type != "cuda":
         raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {device}")
-    for name, optimizer in optimizers.items():
-        if any(group.get("capturable") is False for group in optimizer.param_groups):
-            raise ArgumentValueError(
-                f"cuda_graph (=True) needs {name} to be one that can be recorded: give it capturable=True"
-            )
+    plain = [name for name, one in optimizers.items() if any(g.get("capturable") is False for g in one.param_groups)]
+    if plain:
+        raise ArgumentValueError(f"cuda_graph (=True) cannot record {' and '.join(plain)}: give it capturable=True")
 
 
 def _is_per_process(part: Any) -> bool:

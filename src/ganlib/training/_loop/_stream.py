@@ -191,5 +191,7 @@ class Stream:
 
 
 def _samples_in(batch: Any) -> int:
+    if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):  # as most are: nothing to search for
+        batch = batch[0]
     tensors = (leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim)
     return next((len(tensor) for tensor in tensors), 0)
