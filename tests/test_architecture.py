@@ -39,8 +39,8 @@ PRIVATE = {"_ConvNd", "_NormBase", "_foreach_lerp_", "_replace"}
 
 PUBLIC = {
     "augment": "DiffAugment RandomHorizontalFlip RandomRotation",
-    "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent ConditionEncoder "
-    "ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
+    "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
+    "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
     "distributed": "init mean_over_ranks rank world_size",
     "data": "ImageFolder RenderedDigits TensorLoader only_class",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "

@@ -114,7 +114,8 @@ class AdversarialTrainer:
     __slots__ = (
         *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "__weakref__"),
         *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_augment", "_reuse_fakes"),
-        *("_joint_pass", "_precision", "_needs_real", "_weight", "_draw_early", "_batches_needed", "_kinds", "_read", "_game"),
+        *("_joint_pass", "_precision", "_needs_real", "_weight", "_draw_early", "_batches_needed", "_kinds", "_read"),
+        "_game",
     )
 
     def __init__(

@@ -47,7 +47,7 @@ def scalar(value: Any, name: str) -> Tensor:
 
 
 def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
-    """Move the tensors of a nest of tuples, lists, dicts and named tuples to a device; one that is there twice stays one.
+    """Move the tensors of a nest of tuples, lists, dicts and named tuples; one that is there twice stays one.
 
     torch's ``tree_map`` takes three times as long, which small networks feel in every step.
     """
