@@ -177,16 +177,16 @@ class AdversarialLoss(Protocol):
 class AuxiliaryLoss(Protocol):
     """A loss that is added, multiplied by ``weight``, to the adversarial loss of each player.
 
-    Both methods return a scalar without the weight; a player that it does not concern gets a 0. An auxiliary loss that
+    Both methods return a scalar without the weight; for a player that it does not concern, 0. An auxiliary loss that
     needs ``step.real_output`` in the generator's update has ``needs_real = True`` (absent means False).
     """
 
     @property
     def weight(self) -> float: ...
 
-    def discriminator(self, step: Step, /) -> Tensor: ...
+    def discriminator(self, step: Step, /) -> Tensor | float: ...
 
-    def generator(self, step: Step, /) -> Tensor: ...
+    def generator(self, step: Step, /) -> Tensor | float: ...
 
 
 @runtime_checkable

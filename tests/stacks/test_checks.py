@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganlib import stacks
-from ganlib.errors import ArgumentValueError, PlanError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, PlanError, ShapeError
+from ganlib.protocols import Batch
 from ganlib.stacks._checks import (
     check_maps,
     check_shape,
@@ -75,3 +76,11 @@ def test_too_small_maps_are_refused(shape, least):
     with pytest.raises(ShapeError) as caught:
         check_maps(torch.zeros(shape), 3, 2, least=least)
     assert f"x {shape} must have a size of at least {least} in every spatial dimension" == str(caught.value)
+
+
+def test_a_whole_batch_in_place_of_samples_is_answered():
+    """A Batch or a pair that is given to a network is named, with what to give."""
+    stack = stacks.ConvStack(stacks.StackPlan((1, 8, 8), [stacks.Stage(4)]))
+    for batch in (Batch(torch.zeros(2, 1, 8, 8)), (torch.zeros(2, 1, 8, 8), None)):
+        with pytest.raises(ArgumentTypeError, match="it is a (Batch|tuple); of a Batch, give its sample"):
+            stack(batch)

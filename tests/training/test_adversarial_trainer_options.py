@@ -375,3 +375,30 @@ def test_an_adversarial_loss_that_compares_sees_real_logits_without_a_graph() ->
 
     assert make_trainer(loss=Compares()).train_step(points())["generator_loss"].isfinite()
     assert seen == [False]
+
+
+def test_a_player_that_an_auxiliary_loss_does_not_concern_may_get_a_plain_0() -> None:
+    """Returning 0 trains as returning a tensor of 0 does, and the metric is the other player's value."""
+    results = []
+    for nothing in (0, 0.0, torch.zeros(())):
+
+        class Reconstruction:
+            """An L1 loss of the generator."""
+
+            weight = 3.0
+
+            def discriminator(self, step: Any, nothing: Any = nothing) -> Any:
+                """Nothing."""
+                return nothing
+
+            def generator(self, step: Any) -> Tensor:
+                """The distance."""
+                return (step.fake - step.real).abs().mean()
+
+        torch.manual_seed(0)
+        trainer = make_trainer(auxiliary_losses=[Reconstruction()])
+        metrics = trainer.train_step(points())
+        assert metrics["reconstruction"] > 0
+        results.append([*weights(trainer).values(), metrics["reconstruction"]])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

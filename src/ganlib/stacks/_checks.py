@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = [
     "Sizes",
@@ -27,7 +27,9 @@ def per_dimension(
 
 
 def check_shape(x: Tensor, shape: tuple[int, ...], name: str) -> None:
-    """Raise a ShapeError unless x is (N, *shape)."""
+    """Raise an error unless x is a tensor (N, *shape)."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(f"{name} must be a tensor, but it is a {type(x).__name__}; of a Batch, give its sample")
     if tuple(x.shape[1:]) != shape:
         raise ShapeError(f"{name} {tuple(x.shape)} must have shape (N, {', '.join(map(str, shape))})")
 

@@ -362,7 +362,9 @@ class AdversarialTrainer:
     def _with_auxiliary_losses(self, total: Tensor, player: str, step: Step) -> Losses:
         values = {}
         for name, auxiliary in self._auxiliary_losses.items():
-            value = values[f"{player}/{name}"] = scalar(getattr(auxiliary, player)(step), name)
+            value = getattr(auxiliary, player)(step)
+            value = total.new_zeros(()) if isinstance(value, int | float) and value == 0 else scalar(value, name)
+            values[f"{player}/{name}"] = value
             total = total + auxiliary.weight * value
         return total, values
 

@@ -48,7 +48,9 @@ def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
     """The mean of each metric over the processes, all sent together."""
     if world_size() == 1 or not metrics:
         return metrics
-    together = torch.stack([value.detach().to(torch.float64) for value in metrics.values()])
+    # A loss of a user's may be a constant on the host.
+    device = max((value.device for value in metrics.values()), key=lambda device: device.type != "cpu")
+    together = torch.stack([value.detach().to(device, torch.float64) for value in metrics.values()])
     means = mean_over_ranks(together).unbind()
     return {name: mean.to(metrics[name].dtype) for name, mean in zip(metrics, means, strict=True)}
 
