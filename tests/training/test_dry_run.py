@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -194,3 +195,38 @@ def test_without_trace_makes_no_graph_and_keeps_the_random_state() -> None:
     with without_trace(CPU):
         assert not (weight * torch.rand(1)).requires_grad
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Own:
+    """Conditions from a generator of random numbers of its own, whose state it saves."""
+
+    def __init__(self) -> None:
+        self.numbers = torch.Generator().manual_seed(1)
+
+    def __call__(self, n: int) -> Tensor:
+        """Draw."""
+        return torch.randint(10, (n,), generator=self.numbers)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the generator."""
+        return {"numbers": self.numbers.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go back."""
+        self.numbers.set_state(state["numbers"])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda n: torch.randint(10, (n,)),
+        lambda n: torch.from_numpy(np.random.randint(0, 10, n)),
+        lambda n: torch.tensor([random.randrange(10) for _ in range(n)]),
+        Own(),
+    ],
+)
+def test_no_source_of_random_numbers_moves_on(draw: Callable[[int], Tensor]) -> None:
+    """torch's, NumPy's and Python's random numbers, and those of a stateful part, are drawn again afterwards."""
+    with without_trace(draw):
+        first = draw(20)
+    assert torch.equal(draw(20), first)

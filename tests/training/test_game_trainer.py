@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib import losses, training
+from ganlib import losses, penalties, training
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError, ShapeError
 from tests.ranks import Ranks
@@ -792,3 +792,103 @@ def test_a_game_trains_on_cuda_in_half_precision(precision: Any) -> None:
         assert all(value.isfinite() for value in metrics.values())
         results.append(torch.cat([p.flatten() for p in generator.parameters()]))
     torch.testing.assert_close(*results, rtol=0.1, atol=0.1)
+
+
+def lazy_r1_over_ranks() -> list[Tensor]:
+    """The weights of a discriminator whose lazy R1 is a second player of its optimizer, and uses no last bias."""
+    generator, discriminator = networks()
+    optimizer = adam(discriminator)
+    r1 = penalties.R1(1.0)
+
+    def objective(x: Tensor) -> Tensor:
+        return LOSS.discriminator(discriminator(x), discriminator(-x))
+
+    trainer = training.GameTrainer(
+        {"generator": generator, "discriminator": discriminator},
+        [
+            training.Player(
+                "discriminator", optimizer, lambda x: LOSS.discriminator(discriminator(x), discriminator(-x))
+            ),
+            training.Player("r1", optimizer, lambda x: 4 * r1(discriminator, x, x), every=4),
+        ],
+    )
+    for seed in range(9):
+        trainer.train_step(points(64, seed=seed).double().chunk(world_size())[rank()])
+    return [p.detach() for p in discriminator.parameters()]
+
+
+def test_a_lazy_regularizer_may_leave_parameters_out_over_processes(two_ranks: Ranks) -> None:
+    """Two players of one optimizer, of which one has no gradient for the last bias, train as in one process."""
+    alone = lazy_r1_over_ranks()
+    for theirs in two_ranks(lazy_r1_over_ranks):
+        for own, its in zip(alone, theirs, strict=True):
+            torch.testing.assert_close(own, its, atol=1e-10, rtol=1e-10)
+
+
+def metrics_in_another_order() -> dict[str, float]:
+    """Metrics whose dict has another order in each process."""
+    names = ["a", "b"] if rank() else ["b", "a"]
+    values = {"a": 1.0, "b": 100.0}
+    module = nn.Linear(1, 1)
+    one = training.Player(
+        "p",
+        torch.optim.SGD(module.parameters(), lr=0.1),
+        lambda x: (module(x).sum(), {name: torch.tensor(values[name]) for name in names}),
+    )
+    metrics = training.GameTrainer({"m": module}, [one]).train_step(torch.ones(2, 1))
+    return {name: metrics[name].item() for name in values}
+
+
+def test_metrics_are_matched_by_name_over_processes(two_ranks: Ranks) -> None:
+    """Each mean is that of one metric, whatever the order in which a process returns them."""
+    assert two_ranks(metrics_in_another_order) == [{"a": 1.0, "b": 100.0}] * 2
+
+
+def test_counts_are_metrics_too() -> None:
+    """Whole numbers are averaged over accumulated batches as others are."""
+    objective = lambda batch: (MODULE(batch).sum(), {"count": torch.tensor(len(batch))})  # noqa: E731
+    trainer = game(players=[player(objective=objective)], accumulate_grad_batches=2)
+    assert trainer.train_step(iter([torch.ones(3, 1), torch.ones(4, 1)]))["count"].item() == 3.5
+
+
+def test_an_autocast_of_the_users_around_a_step_changes_nothing() -> None:
+    """The cache of cast weights of an outer autocast must not outlive the updates that change the weights."""
+    finals = []
+    for outer in (False, True):
+        torch.manual_seed(0)
+        module, x = nn.Linear(4, 1), points(64).repeat(1, 2)
+        objective = lambda b, module=module: (module(b) - b.sum(1, keepdim=True)).float().square().mean()  # noqa: E731
+        one = training.Player("p", torch.optim.SGD(module.parameters(), lr=0.01), objective)
+        trainer = training.GameTrainer({"m": module}, [one], precision="bf16")
+        with torch.autocast("cpu", torch.bfloat16, enabled=outer):
+            for _ in range(20):
+                trainer.train_step(x)
+        finals.append(module.weight.detach())
+    assert torch.equal(*finals)
+
+
+def test_a_tensor_learning_rate_stays_the_same_tensor_over_a_resume() -> None:
+    """A Schedule, or a graph, holds this very tensor: loading a state writes into it."""
+    rate = torch.tensor(0.5)
+    one = player(optimizer=torch.optim.Adam(MODULE.parameters(), lr=rate))
+    trainer = game(players=[one])
+    trainer.train_step(torch.ones(4, 1))
+    state = copy.deepcopy(trainer.state_dict())
+    rate.fill_(0.1)
+    trainer.load_state_dict(state)
+    assert one.optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == 0.5
+
+
+@pytest.mark.parametrize("state", [{}, {"format": 3, "run": {}}, {"iteration": 3}])
+def test_what_is_not_a_state_is_refused(state: dict[str, Any]) -> None:
+    """A whole checkpoint file, say, is not a trainer's state, which is said."""
+    with pytest.raises(CheckpointError, match="it is not the state of a trainer"):
+        game().load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["iteration", "epoch"])
+def test_names_of_the_tables_own_columns_are_refused(name: str) -> None:
+    """A metric called as a column of metrics.csv would make a table that cannot be read back."""
+    with pytest.raises(ArgumentValueError, match=f"{name}.*which the run gives already"):
+        game(players=[player(objective=lambda b: (MODULE(b).sum(), {name: b.sum()}))]).train_step(torch.ones(4, 1))

@@ -90,3 +90,16 @@ def test_metric_names_differ() -> None:
     parts = [penalties.R1(), penalties.R1(), penalties.GradientPenalty()]
     assert metric_names([], parts) == ([], ["r1", "r1_2", "gradient_penalty"])
     assert metric_names([penalties.R1()], parts) == (["r1"], ["r1_2", "r1_3", "gradient_penalty"])
+
+
+def test_names_of_metrics_never_collide() -> None:
+    """Each member has a name of its own, also next to one that looks numbered, and next to the trainer's metrics."""
+
+    class L1: ...
+
+    class L1_2: ...  # noqa: N801
+
+    class GeneratorLoss: ...
+
+    names = metric_names([L1(), L1(), L1_2()], [GeneratorLoss()])
+    assert names == (["l1", "l1_2", "l1_2_2"], ["generator_loss_2"])

@@ -234,3 +234,14 @@ def test_two_processes_do_what_one_does(two_ranks: Ranks, accumulate: int) -> No
     for theirs in two_ranks(train_share, accumulate):
         for name, value in theirs.items():
             torch.testing.assert_close(value, alone[name], atol=1e-10, rtol=1e-10, msg=name)
+
+
+@pytest.mark.filterwarnings("default")  # the compiler warns of its own doings, and takes a raised warning for a crash
+def test_compiled_networks_share_fakes_too() -> None:
+    """A compiled backward pass refuses to keep its graph, so only the generator's update goes through it."""
+    torch.compiler.reset()
+    generator, discriminator = make_plain_players()
+    trainer = make_trainer(generator, discriminator, latent=Listed(2), reuse_fakes=True, compile=True)
+    for seed in range(2):
+        metrics = trainer.train_step(points(seed=seed).double())
+    assert all(value.isfinite() for value in metrics.values())

@@ -340,8 +340,9 @@ class AdversarialTrainer:
         due = {name: () for name, one in self._penalties.items() if self.iteration % getattr(one, "every", 1) == 0}
         for item in batches:
             sample, condition = self._read(item)
-            fake_condition = condition if self._fake_conditions is None else self._fake_conditions(len(sample))
-            later = self._fake_conditions(len(sample)) if self._draw_early and self._fake_conditions else None
+            asked = self._fake_conditions is not None
+            fake_condition = self._read.fake_conditions(len(sample)) if asked else condition
+            later = self._read.fake_conditions(len(sample)) if self._draw_early else None
             yield _Minibatch(sample, condition, fake_condition, later, due)
         raise BatchesExhaustedError(f"batches ran out: an iteration needs {self._batches_needed} of them")
 
@@ -350,7 +351,7 @@ class AdversarialTrainer:
             return batch.fake_condition
         if self._draw_early:
             return batch.generator_condition
-        return move(self._fake_conditions(len(batch.sample)), batch.sample.device, channels_last=False)
+        return move(self._read.fake_conditions(len(batch.sample)), batch.sample.device, channels_last=False)
 
     def _augmented(self, sample: Tensor, condition: Any = None) -> Any:
         """The discriminator's output for samples, augmented where they are to be."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
@@ -88,17 +88,24 @@ class BatchReader:
         if new:  # they are looked for once, not at every batch: that takes longer than all the checks
             self._checkers = self._find_checkers()
         self._check_sample(sample, whatever_the_device=new)
-        for leaf in leaves[1:]:
-            if leaf.ndim == 0 or len(leaf) != len(sample):
-                raise ShapeError(
-                    f"condition {tuple(leaf.shape)} must have one entry for each of the {len(sample)} samples"
-                )
+        _check_lengths(leaves[1:], len(sample), "condition")
         if condition is not None and (new or all(leaf.device.type == "cpu" for leaf in leaves[1:])):
             self.check_conditions(condition)
         if new:
             self._try(batch, first=self._kind is None)
             self._kind = kind
         return batch
+
+    def fake_conditions(self, n: int) -> Any:
+        """Draw conditions for n fakes.
+
+        Raises:
+            ArgumentTypeError, ShapeError: they are not n conditions.
+        """
+        assert self._fake_conditions is not None
+        condition = _as_condition(self._fake_conditions(n), name="fake_conditions")
+        _check_lengths(tree_leaves(condition), n, "fake_conditions")
+        return condition
 
     def check_conditions(self, condition: Any) -> None:
         """Refuse conditions that an encoder in either network cannot take.
@@ -181,10 +188,10 @@ class BatchReader:
         parameter = next(self._generator.parameters())
         device, n = parameter.device, len(batch.sample)
         batch = move(batch, device, channels_last=self._channels_last)
-        with without_trace(device):
+        with without_trace(self._fake_conditions):
             fake_condition = batch.condition
             if self._fake_conditions is not None:
-                fake_condition = self._fake_conditions(n)
+                fake_condition = self.fake_conditions(n)
                 self.check_conditions(fake_condition)
                 fake_condition = move(fake_condition, device, channels_last=False)
             latent = draw_once(self._latent, n, device).to(parameter.dtype)
@@ -200,15 +207,22 @@ class BatchReader:
         )
 
 
-def _as_condition(condition: Any, where: str = "it is") -> Any:
+def _check_lengths(leaves: list[Tensor], n: int, name: str) -> None:
+    for leaf in leaves:
+        if leaf.ndim == 0 or len(leaf) != n:
+            raise ShapeError(f"{name} {tuple(leaf.shape)} must have one entry for each of the {n} samples")
+
+
+def _as_condition(condition: Any, where: str = "it is", name: str = "condition") -> Any:
     """The condition, whose lists become tuples: torch's collate makes lists of the tuples of a data set."""
     if isinstance(condition, Tensor):
         return condition
     inside = f"the {type(condition).__name__} holds"
     if isinstance(condition, dict):
-        return {key: _as_condition(value, inside) for key, value in condition.items()}
+        return {key: _as_condition(value, inside, name) for key, value in condition.items()}
     if isinstance(condition, tuple | list):
-        return tuple(_as_condition(value, inside) for value in condition)
+        parts = [_as_condition(value, inside, name) for value in condition]
+        return type(condition)(*parts) if hasattr(condition, "_fields") else tuple(parts)
     raise ArgumentTypeError(
-        f"condition must be a tensor, None, or a dict or tuple of tensors, but {where} {condition!r:.80}"
+        f"{name} must be a tensor, None, or a dict or tuple of tensors, but {where} {condition!r:.80}"
     )

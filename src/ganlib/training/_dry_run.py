@@ -1,5 +1,6 @@
 """One forward pass of both networks that leaves no trace, so that what does not fit is said before training."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ganlib._logits import as_output
+from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
-from ganlib.protocols import Batch, Latent
+from ganlib.protocols import Batch, Latent, Stateful
 from ganlib.training._step._last_activation import last_activation, recorded_calls
 from ganlib.training._step._networks import call
 
@@ -49,9 +51,11 @@ def dry_run(
         ArgumentValueError: a network cannot be called with what it would be given.
     """
     sample, condition = batch
-    with without_trace(sample.device), evaluating(generator, discriminator), autocast:
+    with without_trace(augment), evaluating(generator, discriminator), autocast:
         with _explained("generator", "latent", latent, fake_condition), recorded_calls(generator) as calls:
             fake = call(generator, latent, fake_condition)
+        if not isinstance(fake, Tensor):
+            raise ArgumentTypeError(f"generator gave {type(fake).__name__}; it must give samples, a tensor")
         if fake.shape != sample.shape:
             raise ShapeError(
                 f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
@@ -81,15 +85,17 @@ def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def without_trace(device: torch.device) -> Iterator[None]:
-    """Keep the random state, make no graph, and compile nothing."""
-    devices = [] if device.type == "cpu" else [device]
-    with (
-        torch.no_grad(),
-        torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"),
-        torch.compiler.set_stance("force_eager"),
-    ):
-        yield
+def without_trace(*parts: Any) -> Iterator[None]:
+    """Keep the random states and those of stateful parts, make no graph, and compile nothing."""
+    random_numbers = random_state()
+    states = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, Stateful)]
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        load_random_state(random_numbers)
+        for part, state in states:
+            part.load_state_dict(state)
 
 
 @contextmanager
@@ -98,7 +104,7 @@ def _explained(network: str, argument: str, x: Tensor, condition: Any) -> Iterat
         yield
     except GanlibError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         hint = ""
         if isinstance(error, TypeError):
             hint = (

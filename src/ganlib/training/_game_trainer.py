@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._ranks import gather
 from ganlib.distributed import rank
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
-from ganlib.training._step._networks import iterator_of, lay_out_, move
+from ganlib.training._step._networks import iterator_of, lay_out_, leaves_of, move
 from ganlib.training._step._precision import Precision, PrecisionName
 from ganlib.training._step._replicas import Replicas, metrics_over_ranks
 from ganlib.training._step._state import load_states, states_of, warn_of_changes
@@ -20,6 +20,8 @@ from ganlib.training._step._step_graphs import CudaRecorder, StepGraphs
 from ganlib.training._step._update import Update
 
 __all__ = ["GameTrainer", "Player"]
+
+_STATE = {"iteration", "settings", "modules", "per_process", "optimizers", "scalers", "metrics"}
 
 
 @final
@@ -92,7 +94,8 @@ class GameTrainer:
             ``per_process = True`` differs between processes, and is saved for each.
         players: in the order of their turns; at least one.
         prepare: called once for each batch that is drawn, with gradients; objectives receive its result. Several
-            players may go through its graph, as long as none of their updates changes a weight that another needs.
+            players may go through its graph, as long as none of their updates changes a weight that another needs:
+            torch raises an error then, but in half precision it takes the weights before the update, without a word.
             Under accumulation the graphs of all batches are kept.
         accumulate_grad_batches: batches whose gradients are averaged for one update, at least 1.
         max_grad_norm: largest norm of a player's gradient, above 0; None does not clip.
@@ -136,7 +139,17 @@ class GameTrainer:
 
     __slots__ = (
         *("iteration", "modules", "players", "_accumulate", "_channels_last", "_graphs", "_last_metrics"),
-        *("_optimizers", "_parameter", "_precision", "_prepare", "_replicas", "_scalers", "_updates", "__weakref__"),
+        *(
+            "_optimizers",
+            "_parameter",
+            "_precision",
+            "_prepare",
+            "_replicas",
+            "_scalers",
+            "_through",
+            "_updates",
+            "__weakref__",
+        ),
     )
 
     def __init__(
@@ -166,6 +179,8 @@ class GameTrainer:
         self.players = tuple(players)
         self._accumulate = accumulate_grad_batches
         self._prepare = prepare
+        # The players with weights in the graph of what is prepared: a compiled network refuses to keep a graph for two.
+        self._through: set[str] | None = set() if prepare is None else None
         self._channels_last = channels_last
         self._precision = Precision(precision)
         self._parameter = players[0].optimizer.param_groups[0]["params"][0]
@@ -178,7 +193,7 @@ class GameTrainer:
         }
         scalers = {player.name: self._precision.scaler(self.device.type) for player in players}
         self._scalers = {name: scaler for name, scaler in scalers.items() if scaler is not None}
-        owners = dict[str, str]()
+        owners, joined = {"iteration": "the run", "epoch": "the run"}, dict[tuple[int, ...], Any]()
         self._updates = {
             player.name: Update(
                 player.name,
@@ -188,6 +203,7 @@ class GameTrainer:
                 scaler=scalers[player.name],
                 max_grad_norm=max_grad_norm,
                 owners=owners,
+                joined=joined,
             )
             for player in players
         }
@@ -273,11 +289,18 @@ class GameTrainer:
         Raises:
             CheckpointError: the state is of other parts.
         """
+        if missing := _STATE - {*state}:
+            raise CheckpointError(f"the state holds no {', '.join(sorted(missing))}: it is not the state of a trainer")
         warn_of_changes(self._choices(), state["settings"])
         everyone = state["per_process"]
         modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
         load_states(self.modules, modules, exactly=True)
+        tensors = [_tensors(optimizer) for optimizer in self._optimizers.values()]
         load_states(self._optimizers, state["optimizers"], exactly=True)
+        for optimizer, before in zip(self._optimizers.values(), tensors, strict=True):
+            for group, kept in zip(optimizer.param_groups, before, strict=True):
+                for name, tensor in kept.items():  # a Schedule, or a CUDA graph, writes and reads this very one
+                    group[name] = tensor.copy_(torch.as_tensor(group[name]))
         load_states(self._scalers, state["scalers"], exactly=False)  # of another precision there are none: they adapt
         if self._graphs is not None:
             self._graphs.forget()
@@ -296,7 +319,9 @@ class GameTrainer:
             for step in range(player.steps):
                 if step:
                     batches = self._prepared(next(rounds))
-                shared = self._prepare is not None and step == player.steps - 1 and player is not due[-1]
+                later = due[due.index(player) + 1 :] if step == player.steps - 1 else []
+                through = self._through or set()
+                shared = player.name in through and any(other.name in through for other in later)
                 metrics |= self._updates[player.name](batches, retain_graph=shared)
         return metrics
 
@@ -304,7 +329,14 @@ class GameTrainer:
         if self._prepare is None:
             return batches
         with self._autocast():
-            return [self._prepare(batch) for batch in batches]
+            prepared = [self._prepare(batch) for batch in batches]
+        if self._through is None:
+            reached = leaves_of(prepared)
+            held = {
+                p.name: {id(w) for group in p.optimizer.param_groups for w in group["params"]} for p in self.players
+            }
+            self._through = {name for name, weights in held.items() if weights & reached}
+        return prepared
 
     def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
         """The batches of each update that draws some, on the device."""
@@ -367,12 +399,21 @@ def _check_parts(modules: Any, players: Any) -> None:
             )
 
 
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
 def _check_recordable(device: torch.device, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
     if device.type != "cuda":
         raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {device}")
     plain = [name for name, one in optimizers.items() if any(g.get("capturable") is False for g in one.param_groups)]
     if plain:
         raise ArgumentValueError(f"cuda_graph (=True) cannot record {' and '.join(plain)}: give it capturable=True")
+
+
+def _tensors(optimizer: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
+    """The settings that are tensors, such as a learning rate, in each group."""
+    return [{n: value for n, value in group.items() if isinstance(value, Tensor)} for group in optimizer.param_groups]
 
 
 def _is_per_process(part: Any) -> bool:

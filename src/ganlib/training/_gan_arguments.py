@@ -1,5 +1,6 @@
 """What the arguments of AdversarialTrainer must be, said with the values that were given."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ganlib._checks import check_sizes
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 
@@ -75,6 +77,8 @@ def check_parts(
         "an auxiliary loss is an object with a weight and the methods discriminator(step) and generator(step) (a "
         "gradient penalty belongs in penalties)",
     )
+    for penalty in penalties:
+        check_sizes(**{f"every of {type(penalty).__name__}": getattr(penalty, "every", 1)})
     for name, value in choices.items():
         if not isinstance(value, bool):
             raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
@@ -94,14 +98,15 @@ def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
         >>> metric_names([WeightDecay(), WeightDecay()], [])
         (['weight_decay', 'weight_decay_2'], [])
     """
-    counts: dict[str, int] = {}
+    taken = {"discriminator_loss", "generator_loss", "real_score", "fake_score"}
     groups_of_names = []
     for members in groups:
         names = []
         for member in members:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", getattr(member, "__name__", type(member).__name__)).lower()
-            counts[name] = counts.get(name, 0) + 1
-            names.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+            numbered = (f"{name}_{number}" for number in itertools.count(2))
+            names.append(next(one for one in itertools.chain([name], numbered) if one not in taken))
+            taken.add(names[-1])
         groups_of_names.append(names)
     return tuple(groups_of_names)
 

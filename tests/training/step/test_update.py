@@ -16,7 +16,13 @@ from tests.ranks import Ranks
 
 def make_update(objective: Callable[[Any], Any], *parameters: nn.Parameter, **options: Any) -> Update:
     """The update of a player called "walker", by gradient descent with a learning rate of 0.1."""
-    given = {"context": contextlib.nullcontext, "scaler": None, "max_grad_norm": None, "owners": {}} | options
+    given = {
+        "context": contextlib.nullcontext,
+        "scaler": None,
+        "max_grad_norm": None,
+        "owners": {},
+        "joined": {},
+    } | options
     return Update("walker", torch.optim.SGD(parameters, lr=0.1), objective, **given)
 
 

@@ -30,7 +30,8 @@ class RunningMeans:
 
     def add(self, iteration: int, metrics: Mapping[str, Tensor]) -> None:
         """Add the metrics of an iteration."""
-        for name, value in metrics.items():
+        for name, given in metrics.items():
+            value = torch.as_tensor(given)
             dtype = torch.float32 if value.device.type == "mps" else torch.float64
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (value.detach().to(dtype) + total, count + 1)

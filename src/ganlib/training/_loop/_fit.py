@@ -1,11 +1,14 @@
 """The loop that drives any trainer."""
 
 import contextlib
+import os
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._callbacks._checkpoint import Checkpoint
@@ -94,6 +97,12 @@ def fit(
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
     warn_of_loader(batches, callbacks)
+    if int(os.environ.get("WORLD_SIZE", 1)) > world_size():
+        warnings.warn(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but they have not joined, so each trains alone: "
+            "call ganlib.distributed.init() at the start of the script",
+            stacklevel=2,
+        )
     with (
         Signals() as signals,
         contextlib.closing(

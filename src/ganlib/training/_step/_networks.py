@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ganlib.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["call", "iterator_of", "lay_out_", "move", "scalar"]
+__all__ = ["call", "iterator_of", "lay_out_", "leaves_of", "move", "scalar"]
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
@@ -68,6 +69,19 @@ def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
         return part
 
     return moved(batch)
+
+
+def leaves_of(nest: Any) -> set[int]:
+    """The ids of the parameters in the graphs of a nest's tensors."""
+    waiting = [leaf.grad_fn for leaf in tree_leaves(nest) if isinstance(leaf, Tensor)]
+    seen, found = set[Any](), set[int]()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found.add(id(getattr(node, "variable", None)))
+            waiting += [following for following, _ in node.next_functions]
+    return found
 
 
 def lay_out_(network: nn.Module) -> None:

@@ -50,9 +50,10 @@ def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         return metrics
     # A loss of a user's may be a constant on the host.
     device = max((value.device for value in metrics.values()), key=lambda device: device.type != "cpu")
-    together = torch.stack([value.detach().to(device, torch.float64) for value in metrics.values()])
-    means = mean_over_ranks(together).unbind()
-    return {name: mean.to(metrics[name].dtype) for name, mean in zip(metrics, means, strict=True)}
+    names = sorted(metrics)  # a dict may have another order in another process
+    together = torch.stack([metrics[name].detach().to(device, torch.float64) for name in names])
+    means = dict(zip(names, mean_over_ranks(together).unbind(), strict=True))
+    return {name: means[name].to(value.dtype) for name, value in metrics.items()}
 
 
 def move_random_numbers_apart() -> None:

@@ -33,6 +33,8 @@ class Update:
         scaler: keeps half-precision gradients in range, and skips a step whose gradients are not finite; or None.
         max_grad_norm: largest norm of the gradient, or None.
         owners: which player gives which metric; shared by all players.
+        joined: what averages gradients over processes, for each set of parameters; shared by all players. Two of them
+            for one set would confuse each other: each one's hooks see the other's backward pass.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Update:
         scaler: torch.amp.GradScaler | None,
         max_grad_norm: float | None,
         owners: dict[str, str],
+        joined: dict[tuple[int, ...], DistributedDataParallel],
     ) -> None:
         self._player = player
         self._optimizer = optimizer
@@ -53,7 +56,7 @@ class Update:
         self._scaler = scaler
         self._max_grad_norm = max_grad_norm
         self._owners = owners
-        self._joined: DistributedDataParallel | None = None
+        self._joined = joined
         self._tried = False
 
     def __call__(self, batches: Sequence[Any], *, retain_graph: bool) -> dict[str, Tensor]:
@@ -73,7 +76,7 @@ class Update:
         self._optimizer.zero_grad(set_to_none=True)
         seen: dict[str, list[Tensor]] = {}
         for position, batch in enumerate(batches, start=1):
-            with self._over_processes(average=position == len(batches)) as losses:
+            with self._over_processes(trained, average=position == len(batches)) as losses:
                 total, metrics = losses(batch)
                 if len(batches) > 1:
                     total = total / len(batches)
@@ -93,6 +96,7 @@ class Update:
         else:
             self._scaler.step(self._optimizer)
             self._scaler.update()
+        torch.clear_autocast_cache()  # an autocast around the whole step would keep cast weights that are old now
         return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
 
     def join(self) -> list[nn.Parameter]:
@@ -110,10 +114,9 @@ class Update:
                 "a gradient: all of its network is frozen"
             )
         # What is trained may change from one step to the next: a user freezes layers, or unfreezes them.
-        if world_size() > 1 and (
-            self._joined is None or [*map(id, self._joined.module.trained)] != [*map(id, trained)]
-        ):
-            self._joined = DistributedDataParallel(_Objective(self._losses, trained), find_unused_parameters=True)
+        if world_size() > 1 and (*map(id, trained),) not in self._joined:
+            joined = DistributedDataParallel(_Objective(trained), find_unused_parameters=True)
+            self._joined[(*map(id, trained),)] = joined
         return trained
 
     def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -139,7 +142,8 @@ class Update:
                     f"the objective of {self._player} gives the metric {name!r}, which {owner} gives already; name it "
                     "otherwise"
                 )
-            metrics[name] = scalar(value, f"the metric {name} of {self._player}").detach()
+            value = scalar(value, f"the metric {name} of {self._player}").detach()
+            metrics[name] = value if value.is_floating_point() else value.float()  # a count, say, whose mean is one too
         return total, metrics
 
     def _check_gradients(self, trained: list[nn.Parameter]) -> None:
@@ -151,35 +155,35 @@ class Update:
             )
 
     @contextlib.contextmanager
-    def _over_processes(self, *, average: bool) -> Iterator[Losses]:
+    def _over_processes(self, trained: list[nn.Parameter], *, average: bool) -> Iterator[Losses]:
         """The losses; of several processes, gradients are averaged in the backward pass of the last batch."""
-        if self._joined is None or world_size() == 1:
+        if world_size() == 1:
             yield self._losses
             return
-        with contextlib.nullcontext() if average else self._joined.no_sync(), warnings.catch_warnings():
+        joined = self._joined[(*map(id, trained),)]
+        with contextlib.nullcontext() if average else joined.no_sync(), warnings.catch_warnings():
             # It remarks that a weight with one channel can be laid out in two ways, which are one.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            yield partial(self._joined, average=average)
+            yield partial(joined, self._losses, average=average)
 
 
 class _Objective(nn.Module):
-    """A player's losses as one forward pass, of which DistributedDataParallel sees the whole graph.
+    """Losses of the same parameters as one forward pass, of which DistributedDataParallel sees the whole graph.
 
     So it may run a network several times, differentiate twice, and leave parameters out. A wrapper around the network
     alone breaks on each of these.
     """
 
-    def __init__(self, losses: Losses, trained: list[nn.Parameter]) -> None:
+    def __init__(self, trained: list[nn.Parameter]) -> None:
         super().__init__()
         self.trained = nn.ParameterList(trained)
-        self._losses = losses
 
-    def forward(self, batch: Any, *, average: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, losses: Losses, batch: Any, *, average: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses; those whose gradients are averaged are tied to all that has a gradient already.
 
         Otherwise what earlier batches gave to a parameter that this batch does not use would stay in its process.
         """
-        total, metrics = self._losses(batch)
+        total, metrics = losses(batch)
         if average:
             total = sum((0 * p.flatten()[:1].sum() for p in self.trained if p.grad is not None), total)
         return total, metrics
