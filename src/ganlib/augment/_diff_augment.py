@@ -124,12 +124,10 @@ def _cutout(samples: Tensor, fill: float, generator: torch.Generator | None) -> 
 
 
 def _reach(size: int) -> int:
-    """Return an eighth of a size, rounded."""
     return (size + 4) // 8
 
 
 def _draw(low: int, high: int, samples: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw a whole number from low to high for each sample, (N, 1)."""
     return torch.randint(low, high + 1, (len(samples), 1), device=samples.device, generator=generator)
 
 
@@ -139,7 +137,6 @@ def _count_from(start: Tensor, size: int) -> Tensor:
 
 
 def _rectangle(y: Tensor, x: Tensor, height: int, width: int) -> Tensor:
-    """Return the mask (N, 1, H, W) of coordinates inside a rectangle."""
     inside = ((y >= 0) & (y < height)).unsqueeze(2) & ((x >= 0) & (x < width)).unsqueeze(1)
     return inside.unsqueeze(1)
 

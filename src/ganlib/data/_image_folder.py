@@ -120,7 +120,6 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
 
 
 def _find(root: Path) -> dict[str, list[Path]]:
-    """Return the files of each class, at least two."""
     try:
         if not root.is_dir():
             raise DataError(f"root (={root}) is not a folder; {_LAYOUT}")
@@ -167,7 +166,6 @@ def _some(names: list[str]) -> str:
 
 
 def _square(path: Path, size: int, mode: str) -> Image.Image:
-    """Read an image and resize its middle square."""
     if not path.is_file():  # opening a named pipe would wait forever
         raise OSError("it is a broken link or no file")
     with Image.open(path, formats=_FORMATS) as file:  # not by its content: some formats run other programs

@@ -197,7 +197,6 @@ class TensorLoader:
         self._epoch, self._position, self._resumed = state["epoch"], position, True
 
     def _kept(self) -> list[Tensor]:
-        """Return the samples, and the conditions if there are any."""
         return [self.samples] if self.conditions is None else [self.samples, self.conditions]
 
     def _rows(self, epoch: int, start: int, batches: int) -> Iterator[Tensor]:
@@ -215,7 +214,6 @@ class TensorLoader:
             yield order[first + rank * share : first + (rank + 1) * share]
 
     def _fetched(self, rows: Iterator[Tensor]) -> Iterator[list[Tensor]]:
-        """Yield the samples, and the conditions if there are any, of each batch, on the device."""
         if self._transfer is not None:
             return self._transfer(rows)
         kept = self._kept()

@@ -50,8 +50,6 @@ class Transfer:
 
 
 class _Lane:
-    """Pinned memory for one batch."""
-
     def __init__(self) -> None:
         self.event: Any = torch.cuda.Event()
         self._pinned: list[Tensor] = []

@@ -96,7 +96,6 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
 
 def _polar(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the length of a vector and its direction, which is 0 for 0."""
     # The squares of very long or very short vectors would leave the range of floats.
     largest = vector.detach().abs().amax(-1, keepdim=True)
     scaled = vector / torch.where(largest > 0, largest, 1)

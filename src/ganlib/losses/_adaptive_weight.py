@@ -56,7 +56,6 @@ def adaptive_weight(
 
 
 def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
-    """Return the norm of the gradient of a loss at the last layer; the name of the loss is for the errors."""
     for label, value in ((name, loss), ("last_layer", last_layer)):
         if not isinstance(value, Tensor):
             raise ArgumentTypeError(f"{label} (={value!r}) must be a tensor; of a layer, its weight")

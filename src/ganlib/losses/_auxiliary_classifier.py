@@ -92,7 +92,6 @@ class AuxiliaryClassifier(nn.Module):
 
 
 def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, side: str) -> Tensor:
-    """Return the mean cross-entropy of class logits and conditions; the side is for the errors."""
     output = check_output(output, side)
     if output.class_logits is None:
         raise ArgumentValueError(

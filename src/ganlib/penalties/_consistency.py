@@ -86,7 +86,6 @@ class Consistency(LazyPenalty):
         return value
 
     def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
-        """Return the mean squared difference of the logits of samples and of their augmented copies."""
         samples = samples.detach()
         plain = scales(discriminate(discriminator, samples, condition))
         augmented = scales(discriminate(discriminator, self.augment(samples), condition))

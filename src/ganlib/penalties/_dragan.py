@@ -74,7 +74,6 @@ class DRAGAN(LazyPenalty):
 
 
 def _deviation(x: Tensor) -> Tensor:
-    """Return the standard deviation of all numbers in the whole batch."""
     if world_size() == 1:
         return x.std(correction=0)
     # The mean first: a mean of squares minus the square of a mean would lose the digits of samples far from 0.

@@ -165,7 +165,6 @@ class Block(nn.Module):
 
 
 def _is_rounded(x: Tensor) -> bool:
-    """Return whether autocast has made a tensor half precision."""
     return x.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(x.device.type)
 
 

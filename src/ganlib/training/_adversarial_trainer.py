@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import as_output
+from ganlib._logits import as_output, scales
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, DiscriminatorOutput, Latent, Penalty, Stateful, Step
 from ganlib.training._batch import CONDITION_KEY, BatchReader
@@ -25,8 +25,6 @@ Losses = tuple[Tensor, dict[str, Tensor]]
 
 
 class _Minibatch(NamedTuple):
-    """What both updates are given."""
-
     sample: Tensor
     condition: Any = None
     fake_condition: Any = None
@@ -354,7 +352,6 @@ class AdversarialTrainer:
         return move(self._read.fake_conditions(len(batch.sample)), batch.sample.device, channels_last=False)
 
     def _augmented(self, sample: Tensor, condition: Any = None) -> Any:
-        """The discriminator's output for samples, augmented where they are to be."""
         return call(self.discriminator, sample if self._augment is None else self._augment(sample), condition)
 
     def _discriminate(self, sample: Tensor, condition: Any) -> DiscriminatorOutput:
@@ -370,17 +367,13 @@ class AdversarialTrainer:
         return total, values
 
 
-def _scales(output: DiscriminatorOutput) -> tuple[Tensor, ...]:
-    return output.logits if isinstance(output.logits, tuple) else (output.logits,)
-
-
 def _over_scales(loss: Callable[..., Tensor], *outputs: DiscriminatorOutput) -> Tensor:
     """A loss of logits; with several scales, the sum of its values at each."""
-    values = [scalar(loss(*logits), "loss") for logits in zip(*map(_scales, outputs), strict=True)]
+    values = [scalar(loss(*logits), "loss") for logits in zip(*map(scales, outputs), strict=True)]
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def _score(output: DiscriminatorOutput) -> Tensor:
     """The mean probability, over samples, positions and scales, that the discriminator gives to real."""
-    values = [scale.detach().sigmoid().mean() for scale in _scales(output)]
+    values = [scale.detach().sigmoid().mean() for scale in scales(output)]
     return values[0] if len(values) == 1 else torch.stack(values).mean()

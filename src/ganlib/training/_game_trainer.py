@@ -339,7 +339,6 @@ class GameTrainer:
         return prepared
 
     def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
-        """The batches of each update that draws some, on the device."""
         for _ in range(self.batches_per_iteration // self._accumulate):
             drawn = []
             for _ in range(self._accumulate):

@@ -112,5 +112,4 @@ def _replace(held: Tensor, images: Tensor, index: Tensor) -> Tensor:
 
 
 def _column(chosen: Tensor, images: Tensor) -> Tensor:
-    """(N,) as (N, 1, ...), to select whole images."""
     return chosen.view(-1, *[1] * (images.ndim - 1))

@@ -73,7 +73,6 @@ class Timeline:
 
 
 def _stack(rows: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Images of one mode and size below each other, with their names in a margin to the left."""
     mode, (width, height) = rows[0][1].mode, rows[0][1].size
     # Letters must fit into a row; apart from that they have a size that is easy to read, even next to large images.
     letters = min(height, max(10, min(24, height // 3)))
