@@ -39,8 +39,10 @@ class Sampled:
         if run.iteration not in SAMPLED:
             return
         gc.collect()
+        # Without pages of files: those of libraries come and go with what else the machine does.
+        _, resident, of_files, *_ = map(int, (PROC / "statm").read_text().split())
         self.rows[run.iteration] = {
-            "resident": int((PROC / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            "resident": (resident - of_files) * os.sysconf("SC_PAGE_SIZE"),
             "tensors": sum(isinstance(thing, Tensor) for thing in gc.get_objects()),
             "files": len(os.listdir(PROC / "fd")),
             "cuda": torch.cuda.memory_allocated() if torch.cuda.is_initialized() else 0,
