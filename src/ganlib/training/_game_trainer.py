@@ -332,10 +332,7 @@ class GameTrainer:
             prepared = [self._prepare(batch) for batch in batches]
         if self._through is None:
             reached = leaves_of(prepared)
-            held = {
-                p.name: {id(w) for group in p.optimizer.param_groups for w in group["params"]} for p in self.players
-            }
-            self._through = {name for name, weights in held.items() if weights & reached}
+            self._through = {player.name for player in self.players if _held(player.optimizer) & reached}
         return prepared
 
     def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
