@@ -12,7 +12,7 @@ from ganlib._ranks import gather
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
-from ganlib.training._step._networks import iterator_of, lay_out_, leaves_of, move
+from ganlib.training._step._networks import held_by, iterator_of, lay_out_, leaves_of, move
 from ganlib.training._step._precision import Precision, PrecisionName
 from ganlib.training._step._replicas import Replicas, metrics_over_ranks
 from ganlib.training._step._state import load_states, states_of, warn_of_changes
@@ -332,7 +332,7 @@ class GameTrainer:
             prepared = [self._prepare(batch) for batch in batches]
         if self._through is None:
             reached = leaves_of(prepared)
-            self._through = {player.name for player in self.players if _held(player.optimizer) & reached}
+            self._through = {player.name for player in self.players if held_by(player.optimizer) & reached}
         return prepared
 
     def _rounds(self, batches: Iterator[Any]) -> Iterator[list[Any]]:
@@ -393,10 +393,6 @@ def _check_parts(modules: Any, players: Any) -> None:
                 f"modules ({', '.join(modules)}), so they would not be saved: name their module there (or was the "
                 "optimizer made before the module was copied?)"
             )
-
-
-def _held(optimizer: torch.optim.Optimizer) -> set[int]:
-    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def _check_recordable(device: torch.device, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:

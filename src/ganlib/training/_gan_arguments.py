@@ -11,6 +11,7 @@ from torch import nn
 from ganlib._checks import check_sizes
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
+from ganlib.training._step._networks import held_by
 
 __all__ = ["check_networks", "check_parts", "metric_names"]
 
@@ -30,7 +31,7 @@ def check_networks(
             raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
     _check_optimizer("generator", generator_optimizer, generator, discriminator)
     _check_optimizer("discriminator", discriminator_optimizer, discriminator, generator)
-    if reuse_fakes and _held(discriminator_optimizer) & {id(p) for p in generator.parameters()}:
+    if reuse_fakes and held_by(discriminator_optimizer) & {id(p) for p in generator.parameters()}:
         raise ArgumentValueError(
             "reuse_fakes (=True) needs networks of their own: discriminator_optimizer holds parameters of the "
             "generator, and changes them before the generator's update uses them"
@@ -124,15 +125,11 @@ def _is_penalty(member: Any) -> bool:
     return callable(member) and not (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward)
 
 
-def _held(optimizer: torch.optim.Optimizer) -> set[int]:
-    return {id(p) for group in optimizer.param_groups for p in group["params"]}
-
-
 def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:
     name = f"{player}_optimizer"
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ArgumentTypeError(f"{name} (={optimizer!r}) must be a torch.optim.Optimizer")
-    held = _held(optimizer)
+    held = held_by(optimizer)
     owned, foreign = {id(p) for p in own.parameters()}, {id(p) for p in other.parameters()}
     if held & (foreign - owned):
         raise ArgumentValueError(

@@ -9,12 +9,17 @@ from torch.utils._pytree import tree_leaves
 
 from ganlib.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["call", "iterator_of", "lay_out_", "leaves_of", "move", "scalar"]
+__all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "scalar"]
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
     """Call a network by the one convention: with the condition only where there is one."""
     return network(x) if condition is None else network(x, condition)
+
+
+def held_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    """The ids of the parameters that an optimizer holds."""
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def iterator_of(batches: Any) -> Iterator[Any]:
