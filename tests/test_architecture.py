@@ -23,7 +23,7 @@ LAYERS = [
     {"protocols"},
     {"distributed"},
     {"_checks", "_condition", "_files", "_logits", "_ranks"},
-    {"_random", "_sampling", "_table"},
+    {"_random", "_sampling", "_table", "_weights"},
     {
         *("init", "latents", "losses", "penalties", "stacks", "conditioning"),
         *("augment", "data", "metrics", "viz", "training"),

@@ -177,12 +177,13 @@ class AdversarialLoss(Protocol):
 class AuxiliaryLoss(Protocol):
     """A loss that is added, multiplied by ``weight``, to the adversarial loss of each player.
 
+    The weight is a number, or a 0-dim tensor where it changes during training (see :class:`ganlib.training.Schedule`).
     Both methods return a scalar without the weight; for a player that it does not concern, 0. An auxiliary loss that
     needs ``step.real_output`` in the generator's update has ``needs_real = True`` (absent means False).
     """
 
     @property
-    def weight(self) -> float: ...
+    def weight(self) -> float | Tensor: ...
 
     def discriminator(self, step: Step, /) -> Tensor | float: ...
 

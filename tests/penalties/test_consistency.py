@@ -114,8 +114,21 @@ def test_what_cannot_be_called_is_refused():
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
 def test_a_bad_weight_on_fakes_is_refused(weight):
     """A weight on fakes that is negative or not finite raises an error that names it."""
-    with pytest.raises(ArgumentValueError, match=rf"fake_weight \(={weight}\)"):
-        Consistency(nn.Identity(), fake_weight=weight)
+    for one in (weight, torch.tensor(weight)):
+        with pytest.raises(ArgumentValueError, match=rf"fake_weight \(={weight}\)"):
+            Consistency(nn.Identity(), fake_weight=one)
+
+
+def test_a_weight_on_fakes_may_grow_from_0():
+    """A tensor that holds 0 counts as 0, and as what it is filled with in later calls."""
+    weight, samples = torch.tensor(0.0), torch.ones(2, 1)
+    penalty = Consistency(lambda x: x + 1, 2.0, fake_weight=weight)
+
+    first = penalty(lambda x: 3 * x, samples, samples)
+    weight.fill_(1.0)
+
+    assert (first.item(), penalty(lambda x: 3 * x, samples, samples).item()) == (18.0, 27.0)
+    assert repr(penalty) == "Consistency(weight=2.0, fake_weight=1.0, every=1)"
 
 
 def test_its_arguments_can_be_read():

@@ -295,6 +295,113 @@ def test_a_bad_weight_is_refused(case, weight):
     assert isinstance(caught.value, ValueError)
 
 
+WEIGHT = 0.75  # the same in all dtypes
+
+
+def scale_weights_(penalty, factor):
+    """Change in place all weights of a penalty that are tensors; Consistency has two."""
+    for value in vars(penalty).values():
+        if isinstance(value, torch.Tensor):
+            value.mul_(factor)
+
+
+@every_case
+@pytest.mark.parametrize("weight_dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_weight_may_be_a_tensor(case, weight_dtype, dtype):
+    """Of a 0-dim tensor of any floating dtype, value, gradients and their dtype are those of the number."""
+    critic, real, fake = network(dtype=dtype), torch.randn(4, 3, dtype=dtype), torch.randn(4, 3, dtype=dtype)
+    parameters = list(critic.parameters())[:-1]
+    expected = seeded(case.make(WEIGHT), critic, real, fake)
+
+    actual = seeded(case.make(torch.tensor(WEIGHT, dtype=weight_dtype)), critic, real, fake)
+
+    assert actual.shape == ()
+    assert expected.dtype == actual.dtype
+    assert torch.equal(expected, actual)
+    for one, other in zip(
+        torch.autograd.grad(expected, parameters), torch.autograd.grad(actual, parameters), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+@every_case
+def test_the_next_call_follows_a_weight_that_changes(case):
+    """The weight is the user's own tensor: once it is filled with another number, the next call has that weight."""
+    critic, real, fake = network(), torch.randn(4, 3), torch.randn(4, 3)
+    weight = torch.tensor(WEIGHT)
+    penalty = case.make(weight)
+    seeded(penalty, critic, real, fake)
+
+    scale_weights_(penalty, 4)
+
+    assert penalty.weight is weight
+    assert weight.item() == 4 * WEIGHT
+    other = case.make(4 * WEIGHT)
+    seeded(other, critic, real, fake)
+    assert torch.equal(seeded(other, critic, real, fake), seeded(penalty, critic, real, fake))
+
+
+@every_case
+def test_a_weight_that_is_a_tensor_stays_the_users(case):
+    """It is neither moved nor saved with the penalty, and shows as a number."""
+    weight = torch.tensor(0.3)
+    penalty = case.make(weight).double()
+
+    assert penalty.weight is weight
+    assert penalty.state_dict().keys() == case.make().state_dict().keys()
+    assert "weight=0.3," in repr(penalty)
+
+
+@every_case
+def test_a_weight_on_a_device_is_not_read(case):
+    """Of a tensor on a device neither the check nor `repr` reads the number; the meta device has none."""
+    penalty = case.make(torch.tensor(-1.0, device="meta"))
+
+    assert "weight=<on meta>," in repr(penalty)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # Dynamo looks at it
+@every_case
+def test_compiled_it_follows_a_weight_that_changes(case):
+    """A compiled function does not keep the number that was in the weight when it was compiled."""
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    penalty = settled(case.make(torch.tensor(WEIGHT)), critic, real, fake)
+    compiled = torch.compile(penalty, backend="eager")
+    seeded(compiled, critic, real, fake)
+
+    scale_weights_(penalty, 4)
+
+    assert torch.allclose(seeded(penalty, critic, real, fake), seeded(compiled, critic, real, fake))
+    torch.compiler.reset()
+
+
+@every_case
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.tensor([1.0]),
+        torch.tensor(1),
+        torch.tensor(1.0, requires_grad=True),
+        nn.Parameter(torch.tensor(1.0), requires_grad=False),
+        torch.tensor(1.0, dtype=torch.complex64),
+    ],
+)
+def test_a_bad_tensor_is_refused(case, weight):
+    """A weight that is not a plain floating-point scalar without gradients raises an error that names and quotes it."""
+    with pytest.raises(ArgumentValueError) as caught:
+        case.make(weight)
+    assert str(caught.value).startswith(f"weight (={weight!r}) must be a number, or a plain floating-point tensor")
+
+
+@every_case
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_bad_number_in_a_tensor_is_refused(case, weight):
+    """On the CPU a tensor's number is checked like any other."""
+    with pytest.raises(ArgumentValueError, match=rf"^weight \(={weight}\) must be a finite number of at least 0"):
+        case.make(torch.tensor(weight))
+
+
 @every_case
 @pytest.mark.parametrize("every", [0, -1, 1.5])
 def test_a_bad_interval_is_refused(case, every):

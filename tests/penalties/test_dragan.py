@@ -112,3 +112,17 @@ def test_its_arguments_can_be_read():
     """Weight, noise and interval are attributes and show in the repr; 10 and half a deviation are the defaults."""
     assert (DRAGAN().weight, DRAGAN().noise, DRAGAN().every) == (10.0, 0.5, 1)
     assert repr(DRAGAN(2.0, noise=0.25, every=4)) == "DRAGAN(weight=2.0, noise=0.25, every=4)"
+
+
+def test_the_noise_may_be_a_tensor_that_changes():
+    """Of a tensor the noise is that of its number, also after it was filled with another."""
+    noise, x = torch.tensor(0.5), torch.randn(8, 3)
+    penalty = DRAGAN(noise=noise)
+    for number in (0.5, 0.25):
+        noise.fill_(number)
+        torch.manual_seed(0)
+        expected = DRAGAN(noise=number)(lambda x: x.square().sum(1), x, x)
+        torch.manual_seed(0)
+        assert torch.equal(expected, penalty(lambda x: x.square().sum(1), x, x))
+    with pytest.raises(ArgumentValueError, match=r"^noise \(=-1\.0\)"):
+        DRAGAN(noise=torch.tensor(-1.0))

@@ -49,6 +49,22 @@ def test_it_trains(case, precision):
     assert not all(torch.equal(one, other) for one, other in zip(players["without"], players["lazy"], strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:generator gives samples in")  # its last layer is linear
+@every_case
+def test_lazily_a_weight_in_a_tensor_counts_as_its_number(case):
+    """With an interval too, a step with a tensor is that with its number, and a lazy one is scaled by the interval."""
+    players = {}
+    for name, weight, every in [("number", 0.125, 2), ("tensor", torch.tensor(0.125), 2), ("twice", 0.25, 1)]:
+        trainer = make_trainer(case, network(), penalties=[case.make(weight, every=every)])
+        torch.manual_seed(2)
+        trainer.train_step(torch.randn(6, 3))
+        players[name] = [p.detach().clone() for p in trainer.discriminator.parameters()]
+
+    for number, tensor, twice in zip(*players.values(), strict=True):
+        assert torch.equal(number, tensor)
+        assert torch.allclose(twice, tensor, atol=1e-6)
+
+
 class Conditional(nn.Module):
     """A critic of samples with classes, which refuses conditions of another kind."""
 

@@ -328,3 +328,19 @@ def test_the_state_of_another_number_of_scales_is_refused():
     state = make_trainer(auxiliary_losses=[LeCam()]).state_dict()
     with pytest.raises(CheckpointError, match=r"auxiliary_losses\.0 is of another LeCam"):
         make_trainer(auxiliary_losses=[LeCam(num_scales=2)]).load_state_dict(state)
+
+
+def test_the_decay_may_be_a_tensor_that_changes():
+    """Of a tensor the decay is that of its number, also after it was filled with another; its range is checked."""
+    decay = torch.tensor(0.5)
+    lecam = LeCam(decay=decay)
+    for logits in (torch.ones(2, 1), 3 * torch.ones(2, 1)):  # the means begin as 1, and are then 2
+        lecam.of(logits, -logits)
+    assert lecam.real_means.item() == 2.0
+    decay.fill_(0.75)
+    lecam.of(6 * torch.ones(2, 1), torch.zeros(2, 1))
+
+    assert (lecam.real_means.item(), lecam.fake_means.item()) == (3.0, -1.5)
+    assert "decay=0.75" in repr(lecam)
+    with pytest.raises(ArgumentValueError, match=r"^decay \(=1\.0\) must be in \[0, 1\)"):
+        LeCam(decay=torch.tensor(1.0))

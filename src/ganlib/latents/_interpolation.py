@@ -88,7 +88,8 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
     omega = 2 * torch.atan2(apart, together)
     shoemake = (((1 - t) * omega).sin() * a + (t * omega).sin() * b) / (apart * together / 2)
     ahead = F.normalize(u - v, dim=-1)
-    axis = F.one_hot(ahead.detach().abs().argmin(-1), dim).to(dtype)
+    # Not F.one_hot, which on the CPU reads what it is given.
+    axis = (ahead.detach().abs().argmin(-1, keepdim=True) == torch.arange(dim, device=a.device)).to(dtype)
     aside = F.normalize(axis - (axis * ahead).sum(-1, keepdim=True) * ahead, dim=-1)
     half_turn = torch.lerp(length_a, length_b, t) * ((torch.pi * t).cos() * ahead + (torch.pi * t).sin() * aside)
     between = torch.where(circle, shoemake, torch.where(opposite, half_turn, torch.lerp(a, b, t)))

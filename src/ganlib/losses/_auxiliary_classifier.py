@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib._checks import check_number
 from ganlib._logits import at_least_float32, check_output
+from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, DiscriminatorOutput, Step
 
@@ -26,7 +26,8 @@ class AuxiliaryClassifier(nn.Module):
     :class:`ganlib.conditioning.AuxiliaryClassifierHead` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss of both players by it.
+        weight: finite, at least 0; the trainer multiplies the loss of both players by it. A 0-dim tensor where it
+            changes during training (see :class:`ganlib.training.Schedule`).
         on_fakes: whether the discriminator learns from fakes too, as in the paper. Without, the classifier learns from
             real samples only, and early fakes cannot spoil it.
 
@@ -44,9 +45,9 @@ class AuxiliaryClassifier(nn.Module):
         Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585, equation 3.
     """
 
-    def __init__(self, weight: float = 1.0, *, on_fakes: bool = True) -> None:
+    def __init__(self, weight: float | Tensor = 1.0, *, on_fakes: bool = True) -> None:
         super().__init__()
-        check_number("weight", weight)
+        check_weight("weight", weight)
         self.weight = weight
         self.on_fakes = on_fakes
 
@@ -88,7 +89,7 @@ class AuxiliaryClassifier(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
-        return f"weight={self.weight}, on_fakes={self.on_fakes}"
+        return f"weight={show_weight(self.weight)}, on_fakes={self.on_fakes}"
 
 
 def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, side: str) -> Tensor:

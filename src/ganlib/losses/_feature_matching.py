@@ -5,8 +5,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_number, check_option
+from ganlib._checks import check_option
 from ganlib._logits import at_least_float32, check_output
+from ganlib._weights import check_weight, show_weight
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Step
@@ -34,7 +35,8 @@ class FeatureMatching(nn.Module):
     ``stacks.PatchDiscriminator(..., features=True)`` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss by it.
+        weight: finite, at least 0; the trainer multiplies the loss by it. A 0-dim tensor where it changes during
+            training (see :class:`ganlib.training.Schedule`).
         kind: ``"mean"`` or ``"paired"``.
 
     Attributes:
@@ -58,9 +60,9 @@ class FeatureMatching(nn.Module):
 
     needs_real = True
 
-    def __init__(self, weight: float = 1.0, *, kind: Kind = "mean") -> None:
+    def __init__(self, weight: float | Tensor = 1.0, *, kind: Kind = "mean") -> None:
         super().__init__()
-        check_number("weight", weight)
+        check_weight("weight", weight)
         check_option("kind", kind, get_args(Kind))
         self.weight = weight
         self.kind: Kind = kind
@@ -102,7 +104,7 @@ class FeatureMatching(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
-        return f"weight={self.weight}, kind={self.kind!r}"
+        return f"weight={show_weight(self.weight)}, kind={self.kind!r}"
 
     def _distance(self, fake: Tensor, real: Tensor) -> Tensor:
         fake, real = at_least_float32(fake), at_least_float32(real)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_number
 from ganlib._logits import sum_over_scales
+from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, Logits
 
@@ -22,7 +22,8 @@ class WeightedSum(nn.Module):
 
     Args:
         losses: at least one, of ganlib or your own.
-        weights: a finite number of at least 0 for each.
+        weights: a finite number of at least 0 for each; a 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
 
     Attributes:
         needs_real_logits: whether any of the losses needs them.
@@ -39,7 +40,7 @@ class WeightedSum(nn.Module):
         1.1
     """
 
-    def __init__(self, losses: Sequence[AdversarialLoss], weights: Sequence[float]) -> None:
+    def __init__(self, losses: Sequence[AdversarialLoss], weights: Sequence[float | Tensor]) -> None:
         super().__init__()
         self.losses = tuple(losses)
         self.weights = tuple(weights)
@@ -54,7 +55,7 @@ class WeightedSum(nn.Module):
                 "be at least one"
             )
         for weight in self.weights:
-            check_number("a weight", weight)
+            check_weight("a weight", weight)
         self.needs_real_logits = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
         # A loss with parameters or buffers of its own is moved and saved with the sum.
         self.parts = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
@@ -101,7 +102,7 @@ class WeightedSum(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the weights, for ``repr``."""
-        return f"weights={self.weights}"
+        return f"weights=({', '.join(map(show_weight, self.weights))}{',' * (len(self.weights) == 1)})"
 
     def _sum(self, values: list[Tensor]) -> Tensor:
-        return torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
+        return torch.stack([weighted(weight, value) for weight, value in zip(self.weights, values, strict=True)]).sum()

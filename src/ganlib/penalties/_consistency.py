@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ganlib._checks import check_number
 from ganlib._logits import scales
+from ganlib._weights import check_weight, weighted
 from ganlib.errors import ArgumentTypeError
 from ganlib.penalties._penalty import LazyPenalty, discriminate
 from ganlib.protocols import Condition, Discriminator
@@ -29,8 +29,10 @@ class Consistency(LazyPenalty):
 
     Args:
         augment: samples -> samples of the same shape, such as one of :mod:`ganlib.augment`.
-        weight: on real samples, 0 or more; 10 in the paper.
-        fake_weight: on fakes, 0 or more; balanced consistency (bCR) has 10 here too.
+        weight: on real samples, 0 or more; 10 in the paper. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
+        fake_weight: on fakes, 0 or more, or such a tensor; balanced consistency (bCR) has 10 here too. With the number
+            0 the discriminator is not called with fakes.
         every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
@@ -50,12 +52,17 @@ class Consistency(LazyPenalty):
     """
 
     def __init__(
-        self, augment: Callable[[Tensor], Tensor], weight: float = 10.0, *, fake_weight: float = 0.0, every: int = 1
+        self,
+        augment: Callable[[Tensor], Tensor],
+        weight: float | Tensor = 10.0,
+        *,
+        fake_weight: float | Tensor = 0.0,
+        every: int = 1,
     ) -> None:
         super().__init__(weight, every=every)
         if not callable(augment):
             raise ArgumentTypeError(f"augment (={augment!r}) must be callable")
-        check_number("fake_weight", fake_weight)
+        check_weight("fake_weight", fake_weight)
         self.augment = augment
         self.fake_weight = fake_weight
 
@@ -79,10 +86,10 @@ class Consistency(LazyPenalty):
         Returns:
             A scalar, float32 or better, with a graph to the parameters of the discriminator.
         """
-        value = self.weight * self._unlikeness(discriminator, real, condition)
-        if self.fake_weight:
+        value = weighted(self.weight, self._unlikeness(discriminator, real, condition))
+        if isinstance(self.fake_weight, Tensor) or self.fake_weight:  # to ask a tensor would wait for its device
             own = condition if fake_condition is None else fake_condition
-            value = value + self.fake_weight * self._unlikeness(discriminator, fake, own)
+            value = value + weighted(self.fake_weight, self._unlikeness(discriminator, fake, own))
         return value
 
     def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ganlib._checks import check_number
 from ganlib._logits import at_least_float32
+from ganlib._weights import check_weight, weighted
 from ganlib.distributed import mean_over_ranks, world_size
 from ganlib.penalties._penalty import LazyPenalty, gradient_norms
 from ganlib.protocols import Condition, Discriminator
@@ -23,8 +23,9 @@ class DRAGAN(LazyPenalty):
     process draws the noise of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, there 10.
-        noise: its standard deviation, in standard deviations of the samples; 0 or more.
+        weight: 0 or more; :math:`\lambda` in the paper, there 10. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
+        noise: its standard deviation, in standard deviations of the samples; 0 or more, or such a tensor.
         every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
@@ -40,9 +41,9 @@ class DRAGAN(LazyPenalty):
         as here; the scale, 0.5 of the samples' deviation, is that of the authors' code, whose noise is uniform.
     """
 
-    def __init__(self, weight: float = 10.0, *, noise: float = 0.5, every: int = 1) -> None:
+    def __init__(self, weight: float | Tensor = 10.0, *, noise: float | Tensor = 0.5, every: int = 1) -> None:
         super().__init__(weight, every=every)
-        check_number("noise", noise)
+        check_weight("noise", noise)
         self.noise = noise
 
     def forward(
@@ -69,8 +70,8 @@ class DRAGAN(LazyPenalty):
             ArgumentValueError: logits that do not depend on the samples.
         """
         real = at_least_float32(real.detach())  # noise in half precision would be other noise
-        near = real + self.noise * _deviation(real) * torch.randn_like(real)
-        return self.weight * (gradient_norms(discriminator, near, condition) - 1).square().mean()
+        near = real + weighted(self.noise, _deviation(real)) * torch.randn_like(real)
+        return weighted(self.weight, (gradient_norms(discriminator, near, condition) - 1).square().mean())
 
 
 def _deviation(x: Tensor) -> Tensor:

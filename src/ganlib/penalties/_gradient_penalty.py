@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._weights import weighted
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.penalties._penalty import LazyPenalty, gradient_norms
 from ganlib.protocols import Condition, Discriminator
@@ -23,7 +24,8 @@ class GradientPenalty(LazyPenalty):
     Over several processes, each process draws the :math:`\epsilon_i` of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, there 10.
+        weight: 0 or more; :math:`\lambda` in the paper, there 10. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
         every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
@@ -71,7 +73,7 @@ class GradientPenalty(LazyPenalty):
             )
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         mixed = share * real.detach() + (1 - share) * fake.detach()
-        return self.weight * (gradient_norms(discriminator, mixed, condition) - 1).square().mean()
+        return weighted(self.weight, (gradient_norms(discriminator, mixed, condition) - 1).square().mean())
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -1,10 +1,13 @@
 """LeCam regularization."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_fraction, check_sizes
 from ganlib._logits import scales
+from ganlib._weights import check_weight, weighted
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
 from ganlib.penalties._penalty import LazyPenalty, discriminate
@@ -29,8 +32,9 @@ class LeCam(LazyPenalty):
     the discriminator a second time; in a loop of your own, call :meth:`of`.
 
     Args:
-        weight: 0 or more; the paper has 0.01 to 0.3 with little data.
-        decay: of the running means, in [0, 1).
+        weight: 0 or more; the paper has 0.01 to 0.3 with little data. A 0-dim tensor where it changes during training
+            (see :class:`ganlib.training.Schedule`).
+        decay: of the running means, in [0, 1), or such a tensor.
         clipped: whether a difference counts only where real logits are above the mean of fake ones, and fake logits
             below the mean of real ones: :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`.
             The equation in the paper does not clip, the code of its authors does.
@@ -56,10 +60,16 @@ class LeCam(LazyPenalty):
     started: Tensor
 
     def __init__(
-        self, weight: float = 0.3, *, decay: float = 0.99, clipped: bool = False, num_scales: int = 1, every: int = 1
+        self,
+        weight: float | Tensor = 0.3,
+        *,
+        decay: float | Tensor = 0.99,
+        clipped: bool = False,
+        num_scales: int = 1,
+        every: int = 1,
     ) -> None:
         super().__init__(weight, every=every)
-        check_fraction("decay", decay, below_1=True)
+        check_weight("decay", decay, partial(check_fraction, below_1=True))
         check_sizes(num_scales=num_scales)
         self.decay = decay
         self.clipped = clipped
@@ -108,7 +118,7 @@ class LeCam(LazyPenalty):
         Raises:
             ArgumentValueError: another number of scales.
         """
-        return self.weight * self._distance(real_logits, fake_logits)
+        return weighted(self.weight, self._distance(real_logits, fake_logits))
 
     def forward(
         self,
@@ -160,7 +170,7 @@ class LeCam(LazyPenalty):
     @torch.no_grad()
     def _update(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> None:
         """Move the running means towards those of a batch, in place: a CUDA graph reads and writes their addresses."""
-        share = 1 - self.decay * self.started  # on the device: a branch on the host would wait for it
+        share = 1 - weighted(self.decay, self.started)  # on the device: a branch on the host would wait for it
         for mean, side in ((self.real_means, real), (self.fake_means, fake)):
             # Reduced before it is rounded: the means are then those of one process, to the bit except for rare ties.
             mean.lerp_(mean_over_ranks(torch.stack([scale.mean() for scale in side])).to(mean.dtype), share)

@@ -1,15 +1,16 @@
 """What penalties share: their weight, how they call the discriminator, and the norms of its gradient."""
 
 import inspect
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_number, check_sizes
+from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32, scales
+from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
@@ -25,17 +26,19 @@ __all__ = [
 class LazyPenalty(nn.Module):
     """A penalty with a weight, which the trainer applies at iterations divisible by ``every``, multiplied by it."""
 
-    def __init__(self, weight: float = 10.0, *, every: int = 1) -> None:
+    def __init__(self, weight: float | Tensor = 10.0, *, every: int = 1) -> None:
         super().__init__()
-        check_number("weight", weight)
+        check_weight("weight", weight)
         check_sizes(every=every)
         self.weight = weight
         self.every = every
 
     def extra_repr(self) -> str:
-        """Return those arguments that are numbers, for ``repr``."""
+        """Return those arguments that are numbers or tensors, for ``repr``."""
         arguments = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
-        return ", ".join(f"{name}={value}" for name, value in arguments.items() if isinstance(value, Real))
+        return ", ".join(
+            f"{name}={show_weight(value)}" for name, value in arguments.items() if isinstance(value, Real | Tensor)
+        )
 
 
 def discriminate(discriminator: Discriminator, samples: Tensor, condition: Condition) -> Logits | DiscriminatorOutput:
@@ -43,7 +46,7 @@ def discriminate(discriminator: Discriminator, samples: Tensor, condition: Condi
     samples = at_least_float32(samples)
     # A compiled module refuses a second derivative. Inside a compiled function the stance cannot be set.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
-    with eager, torch.autocast(samples.device.type, enabled=False):
+    with eager, _without_autocast(samples.device.type):
         return discriminator(samples) if condition is None else discriminator(samples, condition)
 
 
@@ -66,7 +69,7 @@ def squared_gradient_norms_of(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
     # The derivatives must be float32 too, so autocast stays off.
-    with torch.enable_grad(), torch.autocast(samples.device.type, enabled=False):
+    with torch.enable_grad(), _without_autocast(samples.device.type):
         total = torch.stack([scale.sum() for scale in scales(logits)]).sum()
         gradient = None
         if total.requires_grad:
@@ -80,3 +83,8 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Con
     """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
     # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Return a context in which autocast is off; the meta device has none."""
+    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)

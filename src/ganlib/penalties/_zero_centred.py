@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ganlib._weights import weighted
 from ganlib.penalties._penalty import LazyPenalty, squared_gradient_norms, squared_gradient_norms_of
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
@@ -17,7 +18,8 @@ class R1(LazyPenalty):
     samples of a batch, and this is then not a penalty per sample: prefer ``norm="none"``.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper.
+        weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
         every: the trainer applies it at iterations divisible by this number, multiplied by this number (lazy
             regularization).
 
@@ -59,7 +61,7 @@ class R1(LazyPenalty):
         Raises:
             ArgumentValueError: logits that do not depend on the samples.
         """
-        return self.weight / 2 * squared_gradient_norms(discriminator, real, condition).mean()
+        return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from a forward pass that is there, which saves another one.
@@ -85,7 +87,7 @@ class R1(LazyPenalty):
             >>> R1(weight=10.0).of(real, real_logits).item()
             45.0
         """
-        return self.weight / 2 * squared_gradient_norms_of(samples, logits).mean()
+        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())
 
 
 class R2(LazyPenalty):
@@ -96,7 +98,8 @@ class R2(LazyPenalty):
     Of several logits of a sample (patches, scales), :math:`D` is the sum.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper.
+        weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
         every: the trainer applies it at iterations divisible by this number, multiplied by this number.
 
     Raises:
@@ -136,7 +139,7 @@ class R2(LazyPenalty):
             ArgumentValueError: logits that do not depend on the samples.
         """
         own = condition if fake_condition is None else fake_condition
-        return self.weight / 2 * squared_gradient_norms(discriminator, fake, own).mean()
+        return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from a forward pass that is there; see :meth:`R1.of`.
@@ -151,4 +154,4 @@ class R2(LazyPenalty):
         Raises:
             ArgumentValueError: samples that do not require a gradient, or logits that do not depend on them.
         """
-        return self.weight / 2 * squared_gradient_norms_of(samples, logits).mean()
+        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())
