@@ -35,7 +35,12 @@ LAYERS = [
 TRAINING = ["_step", "_callbacks", "_loop", ""]
 
 # Private names of torch and of named tuples, for which there is no public one.
-PRIVATE = {"_ConvNd", "_NormBase", "_foreach_lerp_", "_replace"}
+PRIVATE = {
+    *("_ConvNd", "_NormBase", "_replace"),
+    # Of many tensors at once: torch's optimizers are made of them.
+    *(f"_foreach_{name}" for name in ("add", "add_", "addcmul_", "copy_", "div", "div_", "lerp_", "maximum_")),
+    *(f"_foreach_{name}" for name in ("mul", "mul_", "neg", "sqrt")),
+}
 
 PUBLIC = {
     "augment": "DiffAugment RandomHorizontalFlip RandomRotation",

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["fast_settings"]
@@ -17,14 +18,15 @@ def fast_settings(*modules: nn.Module) -> dict[str, Any]:
     Networks with convolutions get ``precision="bf16"`` where the device has instructions for it (older releases of
     torch cannot tell of a CPU, which then keeps ``"fp32"``: emulated, it is several times slower), and
     ``channels_last=True``. Others stay in ``"fp32"``, and on CUDA in ``"tf32"``: to cast their weights would take
-    longer than it saves. The page on performance in the docs says what these bring, and what ``compile`` and
-    ``cuda_graph`` cost and bring beyond them. Make the optimizers with ``fused=True`` too.
+    longer than it saves. On CUDA a single process gets ``cuda_graph="auto"`` too. The page on performance in the docs
+    says what these bring, and what ``compile`` costs and brings beyond them. Make the optimizers with ``fused=True``
+    too.
 
     Args:
         modules: the networks that are trained together, on one device.
 
     Returns:
-        Keywords: ``precision`` and ``channels_last``.
+        Keywords: ``precision`` and ``channels_last``; on CUDA in one process ``cuda_graph`` too.
 
     Raises:
         ArgumentTypeError: one of them is not a module.
@@ -44,9 +46,9 @@ def fast_settings(*modules: nn.Module) -> dict[str, Any]:
     if len(devices) != 1:
         raise ArgumentValueError(f"modules must lie on one device, but lie on {sorted(map(str, devices))}")
     (device,) = devices
-    if not convolve:
-        return {"precision": "tf32" if device.type == "cuda" else "fp32", "channels_last": False}
-    return {"precision": "bf16" if _has_bf16(device) else "fp32", "channels_last": True}
+    precision = ("bf16" if _has_bf16(device) else "fp32") if convolve else ("tf32" if device.type == "cuda" else "fp32")
+    settings: dict[str, Any] = {"precision": precision, "channels_last": convolve}
+    return settings | ({"cuda_graph": "auto"} if device.type == "cuda" and world_size() == 1 else {})
 
 
 def _has_bf16(device: torch.device) -> bool:

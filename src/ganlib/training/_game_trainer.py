@@ -14,9 +14,10 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhauste
 from ganlib.protocols import Stateful
 from ganlib.training._step._networks import held_by, iterator_of, lay_out_, leaves_of, move
 from ganlib.training._step._precision import Precision, PrecisionName
+from ganlib.training._step._recordable import load_portable_state, portable_state
 from ganlib.training._step._replicas import Replicas, metrics_over_ranks
 from ganlib.training._step._state import load_states, states_of, warn_of_changes
-from ganlib.training._step._step_graphs import CudaRecorder, StepGraphs
+from ganlib.training._step._step_graphs import CudaGraph, CudaRecorder, StepGraphs
 from ganlib.training._step._update import Update
 
 __all__ = ["GameTrainer", "Player"]
@@ -104,8 +105,9 @@ class GameTrainer:
         channels_last: whether weights and batches of 4 and 5 dimensions are laid out with the channels last.
         compile: whether the networks are compiled in place, when first called (their names in a state stay).
         cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
-            as one. Optimizers need ``capturable=True``, and a learning rate that changes must be a tensor. What an
-            objective does in Python is done only while it is recorded.
+            as one. Any optimizer will do, and learning rates may change. What an objective does in Python is done only
+            while it is recorded; a step of which that would change the result is an error. ``"auto"`` records where
+            that is possible, and otherwise warns once and launches kernels singly.
 
     Attributes:
         iteration: iterations that have been trained.
@@ -137,6 +139,9 @@ class GameTrainer:
         Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1, for two players.
     """
 
+    # What an objective that reaches the trainer does not read, unless it names it: see _step/_constants.py.
+    unrecorded = ("iteration", "_graphs", "_last_metrics", "_submodules")
+
     __slots__ = (
         *("iteration", "modules", "players", "_accumulate", "_channels_last", "_graphs", "_last_metrics"),
         *(
@@ -146,6 +151,7 @@ class GameTrainer:
             "_prepare",
             "_replicas",
             "_scalers",
+            "_submodules",
             "_through",
             "_updates",
             "__weakref__",
@@ -163,7 +169,7 @@ class GameTrainer:
         precision: PrecisionName = "fp32",
         channels_last: bool = False,
         compile: bool = False,
-        cuda_graph: bool = False,
+        cuda_graph: CudaGraph = False,
     ) -> None:
         _check_parts(modules, players)
         if prepare is not None and not callable(prepare):
@@ -171,9 +177,11 @@ class GameTrainer:
         check_sizes(accumulate_grad_batches=accumulate_grad_batches)
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ArgumentValueError(f"max_grad_norm (={max_grad_norm}) must be above 0, or None")
-        for name, choice in (("channels_last", channels_last), ("compile", compile), ("cuda_graph", cuda_graph)):
+        for name, choice in (("channels_last", channels_last), ("compile", compile)):
             if not isinstance(choice, bool):
                 raise ArgumentTypeError(f"{name} (={choice!r}) must be True or False")
+        if not (isinstance(cuda_graph, bool) or cuda_graph == "auto"):
+            raise ArgumentTypeError(f"cuda_graph (={cuda_graph!r}) must be True, False or 'auto'")
         self.iteration = 0
         self.modules = dict(modules)
         self.players = tuple(players)
@@ -209,9 +217,21 @@ class GameTrainer:
         }
         networks = [part for part in modules.values() if isinstance(part, nn.Module)]
         self._replicas = Replicas(networks)
-        self._graphs = StepGraphs(lambda rounds: self._play(iter(rounds)), CudaRecorder()) if cuda_graph else None
-        if cuda_graph:
-            _check_recordable(self.device, self._optimizers)
+        self._submodules = [part for network in networks for part in network.modules()]
+        recorder, self._graphs = CudaRecorder(), None
+        if cuda_graph is True and self.device.type != recorder.device_type:
+            raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {self.device}")
+        if cuda_graph and self.device.type == recorder.device_type:
+            self._graphs = StepGraphs(
+                self._play_again,
+                recorder,
+                setting=cuda_graph,
+                optimizers=self._optimizers,
+                scalers=list(self._scalers.values()),
+                parts=self._parts,
+                tensors=self._tensors,
+                device=self.device,
+            )
         for network in networks:
             if channels_last:
                 lay_out_(network)
@@ -253,12 +273,9 @@ class GameTrainer:
         self._replicas.align()
         rounds = self._rounds(iterator_of(batches))
         with self._precision.matrix_products():
-            if self._graphs is None:
-                metrics = self._play(rounds)
-            else:
-                metrics = self._graphs(list(rounds), kind=self._kind(), settings=self._settings())
+            metrics = self._play(rounds) if self._graphs is None else self._graphs(list(rounds), kind=self._kind())
         self.iteration += 1
-        self._last_metrics |= metrics_over_ranks(metrics)
+        self._last_metrics.update(metrics_over_ranks(metrics))
         return dict(self._last_metrics)
 
     def state_dict(self) -> dict[str, Any]:
@@ -275,7 +292,7 @@ class GameTrainer:
             "settings": self._choices(),
             "modules": states_of(common),
             "per_process": gather(_on_host(states_of(own))) if own else [],
-            "optimizers": states_of(self._optimizers),
+            "optimizers": {name: portable_state(optimizer) for name, optimizer in self._optimizers.items()},
             "scalers": states_of(self._scalers),
             "metrics": dict(self._last_metrics),
         }
@@ -295,12 +312,7 @@ class GameTrainer:
         everyone = state["per_process"]
         modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
         load_states(self.modules, modules, exactly=True)
-        tensors = [_tensors(optimizer) for optimizer in self._optimizers.values()]
-        load_states(self._optimizers, state["optimizers"], exactly=True)
-        for optimizer, before in zip(self._optimizers.values(), tensors, strict=True):
-            for group, kept in zip(optimizer.param_groups, before, strict=True):
-                for name, tensor in kept.items():  # a Schedule, or a CUDA graph, writes and reads this very one
-                    group[name] = tensor.copy_(torch.as_tensor(group[name]))
+        load_states(self._optimizers, state["optimizers"], exactly=True, load=load_portable_state)
         load_states(self._scalers, state["scalers"], exactly=False)  # of another precision there are none: they adapt
         if self._graphs is not None:
             self._graphs.forget()
@@ -315,13 +327,13 @@ class GameTrainer:
                 self._updates[player.name].join()
         metrics: dict[str, Tensor] = {}
         batches = self._prepared(next(rounds))
-        for player in due:
+        for turn, player in enumerate(due, start=1):
             for step in range(player.steps):
                 if step:
                     batches = self._prepared(next(rounds))
-                later = due[due.index(player) + 1 :] if step == player.steps - 1 else []
-                through = self._through or set()
-                shared = player.name in through and any(other.name in through for other in later)
+                shared = False
+                if self._through and player.name in self._through and step == player.steps - 1:
+                    shared = any(other.name in self._through for other in due[turn:])
                 metrics |= self._updates[player.name](batches, retain_graph=shared)
         return metrics
 
@@ -359,15 +371,32 @@ class GameTrainer:
 
     def _kind(self) -> tuple[object, ...]:
         """What decides which kernels run, besides the batches: who takes part, and the modes of the modules."""
-        modules = [part for part in self.modules.values() if isinstance(part, nn.Module)]
-        modes = [module.training for part in modules for module in part.modules()]
+        modes = [module.training for module in self._submodules]
         return (*modes, *(self.iteration % player.every == 0 for player in self.players))
 
-    def _settings(self) -> tuple[object, ...]:
-        """What is part of a recording and may change for good: the numbers of the optimizers, and what is trained."""
-        groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
-        plain = [value for group in groups for value in group.values() if not isinstance(value, Tensor | list)]
-        return (*plain, *(p.requires_grad for group in groups for p in group["params"]))
+    def _play_again(self, rounds: list[Any]) -> dict[str, Tensor]:
+        """One iteration that may be recorded, of modules that may have got other submodules."""
+        networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
+        self._submodules = [part for network in networks for part in network.modules()]
+        return self._play(iter(rounds))
+
+    def _parts(self) -> dict[str, Any]:
+        """All that an iteration reaches."""
+        objectives = {f"objective of {player.name}": player.objective for player in self.players}
+        return {**objectives, "prepare": self._prepare, **self.modules, **self._optimizers}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that an iteration changes."""
+        found: dict[str, Any] = {}
+        for name, part in self.modules.items():
+            own: list[tuple[str, Any]] = list(getattr(part, "__dict__", {}).items())
+            if isinstance(part, nn.Module):
+                own = [*part.named_parameters(), *part.named_buffers()]
+            found |= {f"{name}.{key}": value for key, value in own}
+        for name, optimizer in self._optimizers.items():
+            for index, state in enumerate(optimizer.state.values()):
+                found |= {f"{name}.state[{index}].{key}": value for key, value in state.items()}
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _check_parts(modules: Any, players: Any) -> None:
@@ -393,19 +422,6 @@ def _check_parts(modules: Any, players: Any) -> None:
                 f"modules ({', '.join(modules)}), so they would not be saved: name their module there (or was the "
                 "optimizer made before the module was copied?)"
             )
-
-
-def _check_recordable(device: torch.device, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-    if device.type != "cuda":
-        raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {device}")
-    plain = [name for name, one in optimizers.items() if any(g.get("capturable") is False for g in one.param_groups)]
-    if plain:
-        raise ArgumentValueError(f"cuda_graph (=True) cannot record {' and '.join(plain)}: give it capturable=True")
-
-
-def _tensors(optimizer: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
-    """The settings that are tensors, such as a learning rate, in each group."""
-    return [{n: value for n, value in group.items() if isinstance(value, Tensor)} for group in optimizer.param_groups]
 
 
 def _is_per_process(part: Any) -> bool:

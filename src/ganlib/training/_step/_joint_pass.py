@@ -1,11 +1,11 @@
 """One forward pass of the discriminator over real and fake samples together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
@@ -44,17 +44,19 @@ def discriminate_together(
     n = len(fake)
     output = discriminate(torch.cat([real, fake]), conditions)
 
-    def half(part: Any, index: int) -> Any:
+    def halves(part: Any) -> Sequence[Any]:
         if not isinstance(part, Tensor):
-            return part
+            return part, part
         if part.shape[:1] != (2 * n,):
             raise ShapeError(
                 f"joint_pass (=True) needs an output for each sample, but discriminator gave {tuple(part.shape)} for "
                 f"{2 * n}"
             )
-        return part.split(n)[index]
+        return part.split(n)
 
-    return tree_map(lambda part: half(part, 0), output), tree_map(lambda part: half(part, 1), output)
+    leaves, structure = tree_flatten(output)
+    reals, fakes = zip(*map(halves, leaves), strict=True)
+    return tree_unflatten(reals, structure), tree_unflatten(fakes, structure)
 
 
 def _joined(condition: Any, other: Any) -> Any:

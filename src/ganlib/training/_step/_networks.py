@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from ganlib.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "scalar"]
+__all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "mapped", "move", "scalar"]
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
@@ -52,28 +52,35 @@ def scalar(value: Any, name: str) -> Tensor:
     return value
 
 
-def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
-    """Move the tensors of a nest of tuples, lists, dicts and named tuples; one that is there twice stays one.
+def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The nest of tuples, lists, dicts and named tuples with a function's values in place of its tensors.
 
     torch's ``tree_map`` takes three times as long, which small networks feel in every step.
     """
+    if isinstance(nest, Tensor):
+        return function(nest)
+    if isinstance(nest, dict):
+        return {key: mapped(value, function) for key, value in nest.items()}
+    if isinstance(nest, tuple | list):
+        parts = [mapped(value, function) for value in nest]
+        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
+    return nest
+
+
+def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
+    """Move the tensors of a nest; one that is there twice stays one."""
     copies = dict[int, Tensor]()
 
-    def moved(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            if id(part) not in copies:
-                there = part.to(device, non_blocking=True)
-                floats = channels_last and part.is_floating_point()
-                copies[id(part)] = there.to(memory_format=_format(there)) if floats else there
-            return copies[id(part)]
-        if isinstance(part, dict):
-            return {key: moved(value) for key, value in part.items()}
-        if isinstance(part, tuple | list):
-            parts = [moved(value) for value in part]
-            return type(part)(*parts) if hasattr(part, "_fields") else type(part)(parts)
-        return part
+    def moved(tensor: Tensor) -> Tensor:
+        if tensor.device == device and not channels_last:
+            return tensor
+        if id(tensor) not in copies:
+            there = tensor.to(device, non_blocking=True)
+            floats = channels_last and tensor.is_floating_point()
+            copies[id(tensor)] = there.to(memory_format=_format(there)) if floats else there
+        return copies[id(tensor)]
 
-    return moved(batch)
+    return mapped(batch, moved)
 
 
 def leaves_of(nest: Any) -> set[int]:

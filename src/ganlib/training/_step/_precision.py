@@ -42,13 +42,13 @@ class Precision:
         """The context of an objective; outside half precision it undoes an autocast around it."""
         if self.half is not None:
             return torch.autocast(device_type, self.half, cache_enabled=not weight_cache_loses_gradients())
-        return self.full(device_type)
-
-    def full(self, device_type: str) -> AbstractContextManager[object]:
-        """The context of what is computed as it is, whatever is around it."""
         if torch.is_autocast_enabled(device_type):
             return torch.autocast(device_type, enabled=False)
         return contextlib.nullcontext()
+
+    def losses(self, device_type: str) -> AbstractContextManager[object]:
+        """The context, inside that of an objective, of losses and penalties, which are computed as they are."""
+        return contextlib.nullcontext() if self.half is None else torch.autocast(device_type, enabled=False)
 
     def matrix_products(self) -> AbstractContextManager[object]:
         """The context of a whole step: whether float32 matrix products may round what they multiply to TF32."""

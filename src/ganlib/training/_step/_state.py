@@ -1,7 +1,7 @@
 """The states of named parts, and what changes between a saved training and this one."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganlib.errors import CheckpointError
@@ -15,7 +15,13 @@ def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
     return {name: part.state_dict() for name, part in parts.items()}
 
 
-def load_states(parts: Mapping[str, Stateful], states: Mapping[str, Any], *, exactly: bool) -> None:
+def load_states(
+    parts: Mapping[str, Any],
+    states: Mapping[str, Any],
+    *,
+    exactly: bool,
+    load: Callable[[Any, Any], object] = lambda part, state: part.load_state_dict(state),
+) -> None:
     """Give each part its state; exactly where each part must have one, and no other may be there.
 
     Raises:
@@ -32,7 +38,7 @@ def load_states(parts: Mapping[str, Stateful], states: Mapping[str, Any], *, exa
                 raise CheckpointError(f"the state holds no {name}, only {', '.join(sorted(states)) or 'nothing'}")
             continue
         try:
-            part.load_state_dict(states[name])
+            load(part, states[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the state of {name} is of another {type(part).__name__}: {error}") from error
 

@@ -1,26 +1,39 @@
 """An iteration recorded as a CUDA graph: one launch in place of hundreds."""
 
+import contextlib
+import traceback
 import warnings
-from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from ganlib._random import random_state
 from ganlib.distributed import world_size
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
+from ganlib.training._step._constants import Constants
+from ganlib.training._step._memory import Memory, difference
+from ganlib.training._step._networks import mapped
+from ganlib.training._step._recordable import RecordableOptimizer
 
-__all__ = ["CudaRecorder", "StepGraphs"]
+__all__ = ["CudaGraph", "CudaRecorder", "StepGraphs"]
 
+CudaGraph: TypeAlias = bool | Literal["auto"]
 Metrics = dict[str, Tensor]
 
 _WARM_UP = 3  # what torch's own examples take: by then libraries have chosen their kernels, and optimizers their states
 _PATIENCE = 8
+_SOON = 100
+_MOST = 32
 
 
 class CudaRecorder:
     """Records the kernels of a step by ``torch.cuda.graph``, and gives what runs them again."""
+
+    device_type = "cuda"
 
     def warm_up(self, step: Callable[[], Metrics]) -> Metrics:
         """Run once, on a stream of its own, as a recording does."""
@@ -31,6 +44,16 @@ class CudaRecorder:
         current.wait_stream(stream)
         return metrics
 
+    @contextlib.contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """Context in which it is a RuntimeError to wait for the device."""
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
     def record(self, step: Callable[[], Metrics]) -> tuple[Metrics, Callable[[], None]]:
         """Record without running; the step may neither wait for the device nor copy from the host.
 
@@ -38,45 +61,95 @@ class CudaRecorder:
             Where the results will lie, and what runs the step, each time into the same memory.
         """
         graph = torch.cuda.CUDAGraph()
-        # A loader's own thread may pin memory meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            metrics = step()
+        try:
+            # A loader's own thread may pin memory meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                metrics = step()
+        except RuntimeError:
+            # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+            raise
         return metrics, graph.replay
 
 
-class _Recording(NamedTuple):
-    settings: Hashable
+@dataclass
+class _Recording:
     inputs: list[Tensor]
-    metrics: Metrics
+    metrics: list[tuple[list[str], Tensor]]
     replay: Callable[[], None]
+    constants: Constants
+    settings: list[object]
+    replays: int = 0
+
+
+class _CannotRecord(Exception):  # noqa: N818 - it ends in the error that it carries, or in a warning
+    """Why a step cannot be recorded."""
+
+    def __init__(self, error: GanlibError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class StepGraphs:
     """Runs an iteration by a recording of it, one for each kind of iteration.
 
-    A recording holds addresses and numbers: batches are copied to where it reads them, and another setting of an
-    optimizer (a learning rate that is not a tensor, say) needs another recording. The first iterations of each kind
-    are ordinary ones.
+    A recording holds addresses and numbers. So batches and learning rates are copied to where it reads them; where any
+    other number or address has become another one, the step is recorded again. The first iterations of each kind are
+    ordinary ones. Each recording is compared with an ordinary step from the same state before it is used.
 
     Args:
         step: from all the batches of an iteration to its metrics.
         recorder: records it.
+        setting: the value of ``cuda_graph``; with ``"auto"``, what cannot be recorded is warned of, and run as it is.
+        optimizers: that the step steps, by name.
+        scalers: of gradients.
+        parts: gives all that the step reaches, by name.
+        tensors: gives all tensors that the step changes, by name.
+        device: of the step.
+
+    Raises:
+        ArgumentValueError: one of the optimizers cannot be recorded.
     """
 
-    def __init__(self, step: Callable[[Any], Metrics], recorder: CudaRecorder) -> None:
+    def __init__(
+        self,
+        step: Callable[[Any], Metrics],
+        recorder: CudaRecorder,
+        *,
+        setting: CudaGraph = True,
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        scalers: Sequence[torch.amp.GradScaler] = (),
+        parts: Callable[[], Mapping[str, Any]],
+        tensors: Callable[[], Mapping[str, Tensor]],
+        device: torch.device,
+    ) -> None:
         self._step = step
         self._recorder = recorder
+        self._setting = f"cuda_graph (={setting!r})"
+        self._falls_back = setting == "auto"
+        self._given_up = False
+        self._scalers = scalers
+        self._parts = parts
+        self._tensors = tensors
+        self._device = device
         self._runs: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
         self._changes = 0
+        self._optimizers: list[RecordableOptimizer] = []
+        try:
+            for name, optimizer in optimizers.items():
+                own = RecordableOptimizer(optimizer, name=name, setting=self._setting, scaled=bool(scalers))
+                self._optimizers.append(own)
+        except ArgumentValueError as error:
+            self._give_up(error, error.__cause__)
 
-    def __call__(self, batches: Any, *, kind: Hashable, settings: Hashable) -> Metrics:
+    def __call__(self, batches: Any, *, kind: Hashable) -> Metrics:
         """Take a step.
 
         Args:
             batches: a nest of tensors; its structure and their shapes are part of the kind.
             kind: what else decides which kernels run.
-            settings: what is part of a recording, and changes for good.
 
         Returns:
             The metrics, in memory of their own.
@@ -84,57 +157,220 @@ class StepGraphs:
         Raises:
             ArgumentValueError: there are several processes.
             ArgumentTypeError: the batches hold something that a recording cannot read again.
-            GanlibRuntimeError: the step cannot be recorded.
+            GanlibRuntimeError: the step cannot be recorded, or a recording would not do what the step does.
         """
-        if world_size() > 1:
-            raise ArgumentValueError(f"cuda_graph (=True) is for one process, but there are {world_size()}")
-        leaves, structure = tree_flatten(batches)
-        for leaf in leaves:
-            if not (leaf is None or isinstance(leaf, Tensor)):
-                raise ArgumentTypeError(
-                    f"cuda_graph (=True) needs batches of tensors alone, but one holds {leaf!r:.80}"
-                )
-        # A tensor may be there several times (the conditions of real and fake samples, say); it is copied once.
-        tensors = {id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}
-        position = {key: index for index, key in enumerate(tensors)}
-        layout = tuple(
-            None if leaf is None else (position[id(leaf)], leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves
-        )
-        key = (kind, str(structure), layout)
-        self._runs[key] = self._runs.get(key, 0) + 1
-        if self._runs[key] <= _WARM_UP:
-            return self._recorder.warm_up(lambda: self._step(batches))
-        recording = self._recordings.get(key)
-        if recording is None or recording.settings != settings:
-            self._note_change(recording is not None)
-            inputs = {key: torch.empty_like(tensor) for key, tensor in tensors.items()}
-            static = tree_unflatten([inputs.get(id(leaf), leaf) for leaf in leaves], structure)
-            recording = self._recordings[key] = _Recording(settings, list(inputs.values()), *self._record(static))
-        for target, source in zip(recording.inputs, tensors.values(), strict=True):
-            target.copy_(source, non_blocking=True)
-        recording.replay()
-        return {name: value.clone() for name, value in recording.metrics.items()}
+        if self._given_up:
+            return self._step(batches)
+        try:
+            return self._run(batches, kind)
+        except _CannotRecord as caught:
+            reason = caught
+        self._give_up(reason.error, reason.__cause__)
+        return self._step(batches)
 
     def forget(self) -> None:
         """Drop all recordings: a state was loaded, and lies elsewhere."""
         self._recordings = {}
         self._runs = {}
 
-    def _record(self, batches: Any) -> tuple[Metrics, Callable[[], None]]:
-        try:
-            return self._recorder.record(lambda: self._step(batches))
-        except RuntimeError as error:
-            raise GanlibRuntimeError(
-                f"cuda_graph (=True): the step cannot be recorded; nothing in it may wait for the device, or copy from "
-                f"the host: {error}"
-            ) from error
+    def _give_up(self, error: GanlibError, cause: BaseException | None = None) -> None:
+        if not self._falls_back:
+            raise error from cause
+        self._given_up = True
+        self.forget()
+        for optimizer in self._optimizers:
+            optimizer.release()
+        warnings.warn(f"{error}. The training goes on by single launches, which is slower", stacklevel=5)
 
-    def _note_change(self, changed: bool) -> None:
-        self._changes += changed
-        if self._changes == _PATIENCE:
-            warnings.warn(
-                f"cuda_graph (=True): the step was recorded again {_PATIENCE} times, since an optimizer's settings "
-                "keep changing; give it its learning rate as a tensor, lr=torch.tensor(2e-4), which can change in "
-                "place",
-                stacklevel=2,
+    def _run(self, batches: Any, kind: Hashable) -> Metrics:
+        if world_size() > 1:
+            raise _CannotRecord(ArgumentValueError(f"{self._setting} is for one process, but there are {world_size()}"))
+        tensors: dict[int, Tensor] = {}
+        key = (kind, self._layout(batches, tensors))
+        recording = self._recordings.get(key)
+        for optimizer in self._optimizers:
+            optimizer.refresh()
+        if recording is not None:
+            if recording.settings == self._settings() and recording.constants.hold():
+                _copy(recording.inputs, list(tensors.values()))
+                self._replay(recording)
+                return _unpacked(recording.metrics)
+            del self._recordings[key]  # and an ordinary step, in which optimizers may make a state of what is new
+            self._note_change(recording)
+            return self._recorder.warm_up(lambda: self._ready_step(batches))
+        self._runs[key] = self._runs.get(key, 0) + 1
+        if self._runs[key] <= _WARM_UP:
+            return self._recorder.warm_up(lambda: self._ready_step(batches))
+        if len(self._recordings) == _MOST:
+            raise _CannotRecord(
+                GanlibRuntimeError(
+                    f"{self._setting}: there are more than {_MOST} kinds of steps, by the shapes of batches and the "
+                    "players that take part; give batches of one shape, such as by drop_last=True"
+                )
             )
+        return self._record_and_compare(key, batches, tensors)
+
+    def _layout(self, nest: Any, tensors: dict[int, Tensor]) -> Hashable:
+        """The structure of a nest, with the shapes of its tensors; they are gathered, each once.
+
+        A tensor that is there several times, such as the conditions of real and fake samples, is copied once.
+        """
+        if isinstance(nest, Tensor):
+            tensors.setdefault(id(nest), nest)
+            return list(tensors).index(id(nest)), nest.shape, nest.dtype, nest.stride()
+        if isinstance(nest, dict):
+            return dict, *nest, *[self._layout(part, tensors) for part in nest.values()]
+        if isinstance(nest, tuple | list):
+            return type(nest), *[self._layout(part, tensors) for part in nest]
+        if nest is not None:
+            raise _CannotRecord(
+                ArgumentTypeError(f"{self._setting} needs batches of tensors alone, but one holds {nest!r:.80}")
+            )
+        return None
+
+    def _ready_step(self, batches: Any) -> Metrics:
+        with contextlib.ExitStack() as stack:
+            for optimizer in self._optimizers:
+                stack.enter_context(optimizer.ready())
+            return self._step(batches)
+
+    def _replay(self, recording: _Recording) -> None:
+        recording.replay()
+        recording.replays += 1
+        for optimizer in self._optimizers:
+            optimizer.count(1)
+
+    def _settings(self) -> list[object]:
+        return [setting for optimizer in self._optimizers for setting in optimizer.settings()]
+
+    def _record_and_compare(self, key: Hashable, batches: Any, tensors: Mapping[int, Tensor]) -> Metrics:
+        """Take an ordinary step, record it, go back, and run the recording twice from where the step began."""
+        inputs = {identity: tensor.clone() for identity, tensor in tensors.items()}
+        batches = mapped(batches, lambda tensor: inputs[id(tensor)])
+        changed, constants = self._tensors(), Constants(self._parts(), self._device)
+        memory, settings = Memory(changed, self._scalers), self._settings()
+        groups = [optimizer.groups() for optimizer in self._optimizers]
+        try:
+            try:
+                with self._recorder.without_waiting():
+                    metrics = self._recorder.warm_up(lambda: self._ready_step(batches))
+            except RuntimeError as error:
+                raise self._refusal(error) from error
+            if self._settings() != settings:
+                raise self._would_keep("a setting of an optimizer was changed")
+            if self._tensors().keys() != changed.keys():  # the optimizers have made a state only now
+                return metrics
+            expected = {**metrics, **memory.contents()}
+            memory.put_back()
+            recording = self._record(batches, list(inputs.values()))
+            outcomes = []
+            for _ in range(2):
+                memory.put_back()
+                self._replay(recording)
+                outcomes.append({**_unpacked(recording.metrics), **memory.contents()})
+            if said := difference(expected, *outcomes):
+                raise _CannotRecord(
+                    GanlibRuntimeError(
+                        f"{self._setting}: a recording of the step does not do what the step does; it differs in "
+                        f"{said}. It keeps Python numbers and the addresses of tensors: what changes must be a tensor "
+                        "that is changed in place, of a module in modules"
+                    )
+                )
+        except _CannotRecord:
+            constants.put_back()
+            memory.put_back()
+            for optimizer, before in zip(self._optimizers, groups, strict=True):
+                optimizer.put_back(before)
+            raise
+        self._recordings[key] = recording
+        return _unpacked(recording.metrics)
+
+    def _record(self, batches: Any, inputs: list[Tensor]) -> _Recording:
+        constants, settings, random_numbers = Constants(self._parts(), self._device), self._settings(), random_state()
+        names: list[list[str]] = []
+
+        def step() -> Metrics:
+            packed = _packed(self._ready_step(batches))
+            names.extend(some for some, _ in packed)
+            return {str(index): values for index, (_, values) in enumerate(packed)}
+
+        try:
+            metrics, replay = self._recorder.record(step)
+        except RuntimeError as error:
+            raise self._refusal(error) from error
+        for optimizer in self._optimizers:
+            optimizer.count(-1)  # nothing has run yet, but on the host
+        constants.leave_out_what_passes()
+        if change := constants.change():
+            raise self._would_keep(change)
+        if drawn := _drawn_on_the_host(random_numbers, self._device):
+            raise self._would_keep(f"random numbers were drawn by {drawn}")
+        packed = [(some, metrics[str(index)]) for index, some in enumerate(names)]
+        return _Recording(inputs, packed, replay, constants, settings)
+
+    def _refusal(self, error: RuntimeError) -> Exception:
+        """What to raise for an error in a step: it as it is, where it is ours, or that the step cannot be recorded."""
+        if isinstance(error, GanlibError):
+            return error
+        return _CannotRecord(
+            GanlibRuntimeError(
+                f"{self._setting}: the step cannot be recorded; nothing in it may wait for the device, or copy from "
+                f"the host{_where(error)}: {error}"
+            )
+        )
+
+    def _would_keep(self, change: str) -> _CannotRecord:
+        return _CannotRecord(
+            GanlibRuntimeError(
+                f"{self._setting}: the step cannot be recorded; within one step {change}, and a recording would not do "
+                "that again. What changes must be a tensor on the device that is changed in place"
+            )
+        )
+
+    def _note_change(self, recording: _Recording) -> None:
+        """Count the times that a recording was soon good for nothing."""
+        self._changes = self._changes + 1 if recording.replays < _SOON else 0
+        if self._changes == _PATIENCE:
+            change = recording.constants.change() or "an optimizer has other settings"
+            said = (
+                f"{self._setting}: the step was recorded again {_PATIENCE} times, since a Python value keeps changing "
+                f"(now {change}); what changes must be a tensor on the device that is changed in place (see "
+                "training.Schedule)"
+            )
+            if self._falls_back:
+                raise _CannotRecord(GanlibRuntimeError(said))
+            warnings.warn(said, stacklevel=5)
+
+
+def _packed(metrics: Metrics) -> list[tuple[list[str], Tensor]]:
+    """Metrics of one dtype and device as one tensor, which is copied at once."""
+    kinds: dict[Any, list[str]] = {}
+    for name, value in metrics.items():
+        kinds.setdefault((value.dtype, value.device), []).append(name)
+    return [(names, torch.stack([metrics[name] for name in names])) for names in kinds.values()]
+
+
+def _unpacked(packed: list[tuple[list[str], Tensor]]) -> Metrics:
+    return {name: value for names, values in packed for name, value in zip(names, values.clone().unbind(), strict=True)}
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source, non_blocking=True)
+
+
+def _drawn_on_the_host(before: dict[str, Any], device: torch.device) -> str | None:
+    after = random_state()
+    if after["python"] != before["python"]:
+        return "Python's random"
+    if after.get("numpy") != before.get("numpy"):
+        return "NumPy"
+    if device.type != "cpu" and not torch.equal(after["torch"], before["torch"]):
+        return "torch on the CPU"
+    return None
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the user's, or of ganlib's, that an error went through."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "torch" not in Path(frame.filename).parts]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

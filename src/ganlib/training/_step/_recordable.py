@@ -1,0 +1,246 @@
+"""Optimizers as a CUDA graph can hold them, and their states as every trainer can load them."""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlib.errors import ArgumentValueError
+from ganlib.training._step._adam import adam_step
+
+__all__ = ["RecordableOptimizer", "load_portable_state", "portable_state"]
+
+_WAYS = ("capturable", "foreach", "fused", "differentiable")  # how an optimizer computes, in contrast to what
+_COUNTS = {"step", "mu_product"}  # the tensors in the state of a parameter that torch keeps on the host, or not
+
+
+class RecordableOptimizer:
+    """Makes an optimizer step as a recording can repeat it, and leaves its groups as the user knows them.
+
+    While it steps, ``capturable`` is on, its counts of steps lie on the device, and so do its learning rates, and the
+    betas of an Adam once they change. Between steps its groups hold the user's numbers, which any scheduler may change:
+    :meth:`refresh` writes them to the device. An optimizer that reads its learning rate on the host has it recorded as
+    a number.
+
+    Args:
+        optimizer: any.
+        name: its name.
+        setting: what asks for a recording, for messages.
+        scaled: whether a gradient scaler steps it.
+
+    Raises:
+        ArgumentValueError: it cannot be recorded.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, name: str, setting: str, scaled: bool) -> None:
+        self._optimizer = optimizer
+        self._counts_on_host = isinstance(optimizer, torch.optim.Adagrad)
+        self._rates: list[_Mirror | None] = []
+        self._betas: list[tuple[_Mirror, _Mirror]] = []
+        plain_adam = type(optimizer) in (torch.optim.Adam, torch.optim.AdamW) and not scaled
+        self._first_betas = [group["betas"] for group in optimizer.param_groups] if plain_adam else None
+        said = f"{setting} cannot record {name} (={type(optimizer).__name__})"
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ArgumentValueError(f"{said}: it calls a closure as often as it needs to")
+        if self._counts_on_host and any(group["lr_decay"] for group in optimizer.param_groups):
+            raise ArgumentValueError(f"{said}: its lr_decay reads the count of steps on the host; give it lr_decay=0")
+        if scaled and not getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise ArgumentValueError(
+                f"{said} with precision (='fp16'): its gradient scaler waits for the device; "
+                "give it fused=True, or take precision='bf16'"
+            )
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Context of a step that a recording can repeat; call :meth:`refresh` before it."""
+        own, groups = vars(self._optimizer), self._optimizer.param_groups
+        swapped = [_recordable_ways(self._optimizer, group) for group in groups]
+        for ways, rate in zip(swapped, self._rates, strict=True):
+            if rate is not None:
+                ways["lr"] = rate.tensor
+        before = [{name: group[name] for name in ways} for group, ways in zip(groups, swapped, strict=True)]
+        for group, ways in zip(groups, swapped, strict=True):
+            group.update(ways)
+            if group.get("capturable"):
+                self._move_counts(group, to_device=True)
+            if group.get("fused") and group.get("momentum") and not group["dampening"]:
+                _begin_momentum(self._optimizer, group)
+        step = own.get("step")
+        if self._betas:
+            own["step"] = functools.partial(_step_with_hooks, self._optimizer, self._step_with_betas)
+        try:
+            with warnings.catch_warnings():  # of what capturable costs in a step that is not recorded
+                warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+                yield
+        finally:
+            own.pop("step", None)
+            if step is not None:
+                own["step"] = step
+            for group, kept in zip(groups, before, strict=True):
+                group.update(kept)
+
+    def refresh(self) -> None:
+        """Write what has changed of the learning rates and betas to where a recording reads them."""
+        groups = self._optimizer.param_groups
+        for group in groups[len(self._rates) :]:
+            self._rates.append(self._mirror(group) if _reads_tensors(self._optimizer, group) else None)
+        for group, rate in zip(groups, self._rates, strict=True):
+            if rate is not None:
+                rate.write(group["lr"])
+        if self._first_betas is None:
+            return
+        betas = [group["betas"] for group in groups]
+        on_device = any(isinstance(beta, Tensor) for pair in betas for beta in pair)
+        if self._betas or on_device or betas[: len(self._first_betas)] != self._first_betas:
+            self._betas += [(self._mirror(group), self._mirror(group)) for group in groups[len(self._betas) :]]
+            for mirrors, pair in zip(self._betas, betas, strict=True):
+                for mirror, beta in zip(mirrors, pair, strict=True):
+                    mirror.write(beta)
+
+    def settings(self) -> list[object]:
+        """What a recording keeps as a number: all settings but those that are mirrored on the device."""
+        mirrored = {"params", "lr"} | ({"betas"} if self._betas else set())
+        kept: list[object] = [len(self._betas)]
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            kept.append(len(group["params"]))
+            kept += [_number(value) for name, value in group.items() if name not in mirrored]
+            if rate is None:
+                kept.append(_number(group.get("lr")))
+        return kept
+
+    def put_back(self, groups: list[dict[str, Any]]) -> None:
+        """Give the groups settings that they had."""
+        for group, before in zip(self._optimizer.param_groups, groups, strict=True):
+            group.update(before)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups and their settings, for :meth:`put_back`."""
+        return [dict(group) for group in self._optimizer.param_groups]
+
+    def _step_with_betas(self, _: torch.optim.Optimizer) -> None:
+        for group, rate, (beta1, beta2) in zip(self._optimizer.param_groups, self._rates, self._betas, strict=True):
+            if rate is not None:
+                adam_step(self._optimizer, group, rate.tensor, beta1.tensor, beta2.tensor)
+
+    def _mirror(self, group: dict[str, Any]) -> "_Mirror":
+        parameters = group["params"] or self._optimizer.param_groups[0]["params"]
+        return _Mirror(parameters[0], fused=bool(group.get("fused")))
+
+    def count(self, steps: int) -> None:
+        """Count the steps that a recording has taken, where the optimizer counts on the host."""
+        if self._counts_on_host:
+            for state in self._optimizer.state.values():
+                if state["step"].is_cpu:
+                    state["step"] += steps
+
+    def release(self) -> None:
+        """Leave the optimizer as it was made: counts of steps lie where its own settings want them."""
+        for group in self._optimizer.param_groups:
+            if not (group.get("capturable") or group.get("fused")):
+                self._move_counts(group, to_device=False)
+
+    def _move_counts(self, group: dict[str, Any], *, to_device: bool) -> None:
+        for parameter in group["params"]:
+            state = self._optimizer.state.get(parameter, {})
+            for name in state.keys() & _COUNTS:
+                state[name] = state[name].to(parameter.device if to_device else "cpu")
+
+
+def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer with plain numbers for settings, counts on the CPU, and no ``capturable``."""
+    state = optimizer.state_dict()
+    groups = [
+        {name: _number(value, of_any_device=True) for name, value in group.items() if name != "capturable"}
+        for group in state["param_groups"]
+    ]
+    of_parameters = {
+        index: {
+            name: value.cpu() if name == "step" and isinstance(value, Tensor) else value for name, value in own.items()
+        }
+        for index, own in state["state"].items()
+    }
+    return {**state, "state": of_parameters, "param_groups": groups}
+
+
+def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load what :func:`portable_state` gave; how the optimizer computes, and its tensors of settings, stay its own."""
+    own = [dict(group) for group in optimizer.param_groups]
+    groups = state["param_groups"]
+    if len(groups) == len(own):
+        ways = [{name: group[name] for name in _WAYS if name in group} for group in own]
+        groups = [{**given, **way} for given, way in zip(groups, ways, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for group, before in zip(optimizer.param_groups, own, strict=True):
+        for name in group.keys() & before.keys() - {"params"}:
+            group[name] = _refilled(before[name], group[name])
+
+
+class _Mirror:
+    """A number of a group, in a tensor on the device of its parameters."""
+
+    def __init__(self, parameter: Tensor, *, fused: bool) -> None:
+        wide = parameter.dtype == torch.float64 and not fused
+        self.tensor = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device=parameter.device)
+        self._written: float | None = None
+
+    def write(self, given: float | Tensor) -> None:
+        """Have the tensor hold this number; to read a tensor on the device would wait for it."""
+        if isinstance(given, Tensor) and not given.is_cpu:
+            self.tensor.copy_(given)
+            self._written = None
+        elif self._written != given:
+            self._written = float(given)
+            self.tensor.fill_(self._written)
+
+
+def _reads_tensors(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
+    """Whether the optimizer reads a learning rate on the device, while it is recorded."""
+    ways = {**group, **_recordable_ways(optimizer, group)}
+    adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+    return "lr" in group and bool(ways.get("fused") or (ways.get("capturable") and (ways.get("foreach") or adam)))
+
+
+def _recordable_ways(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> dict[str, Any]:
+    """How a group is to compute while it is recorded; what the user chose stays."""
+    free = group.get("foreach") is None and not group.get("fused")
+    if "capturable" in group:
+        return {"capturable": True} | ({"foreach": True} if free else {})
+    if type(optimizer) is torch.optim.SGD and free and not group["dampening"]:
+        return {"fused": True}  # the only one of its ways that reads a learning rate on the device
+    return {}
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
+    """Begin at 0, which without dampening is the same as at the first gradient: some must not have one, and others not.
+
+    Torch's fused SGD takes either.
+    """
+    for parameter in group["params"]:
+        state = optimizer.state[parameter]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+
+def _step_with_hooks(optimizer: torch.optim.Optimizer, step: Callable[[torch.optim.Optimizer], None]) -> None:
+    """Step as torch would: with the hooks of steps, and so that schedulers know of it."""
+    torch.optim.Optimizer.profile_hook_step(step)(optimizer)
+    vars(optimizer)["_opt_called"] = True
+
+
+def _number(value: Any, *, of_any_device: bool = False) -> Any:
+    """A setting as a plain number; a tensor on a device is read only if asked for."""
+    if isinstance(value, tuple):
+        return tuple(_number(one, of_any_device=of_any_device) for one in value)
+    read = isinstance(value, Tensor) and value.numel() == 1 and (of_any_device or value.is_cpu)
+    return value.item() if read else value
+
+
+def _refilled(own: Any, loaded: Any) -> Any:
+    """The loaded value, in the very tensor that a Schedule or a CUDA graph has."""
+    if isinstance(own, tuple) and isinstance(loaded, tuple) and len(own) == len(loaded):
+        return tuple(map(_refilled, own, loaded))
+    return own.copy_(torch.as_tensor(loaded)) if isinstance(own, Tensor) else loaded
