@@ -9,7 +9,12 @@ from torch import Tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError
 from ganlib.protocols import DiscriminatorOutput, Logits
 
-__all__ = ["as_output", "at_least_float32", "check_output", "scales", "sum_over_scales"]
+__all__ = ["as_dtype", "as_output", "at_least_float32", "check_output", "scales", "sum_over_scales"]
+
+
+def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert a tensor to a dtype; one that has it is not even asked, which would take as long as a small kernel."""
+    return x if x.dtype is dtype else x.to(dtype)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -36,8 +41,8 @@ def as_output(output: Any) -> DiscriminatorOutput:
 
 def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
     """Return the logits of an output in float32 or better, one tensor for each scale."""
-    logits = as_output(output).logits
-    return logits if isinstance(logits, tuple) else (logits,)
+    logits = output.logits if isinstance(output, DiscriminatorOutput) else output
+    return (at_least_float32(logits),) if isinstance(logits, Tensor) else tuple(as_output(logits).logits)
 
 
 def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> Tensor:

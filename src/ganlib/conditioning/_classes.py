@@ -1,7 +1,6 @@
 """Encoders of class indices."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganlib.conditioning._checks import check_classes
@@ -59,7 +58,9 @@ class OneHot(Encoder):
             DTypeError, ShapeError, ArgumentValueError: the condition is something else.
         """
         self.check(condition)
-        return F.one_hot(condition, self.num_classes).to(torch.get_default_dtype())
+        # F.one_hot does the same in whole numbers, which would have to be converted.
+        zeros = condition.new_zeros(len(condition), self.num_classes, dtype=torch.get_default_dtype())
+        return zeros.scatter_(1, condition.unsqueeze(1), 1)
 
 
 class ClassEmbedding(Encoder):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._condition import call
+from ganlib._logits import as_dtype
 from ganlib.conditioning._adapter import copy_attributes
 from ganlib.conditioning._checks import check_encoder, encode
 from ganlib.errors import ShapeError
@@ -167,17 +168,17 @@ class ConcatFeatures(nn.Module):
 
 def join(x: Tensor, encoding: Tensor, name: str) -> Tensor:
     """Concatenate along dimension 1; a flat tensor is repeated at every position of the other."""
-    if len(x) != len(encoding):
+    if x.shape[0] != encoding.shape[0]:
         raise ShapeError(f"condition has {len(encoding)} entries, but {name} {tuple(x.shape)} has {len(x)} samples")
     if x.ndim == 2 and encoding.ndim > 2:
-        return torch.cat([_repeat(x, encoding), encoding.to(x.dtype)], 1)
+        return torch.cat([_repeat(x, encoding), as_dtype(encoding, x.dtype)], 1)
     if encoding.ndim == 2 and x.ndim > 2:
         encoding = _repeat(encoding, x)
     if x.shape[2:] != encoding.shape[2:]:
         raise ShapeError(
             f"condition's maps have spatial sizes {tuple(encoding.shape[2:])}, but {name} has {tuple(x.shape[2:])}"
         )
-    return torch.cat([x, encoding.to(x.dtype)], 1)
+    return torch.cat([x, as_dtype(encoding, x.dtype)], 1)
 
 
 def _repeat(flat: Tensor, like: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class LabelSmoothing:
         if self.flip:
             per_sample = torch.where(torch.rand_like(per_sample) < self.flip, other, per_sample)
         if self.jitter:
-            per_sample = per_sample + (2 * torch.rand_like(per_sample) - 1) * self.jitter
+            per_sample = per_sample + (torch.rand_like(per_sample) - 0.5) * (2 * self.jitter)
         return per_sample.expand_as(logits)
 
 

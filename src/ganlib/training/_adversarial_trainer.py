@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import as_output, scales
+from ganlib._logits import as_dtype, as_output, scales
+from ganlib._weights import weighted
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, DiscriminatorOutput, Latent, Penalty, Stateful, Step
 from ganlib.training._batch import CONDITION_KEY, BatchReader
@@ -18,6 +19,7 @@ from ganlib.training._step._last_activation import widened
 from ganlib.training._step._networks import call, move, scalar
 from ganlib.training._step._precision import Precision, PrecisionName
 from ganlib.training._step._state import warn_of_changes
+from ganlib.training._step._step_graphs import CudaGraph
 
 __all__ = ["AdversarialTrainer"]
 
@@ -80,8 +82,9 @@ class AdversarialTrainer:
             network half of its calls. With batch norm in the discriminator it takes the statistics of real and fake
             samples together, by which it can tell the two apart: most such trainings fail.
         cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
-            as one. Optimizers need ``capturable=True``, and a learning rate that changes must be a tensor. What an own
-            loss does in Python is done only while it is recorded.
+            as one. Any optimizer will do, and learning rates may change. What an own loss does in Python is done only
+            while it is recorded; a step of which that would change the result is an error. ``"auto"`` records where
+            that is possible, and otherwise warns once and launches kernels singly.
         sample_key: key of the samples, where a batch is a dict.
         condition_key: key of the conditions, where a batch is a dict; None trains without conditions.
 
@@ -137,7 +140,7 @@ class AdversarialTrainer:
         channels_last: bool = False,
         compile: bool = False,
         joint_pass: bool = False,
-        cuda_graph: bool = False,
+        cuda_graph: CudaGraph = False,
         sample_key: str = "image",
         condition_key: str | None = CONDITION_KEY,
     ) -> None:
@@ -162,7 +165,8 @@ class AdversarialTrainer:
         self._reuse_fakes = reuse_fakes
         self._joint_pass = joint_pass
         self._precision = Precision(precision)
-        self._draw_early = cuda_graph and fake_conditions is not None and not reuse_fakes
+        recorded = cuda_graph is True or (cuda_graph == "auto" and self._weight.device.type == "cuda")
+        self._draw_early = recorded and fake_conditions is not None and not reuse_fakes
         self._batches_needed = f"discriminator_steps (={discriminator_steps}) * accumulate_grad_batches " + (
             f"(={accumulate_grad_batches})"
         )
@@ -215,10 +219,10 @@ class AdversarialTrainer:
 
     def _make_fakes(self, batch: _Minibatch) -> _Minibatch:
         """Draw latents z, and make the fakes G(z)."""
-        latent = self._latent(len(batch.sample), device=self._weight.device).to(self._weight.dtype)
+        latent = as_dtype(self._latent(len(batch.sample), device=self._weight.device), self._weight.dtype)
         with widened(self._read.last_activation):
             fake = call(self.generator, latent, batch.fake_condition)
-        return batch._replace(latent=latent, fake=fake.to(batch.sample.dtype))
+        return batch._replace(latent=latent, fake=as_dtype(fake, batch.sample.dtype))
 
     def _discriminator_objective(self, batch: _Minibatch) -> Losses:
         """L_D(D(x), D(G(z))), without a gradient for G."""
@@ -232,7 +236,7 @@ class AdversarialTrainer:
         else:
             real_output, fake_output = self._discriminate(real, condition), self._discriminate(fake, fake_condition)
         step = Step(real, fake, real_output, fake_output, condition, fake_condition, batch.latent)
-        with self._precision.full(real.device.type):
+        with self._precision.losses(real.device.type):
             adversarial = _over_scales(self._loss.discriminator, real_output, fake_output)
             total, auxiliary = self._with_auxiliary_losses(adversarial, "discriminator", step)
             penalties = {}
@@ -240,7 +244,8 @@ class AdversarialTrainer:
                 with torch.compiler.set_stance("force_eager"):  # a compiled module refuses a second derivative
                     value = self._penalties[name](self._augmented, real, fake, condition, fake_condition)
                 penalties[name] = scalar(value, name)
-                total = total + getattr(self._penalties[name], "every", 1) * value
+                every = getattr(self._penalties[name], "every", 1)
+                total = total + (value if every == 1 else every * value)
         scores = {"real_score": _score(real_output), "fake_score": _score(fake_output)}
         return total, {"discriminator_loss": adversarial, **auxiliary, **penalties, **scores}
 
@@ -254,7 +259,7 @@ class AdversarialTrainer:
             with torch.no_grad():
                 real_output = self._discriminate(real, condition)
         step = Step(real, batch.fake, real_output, fake_output, condition, fake_condition, batch.latent)
-        with self._precision.full(real.device.type):
+        with self._precision.losses(real.device.type):
             outputs = (fake_output,) if real_output is None else (fake_output, real_output)
             adversarial = _over_scales(self._loss.generator, *outputs)
             total, auxiliary = self._with_auxiliary_losses(adversarial, "generator", step)
@@ -361,9 +366,9 @@ class AdversarialTrainer:
         values = {}
         for name, auxiliary in self._auxiliary_losses.items():
             value = getattr(auxiliary, player)(step)
-            value = total.new_zeros(()) if isinstance(value, int | float) and value == 0 else scalar(value, name)
-            values[f"{player}/{name}"] = value
-            total = total + auxiliary.weight * value
+            absent = isinstance(value, int | float) and value == 0
+            values[f"{player}/{name}"] = total.new_zeros(()) if absent else scalar(value, name)
+            total = total if absent else total + weighted(auxiliary.weight, value)
         return total, values
 
 

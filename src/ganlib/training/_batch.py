@@ -80,7 +80,8 @@ class BatchReader:
         """
         batch = self._read(item)
         sample, condition = batch
-        given, structure = ([], None) if condition is None else tree_flatten(condition)
+        one = condition is None or isinstance(condition, Tensor)  # as most are: nothing to search for
+        given, structure = ([condition] if condition is not None else [], None) if one else tree_flatten(condition)
         leaves = [sample, *given]
         # The discriminator's mode too, since its forward pass may depend on it.
         kind = [(leaf.shape[1:], leaf.dtype) for leaf in leaves], structure, self._discriminator.training

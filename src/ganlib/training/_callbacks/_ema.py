@@ -53,6 +53,8 @@ class EMA(nn.Module):
         arXiv:1710.10196. The warm-up is that of TensorFlow's ``ExponentialMovingAverage(num_updates=...)``.
     """
 
+    unrecorded = ("_updates", "_parts", "_own_parts", "_children", "_live")  # only update() uses them
+
     def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
@@ -61,20 +63,43 @@ class EMA(nn.Module):
         self.decay = decay
         self.module = copy.deepcopy(module).requires_grad_(False)
         self._live = (module,)  # in a tuple, since a module would be registered as a submodule
+        self._parts: list[nn.Module] = []
+        self._own_parts: list[nn.Module] = []
+        self._children: list[nn.Module | None] = []
         self._updates = 0  # not a buffer: to read one that is on a device would wait for the device
 
     @torch.no_grad()
     def update(self) -> None:
         """Update the average, in place, from the present weights."""
-        (live,) = self._live
-        averages: list[Tensor] = [*self.module.parameters()]
-        weights = [weight.to(average) for weight, average in zip(live.parameters(), averages, strict=True)]
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
-        if averages:
-            torch._foreach_lerp_(averages, weights, 1 - decay)
-        for copied, buffer in zip(self.module.buffers(), live.buffers(), strict=True):
-            copied.copy_(buffer)
+        weights = self._pairs("_parameters")
+        if weights:
+            averages = [average for average, _ in weights]
+            torch._foreach_lerp_(averages, [weight.to(average) for average, weight in weights], 1 - decay)
+        kinds: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+        for copied, buffer in self._pairs("_buffers"):
+            kinds.setdefault(copied.dtype, []).append((copied, buffer))
+        for pairs in kinds.values():  # one kernel for each
+            torch._foreach_copy_([copied for copied, _ in pairs], [buffer for _, buffer in pairs])
         self._updates += 1
+
+    def _pairs(self, kind: str) -> list[tuple[Tensor, Tensor]]:
+        """The tensors of the average and of the module, each once.
+
+        To walk through all submodules takes longer than the update, so they are kept, until one of them is another.
+        """
+        children = [child for part in self._parts for child in vars(part)["_modules"].values()]
+        if not self._parts or children != self._children:
+            self._parts = list(self._live[0].modules())
+            self._own_parts = list(self.module.modules())
+            self._children = [child for part in self._parts for child in vars(part)["_modules"].values()]
+        own, live = (
+            [tensor for part in parts for tensor in vars(part)[kind].values()]
+            for parts in (self._own_parts, self._parts)
+        )
+        pairs = {id(average): (average, tensor) for average, tensor in zip(own, live, strict=True)}
+        pairs.pop(id(None), None)
+        return list(pairs.values())
 
     def on_iteration(self, run: Run) -> None:
         """Update the average.

@@ -17,6 +17,10 @@ class RunningMeans:
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor, int]] = {}
+        # Iterations mostly have the same metrics, which are added at once; then they are joined to the sums.
+        self._names: tuple[str, ...] = ()
+        self._together: Tensor | None = None
+        self._count = 0
         self._iteration = 0
 
     def start(self, iteration: int) -> None:
@@ -26,26 +30,44 @@ class RunningMeans:
 
     def clear(self) -> None:
         """Forget the sums."""
+        self._join()
         self._sums = {}
 
     def add(self, iteration: int, metrics: Mapping[str, Tensor]) -> None:
         """Add the metrics of an iteration."""
-        for name, given in metrics.items():
-            value = torch.as_tensor(given)
-            dtype = torch.float32 if value.device.type == "mps" else torch.float64
-            total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = (value.detach().to(dtype) + total, count + 1)
         self._iteration = iteration
+        if not metrics:
+            return
+        values = [torch.as_tensor(value).detach() for value in metrics.values()]
+        device = values[0].device
+        names = (*metrics, str(device))
+        if names != self._names:
+            self._join()
+            self._names = names
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        stacked = torch.stack([value.to(device) for value in values]).to(dtype)
+        self._together = stacked if self._together is None else self._together + stacked
+        self._count += 1
+
+    def _join(self) -> None:
+        if self._together is not None:
+            for name, added in zip(self._names[:-1], self._together.unbind(), strict=True):
+                total, count = self._sums.get(name, (0.0, 0))
+                self._sums[name] = (added + total, count + self._count)
+        self._names, self._together, self._count = (), None, 0
 
     def read(self) -> dict[str, float]:
         """The mean of each metric, in the order of their first appearance; this waits for the device."""
+        self._join()
         return {name: float(total) / count for name, (total, count) in self._sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The sums and counts so far."""
+        self._join()
         return {"iteration": self._iteration, "sums": dict(self._sums)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums and counts."""
+        self.clear()
         self._sums = {name: (torch.as_tensor(total), int(count)) for name, (total, count) in state["sums"].items()}
         self._iteration = state["iteration"]

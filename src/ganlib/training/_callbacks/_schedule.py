@@ -74,7 +74,8 @@ class Schedule:
     its ``weight``.
 
     Args:
-        tensor: a scalar, () floating, on any device, without gradients.
+        tensor: a scalar, () floating, without gradients. With ``cuda_graph`` it should lie on the device: a recording
+            has a tensor on the CPU as a number, and is made again when it changes.
         function: from the progress in [0, 1] to a number.
 
     Raises:

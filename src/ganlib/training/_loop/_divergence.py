@@ -1,6 +1,7 @@
 """Notices that a training has diverged."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class DivergenceWatch:
         """
         self._iteration = iteration
         # A mapping of its own: a trainer may fill the same one again in every iteration.
-        self._kept.append((iteration, {name: torch.as_tensor(value).detach() for name, value in metrics.items()}))
+        self._kept.append((iteration, {name: _detached(value) for name, value in metrics.items()}))
         if len(self._kept) >= _EVERY:
             self.check()
 
@@ -93,3 +94,9 @@ class DivergenceWatch:
             if named and not torch.nn.utils.get_total_norm(list(named.values())).isfinite():
                 bad += [name for name, value in named.items() if not value.isfinite().all()]
         return bad
+
+
+def _detached(value: Any) -> Tensor:
+    if isinstance(value, Tensor) and not value.requires_grad:
+        return value  # as nearly always: the rest takes longer than a small layer
+    return torch.as_tensor(value).detach()

@@ -193,5 +193,6 @@ class Stream:
 def _samples_in(batch: Any) -> int:
     if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):  # as most are: nothing to search for
         batch = batch[0]
-    tensors = (leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim)
+    leaves = [batch] if isinstance(batch, Tensor) else tree_leaves(batch)
+    tensors = (leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim)
     return next((len(tensor) for tensor in tensors), 0)
