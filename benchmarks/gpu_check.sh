@@ -1,56 +1,109 @@
 #!/usr/bin/env bash
-# What has to be seen on a GPU, in one folder; under 8 minutes on one H100.
+# What has to be seen on a GPU, in stages, each with its own limit of time.
 #
-#   benchmarks/gpu_check.sh DATA OUT                       # on CUDA
-#   benchmarks/gpu_check.sh DATA OUT --device cpu --short  # a try of this script itself, in some minutes on two cores
+#   benchmarks/gpu_check.sh DATA OUT                           # the default stages: graphs speed examples bounds
+#   benchmarks/gpu_check.sh DATA OUT --only graphs,bounds      # these stages, in this order
+#   benchmarks/gpu_check.sh DATA OUT --only all                # all of them
+#   benchmarks/gpu_check.sh DATA OUT --device cpu --short      # a try of this script itself, in some minutes
 #
-# DATA holds MNIST/raw and cifar10/train and cifar10/test with a folder of images for each class. OUT gets a log of each
-# part, and the runs with their pictures. PYTHON=... chooses the interpreter. A part that fails is told at the end, and
+# DATA holds MNIST/raw, and cifar10/train and cifar10/test with a folder of images for each class. The stages that need
+# it say so below; for the others DATA may be none. OUT gets a log of each part, the tables, the runs, and report.txt,
+# to which everything that a stage prints is added while it runs: what was measured before a connection was lost is
+# there. REPORT=FILE puts it elsewhere, PYTHON=... chooses the interpreter. A part that fails is told at the end, and
 # the others run all the same.
+#
+#   stage       seconds  what it shows
+#   graphs         (90)  the tests of CUDA graphs and of the step: resume, wrong recordings, schedules
+#   speed           60   the step by hand, by ganlib, and by ganlib with fast settings: benchmarks.speed loops
+#   examples      (120)  each example by default, next to the fast step: benchmarks.speed examples
+#   bounds         (60)  share of the peak, of the bandwidth, busy share, costliest kernels: benchmarks.speed bounds
+#   compile       (360)  the same with compiled networks; rows come one by one, and the limit cuts the last ones off
+#   timing        (270)  the tests that time something, each example among them
+#   tests         (400)  all tests marked gpu, those of graphs and timing among them
+#   originals     (240)  DATA: the original recipes at length, and why deceptive64 starts as it does
+#   trainings      (60)  DATA: each example for half a minute, and each game
+#   quality        (60)  DATA: what the runs of originals and trainings are worth; needs both
+#
+# Seconds are of one H100 or H200, those in parentheses estimated. The default stages are meant to fit twice into 15
+# minutes, with the start of a machine.
 set -uo pipefail
 
-[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
-data=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2")
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || usage
+data=$(realpath -m "$1") out=$(mkdir -p "$2" && realpath "$2")
+[ "$1" = none ] && data=
 shift 2
-device=cuda short=
+device=cuda short= stages=graphs,speed,examples,bounds
 while [ $# -gt 0 ]; do
     case $1 in
         --device) device=$2; shift 2 ;;
+        --only) stages=$2; shift 2 ;;
         --short) short=yes; shift ;;
         *) echo "unknown: $1" >&2; exit 2 ;;
     esac
 done
+[ "$stages" = all ] && stages=graphs,speed,examples,bounds,compile,timing,tests,originals,trainings,quality
+for stage in ${stages//,/ }; do
+    case $stage in
+        graphs | speed | examples | bounds | compile | timing | tests) ;;
+        originals | trainings | quality)
+            [ -n "$data" ] || { echo "the stage $stage needs DATA" >&2; exit 2; } ;;
+        *) echo "no stage is called $stage" >&2; exit 2 ;;
+    esac
+done
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-python}
-export PYTHONPATH=$PWD/src GANLIB_DATA=$data
+export PYTHONPATH=$PWD/src PYTHONUNBUFFERED=1
+report=${REPORT:-$out/report.txt}
+[ -n "$data" ] && export GANLIB_DATA=$data
 failed=()
 
 if [ -n "$short" ]; then
-    marked="gpu or not gpu" tests=(tests/augment/test_grid_sample.py tests/data/test_transfer.py) minutes=0.05
-    speed=(--workloads system2 --iterations 3 --rounds 2) classifier=(--epochs 1)
-    three=(--iterations 3 --width 8) four=(--iterations 3 --width 8)
-    games=(--iterations 3)
+    marked="gpu or not gpu" minutes=0.05
+    graphs=(tests/training/step/test_step_graphs.py) timing=(tests/training/loop/test_divergence_cost.py)
+    tests=(tests/augment/test_grid_sample.py tests/data/test_transfer.py)
+    speed=(--workloads system2 --iterations 3 --rounds 2) examples=(--examples gaussians mnist_mlp_gan --between 2 5)
+    bounds=(--bound-widths 8 --bound-batches 16)
+    classifier=(--epochs 1) three=(--iterations 3 --width 8) four=(--iterations 3 --width 8) games=(--iterations 3)
     starts=(--seeds 0 --limit 3 --divide 8) same=(--look 1 2 --free 2 --divide 8) count=(--count 30)
 else
-    marked=gpu tests=(tests) minutes=0.5
-    speed=(--rounds 5 --seconds 0.5) classifier=(--epochs 4)
-    three=(--epochs 100) four=(--epochs 7)
-    games=(--iterations 5000)
+    marked=gpu minutes=0.5
+    graphs=(tests/training --ignore=tests/training/loop/test_divergence_cost.py
+        --ignore=tests/training/test_long_runs.py --ignore=tests/training/loop/test_killed.py)
+    timing=(tests/benchmarks tests/training/loop/test_divergence_cost.py) tests=(tests)
+    speed=(--rounds 5 --seconds 0.5) examples=() bounds=()
+    classifier=(--epochs 4) three=(--epochs 100) four=(--epochs 7) games=(--iterations 5000)
     starts=(--seeds 0 1 2 --limit 1500) same=(--look 1 2 5 10 20 30 40 50 --free 20) count=()
 fi
 
-# part NAME COMMAND...: run it for 10 minutes at most, keep what it prints.
+say() { echo "$@" | tee -a "$report"; }
+# limited NAME SECONDS COMMAND...: run a part so long at most, keep what it prints, and say how long it took.
+limited() {
+    local name=$1 limit=$2 began=$SECONDS status
+    shift 2
+    timeout -k 10 "$limit" "$@" >"$out/$name.log" 2>&1
+    status=$?
+    case $status in
+        0) say "$name: $((SECONDS - began)) s" ;;
+        124 | 137) say "$name: STOPPED after its limit of $limit s, see $out/$name.log" ;;
+        *) say "$name: FAILED after $((SECONDS - began)) s, see $out/$name.log" ;;
+    esac
+    return $status
+}
+# part NAME SECONDS COMMAND...: the same in the foreground, added to the report line by line, as it comes.
 part() {
-    local name=$1 began=$SECONDS
-    shift
-    if timeout 600 "$@" >"$out/$name.log" 2>&1; then echo "$name: $((SECONDS - began)) s"; else
-        echo "$name: FAILED after $((SECONDS - began)) s, see $out/$name.log"
-        return 1
-    fi
+    local name=$1 tail_of
+    : >"$out/$name.log"
+    say "--- $name"
+    tail --pid=$$ -n +1 -f "$out/$name.log" >>"$report" &
+    tail_of=$!
+    limited "$@" || failed+=("$name")
+    sleep 1.2 # tail looks once a second
+    kill "$tail_of" && wait "$tail_of" 2>/dev/null
 }
 declare -A jobs
-start() { # NAME COMMAND...: run a part in the background
-    part "$@" &
+start() { # NAME COMMAND...: run a part in the background, for 10 minutes at most
+    limited "$1" 600 "${@:2}" &
     jobs[$1]=$!
 }
 finish() { # wait for all parts in the background, and note those that failed
@@ -58,51 +111,75 @@ finish() { # wait for all parts in the background, and note those that failed
     for name in "${!jobs[@]}"; do wait "${jobs[$name]}" || failed+=("$name"); done
     jobs=()
 }
-example() { # NAME SCRIPT WORDS...: train in the background, in place of what an earlier call has left
+example() { # NAME SCRIPT OPTIONS...: train in the background, in place of what an earlier call has left
     local name=$1 script=$2
     shift 2
     rm -rf "${out:?}/$name"
     start "$name" "$python" "examples/$script.py" train --device "$device" --out "$out/$name" "$@"
 }
-
-"$python" -c "import platform, torch; print(platform.python_version(), torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA device')" | tee "$out/machine.log"
-part tests "$python" -m pytest -q -p no:benchmark -p no:cacheprovider -m "$marked" "${tests[@]}" || failed+=(tests)
-part speed "$python" -m benchmarks.speed loops --device "$device" "${speed[@]}" --out "$out/speed" || failed+=(speed)
-
-# The originals at length, and why deceptive64 starts as it does. They share the device, so their times are no figures.
+pytest() { # NAME SECONDS MARKED FILES...
+    part "$1" "$2" "$python" -m pytest -q --tb=short --durations=10 -p no:benchmark -p no:cacheprovider -m "$3" "${@:4}"
+}
+timed() { # NAME SECONDS PART OPTIONS...: a part of benchmarks.speed, and its tables
+    part "$1" "$2" "$python" -m benchmarks.speed "$3" --device "$device" --out "$out/$1" "${@:4}"
+    cat "$out/$1"/*.csv "$out/$1"/kernels.txt >>"$report" 2>/dev/null
+}
 cats=(--data folder --root "$data/cifar10/train" --class-name cat) mnist=(--data mnist --root "$data")
-example original3 cifar10_dcgan --recipe original "${cats[@]}" "${three[@]}"
-example original4 mnist_cdcgan --preset deceptive64 --recipe original "${mnist[@]}" "${four[@]}"
-start starts_fp32 "$python" -m benchmarks.dead_start "$data" --device "$device" "${starts[@]}"
-start starts_bf16 "$python" -m benchmarks.dead_start "$data" --device "$device" --bf16 --channels-last "${starts[@]}"
-start same_start "$python" -m benchmarks.same_start "$data" --device "$device" "${same[@]}"
-# The classifiers that measure are trained once; another call into the same folder takes them as they are.
-[ -f "$out/digits.pt" ] || start digits "$python" -m benchmarks.digit_classifier --root "$data" --degrees 25 \
-    --device "$device" "${classifier[@]}" --out "$out/digits.pt"
-[ -f "$out/cifar.pt" ] || start cifar "$python" -m benchmarks.cifar_classifier --root "$data/cifar10" \
-    --device "$device" "${classifier[@]}" --out "$out/cifar.pt"
-finish
 
-# Each example, for half a minute.
-example cdcgan28 mnist_cdcgan "${mnist[@]}" --minutes "$minutes"
-example ours4 mnist_cdcgan --image-size 64 --rotation 25 "${mnist[@]}" --minutes "$minutes"
-example mlp mnist_mlp_gan "${mnist[@]}" --minutes "$minutes"
-example ours3 cifar10_dcgan "${cats[@]}" --minutes "$minutes"
-example cgan cgan "${mnist[@]}" --minutes "$minutes"
-# And each game.
-for game in pix2pix cyclegan; do
-    rm -rf "${out:?}/$game"
-    start "$game" "$python" "examples/games/$game.py" --data "$data" --device "$device" --precision bf16 "${games[@]}" \
-        --out "$out/$game"
-done
-finish
+stage_graphs() { pytest graphs 180 "$marked" "${graphs[@]}"; }
+stage_timing() { pytest timing 450 "$marked" "${timing[@]}"; }
+stage_tests() { pytest tests 580 "$marked" "${tests[@]}"; }
+stage_speed() { timed speed 150 loops "${speed[@]}"; }
+stage_examples() { timed examples 240 examples "${speed[@]}" "${examples[@]}"; }
+stage_bounds() { timed bounds 150 bounds "${speed[@]}" "${bounds[@]}" --no-compile; }
+stage_compile() { timed compile 480 bounds "${speed[@]}" "${bounds[@]}"; }
+stage_originals() { # at length; they share the device, so their times are not figures
+    example original3 cifar10_dcgan --recipe original "${cats[@]}" "${three[@]}"
+    example original4 mnist_cdcgan --preset deceptive64 --recipe original "${mnist[@]}" "${four[@]}"
+    start starts_fp32 "$python" -m benchmarks.dead_start "$data" --device "$device" "${starts[@]}"
+    start starts_bf16 "$python" -m benchmarks.dead_start "$data" --device "$device" --bf16 --channels-last "${starts[@]}"
+    start same_start "$python" -m benchmarks.same_start "$data" --device "$device" "${same[@]}"
+    classifiers
+    finish
+}
+classifiers() { # they measure, and are trained once; another call into the same folder takes them as they are
+    [ -f "$out/digits.pt" ] || start digits "$python" -m benchmarks.digit_classifier --root "$data" --degrees 25 \
+        --device "$device" "${classifier[@]}" --out "$out/digits.pt"
+    [ -f "$out/cifar.pt" ] || start cifar "$python" -m benchmarks.cifar_classifier --root "$data/cifar10" \
+        --device "$device" "${classifier[@]}" --out "$out/cifar.pt"
+}
+stage_trainings() { # they share the device too
+    local game
+    example cdcgan28 mnist_cdcgan "${mnist[@]}" --minutes "$minutes"
+    example ours4 mnist_cdcgan --image-size 64 --rotation 25 "${mnist[@]}" --minutes "$minutes"
+    example mlp mnist_mlp_gan "${mnist[@]}" --minutes "$minutes"
+    example ours3 cifar10_dcgan "${cats[@]}" --minutes "$minutes"
+    example cgan cgan "${mnist[@]}" --minutes "$minutes"
+    for game in pix2pix cyclegan; do
+        rm -rf "${out:?}/$game"
+        start "$game" "$python" "examples/games/$game.py" --data "$data" --device "$device" --precision bf16 \
+            "${games[@]}" --out "$out/$game"
+    done
+    finish
+}
+stage_quality() { # both ways of drawing; a perceptron has no statistics of one sample, which is said in its line
+    local run
+    classifiers
+    finish
+    for run in original3 ours3 original4 ours4 cdcgan28 mlp; do
+        start "quality_$run" "$python" -m benchmarks.run_quality "$out/$run" --root "$data" --digits "$out/digits.pt" \
+            --cifar "$out/cifar.pt" --batch-norm running sample "${count[@]}"
+    done
+    finish
+    cat "$out"/quality_*.log | tee -a "$report"
+}
 
-# Both ways of drawing; a perceptron has no statistics of one sample, which is said in its line.
-for run in original3 ours3 original4 ours4 cdcgan28 mlp; do
-    start "quality_$run" "$python" -m benchmarks.run_quality "$out/$run" --root "$data" --digits "$out/digits.pt" \
-        --cifar "$out/cifar.pt" --batch-norm running sample "${count[@]}"
+mkdir -p "$(dirname "$report")" && : >"$report"
+say "$("$python" -c "import platform, torch; print(platform.python_version(), torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA device')")"
+for stage in ${stages//,/ }; do
+    began=$SECONDS
+    "stage_$stage"
+    say "stage $stage: $((SECONDS - began)) s, $SECONDS s in all"
 done
-finish
-cat "$out"/quality_*.log
-if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; exit 1; fi
-echo "all of it is in $out, after $SECONDS s"
+if [ ${#failed[@]} -gt 0 ]; then say "failed: ${failed[*]}"; exit 1; fi
+say "all of it is in $out, after $SECONDS s"

@@ -40,9 +40,24 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
     add(
         "--compile", **yes, default=False, help="compile the networks; the first iterations take a minute (default: no)"
     )
+    add_cuda_graph(parser)
     add("--seed", type=int, default=0, metavar="N", help=own)
     add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
     add("--resume", action="store_true", help="continue from the newest checkpoint; without one, start a new run")
+
+
+def add_cuda_graph(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--cuda-graph``, whose value is what the trainers take."""
+    parser.add_argument(
+        "--cuda-graph",
+        type=switch_or_auto,
+        nargs="?",
+        const=True,
+        default="auto",
+        metavar="YES",
+        help="record the iteration as a CUDA graph, and launch it as one; yes, no, or auto, which is where that works "
+        "(default: %(default)s)",
+    )
 
 
 def above_zero(text: str) -> float:
@@ -82,6 +97,11 @@ def switch(text: str) -> bool:
     return meant[text.lower()]
 
 
+def switch_or_auto(text: str) -> bool | str:
+    """``"auto"``, or what :func:`switch` reads."""
+    return "auto" if text.lower() == "auto" else switch(text)
+
+
 def fill_in(arguments: argparse.Namespace, recipe: Mapping[str, Any]) -> None:
     """Take from the recipe what the command line leaves out."""
     for name, value in recipe.items():
@@ -98,10 +118,14 @@ def limits(arguments: argparse.Namespace, epochs: int) -> dict[str, Any]:
 def speed(arguments: argparse.Namespace, generator: nn.Module, discriminator: nn.Module) -> dict[str, Any]:
     """The trainer's settings for speed: what the command line says, and for the rest what is fast on the device.
 
-    The original recipes ran in plain float32, so they do here on every device.
+    The original recipes ran in plain float32, so they do here on every device. A CUDA graph is for them too, since it
+    changes how kernels are launched, and not what they compute.
     """
-    original = getattr(arguments, "recipe", None) == "original"
-    chosen = {} if original else training.fast_settings(generator, discriminator)
+    chosen = training.fast_settings(generator, discriminator)
+    if getattr(arguments, "recipe", None) == "original":
+        chosen = {name: value for name, value in chosen.items() if name == "cuda_graph"}
+    if arguments.cuda_graph != "auto":
+        chosen["cuda_graph"] = arguments.cuda_graph
     chosen["compile"] = arguments.compile
     if arguments.precision != "auto":
         chosen["precision"] = arguments.precision

@@ -3,6 +3,7 @@
 import csv
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TextIO
 
 import torch
@@ -33,9 +34,13 @@ class Mixture:
         """The standard deviation of the whole; the networks see samples divided by it, so in units of about 1."""
         return math.sqrt(self.centres.var(0, correction=0).mean().item() + self.sigma**2)
 
+    @cached_property
+    def _distribution(self) -> latents.GaussianMixture:
+        return latents.GaussianMixture(self.centres, self.sigma)  # once: it keeps its tables on the device
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n samples, (n, 2)."""
-        return latents.GaussianMixture(self.centres, self.sigma)(n, generator=generator)
+        """Draw n samples, (n, 2), on the generator's device."""
+        return self._distribution(n, device=generator.device, generator=generator)
 
 
 @dataclass(frozen=True)

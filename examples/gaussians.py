@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _command_line import add_cuda_graph, device
 from _gaussian_verdict import REAL_SHARE, SAMPLES, Mixture, Outcome, Table, draw, judge
 from _plumbing import run_main
 from matplotlib.figure import Figure
@@ -58,11 +59,13 @@ class Batches:
     mixture: Mixture
     batch_size: int
     seed: int
+    device: str = "cpu"
 
     def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        spread = self.mixture.spread
         while True:
-            yield self.mixture.draw(self.batch_size, generator) / self.mixture.spread
+            yield self.mixture.draw(self.batch_size, generator) / spread
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -154,10 +157,23 @@ def make_penalties(names: str) -> list[penalties.Penalty]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int, lr: float, **limits: Any) -> Outcome:
+def learn(
+    mixture: Mixture,
+    loss: str,
+    penalty: str,
+    seed: int,
+    batch_size: int,
+    lr: float,
+    device: str = "cpu",
+    cuda_graph: Any = "auto",
+    **limits: Any,
+) -> Outcome:
     """Train one combination; ``limits`` are those of ``training.fit``."""
     torch.manual_seed(seed)
-    generator, discriminator = players()
+    generator, discriminator = (player.to(device) for player in players())
+    if cuda_graph == "auto":
+        # Of the fast settings this one alone, since it does not change what is computed.
+        cuda_graph = training.fast_settings(generator, discriminator).get("cuda_graph", False)
     # No momentum: between two players it is a push in the direction of what the other one did some time ago.
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.0, 0.99), fused=True)
     generator_optimizer, discriminator_optimizer = adam(generator.parameters()), adam(discriminator.parameters())
@@ -169,6 +185,7 @@ def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int,
         loss=make_loss(loss),
         latent=LATENT,
         penalties=make_penalties(penalty),
+        cuda_graph=cuda_graph,
     )
     # The modes are found at the full learning rate; they become sharp while it falls to almost 0.
     decay = training.linear_decay(start=0.5, final=0.01)
@@ -177,7 +194,7 @@ def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int,
     try:
         training.fit(
             trainer,
-            Batches(mixture, batch_size, seed),
+            Batches(mixture, batch_size, seed, device),
             **limits,
             callbacks=[
                 training.LearningRateSchedule(generator_optimizer, decay),
@@ -189,7 +206,8 @@ def learn(mixture: Mixture, loss: str, penalty: str, seed: int, batch_size: int,
         print(f"{loss} with {penalty}: {error}")  # a result like any other: it is measured by the samples it left
     seconds = time.monotonic() - began
     with torch.no_grad():
-        samples = ema.module(LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))) * mixture.spread
+        latent = LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))
+        samples = ema.module(latent.to(device)).cpu() * mixture.spread
     return Outcome(loss, penalty, seed, samples, judge(samples, mixture), trainer.iteration, seconds)
 
 
@@ -262,7 +280,8 @@ def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: 
         make_loss(name)
     for name in penalty_names:
         make_penalties(name)
-    words = {name: getattr(arguments, name) for name in ("iterations", "minutes", "batch_size", "lr")}
+    names = "iterations", "minutes", "batch_size", "lr", "device", "cuda_graph"
+    words = {name: getattr(arguments, name) for name in names}
     if arguments.iterations is None and arguments.minutes is None:
         words["iterations"] = arguments.default_iterations
     for name, least in (("batch_size", 1), ("iterations", 0), ("minutes", 0)):
@@ -281,6 +300,9 @@ def add_common_options(parser: argparse.ArgumentParser, *, iterations: int) -> N
     limit.add_argument("--minutes", type=float, metavar="M", help="of each training")
     parser.add_argument("--batch-size", type=int, default=256, metavar="N")
     parser.add_argument("--lr", type=float, default=4e-3, help="learning rate of both players (default: %(default)s)")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=device, default=here, help="(default: %(default)s)")
+    add_cuda_graph(parser)
     parser.set_defaults(default_iterations=iterations)
 
 

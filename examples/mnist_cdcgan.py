@@ -182,10 +182,15 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int)
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
         # A discriminator that is not told the class has to read it; then both players want it to be readable.
         auxiliary_losses=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
-        fake_conditions=(lambda n: torch.randint(classes, (n,))) if arguments.random_labels else None,
+        fake_conditions=partial(draw_labels, classes, arguments.device) if arguments.random_labels else None,
         reuse_fakes=arguments.reuse_fakes,
         **speed(arguments, generator, discriminator),
     )
+
+
+def draw_labels(classes: int, device: str, n: int) -> Tensor:
+    """Draw n random labels, on the device: a step with labels from the host would wait for them."""
+    return torch.randint(classes, (n,), device=device)
 
 
 def all_labels(generator: Any) -> Tensor:

@@ -4,6 +4,8 @@
     python -m benchmarks.speed loops --workloads cdcgan28 --iterations 100 --rounds 11
     python -m benchmarks.speed settings --workloads system4 --device cuda
     python -m benchmarks.speed loaders
+    python -m benchmarks.speed examples --device cuda
+    python -m benchmarks.speed bounds --device cuda --no-compile
 
 Everything that is compared runs in turns in one process, after a warm-up that is not counted. Run nothing beside it:
 trainings that share cores slow each other tenfold. A row has the median of the turns as ``ms`` an iteration, half of
@@ -19,6 +21,15 @@ turn by turn, with the same kind of spread; ``x original`` how many times as fas
 ``settings``: each setting alone, ``x none`` as fast as without any; ``first 5 s`` is the warm-up.
 ``scale``: how the cost grows with batch, width and image size, for a conditional DCGAN.
 ``loaders``: images per second of the data path, ``times`` as fast as a ``DataLoader``.
+``examples``: each example script by default, with its loader, callbacks and progress bar, between two of its
+iterations; ``first ...`` is the seconds up to the first of the two, where graphs are recorded. ``of bare`` is how fast
+it is, compared with its own trainer and loader in a ``fit`` without callbacks. ``of fast`` compares with ``ganlib
+fast`` of ``loops`` for the same networks, batch and image size, which has no penalty and no average either.
+``bounds``: with fast settings, each workload and some wide ones by single launches, as a CUDA graph, and compiled as a
+graph. ``of bandwidth`` is the memory traffic of a step over what the copy of a large tensor reaches; the traffic is the
+sum of the sizes of what each operation of an uncompiled step reads and writes, so caches can carry it above 1. ``busy``
+(CUDA) is the kernels' time by ``torch.profiler`` over the time of an iteration: what is missing is the wait between two
+kernels. ``kernels.txt`` has the ten costliest kernels of each.
 """
 
 import argparse
@@ -33,6 +44,8 @@ from typing import Any
 import torch
 
 from benchmarks.speed import parts
+from benchmarks.speed.bounds import bounds
+from benchmarks.speed.example_runs import EXAMPLES, examples
 from benchmarks.speed.workloads import WORKLOADS
 
 
@@ -45,7 +58,7 @@ def main() -> None:
         + "\n".join(f"  {name}: {work.title}, batch {work.batch_size}" for name, work in WORKLOADS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    choices = ["loops", "settings", "scale", "loaders"]
+    choices = ["loops", "settings", "scale", "loaders", "examples", "bounds"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(choices)} (default: all of them)")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument(
@@ -57,12 +70,30 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N", help="of scale")
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256], metavar="N", help="of scale")
     parser.add_argument("--sizes", type=int, nargs="+", default=[28, 56, 112], metavar="N", help="of scale")
+    parser.add_argument("--examples", nargs="+", choices=EXAMPLES, default=list(EXAMPLES), metavar="NAME")
+    parser.add_argument(
+        "--between",
+        type=int,
+        nargs=2,
+        metavar="N",
+        help="the two iterations of examples (default: 200 1200; on the CPU 20 120)",
+    )
+    parser.add_argument(
+        "--bound-widths", type=int, nargs="*", default=[128, 256], metavar="N", help="of bounds (default: 128 256)"
+    )
+    parser.add_argument(
+        "--bound-batches", type=int, nargs="*", default=[256, 1024], metavar="N", help="of bounds (default: 256 1024)"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="in bounds, which it makes many minutes shorter")
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     arguments = parser.parse_args()
     for part in arguments.parts:
         if part not in choices:
             parser.error(f"{part!r} is none of {', '.join(choices)}")
     device = torch.device(arguments.device)
+    first, last = arguments.between or ([200, 1200] if device.type == "cuda" else [20, 120])
+    if not 1 <= first < last:
+        parser.error(f"--between (={first} {last}) must be two iterations, the first at least 1 and below the second")
     bench = parts.Bench(device, arguments.rounds, arguments.seconds, arguments.iterations)
     peaks = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in bench.peaks.items())
     print(machine := f"{describe(device)}; peak {peaks}")
@@ -71,6 +102,15 @@ def main() -> None:
         "settings": lambda: parts.settings(bench, arguments.workloads),
         "scale": lambda: parts.scale(bench, arguments.batches, arguments.widths, arguments.sizes),
         "loaders": lambda: parts.loaders(bench),
+        "examples": lambda: examples(bench, arguments.examples, first, last),
+        "bounds": lambda: bounds(
+            bench,
+            arguments.workloads,
+            arguments.bound_widths,
+            arguments.bound_batches,
+            compiled=not arguments.no_compile,
+            report=arguments.out / "kernels.txt",
+        ),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "machine.txt").write_text(f"{machine}\n{' '.join(sys.argv[1:])}\n", encoding="utf-8")
@@ -79,16 +119,16 @@ def main() -> None:
 
 
 def write(part: str, rows: Iterator[dict[str, Any]], path: Path) -> None:
-    """Print rows as they come, and write them."""
+    """Print rows as they come, and write them: what was measured before an end is kept."""
     print(f"\n{part}", flush=True)
     kept = []
     for row in rows:
         print("  ".join(f"{name} {_shown(value)}" for name, value in row.items()), flush=True)
         kept.append(row)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, list(dict.fromkeys(name for row in kept for name in row)))
-        table.writeheader()
-        table.writerows(kept)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, list(dict.fromkeys(name for each in kept for name in each)))
+            table.writeheader()
+            table.writerows(kept)
 
 
 def describe(device: torch.device) -> str:

@@ -5,6 +5,7 @@ other number by number: ``tests/benchmarks/test_speed_loops.py`` does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from benchmarks.speed.workloads import Workload, endless
 from ganlib import data, losses, training
 from ganlib.protocols import Latent
 
-__all__ = ["Taking", "adams", "by_hand", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
+__all__ = ["Fitting", "Taking", "adams", "by_hand", "indexed", "make_pair", "make_runs", "make_trainer", "original"]
 
 Adams = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
 Labels = Callable[[int], Tensor]
@@ -169,16 +170,18 @@ def make_runs(
                 runs[name] = torchgan_loop.make_run(work, players, device)
         elif name == "original":
             batches = endless(DataLoader(work.as_pictures(), work.batch_size, shuffle=True, drop_last=True))
-            runs[name] = Taking(original(work, players, adams(players, work), batches, work.latent, _labels))
+            runs[name] = Taking(
+                original(work, players, adams(players, work), batches, work.latent, partial(_labels, "cpu"))
+            )
         else:
             adam, batches = adams(players, work, fused=True), indexed(work, dataset, device)
-            runs[name] = Taking(by_hand(work, players, adam, batches, work.latent, _labels))
+            runs[name] = Taking(by_hand(work, players, adam, batches, work.latent, partial(_labels, device)))
     for name, keywords in settings.items():
         players = make_pair(work, device, by_hand=False)
-        adam = adams(players, work, fused=True, **({"capturable": True} if keywords.get("cuda_graph") else {}))
-        trainer = make_trainer(work, players, adam, work.latent, _labels, **keywords)
+        adam = adams(players, work, fused=True)
+        trainer = make_trainer(work, players, adam, work.latent, partial(_labels, device), **keywords)
         loader = data.TensorLoader(dataset, work.batch_size, transform=work.transform, device=device)
-        runs[name] = _Fitting(trainer, loader)
+        runs[name] = Fitting(trainer, loader)
     return runs
 
 
@@ -194,13 +197,14 @@ class Taking:
             next(self.steps)
 
 
-class _Fitting:
-    """Takes steps by ``fit``."""
+class Fitting:
+    """Takes steps by ``fit``, without callbacks."""
 
-    def __init__(self, trainer: training.AdversarialTrainer, loader: Any) -> None:
+    def __init__(self, trainer: Any, loader: Any) -> None:
         self.trainer, self.loader = trainer, loader
 
     def __call__(self, iterations: int) -> None:
+        """Take them."""
         training.fit(self.trainer, self.loader, iterations=self.trainer.iteration + iterations)
 
 
@@ -219,8 +223,8 @@ class _Halved:
         return self.loss.generator(fake)
 
 
-def _labels(n: int) -> Tensor:
-    return torch.randint(10, (n,))
+def _labels(device: torch.device | str, n: int) -> Tensor:
+    return torch.randint(10, (n,), device=device)
 
 
 def _targets(work: Workload, logits: Tensor) -> tuple[Tensor, Tensor]:

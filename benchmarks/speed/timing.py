@@ -1,16 +1,24 @@
-"""Stopwatches: trainings in turns, the machine's peak, and how many operations a step takes."""
+"""Stopwatches: trainings in turns, the machine's peaks, and how many operations and bytes a step takes."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Timed", "flops", "in_turns", "peak", "warm_up"]
+__all__ = ["Run", "Timed", "bandwidth", "flops", "in_turns", "moved", "peak", "wait", "warm_up"]
 
 Run = Callable[[int], None]
+
+_ALLOCATE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+_OVERWRITE = {"bernoulli_", "copy_", "fill_", "normal_", "random_", "uniform_", "zero_"}
 
 
 @dataclass(frozen=True)
@@ -85,15 +93,84 @@ def flops(run: Run) -> int:
     return counter.get_total_flops()
 
 
+def bandwidth(device: torch.device) -> float:
+    """Bytes a second, read and written together, of a copy of a large tensor, the best of several."""
+    source = torch.ones(2**30 if device.type == "cuda" else 2**27, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy(times: int) -> None:
+        for _ in range(times):
+            target.copy_(source)
+
+    copy(1)
+    return 2 * len(source) / min(_seconds(copy, device, 3) / 3 for _ in range(5))
+
+
+def moved(run: Run) -> int:
+    """Bytes that one iteration moves, if each operation reads its inputs from memory and writes its outputs there.
+
+    It is a sum over the ATen operations of an iteration that is not recorded as a graph, and not compiled: the sizes
+    of their tensors, where what an operation changes in place counts as read and as written. Views and allocations
+    count nothing. So it is what single launches ask of the memory. Not seen are caches, which spare the memory small
+    tensors, what a kernel reads twice or keeps in a workspace, and what a compiler fuses.
+    """
+    run(1)
+    seen = []
+    for iterations in (1, 2):  # the first has the start and the end of a ``fit`` too
+        with _Traffic() as traffic:
+            run(iterations)
+        seen.append(traffic.bytes)
+    return seen[1] - seen[0]
+
+
+class _Traffic(TorchDispatchMode):
+    """Adds up the sizes of what operations read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if name in _ALLOCATE:
+            return result
+        read, changed = list[Tensor](), list[Tensor]()
+        for position, argument in enumerate(func._schema.arguments):
+            given = _tensors(args[position] if position < len(args) else kwargs.get(argument.name))
+            if not (argument.is_out or (name in _OVERWRITE and position == 0)):
+                read += given
+            # The schema of fused optimizers lets them change the gradients, which only a gradient scaler asks for.
+            if argument.alias_info is not None and argument.alias_info.is_write and argument.name != "grads":
+                changed += given
+        known = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
+        made = [tensor for tensor in _tensors(result) if tensor.untyped_storage().data_ptr() not in known]
+        if made or changed:  # otherwise it is a view
+            self.bytes += sum(map(_size, [*read, *changed, *made]))
+        return result
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _size(tensor: Tensor) -> int:
+    """The bytes of a tensor; of one that is expanded, those that are there."""
+    lengths = [length for length, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not length]
+    return math.prod(lengths) * tensor.element_size()
+
+
 def _seconds(run: Run, device: torch.device, iterations: int) -> float:
-    _wait(device)
+    wait(device)
     began = time.perf_counter()
     run(iterations)
-    _wait(device)
+    wait(device)
     return time.perf_counter() - began
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Let the device finish what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
+
+from ganlib import training
 
 
 def parse_flags(page: str | None, *, iterations: int, batch_size: int, out: str) -> argparse.Namespace:
@@ -25,9 +29,17 @@ def parse_flags(page: str | None, *, iterations: int, batch_size: int, out: str)
     parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help=f"of each process ({own})")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help=f"batches for each update ({own})")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
+    graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
+    parser.add_argument("--cuda-graph", choices=["auto", "yes", "no"], default="auto", help=f"{graph} ({own})")
     parser.add_argument("--device", default=device, help=own)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help=own)
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
     parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     return parser.parse_args()
+
+
+def speed(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:
+    """The trainer's settings for speed: the precision, and whether the iteration is recorded."""
+    auto = training.fast_settings(*networks).get("cuda_graph", False)
+    return {"precision": flags.precision, "cuda_graph": {"auto": auto, "yes": True, "no": False}[flags.cuda_graph]}

@@ -16,7 +16,7 @@ Reference: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consiste
 from typing import Any
 
 import torch
-from _flags import parse_flags
+from _flags import parse_flags, speed
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from torchvision import datasets
@@ -79,7 +79,7 @@ def main() -> None:
         players,
         prepare=translate,
         accumulate_grad_batches=flags.accumulate,
-        precision=flags.precision,
+        **speed(flags, to_a, to_b, real_a, real_b),
     )
     checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
     callbacks: list[Any] = [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]

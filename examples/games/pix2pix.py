@@ -15,7 +15,7 @@ Reference: Isola et al., "Image-to-Image Translation with Conditional Adversaria
 from typing import Any
 
 import torch
-from _flags import parse_flags
+from _flags import parse_flags, speed
 from torch import Tensor, nn
 from torchvision import datasets
 
@@ -69,7 +69,7 @@ def main() -> None:
         ],
         prepare=translate,
         accumulate_grad_batches=flags.accumulate,
-        precision=flags.precision,
+        **speed(flags, generator, discriminator),
     )
     checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
     callbacks: list[Any] = [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]

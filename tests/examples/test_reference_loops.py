@@ -95,7 +95,7 @@ def check(trainer: Any, reference: Reference, batches: list[Any], share: float, 
         lambda self, n, *, device=None, generator=None: torch.zeros(n, 100) if generator else next(drawn_latents),
     )
     labels = iter([reference.labels[0], *reference.labels])  # the first is the dry run's
-    patch.setattr(torch, "randint", lambda high, size: next(labels))
+    patch.setattr(torch, "randint", lambda high, size, *, device: next(labels))
     noise = [target for index, target in enumerate(reference.targets) if index % 3 < 2]
     # The targets are in [0.9, 1] and [0, 0.1]; the recipe draws U(0, 1) for each, and scales it to that.
     drawn = iter([(target - 0.9) / 0.1 if index % 2 == 0 else target / 0.1 for index, target in enumerate(noise)])

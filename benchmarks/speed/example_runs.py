@@ -1,0 +1,166 @@
+"""The example scripts, timed while they run as a user runs them."""
+
+import contextlib
+import copy
+import runpy
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks.speed.loops import Fitting, make_runs
+from benchmarks.speed.parts import Bench, Rows, fast
+from benchmarks.speed.timing import wait
+from benchmarks.speed.workloads import WORKLOADS, Pictures, Workload
+from ganlib import training
+from ganlib.protocols import Run
+
+__all__ = ["EXAMPLES", "Example", "examples"]
+
+SCRIPTS = Path(__file__).parents[2] / "examples"
+_CATS = 5000  # as many as CIFAR-10 has: what a script does after each epoch counts as often as it does there
+
+
+@dataclass(frozen=True)
+class Example:
+    """A script, and what it is compared with.
+
+    Args:
+        script: its path, from the folder of the examples.
+        options: of its command line.
+        workload: the workload whose step it takes; None where there is no such workload.
+        pictures: whether it needs a folder of pictures; it gets one with noise, which costs the same.
+    """
+
+    script: str
+    options: Sequence[str] = ()
+    workload: str | None = None
+    pictures: bool = False
+
+
+EXAMPLES = {
+    "mnist_cdcgan": Example("mnist_cdcgan.py", ["train"], "cdcgan28"),
+    "deceptive64": Example("mnist_cdcgan.py", ["train", "--preset", "deceptive64"], "system4"),
+    "mnist_mlp_gan": Example("mnist_mlp_gan.py", ["train"], "system2"),
+    "cifar10_dcgan": Example("cifar10_dcgan.py", ["train"], "system3", pictures=True),
+    "cgan": Example("cgan.py", ["train"]),
+    "gaussians": Example("gaussians.py", ["train"]),
+    "pix2pix": Example("games/pix2pix.py"),
+    "cyclegan": Example("games/cyclegan.py"),
+}
+
+
+def examples(bench: Bench, names: Sequence[str], first: int, last: int, options: Sequence[str] = ()) -> Rows:
+    """Time iterations of each script, from one of them to another, with everything that it does in between.
+
+    Args:
+        bench: the device, and how long that is timed which a script is compared with.
+        names: of :data:`EXAMPLES`.
+        first: the iteration after which the clock starts, at least 1. A graph is recorded for each kind of iteration;
+            with a penalty at every 16th, that is done after 64 of them.
+        last: the iteration after which it stops, and the script ends.
+        options: of every script, in addition.
+
+    Returns:
+        A row each. ``of bare`` compares with the script's own trainer and loader in a ``fit`` without callbacks. ``of
+        fast`` compares with what the column ``ganlib fast`` of ``loops`` is for the script's networks, batch and image
+        size: no penalty, no average, no callback.
+    """
+    for name in names:
+        example = EXAMPLES[name]
+        seen = _run(example, bench.device, first, last, options)
+        runs: dict[str, Any] = {"bare": Fitting(seen.trainer, seen.loader)}
+        if example.workload is not None:
+            work = _as_workload(WORKLOADS[example.workload], seen)
+            runs |= make_runs(work, bench.device, {"fast": fast(work, bench.device)}, others=())
+        timed, _ = bench.time(runs)
+        own = seen.seconds / (last - first)
+        row = {"example": name, "batch": seen.samples // last, "ms": own * 1e3}
+        row |= {"images/s": (seen.samples // last) / own, f"first {first}": seen.began}
+        for run in ("bare", "fast"):
+            other = timed[run].seconds if run in timed else None
+            row |= {
+                f"{run} ms": "" if other is None else other * 1e3,
+                f"of {run}": "" if other is None else other / own,
+            }
+        yield row | {"warnings": "; ".join(seen.warnings)}
+
+
+class _Watch:
+    """A callback that keeps what the script trains, and the time between two iterations."""
+
+    def __init__(self, device: torch.device, first: int, last: int) -> None:
+        self.device, self.first, self.last = device, first, last
+        self.trainer: Any = None
+        self.loader: Any = None
+        self.samples, self.began, self.seconds = 0, 0.0, 0.0
+        self.warnings: list[str] = []
+
+    def on_start(self, run: Run) -> None:
+        """Start the clock of the first iterations."""
+        self.began = time.perf_counter()
+
+    def on_iteration(self, run: Run) -> None:
+        """Start or stop the clock, if it is time."""
+        if run.iteration == self.first:
+            wait(self.device)
+            now = time.perf_counter()
+            self.began, self._since = now - self.began, now
+        if run.iteration == self.last:
+            wait(self.device)
+            self.seconds, self.samples = time.perf_counter() - self._since, run.samples
+
+
+def _run(example: Example, device: torch.device, first: int, last: int, options: Sequence[str]) -> _Watch:
+    """Run a script in this process, watched."""
+    watch, fit = _Watch(device, first, last), training.fit
+
+    def watched(trainer: Any, loader: Any, *, callbacks: Sequence[Any] = (), **limits: Any) -> None:
+        watch.trainer, watch.loader = trainer, loader
+        fit(trainer, loader, callbacks=[*callbacks, watch], **limits)
+
+    path = SCRIPTS / example.script
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        given = [*example.options, *(["--data", "folder", "--root", _noise(folder)] if example.pictures else [])]
+        own = ["--iterations", str(last), "--device", str(device), "--out", f"{folder}/run"]
+        for patch in (
+            mock.patch.object(training, "fit", watched),
+            mock.patch.object(sys, "argv", [str(path), *given, *own, *options]),
+            mock.patch.object(sys, "path", [str(path.parent), *sys.path]),
+        ):
+            stack.enter_context(patch)
+        log = stack.enter_context(Path(folder, "log").open("w", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(log))
+        stack.enter_context(contextlib.redirect_stderr(log))
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("default")
+        runpy.run_path(str(path), run_name="__main__")
+        watch.warnings = [str(warning.message) for warning in caught]
+    return watch
+
+
+def _noise(folder: str) -> str:
+    """Write pictures of one class, and return their folder."""
+    pictures = Pictures((3, 32, 32), _CATS, lambda image: image)
+    cats = Path(folder, "pictures/cat")
+    cats.mkdir(parents=True)
+    for index in range(len(pictures)):
+        pictures[index][0].save(cats / f"{index:04d}.png", compress_level=0)
+    return str(cats.parent)
+
+
+def _as_workload(work: Workload, seen: _Watch) -> Workload:
+    """The workload with the script's networks, batch and images."""
+
+    def make(width: int, *, by_hand: bool) -> Any:
+        return copy.deepcopy(seen.trainer.generator), copy.deepcopy(seen.trainer.discriminator)
+
+    shape = tuple(seen.loader.samples.shape[1:])
+    return replace(work, make=make, batch_size=seen.samples // seen.last, shape=shape, stored=None)
