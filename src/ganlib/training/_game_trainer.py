@@ -229,7 +229,6 @@ class GameTrainer:
                 optimizers=self._optimizers,
                 scalers=list(self._scalers.values()),
                 parts=self._parts,
-                tensors=self._tensors,
                 device=self.device,
             )
         for network in networks:
@@ -384,19 +383,6 @@ class GameTrainer:
         """All that an iteration reaches."""
         objectives = {f"objective of {player.name}": player.objective for player in self.players}
         return {**objectives, "prepare": self._prepare, **self.modules, **self._optimizers}
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """All that an iteration changes."""
-        found: dict[str, Any] = {}
-        for name, part in self.modules.items():
-            own: list[tuple[str, Any]] = list(getattr(part, "__dict__", {}).items())
-            if isinstance(part, nn.Module):
-                own = [*part.named_parameters(), *part.named_buffers()]
-            found |= {f"{name}.{key}": value for key, value in own}
-        for name, optimizer in self._optimizers.items():
-            for index, state in enumerate(optimizer.state.values()):
-                found |= {f"{name}.state[{index}].{key}": value for key, value in state.items()}
-        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _check_parts(modules: Any, players: Any) -> None:

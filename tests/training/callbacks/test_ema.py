@@ -118,6 +118,26 @@ def test_an_update_is_in_place() -> None:
     assert [tensor.data_ptr() for tensor in (*ema.parameters(), *ema.buffers())] == addresses
 
 
+def test_it_follows_what_takes_the_place_of_a_part() -> None:
+    """A layer, a weight and a buffer that are replaced in the live module are averaged from then on; tied ones once."""
+    first = nn.Linear(2, 2)
+    module = nn.Sequential(first, nn.BatchNorm1d(2), first)
+    ema = training.EMA(module, decay=0.0)  # then the average is the live module
+    replacements = [
+        lambda: module.__setitem__(1, nn.BatchNorm1d(2)),
+        lambda: setattr(first, "weight", nn.Parameter(torch.ones(2, 2))),
+        lambda: setattr(module[1], "running_mean", torch.full((2,), 3.0)),
+        lambda: module.half(),
+        lambda: ema.double(),
+    ]
+    for replace in [lambda: None, *replacements]:
+        replace()
+        change(module, 1)
+        ema.update()
+        for name, value in ema.module.state_dict().items():
+            torch.testing.assert_close(value, module.state_dict()[name].to(value), rtol=0, atol=0)
+
+
 def test_the_state_goes_through_a_file(tmp_path: Path) -> None:
     """A second average that gets the state of the first goes on as the first does, to the bit."""
     generator, _ = make_players()

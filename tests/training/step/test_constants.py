@@ -240,7 +240,7 @@ CASES: dict[str, Callable[[], Case]] = {
         lambda o: o.load_state_dict(o.state_dict()), "part.state was replaced by another object"
     ),
     "a tensor of an optimizer": lambda: in_optimizer(
-        lambda o: next(iter(o.state.values())).update(exp_avg=torch.zeros(2)), "part.exp_avg was replaced"
+        lambda o: next(iter(o.state.values())).update(exp_avg=torch.zeros(2)), "part.state[0].exp_avg was replaced"
     ),
 }
 

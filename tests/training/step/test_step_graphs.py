@@ -1003,6 +1003,29 @@ def test_the_mode_of_a_network_that_an_objective_reaches_is_followed(recorder: G
     assert_trains_alike(make, before=before, iterations=14)
 
 
+def test_what_is_in_no_modules_is_changed_once_in_each_step(recorder: GraphOnCPU) -> None:
+    """Running means that an objective only reaches: comparing a recording leaves no trace in them."""
+
+    def make(cuda_graph: Any) -> Any:
+        torch.manual_seed(0)
+        module, lecam, mean = nn.Linear(2, 1), penalties.LeCam(0.5, decay=0.5), torch.zeros(())
+
+        def objective(batch: Tensor) -> Tensor:
+            logits = module(batch)
+            mean.lerp_(logits.detach().mean(), 0.25)
+            return lecam.of(logits, -logits) + (logits - mean).square().mean()
+
+        reached.append((lecam, mean))
+        player = training.Player("player", sgd(module.parameters()), objective)
+        return training.GameTrainer({"module": module}, [player], cuda_graph=cuda_graph)
+
+    reached: list[tuple[penalties.LeCam, Tensor]] = []
+    assert_trains_alike(make, iterations=10)
+    (one, mean), (other, other_mean) = reached
+    assert recorder.recorded == 1
+    assert_same([*one.buffers(), mean], [*other.buffers(), other_mean])
+
+
 @pytest.mark.parametrize("setting", [True, "auto"])
 def test_a_number_that_changes_at_every_step_is_warned_of(setting: Any, recorder: GraphOnCPU) -> None:
     """After eight recordings that were soon of no use there is one warning; "auto" launches singly from then on."""
@@ -1068,7 +1091,7 @@ def sums(batches: Any) -> dict[str, Tensor]:
 
 def of_step(step: Any, recorder: Any, **options: Any) -> StepGraphs:
     """The graphs of a step without parts."""
-    given = {"optimizers": {}, "parts": dict, "tensors": dict, "device": CPU}
+    given = {"optimizers": {}, "parts": dict, "device": CPU}
     return StepGraphs(step, recorder, **(given | options))
 
 

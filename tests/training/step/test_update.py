@@ -41,6 +41,32 @@ def test_one_step_of_the_mean_gradient() -> None:
     assert not any(value.requires_grad for value in metrics.values())
 
 
+def test_an_optimizers_own_zero_grad_is_called() -> None:
+    """An optimizer that does more than torch's when gradients are dropped does so before each update."""
+    dropped: list[bool] = []
+
+    class Own(torch.optim.SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            dropped.append(set_to_none)
+            super().zero_grad(set_to_none)
+
+    weight = scalar_parameter()
+    update = Update(
+        "walker",
+        Own([weight], lr=0.1),
+        lambda batch: 2 * weight,
+        context=contextlib.nullcontext,
+        scaler=None,
+        max_grad_norm=None,
+        owners={},
+        joined={},
+    )
+    for _ in range(2):
+        update([None], retain_graph=False)
+    assert dropped == [True, True]
+    assert weight.item() == pytest.approx(0.6)  # gradients were not added up
+
+
 def test_an_objective_may_name_its_loss_itself() -> None:
     """Where the metrics have the player's loss already, that is the one which is given."""
     weight = scalar_parameter()

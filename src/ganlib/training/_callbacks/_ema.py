@@ -71,6 +71,9 @@ class EMA(nn.Module):
     @torch.no_grad()
     def update(self) -> None:
         """Update the average, in place, from the present weights."""
+        children = [child for part in self._parts for child in vars(part)["_modules"].values()]
+        if not self._parts or children != self._children:
+            self._find_parts()
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
         weights = self._pairs("_parameters")
         if weights:
@@ -83,16 +86,14 @@ class EMA(nn.Module):
             torch._foreach_copy_([copied for copied, _ in pairs], [buffer for _, buffer in pairs])
         self._updates += 1
 
-    def _pairs(self, kind: str) -> list[tuple[Tensor, Tensor]]:
-        """The tensors of the average and of the module, each once.
+    def _find_parts(self) -> None:
+        """Walk through all submodules, which takes longer than an update: only where one of them is another."""
+        self._parts = list(self._live[0].modules())
+        self._own_parts = list(self.module.modules())
+        self._children = [child for part in self._parts for child in vars(part)["_modules"].values()]
 
-        To walk through all submodules takes longer than the update, so they are kept, until one of them is another.
-        """
-        children = [child for part in self._parts for child in vars(part)["_modules"].values()]
-        if not self._parts or children != self._children:
-            self._parts = list(self._live[0].modules())
-            self._own_parts = list(self.module.modules())
-            self._children = [child for part in self._parts for child in vars(part)["_modules"].values()]
+    def _pairs(self, kind: str) -> list[tuple[Tensor, Tensor]]:
+        """The tensors of the average and of the module, each once."""
         own, live = (
             [tensor for part in parts for tensor in vars(part)[kind].values()]
             for parts in (self._own_parts, self._parts)

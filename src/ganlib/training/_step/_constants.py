@@ -15,6 +15,7 @@ __all__ = ["Constants"]
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, enum.Enum)
 _LONGEST = 64  # a longer list is data
 _DEEPEST = 5
+_LARGEST = 2**20  # elements of a tensor
 _LIBRARIES = {"torch", "torchvision", "numpy", "builtins", "functools", "enum", "abc", "typing"}
 _OF_EVERY_MODULE = {*vars(nn.Module())} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -58,16 +59,16 @@ class Constants:
         self._seen: dict[Any, Any] = {}
         for name, part in parts.items():
             self._enter(name, part, _DEEPEST)
-        self._columns = _columns(self._entries)
+        self._columns = _columns(self._entries, self._containers)
 
     def hold(self) -> bool:
         """Whether all is as it was. It is asked at every step, so its loops run in C."""
-        holders, keys, values, tensors, pointers, trained = self._columns
+        holders, keys, values, tensors, pointers, trained, containers, lengths = self._columns
         try:
             same = all(map(operator.is_, map(operator.getitem, holders, keys), values))
         except (LookupError, AttributeError, ValueError):  # something is gone
             return False
-        if not same or any(len(container) != length for _, container, length in self._containers):
+        if not same or list(map(len, containers)) != lengths:
             return self.change() is None  # an equal number may be another object
         now = [tensor.data_ptr() for tensor in tensors]
         return now == pointers and [tensor.requires_grad for tensor in tensors] == trained
@@ -90,6 +91,17 @@ class Constants:
                 return f"{name} had {length} entries, and has {len(container)}"
         return None
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that a step may change, by name; large attributes are data."""
+        found: dict[str, Tensor] = {}
+        for one in self._entries:
+            if isinstance(one.value, Tensor) and (one.registered or one.value.numel() <= _LARGEST):
+                name = one.name
+                while name in found:
+                    name += "'"
+                found[name] = one.value
+        return found
+
     def leave_out_what_passes(self) -> None:
         """Forget the attributes that a step has bound to other tensors or objects, such as a last output."""
         self._entries = [
@@ -97,7 +109,7 @@ class Constants:
             for one in self._entries
             if one.registered or _is_plain(one.value) or _read(one.holder, one.key) is one.value
         ]
-        self._columns = _columns(self._entries)
+        self._columns = _columns(self._entries, self._containers)
 
     def put_back(self) -> None:
         """Undo what a step has changed: attributes, variables, and what they are bound to."""
@@ -136,8 +148,8 @@ class Constants:
                 self._containers.append((_path(name, key), own[key], len(own[key])))
         elif isinstance(value, torch.optim.Optimizer):
             self._add(name, vars(value), ["state"], 0)
-            for state in value.state.values():
-                self._add(name, state, state, 1, registered=True)
+            for index, state in enumerate(value.state.values()):
+                self._add(f"{name}.state[{index}]", state, state, 1, registered=True)
         elif isinstance(value, FunctionType):
             self._enter_function(value, depth)
         elif isinstance(value, MethodType):
@@ -227,7 +239,7 @@ def _attributes(owner: Any) -> Any:
     return _Attributes(owner, {slot: slot for slot in slots if slot[:2] != "__" and hasattr(owner, slot)})
 
 
-def _columns(entries: list[_Entry]) -> tuple[list[Any], ...]:
+def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int]]) -> tuple[list[Any], ...]:
     """The entries as ``hold`` reads them."""
     tensors = [one for one in entries if isinstance(one.value, Tensor)]
     return (
@@ -237,6 +249,8 @@ def _columns(entries: list[_Entry]) -> tuple[list[Any], ...]:
         [one.value for one in tensors],
         [one.pointer for one in tensors],
         [one.trained for one in tensors],
+        [container for _, container, _ in containers],
+        [length for _, _, length in containers],
     )
 
 

@@ -112,6 +112,10 @@ class RecordableOptimizer:
                 kept.append(_number(group.get("lr")))
         return kept
 
+    def states(self) -> int:
+        """How many values there are in the states of its parameters."""
+        return sum(len(state) for state in self._optimizer.state.values())
+
     def put_back(self, groups: list[dict[str, Any]]) -> None:
         """Give the groups settings that they had."""
         for group, before in zip(self._optimizer.param_groups, groups, strict=True):

@@ -105,7 +105,6 @@ class StepGraphs:
         optimizers: that the step steps, by name.
         scalers: of gradients.
         parts: gives all that the step reaches, by name.
-        tensors: gives all tensors that the step changes, by name.
         device: of the step.
 
     Raises:
@@ -121,7 +120,6 @@ class StepGraphs:
         optimizers: Mapping[str, torch.optim.Optimizer],
         scalers: Sequence[torch.amp.GradScaler] = (),
         parts: Callable[[], Mapping[str, Any]],
-        tensors: Callable[[], Mapping[str, Tensor]],
         device: torch.device,
     ) -> None:
         self._step = step
@@ -131,7 +129,6 @@ class StepGraphs:
         self._given_up = False
         self._scalers = scalers
         self._parts = parts
-        self._tensors = tensors
         self._device = device
         self._runs: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
@@ -240,6 +237,9 @@ class StepGraphs:
         for optimizer in self._optimizers:
             optimizer.count(1)
 
+    def _states(self) -> list[int]:
+        return [optimizer.states() for optimizer in self._optimizers]
+
     def _settings(self) -> list[object]:
         return [setting for optimizer in self._optimizers for setting in optimizer.settings()]
 
@@ -247,9 +247,9 @@ class StepGraphs:
         """Take an ordinary step, record it, go back, and run the recording twice from where the step began."""
         inputs = {identity: tensor.clone() for identity, tensor in tensors.items()}
         batches = mapped(batches, lambda tensor: inputs[id(tensor)])
-        changed, constants = self._tensors(), Constants(self._parts(), self._device)
-        memory, settings = Memory(changed, self._scalers), self._settings()
-        groups = [optimizer.groups() for optimizer in self._optimizers]
+        constants = Constants(self._parts(), self._device)
+        memory, settings = Memory(constants.tensors(), self._scalers), self._settings()
+        groups, states = [optimizer.groups() for optimizer in self._optimizers], self._states()
         try:
             try:
                 with self._recorder.without_waiting():
@@ -258,16 +258,16 @@ class StepGraphs:
                 raise self._refusal(error) from error
             if self._settings() != settings:
                 raise self._would_keep("a setting of an optimizer was changed")
-            if self._tensors().keys() != changed.keys():  # the optimizers have made a state only now
+            if self._states() != states:  # the optimizers have made a state only now
                 return metrics
-            expected = {**metrics, **memory.contents()}
+            expected = {**_as_metrics(metrics), **memory.contents()}
             memory.put_back()
             recording = self._record(batches, list(inputs.values()))
             outcomes = []
             for _ in range(2):
                 memory.put_back()
                 self._replay(recording)
-                outcomes.append({**_unpacked(recording.metrics), **memory.contents()})
+                outcomes.append({**_as_metrics(_unpacked(recording.metrics)), **memory.contents()})
             if said := difference(expected, *outcomes):
                 raise _CannotRecord(
                     GanlibRuntimeError(
@@ -340,6 +340,10 @@ class StepGraphs:
             if self._falls_back:
                 raise _CannotRecord(GanlibRuntimeError(said))
             warnings.warn(said, stacklevel=5)
+
+
+def _as_metrics(metrics: Metrics) -> Metrics:
+    return {f"the metric {name}": value for name, value in metrics.items()}
 
 
 def _packed(metrics: Metrics) -> list[tuple[list[str], Tensor]]:
