@@ -356,3 +356,23 @@ def test_a_tensor_on_the_host_is_a_number_to_a_step_elsewhere() -> None:
     part.weight.fill_(2.0)
     assert not constants.hold()
     assert constants.change() == "part.weight (a tensor on the CPU) was 1.0, and is 2.0"
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        lambda: torch.eye(2).to_sparse(),
+        lambda: torch.empty(0),
+        lambda: torch.ones(2, device="meta"),
+        lambda: nn.UninitializedParameter(),
+    ],
+)
+def test_a_tensor_without_an_address_is_no_trouble(tensor: Callable[[], Tensor]) -> None:
+    """Sparse, empty, meta and lazy tensors are known by what they are alone."""
+    box = Box(value=tensor())
+    constants = of(part=box)
+    assert constants.hold()
+    assert constants.change() is None
+    box.value = torch.ones(2)  # type: ignore[attr-defined]
+    assert not constants.hold()
+    assert (constants.change() or "").startswith("part.value was replaced")

@@ -59,6 +59,7 @@ class Constants:
         self._seen: dict[Any, Any] = {}
         for name, part in parts.items():
             self._enter(name, part, _DEEPEST)
+        self._seen.clear()
         self._columns = _columns(self._entries, self._containers)
 
     def hold(self) -> bool:
@@ -78,7 +79,7 @@ class Constants:
         for name, holder, key, value, pointer, trained, _ in self._entries:
             now = _read(holder, key)
             if isinstance(value, Tensor):
-                if now is not value or now.data_ptr() != pointer:
+                if now is not value or _pointer(now) != pointer:
                     return f"{name} was replaced by another tensor"
                 if now.requires_grad != trained:
                     return f"{name} {'needs no' if trained else 'needs a'} gradient now"
@@ -122,9 +123,7 @@ class Constants:
         for key in keys:
             value, path = _read(holder, key), _path(name, key)
             if isinstance(value, Tensor):
-                self._entries.append(
-                    _Entry(path, holder, key, value, value.data_ptr(), value.requires_grad, registered)
-                )
+                self._entries.append(_Entry(path, holder, key, value, _pointer(value), value.requires_grad, registered))
                 if value.ndim == 0 and value.device.type == "cpu" != self._device.type:
                     number = _Number(value)
                     self._entries.append(_Entry(f"{path} (a tensor on the CPU)", number, 0, number[0]))
@@ -241,7 +240,7 @@ def _attributes(owner: Any) -> Any:
 
 def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int]]) -> tuple[list[Any], ...]:
     """The entries as ``hold`` reads them."""
-    tensors = [one for one in entries if isinstance(one.value, Tensor)]
+    tensors = [one for one in entries if one.pointer]
     return (
         [one.holder for one in entries],
         [one.key for one in entries],
@@ -272,6 +271,13 @@ def _path(name: str, key: Any) -> str:
     if isinstance(key, int):
         return f"{name}[{key}]"
     return f"{name}.{key.lstrip('_')}".lstrip(".") if isinstance(key, str) else f"{name}[...]"
+
+
+def _pointer(tensor: Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except (RuntimeError, ValueError):  # it is sparse, or lazy
+        return 0
 
 
 def _read(holder: Any, key: Any) -> Any:

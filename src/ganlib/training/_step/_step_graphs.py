@@ -65,10 +65,12 @@ class CudaRecorder:
             # A loader's own thread may pin memory meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 metrics = step()
-        except RuntimeError:
+        except RuntimeError as error:
             # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
             generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+            if isinstance(error.__context__, RuntimeError):  # to end such a recording is an error too, which says less
+                raise error.__context__ from None
             raise
         return metrics, graph.replay
 
