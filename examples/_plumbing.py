@@ -124,6 +124,9 @@ class Summary:
             f"trained {run.iteration - self._iteration} iterations ({run.iteration} in all) on {images} images in "
             f"{seconds:.0f} s: {images / max(seconds, 1e-9):.0f} images/s"
         )
+        recorded = getattr(run.trainer, "recorded_iterations", 0)
+        if recorded:
+            print(f"{recorded} of the iterations were launched as a CUDA graph")
 
 
 def finish(

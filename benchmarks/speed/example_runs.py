@@ -71,7 +71,7 @@ def examples(bench: Bench, names: Sequence[str], first: int, last: int, options:
     Returns:
         A row each. ``of bare`` compares with the script's own trainer and loader in a ``fit`` without callbacks. ``of
         fast`` compares with what the column ``ganlib fast`` of ``loops`` is for the script's networks, batch and image
-        size: no penalty, no average, no callback.
+        size: no penalty, no average, no callback. ``recorded`` is the share of iterations that ran as a CUDA graph.
     """
     for name in names:
         example = EXAMPLES[name]
@@ -84,6 +84,7 @@ def examples(bench: Bench, names: Sequence[str], first: int, last: int, options:
         own = seen.seconds / (last - first)
         row = {"example": name, "batch": seen.samples // last, "ms": own * 1e3}
         row |= {"images/s": (seen.samples // last) / own, f"first {first}": seen.began}
+        row |= {"recorded": seen.recorded / last}
         for run in ("bare", "fast"):
             other = timed[run].seconds if run in timed else None
             row |= {
@@ -100,7 +101,7 @@ class _Watch:
         self.device, self.first, self.last = device, first, last
         self.trainer: Any = None
         self.loader: Any = None
-        self.samples, self.began, self.seconds = 0, 0.0, 0.0
+        self.samples, self.began, self.seconds, self.recorded = 0, 0.0, 0.0, 0
         self.warnings: list[str] = []
 
     def on_start(self, run: Run) -> None:
@@ -116,6 +117,7 @@ class _Watch:
         if run.iteration == self.last:
             wait(self.device)
             self.seconds, self.samples = time.perf_counter() - self._since, run.samples
+            self.recorded = self.trainer.recorded_iterations
 
 
 def _run(example: Example, device: torch.device, first: int, last: int, options: Sequence[str]) -> _Watch:

@@ -83,8 +83,9 @@ class AdversarialTrainer:
             samples together, by which it can tell the two apart: most such trainings fail.
         cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
             as one. Any optimizer will do, and learning rates may change. What an own loss does in Python is done only
-            while it is recorded; a step of which that would change the result is an error. ``"auto"`` records where
-            that is possible, and otherwise warns once and launches kernels singly.
+            while it is recorded; a Python value that changes within an iteration is an error. ``"auto"`` records where
+            that is possible; where an iteration on CUDA cannot be recorded, it warns once and launches kernels singly.
+            The first three iterations of each kind are ordinary ones; ``recorded_iterations`` counts the others.
         sample_key: key of the samples, where a batch is a dict.
         condition_key: key of the conditions, where a batch is a dict; None trains without conditions.
 
@@ -274,6 +275,11 @@ class AdversarialTrainer:
     def modules(self) -> dict[str, Any]:
         """Everything with a state, by name."""
         return self._game.modules
+
+    @property
+    def recorded_iterations(self) -> int:
+        """How many iterations this trainer has launched as a CUDA graph; 0 where there is none."""
+        return self._game.recorded_iterations
 
     @property
     def batches_per_iteration(self) -> int:

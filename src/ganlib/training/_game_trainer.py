@@ -106,8 +106,9 @@ class GameTrainer:
         compile: whether the networks are compiled in place, when first called (their names in a state stay).
         cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
             as one. Any optimizer will do, and learning rates may change. What an objective does in Python is done only
-            while it is recorded; a step of which that would change the result is an error. ``"auto"`` records where
-            that is possible, and otherwise warns once and launches kernels singly.
+            while it is recorded; a Python value that changes within an iteration is an error. ``"auto"`` records where
+            that is possible; where an iteration on CUDA cannot be recorded, it warns once and launches kernels singly.
+            The first three iterations of each kind are ordinary ones; ``recorded_iterations`` counts the others.
 
     Attributes:
         iteration: iterations that have been trained.
@@ -247,6 +248,11 @@ class GameTrainer:
     def device(self) -> torch.device:
         """Where the first player's parameters are, and batches are moved to."""
         return self._parameter.device
+
+    @property
+    def recorded_iterations(self) -> int:
+        """How many iterations this trainer has launched as a CUDA graph; 0 where there is none."""
+        return 0 if self._graphs is None else self._graphs.replayed
 
     @property
     def batches_per_iteration(self) -> int:

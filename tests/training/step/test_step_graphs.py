@@ -1003,6 +1003,20 @@ def test_the_mode_of_a_network_that_an_objective_reaches_is_followed(recorder: G
     assert_trains_alike(make, before=before, iterations=14)
 
 
+def test_the_iterations_that_were_launched_as_a_graph_are_counted(recorder: GraphOnCPU) -> None:
+    """Of each kind all but the first three; none without a graph, and none after "auto" has given up."""
+    trainer = of_points(penalties=[penalties.R1(1.0, every=4)], cuda_graph=True)
+    steps(trainer, *[points()] * 20)
+    assert trainer.recorded_iterations == 20 - 2 * 3
+    plain = of_points(cuda_graph=False)
+    steps(plain, *[points()] * 5)
+    assert plain.recorded_iterations == 0
+    fallen = of_points(loss=LossOf(lambda value: value.item()), cuda_graph="auto")
+    with pytest.warns(UserWarning, match="by single launches"):
+        steps(fallen, *[points()] * 8)
+    assert fallen.recorded_iterations == 0
+
+
 def test_what_is_in_no_modules_is_changed_once_in_each_step(recorder: GraphOnCPU) -> None:
     """Running means that an objective only reaches: comparing a recording leaves no trace in them."""
 

@@ -109,6 +109,9 @@ class StepGraphs:
         parts: gives all that the step reaches, by name.
         device: of the step.
 
+    Attributes:
+        replayed: the steps that were run by a recording.
+
     Raises:
         ArgumentValueError: one of the optimizers cannot be recorded.
     """
@@ -135,6 +138,7 @@ class StepGraphs:
         self._runs: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
         self._changes = 0
+        self.replayed = 0
         self._optimizers: list[RecordableOptimizer] = []
         try:
             for name, optimizer in optimizers.items():
@@ -193,6 +197,7 @@ class StepGraphs:
             if recording.settings == self._settings() and recording.constants.hold():
                 _copy(recording.inputs, list(tensors.values()))
                 self._replay(recording)
+                self.replayed += 1
                 return _unpacked(recording.metrics)
             del self._recordings[key]  # and an ordinary step, in which optimizers may make a state of what is new
             self._note_change(recording)
@@ -285,6 +290,7 @@ class StepGraphs:
                 optimizer.put_back(before)
             raise
         self._recordings[key] = recording
+        self.replayed += 1
         return _unpacked(recording.metrics)
 
     def _record(self, batches: Any, inputs: list[Tensor]) -> _Recording:
