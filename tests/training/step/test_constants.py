@@ -376,3 +376,38 @@ def test_a_tensor_without_an_address_is_no_trouble(tensor: Callable[[], Tensor])
     box.value = torch.ones(2)  # type: ignore[attr-defined]
     assert not constants.hold()
     assert (constants.change() or "").startswith("part.value was replaced")
+
+
+def test_a_count_on_the_host_is_no_number_of_a_kernel() -> None:
+    """Adagrad counts its steps in a tensor on the CPU, which no kernel of it reads."""
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adagrad([parameter])
+    constants = Constants({"optimizer": optimizer}, torch.device("meta"))
+    optimizer.state[parameter]["step"] += 1
+    assert constants.hold()
+
+
+def test_small_tensors_on_the_host_are_numbers_to_a_step_elsewhere() -> None:
+    """An element of one is taken by value."""
+    box = Box(weights=torch.ones(2), long=torch.ones(100))
+    constants = Constants({"box": box}, torch.device("meta"))
+    box.long[0] = 5  # type: ignore[attr-defined]
+    assert constants.hold()
+    box.weights[0] = 5  # type: ignore[attr-defined]
+    assert not constants.hold()
+    assert constants.change() == "box.weights (a tensor on the CPU) was [1.0, 1.0], and is [5.0, 1.0]"
+
+
+def test_what_a_class_calls_unrecorded_may_change_between_steps_only() -> None:
+    """Between steps it is no change, unless a function that is reached names it; within one it is."""
+
+    class Counting(Box):
+        unrecorded = ("count",)
+
+    box = Counting(count=1)
+    alone, named = of(box=box), of(box=box, function=lambda x: x * box.count)  # type: ignore[attr-defined]
+    box.count = 2  # type: ignore[attr-defined]
+    assert alone.hold()
+    assert alone.change() is None
+    assert alone.change(within=True) == "box.count was 1, and is 2"
+    assert not named.hold()

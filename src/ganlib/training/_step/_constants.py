@@ -1,10 +1,14 @@
 """What a CUDA graph takes for constant: the Python values that a step reads, and the addresses of its tensors."""
 
+import collections
 import enum
 import functools
 import operator
-from collections.abc import Iterable, Mapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+import random
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +18,17 @@ __all__ = ["Constants"]
 
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, enum.Enum)
 _LONGEST = 64  # a longer list is data
-_DEEPEST = 5
-_LARGEST = 2**20  # elements of a tensor
-_LIBRARIES = {"torch", "torchvision", "numpy", "builtins", "functools", "enum", "abc", "typing"}
+_LARGEST = 2**24  # elements of a tensor
+_DEEPEST = 6
+_LIBRARIES = {"torch", "torchvision", "numpy", "builtins", "functools", "enum", "abc", "typing", "collections"}
 _OF_EVERY_MODULE = {*vars(nn.Module())} - {"training"}
+_OF_EVERY_OPTIMIZER = {*vars(torch.optim.Adam([torch.zeros(1)], fused=True)), "step", "_opt_called"} | {
+    "grad_scale",
+    "found_inf",
+}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_HOOKS_OF_OPTIMIZERS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 class _Entry(NamedTuple):
@@ -29,19 +39,31 @@ class _Entry(NamedTuple):
     pointer: int = 0  # of a tensor
     trained: bool = False
     registered: bool = False  # as a parameter or buffer, or in the state of an optimizer
+    within: bool = False  # whether it must only stay as it is within a step
+
+
+class _Look(NamedTuple):
+    """What is compared by equality: numbers on the host that kernels take by value, sets, sources of random numbers."""
+
+    name: str
+    read: Callable[[], Any]
+    value: Any
+    write: Callable[[Any], object] | None = None
+    within: bool = False
 
 
 class Constants:
     """The Python values and the tensors that a step can reach.
 
     A recording keeps numbers and addresses, so a number that becomes another one, and a buffer that is replaced, would
-    go unnoticed. Looked at are the parameters, buffers, children and attributes of modules, the attributes of other
-    objects, the states of optimizers, and of functions the outside variables that their code names. An object may list
-    in ``unrecorded`` the attributes that only the host uses; they count where a function of the user's names them.
+    go unnoticed. Looked at are the parameters, buffers, children, hooks and attributes of modules, the attributes of
+    other objects, the states of optimizers, and of functions the outside variables that their code names. Of an object
+    whose method is an objective, only what is named by the functions that are reached. An object may list in
+    ``unrecorded`` the attributes that no step reads: these may change between steps.
 
     Args:
         parts: functions, modules, optimizers and other objects, by name.
-        device: of the step. A 0-dim tensor on the CPU is a mere number to a kernel elsewhere.
+        device: of the step. A small tensor on the CPU is mere numbers to a kernel elsewhere.
 
     Example:
         >>> layer = nn.LeakyReLU(0.1)
@@ -53,17 +75,21 @@ class Constants:
 
     def __init__(self, parts: Mapping[str, Any], device: torch.device) -> None:
         self._device = device
-        self._entries: list[_Entry] = []
-        self._containers: list[tuple[str, Any, int]] = []
         self._named: set[str] = set()
-        self._seen: dict[Any, Any] = {}
-        for name, part in parts.items():
-            self._enter(name, part, _DEEPEST)
+        known = -1
+        while known < len(self._named):  # a function that is reached late may name what was passed by before
+            known = len(self._named)
+            self._entries: list[_Entry] = []
+            self._looks: list[_Look] = []
+            self._containers: list[tuple[str, Any, int, Any]] = []
+            self._seen: dict[Any, tuple[int, Any]] = {}
+            for name, part in parts.items():
+                self._enter(name, part, _DEEPEST)
         self._seen.clear()
         self._columns = _columns(self._entries, self._containers)
 
     def hold(self) -> bool:
-        """Whether all is as it was. It is asked at every step, so its loops run in C."""
+        """Whether all is as it was at the last step. It is asked at every step, so its loops run in C."""
         holders, keys, values, tensors, pointers, trained, containers, lengths = self._columns
         try:
             same = all(map(operator.is_, map(operator.getitem, holders, keys), values))
@@ -72,12 +98,19 @@ class Constants:
         if not same or list(map(len, containers)) != lengths:
             return self.change() is None  # an equal number may be another object
         now = [tensor.data_ptr() for tensor in tensors]
-        return now == pointers and [tensor.requires_grad for tensor in tensors] == trained
+        same = now == pointers and [tensor.requires_grad for tensor in tensors] == trained
+        return same and all(one.within or one.read() == one.value for one in self._looks)
 
-    def change(self) -> str | None:
-        """Say what is not as it was; None where all is."""
-        for name, holder, key, value, pointer, trained, _ in self._entries:
+    def change(self, *, within: bool = False) -> str | None:
+        """Say what is not as it was; None where all is.
+
+        Args:
+            within: whether it was at the beginning of this very step.
+        """
+        for name, holder, key, value, pointer, trained, _, only_within in self._entries:
             now = _read(holder, key)
+            if only_within and not within:
+                continue
             if isinstance(value, Tensor):
                 if now is not value or _pointer(now) != pointer:
                     return f"{name} was replaced by another tensor"
@@ -87,9 +120,14 @@ class Constants:
                 return f"{name} was replaced by another object"
             elif now is not value and now != value:
                 return f"{name} was {value!r}, and is {now!r}"
-        for name, container, length in self._containers:
+        for name, container, length, _ in self._containers:
             if len(container) != length:
                 return f"{name} had {length} entries, and has {len(container)}"
+        for one in self._looks:
+            if (within or not one.within) and one.read() != one.value:
+                if one.within:
+                    return f"random numbers were drawn from {one.name}"
+                return f"{one.name} was {one.value!r:.40}, and is {one.read()!r:.40}"
         return None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -113,91 +151,150 @@ class Constants:
         self._columns = _columns(self._entries, self._containers)
 
     def put_back(self) -> None:
-        """Undo what a step has changed: attributes, variables, and what they are bound to."""
+        """Undo what a step has changed: attributes, variables, entries of lists, and sources of random numbers."""
+        for _, container, length, copied in self._containers:
+            if len(container) != length and copied is not None:
+                container.clear()
+                container.update(copied) if isinstance(container, dict) else container.extend(copied)
         for one in self._entries:
-            if _read(one.holder, one.key) is not one.value and not isinstance(one.holder, _Number | tuple):
+            if _read(one.holder, one.key) is not one.value and not isinstance(one.holder, tuple):
                 one.holder[one.key] = one.value
+        for look in self._looks:
+            if look.write is not None and look.read() != look.value:
+                look.write(look.value)
 
-    def _add(self, name: str, holder: Any, keys: Iterable[Any], depth: int, *, registered: bool = False) -> None:
+    def _add(
+        self, name: str, holder: Any, keys: Iterable[Any], depth: int, *, registered: bool = False, within: bool = False
+    ) -> None:
         """Look at what a mapping, or a sequence, holds."""
         for key in keys:
             value, path = _read(holder, key), _path(name, key)
             if isinstance(value, Tensor):
-                self._entries.append(_Entry(path, holder, key, value, _pointer(value), value.requires_grad, registered))
-                if value.ndim == 0 and value.device.type == "cpu" != self._device.type:
-                    number = _Number(value)
-                    self._entries.append(_Entry(f"{path} (a tensor on the CPU)", number, 0, number[0]))
+                self._entries.append(
+                    _Entry(path, holder, key, value, _pointer(value), value.requires_grad, registered, within)
+                )
+                self._add_tensor(path, value, registered=registered)
             else:
-                self._entries.append(_Entry(path, holder, key, value))
-                self._enter(path, value, depth)
+                self._entries.append(_Entry(path, holder, key, value, within=within))
+                if not within:
+                    self._enter(path, value, depth)
+
+    def _add_tensor(self, path: str, tensor: Tensor, *, registered: bool) -> None:
+        """Look at the hooks of a tensor, and into it where it lies on the CPU and the step does not."""
+        if tensor.is_leaf and tensor.requires_grad:
+            names = {key: key for key in _HOOKS_OF_TENSORS if hasattr(tensor, key)}
+            self._add(path, _Attributes(tensor, names), names, 2)
+        elif tensor.device.type == "cpu" != self._device.type and tensor.numel() <= _LONGEST and not registered:
+            self._looks.append(_Look(f"{path} (a tensor on the CPU)", tensor.tolist, tensor.tolist()))
 
     def _enter(self, name: str, value: Any, depth: int) -> None:
-        """Look into an object, once."""
+        """Look into an object, once, or again where it was reached too deep."""
         identity = (id(value.__func__), id(value.__self__)) if isinstance(value, MethodType) else id(value)
-        if depth == 0 or _is_plain(value) or identity in self._seen or isinstance(value, type | ModuleType):
+        if depth <= self._seen.get(identity, (0, None))[0] or _is_plain(value):
             return
-        self._seen[identity] = value  # which keeps it alive, and its id its own
+        self._seen[identity] = depth, value  # which keeps it alive, and its id its own
         if isinstance(value, nn.Module):
-            own = vars(value)
-            for registered in (own["_parameters"], own["_buffers"]):
-                self._add(name, registered, registered, 1, registered=True)
-            self._add_attributes(name, value, [key for key in own if key not in _OF_EVERY_MODULE], depth)
-            self._add(name, own["_modules"], own["_modules"], _DEEPEST)
-            for key in ("_parameters", "_buffers", "_modules", *_HOOKS):
-                self._containers.append((_path(name, key), own[key], len(own[key])))
+            self._enter_module(name, value, depth)
         elif isinstance(value, torch.optim.Optimizer):
-            self._add(name, vars(value), ["state"], 0)
-            for index, state in enumerate(value.state.values()):
-                self._add(f"{name}.state[{index}]", state, state, 1, registered=True)
+            self._enter_optimizer(name, value, depth)
         elif isinstance(value, FunctionType):
             self._enter_function(value, depth)
         elif isinstance(value, MethodType):
+            self._named |= _names(getattr(value.__func__, "__code__", None))
             self._enter(name, value.__func__, depth)
-            holder, named = _attributes(value.__self__), _names(getattr(value.__func__, "__code__", None))
-            self._add("", holder, [key for key in holder if key in named], depth - 1)
-            for method in (getattr(type(value.__self__), key, None) for key in named):
-                if isinstance(method, FunctionType):
-                    self._enter(name, method.__get__(value.__self__), depth - 1)
+            if isinstance(value.__self__, nn.Module | random.Random):
+                self._enter("", value.__self__, depth)
+            else:
+                self._add_attributes("", value.__self__, list(_attributes(value.__self__)), depth, all_of_them=False)
         elif isinstance(value, functools.partial):
             self._add(name, [value.func, value.args, value.keywords], range(3), depth - 1)
-        elif isinstance(value, dict | list | tuple):
+        elif isinstance(value, random.Random):
+            self._looks.append(_Look(name, value.getstate, value.getstate(), value.setstate, within=True))
+        elif hasattr(value, "bit_generator"):  # one of NumPy's
+            source = value.bit_generator
+            self._looks.append(
+                _Look(name, lambda: source.state, source.state, lambda state: setattr(source, "state", state), True)
+            )
+        elif isinstance(value, dict | list | tuple | collections.deque):
             if len(value) <= _LONGEST:
-                self._containers.append((name, value, len(value)))
+                copied = None if isinstance(value, tuple) else type(value)(value) if type(value) in _COPIED else None
+                self._containers.append((name, value, len(value), copied))
                 self._add(name, value, list(value) if isinstance(value, dict) else range(len(value)), depth - 1)
+        elif isinstance(value, set):
+            if len(value) <= _LONGEST:
+                self._looks.append(_Look(name, lambda: set(value), set(value)))
+        elif isinstance(value, type | ModuleType):
+            module = value.__name__ if isinstance(value, ModuleType) else value.__module__
+            if not _of_a_library(module) and module.split(".")[0] not in sys.stdlib_module_names:
+                kinds = value.__mro__ if isinstance(value, type) else [value]
+                found = {key: key for kind in kinds for key in vars(kind) if key in self._named and key[:2] != "__"}
+                self._add(name, _Attributes(value, found), found, depth - 1)
         elif not _of_a_library(type(value).__module__):
             self._add_attributes(name, value, list(_attributes(value)), depth)
 
-    def _add_attributes(self, name: str, owner: Any, keys: list[str], depth: int) -> None:
-        """Look at attributes of an object, at those of its classes, and into its methods."""
-        own = _attributes(owner)
-        unrecorded = {*getattr(owner, "unrecorded", ())} - self._named
+    def _enter_module(self, name: str, module: nn.Module, depth: int) -> None:
+        own = vars(module)
+        for registered in (own["_parameters"], own["_buffers"]):
+            self._add(name, registered, registered, 1, registered=True)
+        self._add_attributes(name, module, [key for key in own if key not in _OF_EVERY_MODULE], depth)
+        self._add(name, own["_modules"], own["_modules"], _DEEPEST)
+        for key in ("_parameters", "_buffers", "_modules", *_HOOKS):
+            self._containers.append((_path(name, key), own[key], len(own[key]), None))
+        for key in _HOOKS:
+            self._add(_path(name, key), own[key], own[key], depth - 1)
+
+    def _enter_optimizer(self, name: str, optimizer: torch.optim.Optimizer, depth: int) -> None:
+        own = vars(optimizer)
+        self._entries.append(_Entry(f"{name}.state", own, "state", own["state"]))
+        for index, state in enumerate(optimizer.state.values()):
+            self._add(f"{name}.state[{index}]", state, state, 1, registered=True)
+        if depth < _DEEPEST:  # inside another one; the settings of the trainer's own are compared elsewhere
+            for index, group in enumerate(optimizer.param_groups):
+                self._add(f"{name}.param_groups[{index}]", group, [key for key in group if key != "params"], 1)
+        for key in _HOOKS_OF_OPTIMIZERS:
+            self._containers.append((_path(name, key), own[key], len(own[key]), None))
+            self._add(_path(name, key), own[key], own[key], depth - 1)
+        self._add_attributes(name, optimizer, [key for key in own if key not in _OF_EVERY_OPTIMIZER], depth)
+
+    def _add_attributes(self, name: str, owner: Any, keys: list[str], depth: int, *, all_of_them: bool = True) -> None:
+        """Look at the attributes of an object and of its classes, and into its methods: at all, or the named ones."""
+        own, unrecorded = _attributes(owner), {*getattr(owner, "unrecorded", ())} - self._named
+        keys = [key for key in keys if all_of_them or key in self._named]
         self._add(name, own, [key for key in keys if key not in unrecorded], depth - 1)
-        kinds = [kind for kind in type(owner).__mro__ if not _of_a_library(kind.__module__)]
+        self._add(name, own, [key for key in keys if key in unrecorded], 1, within=True)
         found = {}  # an attribute of its own may take the place of one of a class
-        for key, value in ((key, value) for kind in kinds for key, value in vars(kind).items()):
-            if isinstance(value, FunctionType | staticmethod | classmethod | property):
-                method = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-                self._enter(_path(name, key), method, depth - 1)
-            elif _is_plain(value) and key[:2] != "__" and key not in own and key not in unrecorded:
-                found[key] = key
+        for kind in type(owner).__mro__:
+            for key, value in vars(kind).items() if not _of_a_library(kind.__module__) else ():
+                if not (all_of_them or key in self._named):
+                    continue
+                if isinstance(value, FunctionType | staticmethod | classmethod | property | functools.cached_property):
+                    method = next(
+                        (getattr(value, one) for one in ("fget", "func", "__func__") if hasattr(value, one)), value
+                    )
+                    self._enter(_path(name, key), method, depth - 1)
+                elif _is_plain(value) and key[:2] != "__" and key not in own and key not in unrecorded:
+                    found[key] = key
         self._add(name, _Attributes(owner, found), found, 1)
 
     def _enter_function(self, function: FunctionType, depth: int) -> None:
-        """Look at the variables from outside that its code names, and at what it names of modules and classes."""
+        """Look at the variables from outside that its code names, and at what it carries with it."""
         if _of_a_library(function.__module__) or function.__module__.split(".")[0] == "ganlib":  # there all is constant
             return
         outside, named = function.__globals__, _names(function.__code__)
         self._named |= named
         for cell, variable in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
             self._add("", _Attributes(cell, {variable: "cell_contents"}), [variable], depth - 1)
-        for name in sorted(named & outside.keys()):
-            value = outside[name]
-            if isinstance(value, type | ModuleType):
-                if not _of_a_library(value.__name__ if isinstance(value, ModuleType) else value.__module__):
-                    found = {key: key for key in sorted(named & vars(value).keys())}
-                    self._add(name, _Attributes(value, found), found, depth - 1)
-            else:
-                self._add("", outside, [name], depth - 1)
+        self._add("", outside, sorted(named & outside.keys()), depth - 1)
+        for carried in (function.__defaults__ or (), function.__kwdefaults__ or {}, vars(function)):
+            self._add(
+                function.__name__,
+                carried,
+                range(len(carried)) if isinstance(carried, tuple) else list(carried),
+                depth - 1,
+            )
+
+
+_COPIED = (list, dict, collections.deque)
 
 
 class _Attributes:
@@ -220,16 +317,6 @@ class _Attributes:
         setattr(self._owner, self._names[key], value)
 
 
-class _Number:
-    """What a 0-dim tensor on the CPU holds."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self._tensor = tensor
-
-    def __getitem__(self, key: int) -> Any:
-        return self._tensor.item()
-
-
 def _attributes(owner: Any) -> Any:
     """The attributes that an object has of its own, as a mapping."""
     if hasattr(owner, "__dict__"):
@@ -238,8 +325,9 @@ def _attributes(owner: Any) -> Any:
     return _Attributes(owner, {slot: slot for slot in slots if slot[:2] != "__" and hasattr(owner, slot)})
 
 
-def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int]]) -> tuple[list[Any], ...]:
+def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int, Any]]) -> tuple[list[Any], ...]:
     """The entries as ``hold`` reads them."""
+    entries = [one for one in entries if not one.within]
     tensors = [one for one in entries if one.pointer]
     return (
         [one.holder for one in entries],
@@ -248,8 +336,8 @@ def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int]]) -> t
         [one.value for one in tensors],
         [one.pointer for one in tensors],
         [one.trained for one in tensors],
-        [container for _, container, _ in containers],
-        [length for _, _, length in containers],
+        [container for _, container, _, _ in containers],
+        [length for _, _, length, _ in containers],
     )
 
 
@@ -258,9 +346,11 @@ def _of_a_library(module: str | None) -> bool:
 
 
 def _names(code: Any) -> set[str]:
-    """The names that code uses, also in the functions and comprehensions inside it."""
-    inside = [constant for constant in getattr(code, "co_consts", ()) if isinstance(constant, CodeType)]
-    return {*getattr(code, "co_names", ())}.union(*map(_names, inside))
+    """The names that code uses, also in the functions and comprehensions inside it, and as words for ``getattr``."""
+    constants = getattr(code, "co_consts", ())
+    inside = [constant for constant in constants if isinstance(constant, types.CodeType)]
+    words = {constant for constant in constants if isinstance(constant, str) and constant.isidentifier()}
+    return words.union(getattr(code, "co_names", ()), *map(_names, inside))
 
 
 def _is_plain(value: Any) -> bool:

@@ -3,11 +3,11 @@
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError
 from ganlib.training._step._adam import adam_step
@@ -38,6 +38,7 @@ class RecordableOptimizer:
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, name: str, setting: str, scaled: bool) -> None:
         self._optimizer = optimizer
+        self._name = name
         self._counts_on_host = isinstance(optimizer, torch.optim.Adagrad)
         self._rates: list[_Mirror | None] = []
         self._betas: list[tuple[_Mirror, _Mirror]] = []
@@ -101,16 +102,32 @@ class RecordableOptimizer:
                 for mirror, beta in zip(mirrors, pair, strict=True):
                     mirror.write(beta)
 
-    def settings(self) -> list[object]:
-        """What a recording keeps as a number: all settings but those that are mirrored on the device."""
-        mirrored = {"params", "lr"} | ({"betas"} if self._betas else set())
-        kept: list[object] = [len(self._betas)]
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            kept.append(len(group["params"]))
-            kept += [_number(value) for name, value in group.items() if name not in mirrored]
-            if rate is None:
-                kept.append(_number(group.get("lr")))
+    def settings(self) -> dict[tuple[int, str], object]:
+        """What a recording keeps as a number, by group and name: all settings but those that are mirrored."""
+        kept: dict[tuple[int, str], object] = {}
+        for index, (group, rate) in enumerate(zip(self._optimizer.param_groups, self._rates, strict=True)):
+            mirrored = {"params", "lr" if rate is not None else "", "betas" if self._betas else ""}
+            kept |= {(index, name): _number(value) for name, value in group.items() if name not in mirrored}
+            kept[index, "params"] = len(group["params"])
         return kept
+
+    def change(self, before: Mapping[tuple[int, str], object]) -> str | None:
+        """Say which setting is another one than before."""
+        now = self.settings()
+        for index, name in [*before, *(key for key in now if key not in before)]:
+            old, new = before.get((index, name)), now.get((index, name))
+            if old != new:
+                return f"{self._name}.param_groups[{index}][{name!r}] was {old}, and is {new}"
+        return None
+
+    def mirrors(self) -> list[float]:
+        """The numbers that a recording reads on the device; this waits for it."""
+        pairs = [mirror for pair in self._betas for mirror in pair]
+        return [float(mirror.tensor) for mirror in [*self._rates, *pairs] if mirror is not None]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All that it holds."""
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def states(self) -> int:
         """How many values there are in the states of its parameters."""
@@ -120,6 +137,7 @@ class RecordableOptimizer:
         """Give the groups settings that they had."""
         for group, before in zip(self._optimizer.param_groups, groups, strict=True):
             group.update(before)
+        self._rates, self._betas = [], []  # a step may have written there
 
     def groups(self) -> list[dict[str, Any]]:
         """The groups and their settings, for :meth:`put_back`."""

@@ -3,19 +3,19 @@
 import contextlib
 import traceback
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib._random import random_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._constants import Constants
-from ganlib.training._step._memory import Memory, difference
+from ganlib.training._step._memory import METRIC, Memory, difference
 from ganlib.training._step._networks import mapped
 from ganlib.training._step._recordable import RecordableOptimizer
 
@@ -26,7 +26,7 @@ Metrics = dict[str, Tensor]
 
 _WARM_UP = 3  # what torch's own examples take: by then libraries have chosen their kernels, and optimizers their states
 _PATIENCE = 8
-_SOON = 100
+_SOON = 20  # by then a recording has paid for itself
 _MOST = 32
 
 
@@ -48,11 +48,11 @@ class CudaRecorder:
     def without_waiting(self) -> Iterator[None]:
         """Context in which it is a RuntimeError to wait for the device."""
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        _set_sync_debug_mode("error")
         try:
             yield
         finally:
-            torch.cuda.set_sync_debug_mode(before)
+            _set_sync_debug_mode(before)
 
     def record(self, step: Callable[[], Metrics]) -> tuple[Metrics, Callable[[], None]]:
         """Record without running; the step may neither wait for the device nor copy from the host.
@@ -63,7 +63,7 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         try:
             # A loader's own thread may pin memory meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
                 metrics = step()
         except RuntimeError as error:
             # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
@@ -75,13 +75,20 @@ class CudaRecorder:
         return metrics, graph.replay
 
 
+def _set_sync_debug_mode(mode: int | str) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode(mode)
+
+
 @dataclass
 class _Recording:
     inputs: list[Tensor]
     metrics: list[tuple[list[str], Tensor]]
+    gradients: list[tuple[nn.Parameter, Tensor | None]]
     replay: Callable[[], None]
     constants: Constants
-    settings: list[object]
+    settings: list[Any]
     replays: int = 0
 
 
@@ -138,6 +145,8 @@ class StepGraphs:
         self._runs: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
         self._changes = 0
+        self._warned_of_kinds = False
+        self._last: _Recording | None = None
         self.replayed = 0
         self._optimizers: list[RecordableOptimizer] = []
         try:
@@ -165,7 +174,8 @@ class StepGraphs:
         if self._given_up:
             return self._step(batches)
         try:
-            return self._run(batches, kind)
+            with torch.cuda.device(self._device) if self._device.type == "cuda" else contextlib.nullcontext():
+                return self._run(batches, kind)
         except _CannotRecord as caught:
             reason = caught
         self._give_up(reason.error, reason.__cause__)
@@ -173,6 +183,7 @@ class StepGraphs:
 
     def forget(self) -> None:
         """Drop all recordings: a state was loaded, and lies elsewhere."""
+        self._last = None
         self._recordings = {}
         self._runs = {}
 
@@ -195,7 +206,7 @@ class StepGraphs:
             optimizer.refresh()
         if recording is not None:
             if recording.settings == self._settings() and recording.constants.hold():
-                _copy(recording.inputs, list(tensors.values()))
+                _copy(recording.inputs, tensors.values())
                 self._replay(recording)
                 self.replayed += 1
                 return _unpacked(recording.metrics)
@@ -206,13 +217,21 @@ class StepGraphs:
         if self._runs[key] <= _WARM_UP:
             return self._recorder.warm_up(lambda: self._ready_step(batches))
         if len(self._recordings) == _MOST:
-            raise _CannotRecord(
-                GanlibRuntimeError(
+            if not self._warned_of_kinds:
+                self._warned_of_kinds = True
+                warnings.warn(
                     f"{self._setting}: there are more than {_MOST} kinds of steps, by the shapes of batches and the "
-                    "players that take part; give batches of one shape, such as by drop_last=True"
+                    "players that take part; the others are launched singly. Give batches of one shape, such as by "
+                    "drop_last=True",
+                    stacklevel=5,
                 )
-            )
-        return self._record_and_compare(key, batches, tensors)
+            return self._ready_step(batches)
+        try:
+            return self._record_and_compare(key, batches, tensors)
+        except torch.OutOfMemoryError as error:
+            raise _CannotRecord(
+                GanlibRuntimeError(f"{self._setting}: there is no memory to record the step: {error}")
+            ) from error
 
     def _layout(self, nest: Any, tensors: dict[int, Tensor]) -> Hashable:
         """The structure of a nest, with the shapes of its tensors; they are gathered, each once.
@@ -241,14 +260,22 @@ class StepGraphs:
     def _replay(self, recording: _Recording) -> None:
         recording.replay()
         recording.replays += 1
+        if self._last is not recording:  # each recording has its own gradients
+            self._last = recording
+            for parameter, gradient in recording.gradients:
+                parameter.grad = gradient
         for optimizer in self._optimizers:
             optimizer.count(1)
 
     def _states(self) -> list[int]:
         return [optimizer.states() for optimizer in self._optimizers]
 
-    def _settings(self) -> list[object]:
-        return [setting for optimizer in self._optimizers for setting in optimizer.settings()]
+    def _settings(self) -> list[Any]:
+        return [optimizer.settings() for optimizer in self._optimizers]
+
+    def _setting_that_changed(self, before: list[Any]) -> str | None:
+        changes = (optimizer.change(own) for optimizer, own in zip(self._optimizers, before, strict=True))
+        return next(filter(None, changes), None)
 
     def _record_and_compare(self, key: Hashable, batches: Any, tensors: Mapping[int, Tensor]) -> Metrics:
         """Take an ordinary step, record it, go back, and run the recording twice from where the step began."""
@@ -256,6 +283,7 @@ class StepGraphs:
         batches = mapped(batches, lambda tensor: inputs[id(tensor)])
         constants = Constants(self._parts(), self._device)
         memory, settings = Memory(constants.tensors(), self._scalers), self._settings()
+        mirrors = [optimizer.mirrors() for optimizer in self._optimizers]
         groups, states = [optimizer.groups() for optimizer in self._optimizers], self._states()
         try:
             try:
@@ -263,16 +291,20 @@ class StepGraphs:
                     metrics = self._recorder.warm_up(lambda: self._ready_step(batches))
             except RuntimeError as error:
                 raise self._refusal(error) from error
-            if self._settings() != settings:
-                raise self._would_keep("a setting of an optimizer was changed")
+            if change := self._setting_that_changed(settings):
+                raise self._would_keep(change)
+            if [optimizer.mirrors() for optimizer in self._optimizers] != mirrors:
+                raise self._would_keep("a scheduler has changed a learning rate")
             if self._states() != states:  # the optimizers have made a state only now
                 return metrics
             expected = {**_as_metrics(metrics), **memory.contents()}
             memory.put_back()
+            _copy(inputs.values(), tensors.values())  # a step may change its batch
             recording = self._record(batches, list(inputs.values()))
             outcomes = []
             for _ in range(2):
                 memory.put_back()
+                _copy(inputs.values(), tensors.values())
                 self._replay(recording)
                 outcomes.append({**_as_metrics(_unpacked(recording.metrics)), **memory.contents()})
             if said := difference(expected, *outcomes):
@@ -309,12 +341,13 @@ class StepGraphs:
         for optimizer in self._optimizers:
             optimizer.count(-1)  # nothing has run yet, but on the host
         constants.leave_out_what_passes()
-        if change := constants.change():
+        if change := constants.change(within=True):
             raise self._would_keep(change)
         if drawn := _drawn_on_the_host(random_numbers, self._device):
             raise self._would_keep(f"random numbers were drawn by {drawn}")
         packed = [(some, metrics[str(index)]) for index, some in enumerate(names)]
-        return _Recording(inputs, packed, replay, constants, settings)
+        gradients = [(parameter, parameter.grad) for one in self._optimizers for parameter in one.parameters()]
+        return _Recording(inputs, packed, gradients, replay, constants, settings)
 
     def _refusal(self, error: RuntimeError) -> Exception:
         """What to raise for an error in a step: it as it is, where it is ours, or that the step cannot be recorded."""
@@ -339,11 +372,11 @@ class StepGraphs:
         """Count the times that a recording was soon good for nothing."""
         self._changes = self._changes + 1 if recording.replays < _SOON else 0
         if self._changes == _PATIENCE:
-            change = recording.constants.change() or "an optimizer has other settings"
+            change = recording.constants.change() or self._setting_that_changed(recording.settings)
             said = (
                 f"{self._setting}: the step was recorded again {_PATIENCE} times, since a Python value keeps changing "
                 f"(now {change}); what changes must be a tensor on the device that is changed in place (see "
-                "training.Schedule)"
+                "training.Schedule); an attribute that no step reads can be named in unrecorded, a tuple of its class"
             )
             if self._falls_back:
                 raise _CannotRecord(GanlibRuntimeError(said))
@@ -351,7 +384,7 @@ class StepGraphs:
 
 
 def _as_metrics(metrics: Metrics) -> Metrics:
-    return {f"the metric {name}": value for name, value in metrics.items()}
+    return {f"{METRIC}{name}": value for name, value in metrics.items()}
 
 
 def _packed(metrics: Metrics) -> list[tuple[list[str], Tensor]]:
@@ -366,7 +399,7 @@ def _unpacked(packed: list[tuple[list[str], Tensor]]) -> Metrics:
     return {name: value for names, values in packed for name, value in zip(names, values.clone().unbind(), strict=True)}
 
 
-def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+def _copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
     for target, source in zip(targets, sources, strict=True):
         target.copy_(source, non_blocking=True)
 
