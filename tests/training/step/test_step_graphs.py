@@ -1175,6 +1175,19 @@ def by_set(net: nn.Module) -> Any:
     return lambda batch: (0.25 if "low" in on else 1.0) * base(net, batch), lambda: on.add("low")
 
 
+def by_array(net: nn.Module) -> Any:
+    """A number in an array of NumPy's."""
+    weights = np.ones(2)
+    return lambda batch: float(weights[0]) * base(net, batch), lambda: weights.__setitem__(0, 0.25)
+
+
+def by_hook_that_reads(net: Any) -> Any:
+    """A hook of a weight, which reads a number."""
+    system = System()
+    net.weight.register_hook(lambda gradient: gradient * system.scale)
+    return lambda batch: base(net, batch), lambda: setattr(system, "scale", 0.25)
+
+
 def by_hook(net: nn.Module) -> Any:
     """A hook of a module, which reads a number."""
     system = System()
@@ -1198,6 +1211,8 @@ REACHED: dict[str, Callable[[], Reached]] = {
     "a set": simple(by_set),
     "a hook": simple(by_hook),
     "a hook of a weight": simple(by_hook_of_a_weight),
+    "a hook of a weight, which reads": simple(by_hook_that_reads),
+    "an array": simple(by_array),
 }
 
 

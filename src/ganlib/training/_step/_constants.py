@@ -183,7 +183,7 @@ class Constants:
         """Look at the hooks of a tensor, and into it where it lies on the CPU and the step does not."""
         if tensor.is_leaf and tensor.requires_grad:
             names = {key: key for key in _HOOKS_OF_TENSORS if hasattr(tensor, key)}
-            self._add(path, _Attributes(tensor, names), names, 2)
+            self._add(path, _Attributes(tensor, names), names, _DEEPEST)
         elif tensor.device.type == "cpu" != self._device.type and tensor.numel() <= _LONGEST and not registered:
             self._looks.append(_Look(f"{path} (a tensor on the CPU)", tensor.tolist, tensor.tolist()))
 
@@ -220,6 +220,8 @@ class Constants:
                 copied = None if isinstance(value, tuple) else type(value)(value) if type(value) in _COPIED else None
                 self._containers.append((name, value, len(value), copied))
                 self._add(name, value, list(value) if isinstance(value, dict) else range(len(value)), depth - 1)
+        elif type(value).__module__ == "numpy" and getattr(value, "size", _LONGEST + 1) <= _LONGEST:
+            self._looks.append(_Look(name, value.tolist, value.tolist()))
         elif isinstance(value, set):
             if len(value) <= _LONGEST:
                 self._looks.append(_Look(name, lambda: set(value), set(value)))
