@@ -1309,6 +1309,30 @@ def test_an_optimizer_around_another_one_is_looked_through(recorder: GraphOnCPU)
     assert_same([*one.modules["net"].parameters()], [*other.modules["net"].parameters()])
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_objective_may_reach_its_optimizer(wrapped: bool, recorder: GraphOnCPU) -> None:
+    """A learning rate that changes needs no other recording, though a part holds the optimizer, or one around it."""
+
+    def make(cuda_graph: Any) -> Any:
+        torch.manual_seed(0)
+        net = nn.Linear(2, 1)
+        inner = torch.optim.SGD(net.parameters(), lr=0.05, fused=True)
+        optimizer: Any = Wrapper(inner) if wrapped else inner
+        player = training.Player("player", optimizer, lambda batch: base(net, batch) + 0 * len(optimizer.param_groups))
+        return training.GameTrainer({"net": net}, [player], cuda_graph=cuda_graph)
+
+    def before(trainer: Any, iteration: int) -> None:
+        trainer.players[0].optimizer.param_groups[0]["lr"] = 0.05 / (1 + iteration)
+
+    results = []
+    for cuda_graph in (True, False):
+        trainer = make(cuda_graph)
+        train(trainer, 12, before=before)
+        results.append([*trainer.modules["net"].parameters()])
+    torch.testing.assert_close(*results, rtol=1e-6, atol=1e-6)
+    assert recorder.recorded == 1
+
+
 def test_what_counts_on_the_host_within_a_step_is_named(recorder: GraphOnCPU) -> None:
     """An EMA that ``prepare`` updates, and a scheduler in a hook of an optimizer, would stand still."""
     net = nn.Linear(2, 1)

@@ -1,6 +1,7 @@
 """What a CUDA graph takes for constant: the Python values that a step reads, and the addresses of its tensors."""
 
 import collections
+import copy
 import enum
 import functools
 import operator
@@ -26,6 +27,7 @@ _OF_EVERY_OPTIMIZER = {*vars(torch.optim.Adam([torch.zeros(1)], fused=True)), "s
     "grad_scale",
     "found_inf",
 }
+_COPIED = (list, dict, collections.deque)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _HOOKS_OF_OPTIMIZERS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -75,6 +77,8 @@ class Constants:
 
     def __init__(self, parts: Mapping[str, Any], device: torch.device) -> None:
         self._device = device
+        own = [part for part in parts.values() if isinstance(part, torch.optim.Optimizer)]
+        self._compared_elsewhere = {id(group) for optimizer in own for group in optimizer.param_groups}
         self._named: set[str] = set()
         known = -1
         while known < len(self._named):  # a function that is reached late may name what was passed by before
@@ -210,14 +214,14 @@ class Constants:
             self._add(name, [value.func, value.args, value.keywords], range(3), depth - 1)
         elif isinstance(value, random.Random):
             self._looks.append(_Look(name, value.getstate, value.getstate(), value.setstate, within=True))
-        elif hasattr(value, "bit_generator"):  # one of NumPy's
+        elif type(value).__module__.startswith("numpy.random") and hasattr(value, "bit_generator"):
             source = value.bit_generator
             self._looks.append(
                 _Look(name, lambda: source.state, source.state, lambda state: setattr(source, "state", state), True)
             )
         elif isinstance(value, dict | list | tuple | collections.deque):
             if len(value) <= _LONGEST:
-                copied = None if isinstance(value, tuple) else type(value)(value) if type(value) in _COPIED else None
+                copied = copy.copy(value) if type(value) in _COPIED else None
                 self._containers.append((name, value, len(value), copied))
                 self._add(name, value, list(value) if isinstance(value, dict) else range(len(value)), depth - 1)
         elif type(value).__module__ == "numpy" and getattr(value, "size", _LONGEST + 1) <= _LONGEST:
@@ -250,8 +254,8 @@ class Constants:
         self._entries.append(_Entry(f"{name}.state", own, "state", own["state"]))
         for index, state in enumerate(optimizer.state.values()):
             self._add(f"{name}.state[{index}]", state, state, 1, registered=True)
-        if depth < _DEEPEST:  # inside another one; the settings of the trainer's own are compared elsewhere
-            for index, group in enumerate(optimizer.param_groups):
+        for index, group in enumerate(optimizer.param_groups):
+            if id(group) not in self._compared_elsewhere:
                 self._add(f"{name}.param_groups[{index}]", group, [key for key in group if key != "params"], 1)
         for key in _HOOKS_OF_OPTIMIZERS:
             self._containers.append((_path(name, key), own[key], len(own[key]), None))
@@ -260,7 +264,7 @@ class Constants:
 
     def _add_attributes(self, name: str, owner: Any, keys: list[str], depth: int, *, all_of_them: bool = True) -> None:
         """Look at the attributes of an object and of its classes, and into its methods: at all, or the named ones."""
-        own, unrecorded = _attributes(owner), {*getattr(owner, "unrecorded", ())} - self._named
+        own, unrecorded = _attributes(owner), {*getattr(type(owner), "unrecorded", ())} - self._named
         keys = [key for key in keys if all_of_them or key in self._named]
         self._add(name, own, [key for key in keys if key not in unrecorded], depth - 1)
         self._add(name, own, [key for key in keys if key in unrecorded], 1, within=True)
@@ -294,9 +298,6 @@ class Constants:
                 range(len(carried)) if isinstance(carried, tuple) else list(carried),
                 depth - 1,
             )
-
-
-_COPIED = (list, dict, collections.deque)
 
 
 class _Attributes:
