@@ -12,12 +12,13 @@ from ganlib._ranks import gather
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
+from ganlib.training._step._cuda_recorder import CudaRecorder
 from ganlib.training._step._networks import held_by, iterator_of, lay_out_, leaves_of, move
 from ganlib.training._step._precision import Precision, PrecisionName
 from ganlib.training._step._recordable import load_portable_state, portable_state
 from ganlib.training._step._replicas import Replicas, metrics_over_ranks
 from ganlib.training._step._state import load_states, states_of, warn_of_changes
-from ganlib.training._step._step_graphs import CudaGraph, CudaRecorder, StepGraphs
+from ganlib.training._step._step_graphs import CudaGraph, StepGraphs
 from ganlib.training._step._update import Update
 
 __all__ = ["GameTrainer", "Player"]

@@ -3,7 +3,7 @@
 import contextlib
 import traceback
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,70 +15,19 @@ from ganlib._random import random_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._constants import Constants
+from ganlib.training._step._cuda_recorder import CudaRecorder, Metrics
 from ganlib.training._step._memory import METRIC, Memory, difference
 from ganlib.training._step._networks import mapped
 from ganlib.training._step._recordable import RecordableOptimizer
 
-__all__ = ["CudaGraph", "CudaRecorder", "StepGraphs"]
+__all__ = ["CudaGraph", "StepGraphs"]
 
 CudaGraph: TypeAlias = bool | Literal["auto"]
-Metrics = dict[str, Tensor]
 
 _WARM_UP = 3  # what torch's own examples take: by then libraries have chosen their kernels, and optimizers their states
 _PATIENCE = 8
 _SOON = 20  # by then a recording has paid for itself
 _MOST = 32
-
-
-class CudaRecorder:
-    """Records the kernels of a step by ``torch.cuda.graph``, and gives what runs them again."""
-
-    device_type = "cuda"
-
-    def warm_up(self, step: Callable[[], Metrics]) -> Metrics:
-        """Run once, on a stream of its own, as a recording does."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            metrics = step()
-        current.wait_stream(stream)
-        return metrics
-
-    @contextlib.contextmanager
-    def without_waiting(self) -> Iterator[None]:
-        """Context in which it is a RuntimeError to wait for the device."""
-        before = torch.cuda.get_sync_debug_mode()
-        _set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            _set_sync_debug_mode(before)
-
-    def record(self, step: Callable[[], Metrics]) -> tuple[Metrics, Callable[[], None]]:
-        """Record without running; the step may neither wait for the device nor copy from the host.
-
-        Returns:
-            Where the results will lie, and what runs the step, each time into the same memory.
-        """
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # A loader's own thread may pin memory meanwhile.
-            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
-                metrics = step()
-        except RuntimeError as error:
-            # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
-            generator = torch.cuda.default_generators[torch.cuda.current_device()]
-            generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
-            if isinstance(error.__context__, RuntimeError):  # to end such a recording is an error too, which says less
-                raise error.__context__ from None
-            raise
-        return metrics, graph.replay
-
-
-def _set_sync_debug_mode(mode: int | str) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
-        torch.cuda.set_sync_debug_mode(mode)
 
 
 @dataclass
