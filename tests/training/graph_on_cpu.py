@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import torch.utils._device
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -134,8 +135,6 @@ class _Watch(TorchDispatchMode):
         replaced: list[tuple[Any, str, Callable[..., Any]]] = [
             *((Tensor, name, self._refuse_all) for name in ("tolist", "numpy", "cpu", "__repr__")),
             (Tensor, "to", self._to),
-            (Tensor, "__getitem__", self._to_device),
-            (Tensor, "__setitem__", self._number),
             (Tensor, "new_tensor", self._to_device),
             (torch, "tensor", self._make),
             (torch, "as_tensor", self._make),
@@ -144,6 +143,7 @@ class _Watch(TorchDispatchMode):
         with ExitStack() as stack:
             for owner, name, handle in replaced:
                 stack.enter_context(mock.patch.object(owner, name, self._in_place_of(getattr(owner, name), handle)))
+            stack.enter_context(_Indexing({"__getitem__": self._to_device, "__setitem__": self._number}))
             stack.enter_context(self)
             yield
 
@@ -241,6 +241,20 @@ class _Watch(TorchDispatchMode):
             return function(tensor, num_classes)
         finally:
             self._checks = before
+
+
+class _Indexing(TorchFunctionMode):
+    """Handles what indexes a tensor. To replace these two methods would leave traces: the type has slots for them."""
+
+    def __init__(self, handlers: dict[str, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._handlers = handlers
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        handle = self._handlers.get(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {})) if handle is None else handle(func, *args, **(kwargs or {}))
 
 
 class _Capture(_Watch):
