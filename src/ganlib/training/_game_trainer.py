@@ -219,7 +219,7 @@ class GameTrainer:
         }
         networks = [part for part in modules.values() if isinstance(part, nn.Module)]
         self._replicas = Replicas(networks)
-        self._submodules = [part for network in networks for part in network.modules()]
+        self._find_submodules()
         recorder, self._graphs = CudaRecorder(), None
         if cuda_graph is True and self.device.type != recorder.device_type:
             raise ArgumentValueError(f"cuda_graph (=True) needs a CUDA device, but the modules are on {self.device}")
@@ -382,9 +382,12 @@ class GameTrainer:
 
     def _play_again(self, rounds: list[Any]) -> dict[str, Tensor]:
         """One iteration that may be recorded, of modules that may have got other submodules."""
+        self._find_submodules()
+        return self._play(iter(rounds))
+
+    def _find_submodules(self) -> None:
         networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
         self._submodules = [part for network in networks for part in network.modules()]
-        return self._play(iter(rounds))
 
     def _parts(self) -> dict[str, Any]:
         """All that an iteration reaches."""

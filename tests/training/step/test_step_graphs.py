@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganlib import augment, conditioning, latents, losses, penalties, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
+from ganlib.training._step._memory import Memory
 from ganlib.training._step._step_graphs import StepGraphs
 from tests.ranks import Ranks
 from tests.training.graph_on_cpu import GraphOnCPU, capturable_on_cpu, stand_in
@@ -1389,6 +1390,38 @@ def test_gradients_are_those_of_the_last_iteration(recorder: GraphOnCPU) -> None
 
     assert_same(gradients(True), gradients(False))
     assert recorder.recorded == 2
+
+
+def test_gradients_after_an_ordinary_iteration_are_those_of_the_next_recorded_one(recorder: GraphOnCPU) -> None:
+    """A batch of another size between two recorded iterations leaves no gradients of its own behind."""
+
+    def gradients(cuda_graph: Any) -> list[Tensor]:
+        torch.manual_seed(0)
+        net = nn.Linear(2, 1)
+        player = training.Player("player", sgd(net.parameters()), lambda batch: base(net, batch))
+        trainer, seen = training.GameTrainer({"net": net}, [player], cuda_graph=cuda_graph), []
+        for seed in range(12):
+            trainer.train_step(points(5 if seed in (6, 9) else 8, seed=seed))
+            seen.append(net.weight.grad.clone())
+        return seen
+
+    assert_same(gradients(True), gradients(False))
+    assert recorder.recorded == 1
+
+
+def test_without_memory_to_compare_auto_goes_back(recorder: GraphOnCPU, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory runs out in the middle, the iteration is taken once, singly, with one warning."""
+    contents, calls = Memory.contents, [0]
+
+    def scarce(memory: Memory) -> dict[str, Tensor]:
+        calls[0] += 1
+        if calls[0] == 3:  # after the first run of the recording
+            raise torch.OutOfMemoryError("out of memory")
+        return contents(memory)
+
+    monkeypatch.setattr(Memory, "contents", scarce)
+    with pytest.warns(UserWarning, match="there is no memory to record the step.*by single launches"):
+        assert_trains_alike(lambda setting: of_points(cuda_graph=setting), setting="auto", iterations=8)
 
 
 def test_what_is_in_no_modules_is_changed_once_in_each_step(recorder: GraphOnCPU) -> None:

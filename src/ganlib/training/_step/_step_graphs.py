@@ -201,6 +201,7 @@ class StepGraphs:
         return None
 
     def _ready_step(self, batches: Any) -> Metrics:
+        self._last = None  # an ordinary step makes gradients of its own
         with contextlib.ExitStack() as stack:
             for optimizer in self._optimizers:
                 stack.enter_context(optimizer.ready())
@@ -264,7 +265,7 @@ class StepGraphs:
                         "that is changed in place, of a module in modules"
                     )
                 )
-        except _CannotRecord:
+        except (_CannotRecord, torch.OutOfMemoryError):
             constants.put_back()
             memory.put_back()
             for optimizer, before in zip(self._optimizers, groups, strict=True):
