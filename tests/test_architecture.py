@@ -58,13 +58,13 @@ PUBLIC = {
     "WassersteinLoss WeightedSum adaptive_weight",
     "metrics": "DigitClassifier FrechetDistance LabelAccuracy",
     "models": "conditional_dcgan dcgan load_generator mlp_gan sample save_generator",
-    "penalties": "Consistency DRAGAN GradientPenalty LeCam Penalty R1 R2",
+    "penalties": "Consistency DRAGAN GradientPenalty LeCam PathLength Penalty R1 R2",
     "protocols": "AdversarialLoss AuxiliaryLoss Batch Callback Condition ConditionChecker ConditionEncoder "
     "Discriminator DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run "
     "Stateful Step Trainer",
     "stacks": "Activation ConditionalSequential ConvStack ConvTransposeStack LinearStack MinibatchStdDev "
-    "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm ResidualDownBlock ResidualUpBlock "
-    "SelfAttention StackPlan Stage UNet UpsampleConv make_activation make_norm needs_bias",
+    "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm Quantized ResidualDownBlock ResidualUpBlock "
+    "SelfAttention StackPlan Stage UNet UpsampleConv VectorQuantizer make_activation make_norm needs_bias",
     "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA GameTrainer ImagePool LearningRateSchedule "
     "Player ProgressBar Run Schedule Trainer cosine_decay fast_settings fit linear_decay",
     "viz": "Callback LossCurves SampleGrid Timeline TrainingGif image_grid",

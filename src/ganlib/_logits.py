@@ -1,6 +1,7 @@
 """A discriminator's output as several packages need it: logits in float32 or better, one tensor for each scale."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError
 from ganlib.protocols import DiscriminatorOutput, Logits
 
-__all__ = ["as_dtype", "as_output", "at_least_float32", "check_output", "scales", "sum_over_scales"]
+__all__ = ["as_dtype", "as_output", "at_least_float32", "check_output", "scales", "sum_over_scales", "without_autocast"]
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -21,6 +22,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     """Convert a half-precision tensor to float32, and return any other as it is."""
     # Asked for first, since it is nearly always so, and the rest takes longer than a small loss.
     return x if x.dtype is torch.float32 else x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Return a context in which autocast is off; the meta device has none."""
+    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
 def as_output(output: Any) -> DiscriminatorOutput:

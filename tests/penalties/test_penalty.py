@@ -9,7 +9,7 @@ from torch import nn
 from ganlib.errors import ArgumentValueError, GanlibError
 from ganlib.penalties._penalty import (
     LazyPenalty,
-    discriminate,
+    call_exactly,
     gradient_norms,
     squared_gradient_norms,
     squared_gradient_norms_of,
@@ -35,8 +35,8 @@ def test_the_condition_is_given_only_where_there_is_one():
     """The discriminator is called with (samples), or with (samples, condition), and its output is returned."""
     critic, samples, condition = strategies.Recorder(), torch.zeros(2, 3), torch.tensor([0, 1])
 
-    assert discriminate(critic, samples, None) is samples
-    assert discriminate(critic, samples, condition) is samples
+    assert call_exactly(critic, samples, None) is samples
+    assert call_exactly(critic, samples, condition) is samples
     assert [len(call) for call in critic.calls] == [1, 2]
     assert critic.calls[1][1] is condition
 
@@ -46,7 +46,7 @@ def test_it_is_called_in_float32(dtype):
     """Half-precision samples arrive in float32, and autocast is off for the call and on again after it."""
     layer = nn.Linear(3, 1)
     with torch.autocast("cpu", dtype=dtype):
-        assert discriminate(layer, torch.zeros(2, 3, dtype=dtype), None).dtype == torch.float32
+        assert call_exactly(layer, torch.zeros(2, 3, dtype=dtype), None).dtype == torch.float32
         assert layer(torch.zeros(2, 3)).dtype == dtype
 
 
@@ -55,7 +55,7 @@ def test_a_compiled_module_has_a_second_derivative():
     compiled = torch.compile(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), backend="aot_eager")
     x = torch.randn(2, 3, requires_grad=True)
 
-    for call in (compiled, lambda x: discriminate(compiled, x, None)):
+    for call in (compiled, lambda x: call_exactly(compiled, x, None)):
         (slope,) = torch.autograd.grad(call(x).sum(), x, create_graph=True)
         if call is compiled:
             with pytest.raises(RuntimeError, match="double backward"):

@@ -99,6 +99,13 @@ def of_logits(make: Callable[[torch.device], Any]) -> Start:
     return start
 
 
+def of_path_length(device: torch.device, weight: Any = 2.0) -> Trial:
+    """Path length regularization of a generator."""
+    part, generator = penalties.PathLength(weight), network().to(device)
+    latent = torch.randn(6, 3, device=device)
+    return Trial(part, lambda: descend(part(generator, latent)))
+
+
 def of_function(call: Callable[..., Any], *shapes: tuple[int, ...]) -> Start:
     """A function of tensors of these shapes."""
 
@@ -244,6 +251,8 @@ CASES: dict[str, Start] = {
     },
     "penalties.DRAGAN, noise": of_penalty(lambda device: penalties.DRAGAN(noise=changing(0.5, device))),
     "penalties.LeCam, decay": of_penalty(lambda device: penalties.LeCam(decay=changing(0.9, device))),
+    "penalties.PathLength": of_path_length,
+    "penalties.PathLength, changing": lambda device: of_path_length(device, changing(2.0, device)),
     "penalties.R1, of": of_logits(lambda device: penalties.R1(changing(2.0, device))),
     "penalties.R2, of": of_logits(lambda device: penalties.R2(changing(2.0, device))),
     "penalties.LeCam, of": of_logits(lambda device: penalties.LeCam(changing(2.0, device))),
@@ -279,6 +288,7 @@ CASES: dict[str, Start] = {
             "SelfAttention": (lambda: stacks.SelfAttention(3, spectral_norm=True), SHAPE),
             "UNet": (lambda: stacks.UNet(PLAN, dropout=0.5, **BUFFERS), (4, 2, 8, 8)),
             "UpsampleConv": (lambda: stacks.UpsampleConv(3, 2), SHAPE),
+            "VectorQuantizer": (lambda: stacks.VectorQuantizer(5, 3), SHAPE),
         }.items()
     },
     "training.AdversarialTrainer": of_trainer,
@@ -310,6 +320,7 @@ WITHOUT_TENSORS: dict[str, Callable[[], Any]] = {
 """Public classes that hold no tensors at all, and no module or optimizer that could."""
 
 ELSEWHERE = {
+    "stacks.Quantized": "is what a VectorQuantizer returns",
     "training.Player": "names an optimizer and an objective, which are the user's",
 }
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganlib._logits import scales
 from ganlib._weights import check_weight, weighted
 from ganlib.errors import ArgumentTypeError
-from ganlib.penalties._penalty import LazyPenalty, discriminate
+from ganlib.penalties._penalty import LazyPenalty, call_exactly
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["Consistency"]
@@ -94,7 +94,7 @@ class Consistency(LazyPenalty):
 
     def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
         samples = samples.detach()
-        plain = scales(discriminate(discriminator, samples, condition))
-        augmented = scales(discriminate(discriminator, self.augment(samples), condition))
+        plain = scales(call_exactly(discriminator, samples, condition))
+        augmented = scales(call_exactly(discriminator, self.augment(samples), condition))
         pairs = zip(plain, augmented, strict=True)
         return torch.stack([(one - other).square().reshape(len(one), -1).sum(1) for one, other in pairs]).sum(0).mean()

@@ -10,7 +10,7 @@ from ganlib._logits import scales
 from ganlib._weights import check_weight, weighted
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
-from ganlib.penalties._penalty import LazyPenalty, discriminate
+from ganlib.penalties._penalty import LazyPenalty, call_exactly
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits, Step
 
 __all__ = ["LeCam"]
@@ -144,8 +144,8 @@ class LeCam(LazyPenalty):
             ArgumentValueError: another number of scales.
         """
         own = condition if fake_condition is None else fake_condition
-        real_logits = discriminate(discriminator, real.detach(), condition)
-        return self.of(real_logits, discriminate(discriminator, fake.detach(), own))
+        real_logits = call_exactly(discriminator, real.detach(), condition)
+        return self.of(real_logits, call_exactly(discriminator, fake.detach(), own))
 
     def _distance(self, real: Logits | DiscriminatorOutput, fake: Logits | DiscriminatorOutput) -> Tensor:
         """Update the means in training mode, and return the sum over scales without the weight."""

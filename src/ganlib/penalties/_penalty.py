@@ -1,7 +1,8 @@
 """What penalties share: their weight, how they call the discriminator, and the norms of its gradient."""
 
 import inspect
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from numbers import Real
 from typing import Any
 
@@ -9,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import at_least_float32, scales
+from ganlib._logits import at_least_float32, scales, without_autocast
 from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = [
     "LazyPenalty",
-    "discriminate",
+    "call_exactly",
     "gradient_norms",
     "squared_gradient_norms",
     "squared_gradient_norms_of",
@@ -41,20 +42,20 @@ class LazyPenalty(nn.Module):
         )
 
 
-def discriminate(discriminator: Discriminator, samples: Tensor, condition: Condition) -> Logits | DiscriminatorOutput:
-    """Call the discriminator in eager mode and without autocast, with the condition only where there is one."""
-    samples = at_least_float32(samples)
+def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -> Any:
+    """Call a network in eager mode and without autocast, with the condition only where there is one."""
+    x = at_least_float32(x)
     # A compiled module refuses a second derivative. Inside a compiled function the stance cannot be set.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
-    with eager, _without_autocast(samples.device.type):
-        return discriminator(samples) if condition is None else discriminator(samples, condition)
+    with eager, without_autocast(x.device.type):
+        return network(x) if condition is None else network(x, condition)
 
 
 def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
     """Return (N,) the squared norm of the gradient of the sum of each sample's logits, with a graph."""
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.enable_grad():
-        logits = discriminate(discriminator, samples, condition)
+        logits = call_exactly(discriminator, samples, condition)
     return squared_gradient_norms_of(samples, logits, "discriminator gave logits that do not depend on its samples")
 
 
@@ -69,7 +70,7 @@ def squared_gradient_norms_of(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
     # The derivatives must be float32 too, so autocast stays off.
-    with torch.enable_grad(), _without_autocast(samples.device.type):
+    with torch.enable_grad(), without_autocast(samples.device.type):
         total = torch.stack([scale.sum() for scale in scales(logits)]).sum()
         gradient = None
         if total.requires_grad:
@@ -83,8 +84,3 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Con
     """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
     # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Return a context in which autocast is off; the meta device has none."""
-    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)

@@ -1,4 +1,4 @@
-"""Bodies of networks: the two stacks of a plan, discriminators of patches, and blocks."""
+"""Bodies of networks: the two stacks of a plan, discriminators of patches, a codebook, and blocks."""
 
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
 from ganlib.stacks._conv import ConvStack, ConvTransposeStack
@@ -13,6 +13,7 @@ from ganlib.stacks._self_attention import SelfAttention
 from ganlib.stacks._sequential import ConditionalSequential
 from ganlib.stacks._unet import UNet
 from ganlib.stacks._upsample_conv import UpsampleConv
+from ganlib.stacks._vector_quantizer import Quantized, VectorQuantizer
 
 __all__ = [
     "Activation",
@@ -25,6 +26,7 @@ __all__ = [
     "Norm",
     "PatchDiscriminator",
     "PixelNorm",
+    "Quantized",
     "ResidualDownBlock",
     "ResidualUpBlock",
     "SelfAttention",
@@ -32,6 +34,7 @@ __all__ = [
     "Stage",
     "UNet",
     "UpsampleConv",
+    "VectorQuantizer",
     "make_activation",
     "make_norm",
     "needs_bias",

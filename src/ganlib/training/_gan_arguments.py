@@ -1,5 +1,6 @@
 """What the arguments of AdversarialTrainer must be, said with the values that were given."""
 
+import inspect
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -122,7 +123,15 @@ def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what:
 
 def _is_penalty(member: Any) -> bool:
     # Every nn.Module can be called, but to no avail without a forward of its own, as an auxiliary loss is.
-    return callable(member) and not (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward)
+    if not callable(member) or (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward):
+        return False
+    try:
+        inspect.signature(member.forward if isinstance(member, nn.Module) else member).bind("critic", "real", "fake")
+    except TypeError:  # it takes something else, as PathLength does, which is called with a generator
+        return False
+    except ValueError:  # a function of C has no signature to look at
+        return True
+    return True
 
 
 def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:

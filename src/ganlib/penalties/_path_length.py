@@ -1,0 +1,157 @@
+"""StyleGAN2's path length regularization, of a generator."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganlib._checks import check_fraction
+from ganlib._logits import at_least_float32, without_autocast
+from ganlib._weights import check_weight, show_weight, weighted
+from ganlib.distributed import mean_over_ranks
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.penalties._penalty import call_exactly
+from ganlib.protocols import Condition
+
+__all__ = ["PathLength"]
+
+
+class PathLength(nn.Module):
+    r"""Path length regularization: a step in latent space should change the sample by the same amount everywhere.
+
+    With the Jacobian :math:`J_w = \partial G(w) / \partial w` of a generator,
+
+    .. math:: \text{weight} \cdot \operatorname{mean}_i \bigl(\lVert J_{w_i}^\top y_i \rVert - a\bigr)^2, \qquad
+        y_i \sim \mathcal{N}(0, 1 / \text{positions}),
+
+    where :math:`y` has the shape of a sample, positions is the product of its spatial sizes, and :math:`a` is the
+    running mean of the lengths :math:`\lVert J_w^\top y \rVert`. It begins as the mean of the first batch. (In the
+    authors' code it begins at 0, and so pulls all lengths down at first; and the gradient goes through its update too,
+    here :math:`a` is a constant.) Each later call in training mode first updates it,
+    :math:`a \leftarrow \text{decay} \cdot a + (1 - \text{decay}) \operatorname{mean}`. It is a buffer, changed in
+    place, and moved to the device of the lengths at the first call. Over several processes it is updated with the mean
+    of the whole batch, so that all processes must call it together.
+
+    It regularizes a generator, so it is not one of a trainer's ``penalties``, which are called with a discriminator. It
+    is a player of a :class:`ganlib.training.GameTrainer`, which shares the generator's optimizer and plays rarely:
+
+    .. code-block:: python
+
+        path_length = penalties.PathLength()
+        training.Player("path_length", generator_optimizer, lambda w: 8 * path_length(generator, w), every=8)
+
+    Name it in the trainer's ``modules``, so that checkpoints hold the running mean.
+
+    Args:
+        weight: 0 or more; 2 in the authors' code. A 0-dim tensor where it changes during training (see
+            :class:`ganlib.training.Schedule`).
+        decay: of the running mean, in [0, 1), or such a tensor.
+
+    Attributes:
+        mean: 0-dim, the running mean :math:`a`.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+
+    Example:
+        >>> path_length = PathLength()
+        >>> latent = torch.randn(8, 3)
+        >>> path_length(lambda w: w.cumsum(1), latent).shape
+        torch.Size([])
+        >>> PathLength()(lambda w: 5 * w[:, :1] * torch.ones(1, 10_000), latent).item() < 2000  # lengths of about 500
+        True
+
+    References:
+        Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.2 and
+        appendix B.
+    """
+
+    mean: Tensor
+    started: Tensor
+
+    def __init__(self, weight: float | Tensor = 2.0, *, decay: float | Tensor = 0.99) -> None:
+        super().__init__()
+        check_weight("weight", weight)
+        check_weight("decay", decay, lambda name, value: check_fraction(name, value, below_1=True))
+        self.weight = weight
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("started", torch.zeros(()))
+
+    def forward(self, generator: Callable[..., Tensor], latent: Tensor, *, condition: Condition = None) -> Tensor:
+        """Update the running mean, and compute the penalty.
+
+        Args:
+            generator: called with (latent), or (latent, condition) where there is one.
+            latent: see :meth:`lengths`.
+            condition: of the samples, or None.
+
+        Returns:
+            A scalar, float32 or better, with a graph to the parameters of the generator, and to what the latent was
+            computed from.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError, ShapeError: as :meth:`lengths` does.
+        """
+        lengths = self.lengths(generator, latent, condition=condition)
+        if self.mean.device != lengths.device:
+            self.to(lengths.device)
+        if self.training:
+            with torch.no_grad():
+                share = 1 - weighted(self.decay, self.started)  # on the device: a branch on the host would wait for it
+                self.mean.lerp_(mean_over_ranks(lengths.detach().mean()).to(self.mean.dtype), share)
+                self.started.fill_(1)
+        return weighted(self.weight, (lengths - self.mean).square().mean())
+
+    def lengths(self, generator: Callable[..., Tensor], latent: Tensor, *, condition: Condition = None) -> Tensor:
+        r"""Compute :math:`\lVert J_{w_i}^\top y_i \rVert` of each latent, with new random :math:`y_i`.
+
+        How much they differ between latents is what the penalty makes small.
+
+        Args:
+            generator: called with (latent), or (latent, condition) where there is one; it gives samples (N, C,
+                \*spatial).
+            latent: (N, D) float, or (N, layers, D) where each layer has a latent of its own; the squares are then
+                averaged over layers. If it was computed from something with a gradient (by a mapping network, say),
+                that is regularized too.
+            condition: of the samples, or None.
+
+        Returns:
+            (N,) float32 or better, with a graph.
+
+        Raises:
+            ArgumentTypeError: the latent or the samples are not tensors.
+            ShapeError: a latent of another number of dimensions.
+            ArgumentValueError: samples that do not depend on the latent.
+
+        Example:
+            >>> generator = nn.Linear(3, 4)
+            >>> PathLength().lengths(generator, torch.randn(8, 3)).shape
+            torch.Size([8])
+        """
+        if not isinstance(latent, Tensor):
+            raise ArgumentTypeError(f"latent (={latent!r}) must be a tensor")
+        if latent.ndim not in (2, 3):
+            raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D)")
+        latent = at_least_float32(latent)
+        latent = latent if latent.requires_grad else latent.detach().requires_grad_()
+        with torch.enable_grad(), without_autocast(latent.device.type):
+            samples: Any = call_exactly(generator, latent, condition)
+            if not isinstance(samples, Tensor):
+                raise ArgumentTypeError(f"generator gave a {type(samples).__name__}; it must give a tensor of samples")
+            samples = at_least_float32(samples)
+            noise = torch.randn_like(samples) / math.sqrt(math.prod(samples.shape[2:]))
+            gradient = None
+            if samples.requires_grad:
+                (gradient,) = torch.autograd.grad((samples * noise).sum(), latent, create_graph=True, allow_unused=True)
+            if gradient is None:
+                raise ArgumentValueError("generator gave samples that do not depend on latent, so paths have no length")
+            squares = gradient.square().sum(-1)
+            # The square root has an infinite slope at 0, where a constant generator would have a gradient of NaN.
+            return (squares if squares.ndim == 1 else squares.mean(1)).clamp_min(1e-24).sqrt()
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"weight={show_weight(self.weight)}, decay={show_weight(self.decay)}"
