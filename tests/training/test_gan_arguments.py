@@ -1,5 +1,6 @@
 """AdversarialTrainer's arguments are checked when it is made, by name and value."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from ganlib import augment, latents, losses, penalties
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.training._gan_arguments import metric_names
-from tests.training.players import make_players, make_trainer
+from tests.training.players import make_players, make_trainer, points
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,8 @@ from tests.training.players import make_players, make_trainer
         ({"augment": augment.DiffAugment}, ArgumentTypeError, "augment .*DiffAugment.* not a class"),
         ({"penalties": [penalties.R1]}, ArgumentTypeError, "penalties holds .*R1.* called with"),
         ({"penalties": [losses.AuxiliaryClassifier()]}, ArgumentTypeError, "penalties holds Auxiliary.* called with"),
+        ({"penalties": [penalties.PathLength()]}, ArgumentTypeError, r"penalties holds PathLength\(.* called with"),
+        ({"penalties": [lambda critic, real, fake: 0]}, ArgumentTypeError, "penalties holds .*lambda.* called with"),
         ({"auxiliary_losses": [penalties.R1()]}, ArgumentTypeError, "auxiliary_losses holds R1.* belongs in penalties"),
         ({"latent": 100}, ArgumentTypeError, r"latent \(=100\)"),
         ({"penalties": penalties.R1()}, ArgumentTypeError, "penalties.*sequence"),
@@ -49,6 +52,20 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], error: type[GanlibEr
     """The message names the option and quotes its value."""
     with pytest.raises(error, match=words):
         make_trainer(**options)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        lambda discriminator, real, fake, condition=None, fake_condition=None: fake.mean(),
+        lambda *arguments: arguments[2].mean(),
+        functools.partial(lambda weight, _, real, fake, *conditions: weight * fake.mean(), 2.0),
+    ],
+)
+def test_any_function_that_can_be_called_so_is_a_penalty(penalty: Any) -> None:
+    """What counts is that it takes five arguments, not how it names them."""
+    metrics = make_trainer(penalties=[penalty]).train_step(points())
+    assert len(metrics) == 5
 
 
 def test_networks_must_be_modules_with_parameters() -> None:

@@ -126,8 +126,8 @@ def _is_penalty(member: Any) -> bool:
     if not callable(member) or (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward):
         return False
     try:
-        inspect.signature(member.forward if isinstance(member, nn.Module) else member).bind("critic", "real", "fake")
-    except TypeError:  # it takes something else, as PathLength does, which is called with a generator
+        inspect.signature(member.forward if isinstance(member, nn.Module) else member).bind(*range(5))
+    except TypeError:  # it takes something else, as PathLength does, which is of a generator
         return False
     except ValueError:  # a function of C has no signature to look at
         return True
