@@ -22,7 +22,7 @@ LAYERS = [
     {"errors"},
     {"protocols"},
     {"distributed"},
-    {"_checks", "_condition", "_files", "_logits", "_ranks"},
+    {"_checks", "_condition", "_files", "_logits", "_nest", "_ranks"},
     {"_random", "_sampling", "_table", "_weights"},
     {
         *("init", "latents", "losses", "penalties", "stacks", "conditioning"),

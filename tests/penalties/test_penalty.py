@@ -50,6 +50,19 @@ def test_it_is_called_in_float32(dtype):
         assert layer(torch.zeros(2, 3)).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_conditions_arrive_in_float32_too(dtype):
+    """A latent or a map that was computed under autocast meets weights in float32; classes stay whole numbers."""
+    condition = {"latent": torch.zeros(2, 3, dtype=dtype), "parts": (torch.zeros(2, 1), torch.tensor([0, 1]))}
+    critic = strategies.Recorder()
+
+    call_exactly(critic, torch.zeros(2, 3), condition)
+
+    arrived = critic.calls[0][1]
+    assert arrived["latent"].dtype == torch.float32
+    assert [part.dtype for part in arrived["parts"]] == [torch.float32, torch.int64]
+
+
 def test_a_compiled_module_has_a_second_derivative():
     """A compiled module is run in eager mode, whose output can be differentiated twice; after it, it is compiled."""
     compiled = torch.compile(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), backend="aot_eager")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32, scales, without_autocast
+from ganlib._nest import mapped
 from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
@@ -43,8 +44,8 @@ class LazyPenalty(nn.Module):
 
 
 def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -> Any:
-    """Call a network in eager mode and without autocast, with the condition only where there is one."""
-    x = at_least_float32(x)
+    """Call a network in eager mode, without autocast, in float32 or better; with the condition where there is one."""
+    x, condition = at_least_float32(x), _widened(condition)
     # A compiled module refuses a second derivative. Inside a compiled function the stance cannot be set.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
     with eager, without_autocast(x.device.type):
@@ -84,3 +85,17 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Con
     """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
     # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
+
+
+def _widened(condition: Condition) -> Condition:
+    """The condition with float32 in place of half precision; where it has none, the condition itself."""
+    narrow = []
+
+    def widen(part: Tensor) -> Tensor:
+        if part.dtype not in (torch.float16, torch.bfloat16):
+            return part
+        narrow.append(part)
+        return part.float()
+
+    wide = mapped(condition, widen)
+    return wide if narrow else condition

@@ -11,13 +11,13 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ganlib._nest import mapped
 from ganlib._random import random_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._constants import Constants
 from ganlib.training._step._cuda_recorder import CudaRecorder, Metrics
 from ganlib.training._step._memory import METRIC, Memory, difference
-from ganlib.training._step._networks import mapped
 from ganlib.training._step._recordable import RecordableOptimizer
 
 __all__ = ["CudaGraph", "StepGraphs"]

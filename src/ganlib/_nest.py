@@ -1,0 +1,23 @@
+"""Nests of tensors: batches, and conditions of several parts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["mapped"]
+
+
+def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The nest of tuples, lists, dicts and named tuples with a function's values in place of its tensors.
+
+    torch's ``tree_map`` takes three times as long, which small networks feel in every step.
+    """
+    if isinstance(nest, Tensor):
+        return function(nest)
+    if isinstance(nest, dict):
+        return {key: mapped(value, function) for key, value in nest.items()}
+    if isinstance(nest, tuple | list):
+        parts = [mapped(value, function) for value in nest]
+        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
+    return nest
