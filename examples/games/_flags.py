@@ -1,4 +1,4 @@
-"""The command line that all games share, so that their pages hold the game."""
+"""The command line that all games share, and what follows from it, so that their pages hold the game."""
 
 import argparse
 from pathlib import Path
@@ -10,23 +10,28 @@ from torch import nn
 from ganlib import training
 
 
-def parse_flags(page: str | None, *, iterations: int, batch_size: int, out: str) -> argparse.Namespace:
+def parse_flags(
+    page: str | None, *, iterations: int, batch_size: int, out: str, weights: dict[str, float] | None = None
+) -> argparse.Namespace:
     """Read the command line.
 
     Args:
-        page: the docstring of the script, shown by ``--help``.
+        page: the docstring of the script, shown by ``--help``. Where it names ``--data``, there is such a flag.
         iterations: the default of ``--iterations``.
         batch_size: the default of ``--batch-size``.
         out: the default of ``--out``.
+        weights: further flags that are numbers, such as ``--path-weight``, with their defaults.
     """
     parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
     own = "default: %(default)s"
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder that holds MNIST/raw (default: the built-in digits alone)"
-    )
+    if "--data" in (page or ""):
+        words = "folder that holds MNIST/raw (default: the built-in digits alone)"
+        parser.add_argument("--data", metavar="DIR", help=words)
     parser.add_argument("--iterations", type=int, default=iterations, metavar="N", help=own)
     parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help=f"of each process ({own})")
+    for name, default in (weights or {}).items():
+        parser.add_argument(name, type=float, default=default, metavar="X", help=f"0 leaves that part out ({own})")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help=f"batches for each update ({own})")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
     graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
@@ -39,7 +44,17 @@ def parse_flags(page: str | None, *, iterations: int, batch_size: int, out: str)
     return parser.parse_args()
 
 
-def speed(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:
-    """The trainer's settings for speed: the precision, and whether the iteration is recorded."""
+def settings(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:
+    """The trainer's settings by the flags: precision, accumulation, and whether the iteration is recorded."""
     auto = training.fast_settings(*networks).get("cuda_graph", False)
-    return {"precision": flags.precision, "cuda_graph": {"auto": auto, "yes": True, "no": False}[flags.cuda_graph]}
+    return {
+        "precision": flags.precision,
+        "accumulate_grad_batches": flags.accumulate,
+        "cuda_graph": {"auto": auto, "yes": True, "no": False}[flags.cuda_graph],
+    }
+
+
+def callbacks(flags: argparse.Namespace) -> list[Any]:
+    """A progress bar, ``metrics.csv`` and checkpoints, in the folder of the run."""
+    checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
+    return [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]

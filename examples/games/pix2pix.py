@@ -12,10 +12,8 @@ distance to held-out digits is printed next to that of the mean image.
 Reference: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, arXiv:1611.07004.
 """
 
-from typing import Any
-
 import torch
-from _flags import parse_flags, speed
+from _flags import callbacks, parse_flags, settings
 from torch import Tensor, nn
 from torchvision import datasets
 
@@ -25,6 +23,12 @@ from ganlib import data, distributed, init, losses, protocols, stacks, training,
 def outline(digit: Tensor) -> Tensor:
     """Pixels around the strokes: those with a neighbor that is much brighter."""
     return torch.where(nn.functional.max_pool2d(digit, 3, 1, 1) - digit > 0.5, 1.0, -1.0)
+
+
+def make_generator() -> nn.Module:
+    """Make a U-Net of four levels, the innermost of which is a single pixel."""
+    plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(channels) for channels in (32, 64, 128, 128)])
+    return init.dcgan_(stacks.UNet(plan, dropout=0.5))
 
 
 def main() -> None:
@@ -39,8 +43,7 @@ def main() -> None:
     loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
     held_out = data.TensorLoader(others, 1).samples[:1000]
 
-    plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(channels) for channels in (32, 64, 128, 128)])
-    generator = init.dcgan_(stacks.UNet(plan, dropout=0.5)).to(flags.device)
+    generator = make_generator().to(flags.device)
     discriminator = init.dcgan_(stacks.PatchDiscriminator(2, channels=32, layers=1)).to(flags.device)
     loss = losses.NonSaturatingLoss()
 
@@ -53,7 +56,7 @@ def main() -> None:
 
     def discriminator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         digit, sketch, fake = batch
-        return loss.discriminator(discriminate(digit, sketch), discriminate(fake.detach(), sketch))
+        return loss.discriminator(discriminate(digit, sketch), discriminate(fake.detach(), sketch)) / 2
 
     def generator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         digit, sketch, fake = batch
@@ -68,12 +71,11 @@ def main() -> None:
             training.Player("generator", adams[1], generator_objective),
         ],
         prepare=translate,
-        accumulate_grad_batches=flags.accumulate,
-        **speed(flags, generator, discriminator),
+        **settings(flags, generator, discriminator),
     )
-    checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
-    callbacks: list[Any] = [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]
-    training.fit(trainer, loader, iterations=flags.iterations, callbacks=callbacks, resume=flags.resume)
+    decays = [training.LearningRateSchedule(adam, training.linear_decay(start=0.5, final=0.0)) for adam in adams]
+    all_callbacks = [*callbacks(flags), *decays]
+    training.fit(trainer, loader, iterations=flags.iterations, callbacks=all_callbacks, resume=flags.resume)
 
     digit, mean = ((images / 127.5 - 1).to(flags.device) for images in (held_out, loader.samples.float().mean(0)))
     with torch.no_grad():

@@ -1,0 +1,100 @@
+"""InfoGAN (Chen et al., 2016): codes that can be read from the digits come to mean class and slant, without a label.
+
+    python examples/games/infogan.py --iterations 2000 --out runs/infogan
+    torchrun --nproc-per-node 2 examples/games/infogan.py --precision bf16 --accumulate 2
+
+The latent is a class code of ten values, two continuous codes, and noise. A second head of the discriminator, called Q,
+predicts the codes of generated digits. As in the original, both players also minimize Q's negative log likelihood of
+the codes. Printed are the purity of Q's classes, which is the share of held-out digits whose label is the most frequent
+one of their class, and how far a code from -1 to 1 changes the slant, in standard deviations of held-out digits. In the
+rows of ``traversals.png`` one code changes: the class, or one of the others from -2 to 2.
+
+Reference: Chen et al., "InfoGAN: Interpretable Representation Learning by ...", 2016, arXiv:1606.03657.
+"""
+
+import torch
+from _flags import callbacks, parse_flags, settings
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from ganlib import conditioning, data, distributed, init, latents, losses, protocols, stacks, training, viz
+
+
+def center_and_slant(digits: Tensor) -> tuple[Tensor, Tensor]:
+    """Centers of mass, (N, 2), and how far digits lean to the right for each pixel upwards, by least squares."""
+    mass = (digits.flatten(1) + 1) / (digits + 1).sum((2, 3))
+    positions = torch.ones(28, 28, device=digits.device).nonzero().float()
+    center = mass @ positions
+    y, x = (positions - center[:, None]).unbind(2)
+    return center, -(mass * x * y).sum(1) / (mass * y * y).sum(1)
+
+
+def load(length: int, seed: int) -> Tensor:
+    """Digits whose centers of mass are in the middle, as in MNIST: otherwise a code comes to mean the position."""
+    digits = data.TensorLoader(data.RenderedDigits(length=length, seed=seed), 1).samples / 127.5 - 1
+    shifts = (13.5 - center_and_slant(digits)[0]).round().int().tolist()
+    return torch.stack([digit.roll(shift, (1, 2)) for digit, shift in zip(digits, shifts, strict=True)])
+
+
+def main() -> None:
+    """Read the command line, train, and measure what the codes mean."""
+    flags = parse_flags(__doc__, iterations=2000, batch_size=64, out="runs/infogan")
+    distributed.init()
+    torch.manual_seed(flags.seed)
+    digits, held_out = TensorDataset(load(5000, seed=0)), load(1000, seed=1).to(flags.device)
+    loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
+
+    plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(32), stacks.Stage(64), stacks.Stage(256, 7, 1, 0)])
+    generator = init.dcgan_(stacks.ConvTransposeStack(plan, top_channels=10 + 2 + 62)).to(flags.device)
+    body = stacks.ConvStack(plan, last_norm=True, last_activation=nn.LeakyReLU(0.2))
+    score, q = stacks.LinearStack([256, 1]), stacks.LinearStack([256, 128, 10 + 2], norm="batch")
+    discriminator = init.dcgan_(nn.ModuleList([body, score, q])).to(flags.device)
+    one_hot, uniform, loss = conditioning.OneHot(10), latents.Uniform(2 + 62), losses.NonSaturatingLoss()
+
+    def generate(batch: protocols.Batch) -> tuple[Tensor, Tensor, Tensor]:
+        classes = torch.randint(10, (len(batch.sample),), device=batch.sample.device)
+        latent = torch.cat([one_hot(classes), uniform(len(classes), device=classes.device)], dim=1)
+        return batch.sample, latent, generator(latent)
+
+    def code_loss(features: Tensor, latent: Tensor) -> Tensor:
+        logits, means = q(features).split([10, 2], dim=1)  # means of Gaussians of variance 1, as in the original
+        return nn.functional.cross_entropy(logits, latent[:, :10]) + nn.functional.mse_loss(means, latent[:, 10:12])
+
+    def discriminator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        real, latent, fake = batch
+        features = body(fake.detach())
+        return loss.discriminator(score(body(real)), score(features)) + code_loss(features, latent)
+
+    def generator_objective(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        _, latent, fake = batch
+        features = body(fake)
+        of_codes = code_loss(features, latent)
+        return loss.generator(score(features)) + of_codes, {"code_loss": of_codes}
+
+    networks = {"generator": generator, "discriminator": discriminator}
+    adams = [torch.optim.Adam(x.parameters(), lr, (0.5, 0.999)) for x, lr in ((discriminator, 2e-4), (generator, 1e-3))]
+    players = [
+        training.Player("discriminator", adams[0], discriminator_objective),
+        training.Player("generator", adams[1], generator_objective),
+    ]
+    trainer = training.GameTrainer(networks, players, prepare=generate, **settings(flags, generator, discriminator))
+    training.fit(trainer, loader, iterations=flags.iterations, callbacks=callbacks(flags), resume=flags.resume)
+
+    if distributed.rank() == 0:
+        found, labels = q.eval()(body.eval()(held_out))[:, :10].argmax(1), torch.arange(1000, device=flags.device) % 10
+        tables = [one_hot(classes).T @ one_hot(labels) for classes in (found, found[torch.randperm(1000)])]
+        purity, by_chance = (table.amax(1).sum() / 1000 for table in tables)
+        print(f"InfoGAN purity of the code on 1000 held-out digits: {purity:.2f} (by chance: {by_chance:.2f})")
+        generator.eval()
+        _, latent, fake = generate(protocols.Batch(held_out))
+        slants, of_real = (center_and_slant(images)[1] for images in (fake.detach(), held_out))
+        changes = 2 * torch.linalg.lstsq(latent, slants[:, None]).solution.abs() / of_real.std()  # from -1 to 1
+        print(f"Change of slant by a code: {changes[10:12].max():.2f} deviations (by noise: {changes[12:].max():.2f})")
+        rows = latent[:15].repeat_interleave(10, dim=0)
+        rows[:50, :10] = torch.eye(10).repeat(5, 1)
+        rows[50:100, 10] = rows[100:, 11] = torch.linspace(-2, 2, 10).repeat(5)
+        viz.image_grid(generator(rows), columns=10).save(flags.out / "traversals.png")
+
+
+if __name__ == "__main__":
+    main()
