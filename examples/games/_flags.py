@@ -31,7 +31,7 @@ def parse_flags(
     parser.add_argument("--iterations", type=int, default=iterations, metavar="N", help=own)
     parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help=f"of each process ({own})")
     for name, default in (weights or {}).items():
-        parser.add_argument(name, type=float, default=default, metavar="X", help=f"0 leaves that part out ({own})")
+        parser.add_argument(name, type=float, default=default, metavar="X", help=f"0 gives that part no weight ({own})")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help=f"batches for each update ({own})")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
     graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
@@ -41,7 +41,11 @@ def parse_flags(
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
     parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
-    return parser.parse_args()
+    flags = parser.parse_args()
+    data = getattr(flags, "data", None)
+    if data is not None and not (Path(data) / "MNIST/raw").is_dir():
+        parser.error(f"--data {data} holds no MNIST/raw")
+    return flags
 
 
 def settings(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def main() -> None:
         a, b, fake_a, fake_b = batch
         adversarial = loss.generator(real_a(fake_a)) + loss.generator(real_b(fake_b))
         cycle = l1_loss(to_a(fake_b), a) + l1_loss(to_b(fake_a), b)
-        return 2 * adversarial + 10 * cycle, {"cycle": cycle}  # the original halves the discriminators' squares alone
+        return 2 * adversarial + 10 * cycle, {"cycle": cycle}  # ganlib halves the squares, the original not here
 
     def discriminators_objective(batch: tuple[Any, ...]) -> Tensor:
         a, b, fake_a, fake_b = batch

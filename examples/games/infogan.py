@@ -1,13 +1,12 @@
-"""InfoGAN (Chen et al., 2016): codes that can be read from the digits come to mean class and slant, without a label.
+"""InfoGAN (Chen et al., 2016): codes in the latent come to mean class, slant and size of digits, without a label.
 
     python examples/games/infogan.py --iterations 2000 --out runs/infogan
-    torchrun --nproc-per-node 2 examples/games/infogan.py --precision bf16 --accumulate 2
 
-The latent is a class code of ten values, two continuous codes, and noise. A second head of the discriminator, called Q,
+The latent is a class code of ten values, two continuous codes, and noise. Q, a second head of the discriminator,
 predicts the codes of generated digits. As in the original, both players also minimize Q's negative log likelihood of
-the codes. Printed are the purity of Q's classes, which is the share of held-out digits whose label is the most frequent
-one of their class, and how far a code from -1 to 1 changes the slant, in standard deviations of held-out digits. In the
-rows of ``traversals.png`` one code changes: the class, or one of the others from -2 to 2.
+the codes. In ``traversals.png`` one code changes along each row. Printed are the purity of Q's classes (the share of
+held-out digits with the most frequent label of their class), and how far a code from -1 to 1 changes slant and height,
+in standard deviations of held-out digits, next to the most effective number of the noise.
 
 Reference: Chen et al., "InfoGAN: Interpretable Representation Learning by ...", 2016, arXiv:1606.03657.
 """
@@ -20,19 +19,20 @@ from torch.utils.data import TensorDataset
 from ganlib import conditioning, data, distributed, init, latents, losses, protocols, stacks, training, viz
 
 
-def center_and_slant(digits: Tensor) -> tuple[Tensor, Tensor]:
-    """Centers of mass, (N, 2), and how far digits lean to the right for each pixel upwards, by least squares."""
+def center_and_shape(digits: Tensor) -> tuple[Tensor, Tensor]:
+    """Centers of mass (y, x), and slants (to the right for each pixel upwards) with heights (standard deviations)."""
     mass = (digits.flatten(1) + 1) / (digits + 1).sum((2, 3))
     positions = torch.ones(28, 28, device=digits.device).nonzero().float()
     center = mass @ positions
     y, x = (positions - center[:, None]).unbind(2)
-    return center, -(mass * x * y).sum(1) / (mass * y * y).sum(1)
+    xy, yy = (mass * x * y).sum(1), (mass * y * y).sum(1)
+    return center, torch.stack([-xy / yy, yy.sqrt()], dim=1)
 
 
 def load(length: int, seed: int) -> Tensor:
     """Digits whose centers of mass are in the middle, as in MNIST: otherwise a code comes to mean the position."""
     digits = data.TensorLoader(data.RenderedDigits(length=length, seed=seed), 1).samples / 127.5 - 1
-    shifts = (13.5 - center_and_slant(digits)[0]).round().int().tolist()
+    shifts = (13.5 - center_and_shape(digits)[0]).round().int().tolist()
     return torch.stack([digit.roll(shift, (1, 2)) for digit, shift in zip(digits, shifts, strict=True)])
 
 
@@ -43,7 +43,6 @@ def main() -> None:
     torch.manual_seed(flags.seed)
     digits, held_out = TensorDataset(load(5000, seed=0)), load(1000, seed=1).to(flags.device)
     loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
-
     plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(32), stacks.Stage(64), stacks.Stage(256, 7, 1, 0)])
     generator = init.dcgan_(stacks.ConvTransposeStack(plan, top_channels=10 + 2 + 62)).to(flags.device)
     body = stacks.ConvStack(plan, last_norm=True, last_activation=nn.LeakyReLU(0.2))
@@ -87,9 +86,10 @@ def main() -> None:
         print(f"InfoGAN purity of the code on 1000 held-out digits: {purity:.2f} (by chance: {by_chance:.2f})")
         generator.eval()
         _, latent, fake = generate(protocols.Batch(held_out))
-        slants, of_real = (center_and_slant(images)[1] for images in (fake.detach(), held_out))
-        changes = 2 * torch.linalg.lstsq(latent, slants[:, None]).solution.abs() / of_real.std()  # from -1 to 1
-        print(f"Change of slant by a code: {changes[10:12].max():.2f} deviations (by noise: {changes[12:].max():.2f})")
+        shapes, of_real = (center_and_shape(images)[1] for images in (fake.detach(), held_out))
+        changes = 2 * torch.linalg.lstsq(latent, shapes).solution.abs() / of_real.std(0)  # from -1 to 1
+        (slant, height), (a, b) = changes[10:12].amax(0), changes[12:].amax(0)
+        print(f"A code changes slant by {slant:.2f} (noise: {a:.2f}) and height by {height:.2f} ({b:.2f}) deviations")
         rows = latent[:15].repeat_interleave(10, dim=0)
         rows[:50, :10] = torch.eye(10).repeat(5, 1)
         rows[50:100, 10] = rows[100:, 11] = torch.linspace(-2, 2, 10).repeat(5)

@@ -1,12 +1,11 @@
 """WGAN-GP (Gulrajani et al., 2017) on waveforms: a critic that plays five times, and a generator of plucked notes.
 
     python examples/games/waveforms.py --iterations 2500 --out runs/waveforms
-    torchrun --nproc-per-node 2 examples/games/waveforms.py --precision bf16 --accumulate 2
 
-The notes of a chord are made here. The networks are one-dimensional stacks with stride 4, as in WaveGAN.
-For each waveform the note is found that explains most of its energy. Printed are this share of energy, and the total
-variation between the notes found in generated and in held-out waveforms. A missing note raises it, and so does one that
-is out of tune. ``waveforms.png`` has held-out waveforms, generated ones, and mean spectra.
+The notes of a chord are made here. The networks are one-dimensional stacks with stride 4, as in WaveGAN. The script
+finds the note that explains most of each waveform's energy. It prints this share of energy, how much the waveforms of
+one note differ, and the total variation between the notes of generated and of held-out waveforms: a missing note raises
+it, and so does one that is wrong by half a semitone. ``waveforms.png`` has held-out and generated ones, and spectra.
 
 Reference: Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, arXiv:1704.00028. The networks are after
 Donahue et al., "Adversarial Audio Synthesis", 2019, arXiv:1802.04208.
@@ -38,14 +37,15 @@ def make_notes(count: int) -> Tensor:
     return (notes / notes.abs().amax(1, keepdim=True)).unsqueeze(1)
 
 
-def analyze(waves: Tensor) -> tuple[float, Tensor]:
-    """Return the share of energy that the best note of each waveform explains, and how often each note is the best."""
+def analyze(waves: Tensor) -> tuple[float, float, Tensor]:
+    """Return the energy that the best note of each waveform explains, its waveforms' spread, and how often it is."""
     angles = phases(torch.arange(-2, 27))
     sines = torch.cat([angles.sin(), angles.cos()], dim=2)
     # Combinations of the slowest and the fastest decay are close to those between.
     basis, _ = torch.linalg.qr(torch.cat([torch.exp(-rate * TIME) * sines for rate in (1, 4)], dim=2))
     shares, best = ((waves.transpose(0, 1) @ basis).square().sum(2) / waves.square().sum((1, 2))).max(dim=0)
-    return shares.mean().item(), best.bincount(minlength=len(basis)) / len(waves)
+    spread = torch.stack([waves[best == note].std(0, correction=0).mean() for note in best.unique()]).mean().item()
+    return shares.mean().item(), spread, best.bincount(minlength=len(basis)) / len(waves)
 
 
 def main() -> None:
@@ -82,14 +82,14 @@ def main() -> None:
 
     if distributed.rank() == 0:
         fake = generator(latent(2000, device=flags.device)).detach().cpu()
-        shares, counts = zip(*map(analyze, (fake, real, others, torch.randn_like(real))), strict=True)
-        off = [(often - counts[1]).abs().sum() / 2 for often in counts]
-        print(
-            f"Energy in one note: {shares[0]:.3f} (held-out: {shares[1]:.3f}, white noise: {shares[3]:.3f}); "
-            f"variation of notes: {off[0]:.3f} (other held-out: {off[2]:.3f}, white noise: {off[3]:.3f})"
-        )
+        shares, spreads, counts = zip(*map(analyze, (fake, others, torch.randn_like(real), real)), strict=True)
+        figures = shares, spreads, [(often - counts[3]).abs().sum() / 2 for often in counts]
+        words = "Energy in one note", "spread within a note", "variation of notes"
+        for word, (ours, held_out, noise, _) in zip(words, figures, strict=True):
+            print(f"{word}: {ours:.3f} (held-out: {held_out:.3f}, white noise: {noise:.3f})")
         axes = (figure := Figure(figsize=(12, 4), layout="tight")).subplots(1, 3)
         for axis, name, waves in zip(axes, ("held-out", "generated"), (real, fake), strict=False):
+            axis.set_title(name)
             axis.plot((waves[:8, 0] + 2 * torch.arange(8).view(-1, 1)).T.numpy())
             axes[2].semilogy(torch.fft.rfft(waves[:, 0]).abs().square().mean(0).numpy(), label=name)
         axes[2].legend()

@@ -1,11 +1,11 @@
 """Nests of tensors: batches, and conditions of several parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["mapped"]
+__all__ = ["mapped", "tensors_of"]
 
 
 def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -21,3 +21,12 @@ def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
         parts = [mapped(value, function) for value in nest]
         return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
     return nest
+
+
+def tensors_of(nest: Any) -> Iterator[Tensor]:
+    """The tensors of a nest."""
+    if isinstance(nest, Tensor):
+        yield nest
+    elif isinstance(nest, dict | tuple | list):
+        for part in nest.values() if isinstance(nest, dict) else nest:
+            yield from tensors_of(part)

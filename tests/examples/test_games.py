@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchmarks import translated_digits
 from benchmarks.plain_game import PlainGame
 from ganlib import data, training
-from tests.examples.scripts import ROOT, Given, load_script, picture_size, taken
+from ganlib.data import RenderedDigits
+from tests.examples.scripts import ROOT, Given, load_script, picture_size, run_script, taken
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
 
 
@@ -44,6 +46,7 @@ GAMES = {
     "bigan": Game("bigan.png", grid(16, 8), period=8),
     "cyclegan": Game("translations.png", grid(16, 6)),
     "infogan": Game("traversals.png", grid(10, 15)),
+    "path_length": Game("path_length.png", grid(16, 8, 16), period=16),
     "pix2pix": Game("translations.png", grid(16, 3)),
     "table": Game("table.png", None),
     "vqgan": Game("reconstructions.png", grid(16, 3)),
@@ -77,17 +80,18 @@ class Played(NamedTuple):
     state: dict[str, Any]
 
 
-class FewDigits(data.RenderedDigits):
-    """The first 200 again and again, since to draw digits takes longest."""
+@functools.cache
+def drawn(size: int, index: int) -> tuple[Any, int]:
+    """A digit."""
+    return RenderedDigits(size, length=200)[index]
 
-    drawn = functools.cache(data.RenderedDigits.__getitem__)
+
+class FewDigits(RenderedDigits):
+    """The first 200 again and again, since to draw digits takes longest."""
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         """Give one."""
-        return FewDigits.drawn(FIRST, index % 200)
-
-
-FIRST = data.RenderedDigits(length=200)
+        return drawn(self.size, index % 200)
 
 
 def play(patch: pytest.MonkeyPatch, name: str, out: Path, *words: object, trainer: Any = None) -> Played:
@@ -243,3 +247,95 @@ def test_killed_in_the_middle_it_ends_bit_for_bit_the_same(name: str, tmp_path: 
     assert states[0] == states[1]
     for file in ("metrics.csv", game.picture):
         assert (whole / file).read_bytes() == (killed / file).read_bytes(), file
+
+
+def train(name: str, out: Path, iterations: int, *words: object) -> list[float]:
+    """Run a game as a user does; returns the numbers of what it prints at its end."""
+    printed = run_script(f"games/{name}", "--iterations", iterations, "--device", "cpu", "--out", out, *words)
+    verdict = " ".join(line for line in printed.splitlines() if " (" in line and "iteration" not in line)
+    return [float(number) for number in re.findall(r"\d+\.\d+", verdict)]
+
+
+# The bounds lie between what a plain loop reached and what an untrained or a collapsed network has: see the page
+# "Beyond the plain GAN".
+
+
+@pytest.fixture(scope="module")
+def reader() -> nn.Module:
+    """A classifier of the built-in digits."""
+    return translated_digits.built_in_reader()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "generator", "iterations"), [("pix2pix", "generator", 500), ("cyclegan", "to_a", 1500)]
+)
+def test_outlines_become_the_digits_that_they_are_of(
+    name: str, generator: str, iterations: int, reader: nn.Module, tmp_path: Path
+) -> None:
+    """They are less than half as far from them as the mean image is, and 80 % are read right. CycleGAN sees no pair."""
+    l1, l1_of_mean = train(name, tmp_path, iterations)
+    assert l1 < l1_of_mean / 2
+
+    _, outlines, labels = translated_digits.held_out()
+    network = translated_digits.load(ROOT / f"examples/games/{name}.py", tmp_path, generator)
+    with torch.no_grad():
+        assert translated_digits.share_read(reader, network(outlines), labels) >= 0.8
+
+
+@pytest.mark.slow
+def test_codes_come_to_mean_class_and_shape(tmp_path: Path) -> None:
+    """InfoGAN's classes are purer than those of k-means of pixels; a code changes the height, noise does not."""
+    purity, _, *_, height, by_noise = train("infogan", tmp_path, 1500)
+
+    assert purity > 0.75  # k-means: 0.57 to 0.67
+    assert height > max(1.0, 2 * by_noise)
+
+
+@pytest.mark.slow
+def test_bigan_inverts_its_generator(tmp_path: Path) -> None:
+    """Nine of ten reconstructions are nearer to their own digit than to 999 others, and samples differ as digits do."""
+    share, _, spread, truth = train("bigan", tmp_path, 2000)
+
+    assert share > 0.9
+    assert spread > 0.8 * truth
+
+
+@pytest.mark.slow
+def test_a_discriminator_makes_a_tokenizers_decoder_sharp(tmp_path: Path) -> None:
+    """Its fine energy is near that of the digits, and no noise; without the discriminator most is lost."""
+    sharp, control, l1, control_l1, _ = train("vqgan", tmp_path, 600)
+
+    assert abs(sharp - 1) < 0.25
+    assert control < 0.65
+    assert l1 < 1.25 * control_l1
+
+
+@pytest.mark.slow
+def test_the_jacobians_spread_falls(tmp_path: Path) -> None:
+    """With path length regularization it is much smaller than without, and samples differ as much from each other."""
+    spread, pixels, truth = train("path_length", tmp_path / "with", 1000)
+    spread_without, pixels_without, _ = train("path_length", tmp_path / "without", 1000, "--path-weight", 0)
+
+    assert spread < 0.75 * spread_without
+    assert min(pixels, pixels_without) > 0.6 * truth
+
+
+@pytest.mark.slow
+def test_generated_rows_teach_what_real_ones_do(tmp_path: Path) -> None:
+    """The class of a real row follows from the nearest generated one; correlations and columns within a class agree."""
+    nearest, of_real, correlation, _, column, _ = train("table", tmp_path, 1500)
+
+    assert nearest > of_real - 0.06  # the most frequent class: 0.50
+    assert correlation < 0.35  # independent columns: 0.61
+    assert column < 0.35  # normal columns: 0.73
+
+
+@pytest.mark.slow
+def test_generated_waveforms_are_notes_of_the_chord(tmp_path: Path) -> None:
+    """One note explains most of the energy of each, and all notes are played about as often as in the data."""
+    energy, _, of_noise, spread, held_out, _, variation, *_ = train("waveforms", tmp_path, 1000)
+
+    assert energy > 0.8 > 4 * of_noise
+    assert 0.5 < spread / held_out < 1.5  # one waveform for each note: 0
+    assert variation < 0.3  # one note alone: 0.86

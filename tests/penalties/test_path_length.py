@@ -310,6 +310,12 @@ def test_what_has_no_paths_is_refused() -> None:
         PathLength()(Scaled(), [1.0])
     with pytest.raises(ShapeError, match=re.escape("(3,)")):
         PathLength()(Scaled(), torch.zeros(3))
+    for shape in [(0, 3), (4, 0), (4, 0, 3)]:
+        with pytest.raises(ShapeError, match=re.escape(str(shape))):
+            PathLength()(Scaled(), torch.zeros(shape))
+    for reduced in (lambda w: w[:1], lambda w: w.sum(), lambda w: w.T):
+        with pytest.raises(ShapeError, match="one sample for each latent"):
+            PathLength()(reduced, torch.ones(2, 3))
     with pytest.raises(ArgumentTypeError, match="tuple"):
         PathLength()(lambda w: (w,), torch.zeros(2, 3))
     with pytest.raises(ArgumentValueError, match="do not depend on latent"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ganlib.errors import ArgumentValueError, DTypeError, GanlibError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.stacks import VectorQuantizer
 from tests import strategies
 
@@ -162,15 +162,48 @@ def test_a_wrong_argument_is_refused_by_name(words: dict[str, float]) -> None:
     assert isinstance(error.value, GanlibError)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (3,), (5, 2)])
+def test_close_entries_are_told_apart_wherever_they_are() -> None:
+    """Far from 0, in two places, and next to an entry that is far from all: each entry is nearest to itself."""
+    steps = 0.01 * torch.arange(32.0)
+    quantizer = VectorQuantizer(65, 1)
+    with torch.no_grad():
+        quantizer.codebook.copy_(torch.cat([1000 + steps, -1000 - steps, torch.tensor([1e6])]).view(-1, 1))
+
+    assert torch.equal(torch.arange(65), quantizer(quantizer.codebook.detach()).indices)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_keep_the_memory_layout(layout: torch.memory_format) -> None:
+    """What the encoder gives in one layout the decoder gets in it."""
+    x = torch.randn(2, 3, 4, 5).to(memory_format=layout)
+    quantizer = make()
+
+    assert quantizer(x).maps.is_contiguous(memory_format=layout)
+    assert quantizer.look_up(quantizer(x).indices).is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (3,), (5, 2), (0, 3, 4, 4), (2, 3, 0, 4)])
 def test_maps_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    """Other channels, or none."""
+    """Other channels, none, or no vectors."""
     with pytest.raises(ShapeError, match=re.escape(str(shape))):
         make()(torch.zeros(shape))
 
 
+def test_only_floating_point_tensors_are_quantized() -> None:
+    """Whole numbers would make whole numbers of the entries."""
+    for x in (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3, dtype=torch.bool), torch.zeros(2, 3) * 1j):
+        with pytest.raises(DTypeError, match=str(x.dtype)):
+            make()(x)
+    with pytest.raises(ArgumentTypeError, match=r"x \(=\[1.0\]\)"):
+        make()([1.0])
+
+
 def test_only_tokens_are_looked_up() -> None:
-    """Indices are int64."""
+    """Indices are a tensor of int64, with at least the dimension of the batch."""
+    with pytest.raises(ArgumentTypeError, match=r"indices \(=3\)"):
+        make().look_up(3)
+    with pytest.raises(ShapeError, match=re.escape("()")):
+        make().look_up(torch.tensor(3))
     with pytest.raises(DTypeError, match="float32"):
         make().look_up(torch.zeros(2, 4, 4))
 

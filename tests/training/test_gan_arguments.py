@@ -59,6 +59,7 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], error: type[GanlibEr
     [
         lambda discriminator, real, fake, condition=None, fake_condition=None: fake.mean(),
         lambda *arguments: arguments[2].mean(),
+        functools.wraps(lambda discriminator, real: None)(lambda critic, real, fake, *conditions: fake.mean()),
         functools.partial(lambda weight, _, real, fake, *conditions: weight * fake.mean(), 2.0),
     ],
 )

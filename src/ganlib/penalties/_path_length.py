@@ -40,9 +40,15 @@ class PathLength(nn.Module):
     .. code-block:: python
 
         path_length = penalties.PathLength()
-        training.Player("path_length", generator_optimizer, lambda w: 8 * path_length(generator, w), every=8)
 
-    Name it in the trainer's ``modules``, so that checkpoints hold the running mean.
+        def path_length_objective(batch):
+            style = mapping(torch.randn(len(batch.sample), 512, device=batch.sample.device))
+            return 8 * path_length(synthesis, style)
+
+        training.Player("path_length", generator_optimizer, path_length_objective, every=8)
+
+    ``examples/games/path_length.py`` has all of it. Name it in the trainer's ``modules``, so that checkpoints hold the
+    running mean.
 
     Args:
         weight: 0 or more; 2 in the authors' code. A 0-dim tensor where it changes during training (see
@@ -123,7 +129,7 @@ class PathLength(nn.Module):
 
         Raises:
             ArgumentTypeError: the latent or the samples are not tensors.
-            ShapeError: a latent of another number of dimensions.
+            ShapeError: a latent of another number of dimensions, or an empty one; samples that are not one for each.
             ArgumentValueError: samples that do not depend on the latent.
 
         Example:
@@ -132,15 +138,20 @@ class PathLength(nn.Module):
             torch.Size([8])
         """
         if not isinstance(latent, Tensor):
-            raise ArgumentTypeError(f"latent (={latent!r}) must be a tensor")
-        if latent.ndim not in (2, 3):
-            raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D)")
+            raise ArgumentTypeError(f"latent must be a tensor, but it is a {type(latent).__name__}")
+        if latent.ndim not in (2, 3) or latent.numel() == 0:
+            raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D), and not be empty")
         latent = at_least_float32(latent)
         latent = latent if latent.requires_grad else latent.detach().requires_grad_()
         with torch.enable_grad(), without_autocast(latent.device.type):
             samples: Any = call_exactly(generator, latent, condition)
             if not isinstance(samples, Tensor):
                 raise ArgumentTypeError(f"generator gave a {type(samples).__name__}; it must give a tensor of samples")
+            if samples.ndim < 1 or len(samples) != len(latent):
+                raise ShapeError(
+                    f"generator gave samples {tuple(samples.shape)} for latent {tuple(latent.shape)}; it must give one "
+                    "sample for each latent"
+                )
             samples = at_least_float32(samples)
             noise = torch.randn_like(samples) / math.sqrt(math.prod(samples.shape[2:]))
             gradient = None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32, scales, without_autocast
-from ganlib._nest import mapped
+from ganlib._nest import mapped, tensors_of
 from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
@@ -89,13 +89,6 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Con
 
 def _widened(condition: Condition) -> Condition:
     """The condition with float32 in place of half precision; where it has none, the condition itself."""
-    narrow = []
-
-    def widen(part: Tensor) -> Tensor:
-        if part.dtype not in (torch.float16, torch.bfloat16):
-            return part
-        narrow.append(part)
-        return part.float()
-
-    wide = mapped(condition, widen)
-    return wide if narrow else condition
+    if not any(part.dtype in (torch.float16, torch.bfloat16) for part in tensors_of(condition)):
+        return condition
+    return mapped(condition, lambda part: at_least_float32(part) if part.is_floating_point() else part)

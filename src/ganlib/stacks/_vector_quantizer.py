@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_number, check_sizes
 from ganlib._logits import at_least_float32, without_autocast
-from ganlib.errors import DTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -40,13 +40,17 @@ class VectorQuantizer(nn.Module):
         \mathcal{L} = \operatorname{mean} (\operatorname{sg}(z) - e)^2
         + \beta \operatorname{mean} (z - \operatorname{sg}(e))^2.
 
-    The value of :math:`q` is the entry, to the bit. Its gradient goes to the encoder unchanged (straight through), and
-    not to the codebook. The first part of the loss moves the entries to the vectors, the second keeps the encoder close
-    to its entries. (The first code of taming-transformers has :math:`\beta` at the wrong one of the two; its
-    ``VectorQuantizer2`` still does, unless it is given ``legacy=False``.)
+    The value of :math:`q` is the entry, to the bit, in the dtype of :math:`z`. Its gradient goes to the encoder
+    unchanged (straight through), and not to the codebook. The first part of the loss moves the entries to the vectors,
+    the second keeps the encoder close to its entries. (The first code of taming-transformers has :math:`\beta` at the
+    wrong one of the two; its ``VectorQuantizer2`` still does, unless it is given ``legacy=False``.)
 
-    Distances are computed in float32 or better, also under autocast: in half precision many entries would be equally
-    near.
+    Often only some of the entries are used: those that are far from all vectors are never the nearest, and do not move.
+    Watch how many are (the exponential of the entropy of their use) and the loss. A norm before it, which keeps the
+    vectors of one scale, helps.
+
+    Distances are computed in float32 or better, also under autocast, and as sums of squared differences: in half
+    precision, or by a matrix product, entries that are close to each other would be taken for one another.
 
     Args:
         num_codes: entries of the codebook, at least 1.
@@ -92,17 +96,24 @@ class VectorQuantizer(nn.Module):
             The entries, their indices, and the loss.
 
         Raises:
-            ShapeError: maps of another shape.
+            ArgumentTypeError, DTypeError: maps that are not a tensor, or not floating point.
+            ShapeError: maps of another shape, or empty ones.
         """
-        if x.ndim < 2 or x.shape[1] != self.features:
-            raise ShapeError(f"x {tuple(x.shape)} must have shape (N, {self.features}, *spatial)")
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"x (={x!r}) must be a tensor")
+        if not x.is_floating_point():
+            raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
+        if x.ndim < 2 or x.shape[1] != self.features or x.numel() == 0:
+            raise ShapeError(
+                f"x {tuple(x.shape)} must have shape (N, {self.features}, *spatial), and hold some vectors"
+            )
         vectors = at_least_float32(x).movedim(1, -1)
         indices = self._nearest(vectors.detach())
         entries = F.embedding(indices, self.codebook).to(vectors.dtype)
         codebook_loss = (entries - vectors.detach()).square().mean()
         commitment_loss = (vectors - entries.detach()).square().mean()
-        # Not x + (entry - x), which rounds to something near the entry.
-        maps = entries.detach().movedim(-1, 1).to(x.dtype) + (x - x.detach())
+        # Not x + (entry - x), which rounds to something near the entry. With x first, which gives the memory layout.
+        maps = (x - x.detach()) + entries.detach().movedim(-1, 1).to(x.dtype)
         return Quantized(maps, indices, codebook_loss + self.commitment * commitment_loss)
 
     def look_up(self, indices: Tensor) -> Tensor:
@@ -115,23 +126,25 @@ class VectorQuantizer(nn.Module):
             (N, features, *spatial), with a graph to the codebook.
 
         Raises:
-            DTypeError: indices that are not int64.
+            ArgumentTypeError, DTypeError: indices that are not a tensor, or not int64.
+            ShapeError: a single index.
         """
+        if not isinstance(indices, Tensor):
+            raise ArgumentTypeError(f"indices (={indices!r}) must be a tensor")
         if indices.dtype != torch.int64:
             raise DTypeError(f"indices must be int64, but their dtype is {indices.dtype}")
-        return F.embedding(indices, self.codebook).movedim(-1, 1)
+        if indices.ndim < 1:
+            raise ShapeError(f"indices {tuple(indices.shape)} must have shape (N, *spatial)")
+        return F.embedding(indices, self.codebook).movedim(-1, 1).contiguous()
 
     @torch.no_grad()
     def _nearest(self, vectors: Tensor) -> Tensor:
         """Return the index of the nearest entry of each vector (..., features)."""
         with without_autocast(vectors.device.type):
-            # Around the middle of the codebook, as what all entries have in common would cost precision.
             entries = self.codebook.to(vectors.dtype)
-            middle = entries.mean(0)
-            entries = entries - middle
-            # Half of ||z - e||^2 - ||z||^2, since the last is the same for all entries.
-            distances = entries.square().sum(1) / 2 - (vectors - middle) @ entries.T
-        return distances.argmin(-1)
+            # Not by a matrix product, which cancels what entries have in common, and which TF32 would round.
+            exact = "donot_use_mm_for_euclid_dist"
+            return torch.cdist(vectors.flatten(0, -2), entries, compute_mode=exact).argmin(-1).view(vectors.shape[:-1])
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

@@ -70,7 +70,8 @@ def check_parts(
         "penalties",
         penalties,
         _is_penalty,
-        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition)",
+        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition), by position (what "
+        "regularizes a generator, as PathLength does, is the objective of a player of GameTrainer)",
     )
     _check_members(
         "auxiliary_losses",
@@ -126,7 +127,8 @@ def _is_penalty(member: Any) -> bool:
     if not callable(member) or (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward):
         return False
     try:
-        inspect.signature(member.forward if isinstance(member, nn.Module) else member).bind(*range(5))
+        function = member.forward if isinstance(member, nn.Module) else member
+        inspect.signature(function, follow_wrapped=False).bind(*range(5))
     except TypeError:  # it takes something else, as PathLength does, which is of a generator
         return False
     except ValueError:  # a function of C has no signature to look at

@@ -28,6 +28,9 @@ class EMA(nn.Module):
     ``state_dict()`` holds the average and the number of updates, and Lightning saves it as a part of your module. The
     module that is averaged is not a submodule of it. Calling it calls the average.
 
+    The average is in training mode, as the module was: where it has batch norm or dropout, call ``ema.eval()`` before
+    you use it.
+
     Args:
         module: the module that is trained; the average starts as a copy of it.
         decay: d, in [0, 1).
