@@ -5,11 +5,11 @@
     python examples/games/bigan.py --data DIR --resume  # MNIST, which torchvision finds in DIR; goes on if stopped
 
 The discriminator sees pairs: a digit with its code, or a sample with the latent that it was made from. Encoder and
-generator are one player. It minimizes the same loss with the labels swapped, and the discriminator can tell nothing
-only where the two are inverse to each other. That alone gives loose reconstructions, also after 9000 iterations. So by
-default the objective has the squared distance of a digit to its reconstruction too, times 10, as in ALICE.
-``bigan.png`` has rows of held-out digits, each above its reconstructions, and two rows of samples. The share of
-reconstructions that are nearer to their own digit than to each of 999 others is printed (0.98, without that distance
+generator are one player. It minimizes the same loss with the labels swapped. Only if each is the inverse of the other
+can the discriminator not tell the pairs apart. With this loss alone, reconstructions are only roughly right, even after
+9000 iterations. So by default the objective has the squared distance of a digit to its reconstruction too, times 10, as
+in ALICE. ``bigan.png`` has rows of held-out digits, each above its reconstructions, and two rows of samples. Printed is
+the share of reconstructions that are nearer to their own digit than to each of 999 others (0.98, without that distance
 0.45), and how much a pixel varies between samples, and between digits. All are made with averages of the weights.
 
 References: Donahue et al., "Adversarial Feature Learning", 2017, arXiv:1605.09782; Dumoulin et al., "Adversarially
