@@ -66,8 +66,6 @@ class PathLength(nn.Module):
         >>> latent = torch.randn(8, 3)
         >>> path_length(lambda w: w.cumsum(1), latent).shape
         torch.Size([])
-        >>> PathLength()(lambda w: 5 * w[:, :1] * torch.ones(1, 10_000), latent).item() < 2000  # lengths of about 500
-        True
 
     References:
         Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.2 and
