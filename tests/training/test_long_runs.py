@@ -117,6 +117,7 @@ def rows() -> dict[int, dict[str, int]]:
     return sample(10_000, 1_000)
 
 
+@pytest.mark.slow
 def test_ten_thousand_iterations_leak_nothing(rows: dict[int, dict[str, int]]) -> None:
     """From iteration 4,000 on the resident memory stays where it is, and tensors and open files are as many."""
     assert not any(grows(rows, 4_000, iteration) for iteration in (6_000, 8_000, 10_000))
@@ -124,6 +125,7 @@ def test_ten_thousand_iterations_leak_nothing(rows: dict[int, dict[str, int]]) -
         assert rows[10_000][what] == rows[4_000][what]
 
 
+@pytest.mark.slow
 def test_a_leak_of_a_kilobyte_an_iteration_is_found(rows: dict[int, dict[str, int]]) -> None:
     """The same measure, with the same bound, tells a callback that keeps as much as such a leak would by then."""
     assert grows(rows, 10_000, 11_000)
