@@ -6,8 +6,8 @@
 A mapping network makes a style of a latent, and a synthesis network an image of 16 pixels of the style. R1 plays in
 every 16th iteration, with the discriminator's optimizer. Path length regularization plays in every 8th, with the
 generator's: a step of the style should change the image by as much everywhere. Printed is how much the norm of the
-Jacobian differs between 1000 styles: its standard deviation over its mean, which falls. The same of pixels over samples
-follows, since a generator that stands still has even paths too. Rows of ``path_length.png`` go from style to style.
+Jacobian differs between 1000 styles: its standard deviation over its mean, which is halved. How pixels differ between
+samples follows, since a generator that stands still has even paths too. Rows of ``path_length.png`` go from style to style.
 
 Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.
 """
@@ -43,7 +43,7 @@ class Synthesis(nn.Module):
 
 def main() -> None:
     """Read the command line, train, and measure the Jacobian."""
-    weights = {"--path-weight": 0.3}  # the authors have 2, for other images and networks
+    weights = {"--path-weight": 0.3}  # about what the paper has for 16 pixels
     flags = parse_flags(__doc__, iterations=2000, batch_size=16, out="runs/path_length", weights=weights)
     distributed.init()
     torch.manual_seed(flags.seed)
