@@ -7,7 +7,7 @@ A mapping network makes a style of a latent, and a synthesis network an image of
 every 16th iteration, with the discriminator's optimizer. Path length regularization plays in every 8th, with the
 generator's: a step of the style should change the image by as much everywhere. Printed is how much the norm of the
 Jacobian differs between 1000 styles: its standard deviation over its mean, which is halved. How pixels differ between
-samples follows, since a generator that stands still has even paths too. Rows of ``path_length.png`` go from style to style.
+samples follows, as a generator that stands still has even paths too. ``path_length.png`` has rows from style to style.
 
 Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.
 """
