@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision import datasets
 
-from ganlib import training
+from ganlib import data, training
 
 
 def parse_flags(
@@ -42,10 +44,26 @@ def parse_flags(
     parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     flags = parser.parse_args()
-    data = getattr(flags, "data", None)
-    if data is not None and not (Path(data) / "MNIST/raw").is_dir():
-        parser.error(f"--data {data} holds no MNIST/raw")
+    folder = getattr(flags, "data", None)
+    if folder is not None and not (Path(folder) / "MNIST/raw").is_dir():
+        parser.error(f"--data {folder} holds no MNIST/raw")
     return flags
+
+
+def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], Tensor]:
+    """Digits to train on, and 1000 held-out images in [-1, 1]: MNIST's where ``--data`` names it, or the built-in ones.
+
+    Args:
+        flags: of the command line.
+        length: how many built-in digits.
+    """
+    digits: Dataset[Any]
+    others: Dataset[Any]
+    if flags.data:
+        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
+    else:
+        digits, others = data.RenderedDigits(length=length), data.RenderedDigits(length=1000, seed=1)
+    return digits, data.TensorLoader(others, 1, device=flags.device).samples[:1000] / 127.5 - 1
 
 
 def settings(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:

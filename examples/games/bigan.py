@@ -17,9 +17,8 @@ Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE: ...", 2017, arXiv
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, load_digits, parse_flags, settings
 from torch import Tensor, nn
-from torchvision import datasets
 
 from ganlib import conditioning, data, distributed, init, losses, penalties, protocols, stacks, training, viz
 
@@ -30,12 +29,8 @@ def main() -> None:
     flags = parse_flags(__doc__, iterations=3000, batch_size=64, out="runs/bigan", weights=weights)
     distributed.init()
     torch.manual_seed(flags.seed)
-    if flags.data:
-        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
-    else:
-        digits, others = data.RenderedDigits(length=10_000), data.RenderedDigits(length=1000, seed=1)
+    digits, held_out = load_digits(flags, length=10_000)
     loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
-    held_out = data.TensorLoader(others, 1).samples[:1000]
 
     plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(16), stacks.Stage(32), stacks.Stage(64, 7, 1, 0)])
     encoder = nn.Sequential(stacks.ConvStack(plan, top_channels=16), nn.Flatten())
@@ -82,17 +77,16 @@ def main() -> None:
     ema = training.EMA(autoencoder, decay=0.995)
     training.fit(trainer, loader, iterations=flags.iterations, callbacks=[*callbacks(flags), ema], resume=flags.resume)
 
-    digit = (held_out / 127.5 - 1).to(flags.device)
     _, generate = ema.eval().module.children()
     with torch.no_grad():
-        again, fake = ema(digit), generate(torch.randn(1000, 16, device=flags.device))
+        again, fake = ema(held_out), generate(torch.randn(1000, 16, device=flags.device))
     if distributed.rank() == 0:
-        nearest = torch.cdist(again.flatten(1), digit.flatten(1)).argmin(1)
+        nearest = torch.cdist(again.flatten(1), held_out.flatten(1)).argmin(1)
         share = (nearest == torch.arange(1000, device=nearest.device)).float().mean()
-        spread, truth = (images.std(0).mean() for images in (fake, digit))
+        spread, truth = (images.std(0).mean() for images in (fake, held_out))
         shares = f"Reconstructions nearest to their own of 1000 held-out digits: {share:.3f} (by chance: 0.001)"
         print(f"{shares}; spread of a pixel in samples: {spread:.3f} (in digits: {truth:.3f})")
-        rows = [images[start : start + 16] for start in (0, 16, 32) for images in (digit, again)]
+        rows = [images[start : start + 16] for start in (0, 16, 32) for images in (held_out, again)]
         viz.image_grid(torch.cat([*rows, fake[:32]]), columns=16).save(flags.out / "bigan.png")
 
 

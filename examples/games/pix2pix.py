@@ -13,9 +13,8 @@ Reference: Isola et al., "Image-to-Image Translation with Conditional Adversaria
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, load_digits, parse_flags, settings
 from torch import Tensor, nn
-from torchvision import datasets
 
 from ganlib import data, distributed, init, losses, protocols, stacks, training, viz
 
@@ -36,12 +35,8 @@ def main() -> None:
     flags = parse_flags(__doc__, iterations=1000, batch_size=16, out="runs/pix2pix")
     distributed.init()
     torch.manual_seed(flags.seed)
-    if flags.data:
-        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
-    else:
-        digits, others = data.RenderedDigits(length=5000), data.RenderedDigits(length=1000, seed=1)
+    digits, held_out = load_digits(flags, length=5000)
     loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
-    held_out = data.TensorLoader(others, 1).samples[:1000]
 
     generator = make_generator().to(flags.device)
     discriminator = init.dcgan_(stacks.PatchDiscriminator(2, channels=32, layers=1)).to(flags.device)
@@ -77,7 +72,7 @@ def main() -> None:
     all_callbacks = [*callbacks(flags), *decays]
     training.fit(trainer, loader, iterations=flags.iterations, callbacks=all_callbacks, resume=flags.resume)
 
-    digit, mean = ((images / 127.5 - 1).to(flags.device) for images in (held_out, loader.samples.float().mean(0)))
+    digit, mean = held_out, loader.samples.float().mean(0) / 127.5 - 1
     with torch.no_grad():
         fake = generator.eval()(outline(digit))
     if distributed.rank() == 0:

@@ -12,10 +12,9 @@ Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesi
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, load_digits, parse_flags, settings
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
-from torchvision import datasets
 
 from ganlib import data, distributed, init, losses, penalties, protocols, stacks, training, viz
 
@@ -41,12 +40,8 @@ def main() -> None:
     flags = parse_flags(__doc__, iterations=2000, batch_size=16, out="runs/vqgan", weights={"--adversarial": 0.8})
     distributed.init()
     torch.manual_seed(flags.seed)
-    if flags.data:
-        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
-    else:
-        digits, others = data.RenderedDigits(length=5000), data.RenderedDigits(length=1000, seed=1)
+    digits, held_out = load_digits(flags, length=5000)
     loader = data.TensorLoader(digits, flags.batch_size, device=flags.device, seed=flags.seed)
-    held_out = data.TensorLoader(others, 1, device=flags.device).samples[:1000] / 127.5 - 1
 
     autoencoder = Autoencoder().to(flags.device)
     discriminator = init.dcgan_(stacks.PatchDiscriminator(1, channels=16, layers=2)).to(flags.device)
