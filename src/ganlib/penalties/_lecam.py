@@ -8,9 +8,8 @@ from torch import Tensor
 from ganlib._checks import check_fraction, check_sizes
 from ganlib._logits import scales
 from ganlib._weights import check_weight, weighted
-from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
-from ganlib.penalties._penalty import LazyPenalty, call_exactly
+from ganlib.penalties._penalty import LazyPenalty, call_exactly, move_mean_
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits, Step
 
 __all__ = ["LeCam"]
@@ -169,9 +168,7 @@ class LeCam(LazyPenalty):
 
     @torch.no_grad()
     def _update(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> None:
-        """Move the running means towards those of a batch, in place: a CUDA graph reads and writes their addresses."""
-        share = 1 - weighted(self.decay, self.started)  # on the device: a branch on the host would wait for it
+        """Move the running means towards those of a batch."""
         for mean, side in ((self.real_means, real), (self.fake_means, fake)):
-            # Reduced before it is rounded: the means are then those of one process, to the bit except for rare ties.
-            mean.lerp_(mean_over_ranks(torch.stack([scale.mean() for scale in side])).to(mean.dtype), share)
+            move_mean_(mean, torch.stack([scale.mean() for scale in side]), self.decay, self.started)
         self.started.fill_(1)

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from ganlib._checks import check_fraction
 from ganlib._logits import at_least_float32, without_autocast
 from ganlib._weights import check_weight, show_weight, weighted
-from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from ganlib.penalties._penalty import call_exactly
+from ganlib.penalties._penalty import call_exactly, move_mean_
 from ganlib.protocols import Condition
 
 __all__ = ["PathLength"]
@@ -104,10 +103,8 @@ class PathLength(nn.Module):
         if self.mean.device != lengths.device:
             self.to(lengths.device)
         if self.training:
-            with torch.no_grad():
-                share = 1 - weighted(self.decay, self.started)  # on the device: a branch on the host would wait for it
-                self.mean.lerp_(mean_over_ranks(lengths.detach().mean()).to(self.mean.dtype), share)
-                self.started.fill_(1)
+            move_mean_(self.mean, lengths.detach().mean(), self.decay, self.started)
+            self.started.fill_(1)
         return weighted(self.weight, (lengths - self.mean).square().mean())
 
     def lengths(self, generator: Callable[..., Tensor], latent: Tensor, *, condition: Condition = None) -> Tensor:

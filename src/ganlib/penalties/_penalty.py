@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
-from ganlib._weights import check_weight, show_weight
+from ganlib._weights import check_weight, show_weight, weighted
+from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
@@ -20,6 +21,7 @@ __all__ = [
     "LazyPenalty",
     "call_exactly",
     "gradient_norms",
+    "move_mean_",
     "squared_gradient_norms",
     "squared_gradient_norms_of",
 ]
@@ -85,6 +87,17 @@ def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Con
     """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
     # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
     return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
+
+
+@torch.no_grad()
+def move_mean_(mean: Tensor, value: Tensor, decay: float | Tensor, started: Tensor) -> None:
+    """Move a running mean towards a batch's value, which it becomes where ``started`` is 0; over all processes.
+
+    It is changed in place, since a CUDA graph reads and writes its address.
+    """
+    share = 1 - weighted(decay, started)  # on the device: a branch on the host would wait for it
+    # Reduced before it is rounded: the mean is then that of one process, to the bit except for rare ties.
+    mean.lerp_(mean_over_ranks(value).to(mean.dtype), share)
 
 
 def _widened(condition: Condition) -> Condition:

@@ -132,7 +132,7 @@ def _is_penalty(member: Any) -> bool:
     except TypeError:  # it takes something else, as PathLength does, which is of a generator
         return False
     except ValueError:  # a function of C has no signature to look at
-        return True
+        pass
     return True
 
 
