@@ -40,12 +40,17 @@ def add_sample_options(parser: argparse.ArgumentParser, *, run: str, labels: boo
     parser.add_argument("--npz", type=Path, metavar="X.npz", help="images (N C H W in [-1, 1]) and labels as well")
 
 
+def generator_file(run: Path) -> Path | None:
+    """The generator in the folder of a run, if there is one; earlier versions wrote a ``.pt``."""
+    return next((run / name for name in ("generator.safetensors", "generator.pt") if (run / name).exists()), None)
+
+
 def load(run: Path, script: str, **wanted: Any) -> nn.Module:
     """The generator of a run, which this script must have trained, and what else is wanted of its info."""
-    path = run / "generator.pt"
-    if not path.exists():
+    path = generator_file(run)
+    if path is None:
         raise ArgumentValueError(
-            f"--run (={run}) holds no generator.pt, which a training writes when it ends: "
+            f"--run (={run}) holds no generator.safetensors, which a training writes when it ends: "
             f"finish it with train ... --out {run} --resume, or end it where it is by adding --iterations 1 to that"
         )
     generator = models.load_generator(path)
@@ -88,7 +93,7 @@ def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, bat
 
 def save_image(image: Image.Image, out: Path) -> None:
     """Write an image, whose folder is made, and say where it is."""
-    if out.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise ArgumentValueError(f"--out (={out}) must end in .png or another suffix of an image")
     out.parent.mkdir(parents=True, exist_ok=True)
     image.save(out)

@@ -135,9 +135,9 @@ def finish(
     """Save the generator with its info, and say what files the run has left."""
     if rank() == 0:
         saved = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        models.save_generator(run / "generator.pt", generator, {**info, "saved": saved})
+        models.save_generator(run / "generator.safetensors", generator, {**info, "saved": saved})
         files = ["metrics.csv", "losses.png", "training.gif", *images, f"{samples}/", "checkpoints/"]
-        print(f"{run}: generator.pt, {', '.join(files)}")
+        print(f"{run}: generator.safetensors, {', '.join(files)}")
 
 
 def run_main(main: Callable[[], None]) -> None:

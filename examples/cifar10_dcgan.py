@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from _command_line import add_train_options, fill_in, limits, speed, switch, whole
 from _data import open_data
-from _drawing import add_sample_options, draw, draw_samples, load, save_image
+from _drawing import add_sample_options, draw, draw_samples, generator_file, load, save_image
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
 
@@ -112,7 +112,7 @@ def train(arguments: argparse.Namespace) -> None:
         return
     for name in dataset.classes:
         run = arguments.out / name
-        if arguments.resume and arguments.minutes is not None and (run / "generator.pt").exists():
+        if arguments.resume and arguments.minutes is not None and generator_file(run) is not None:
             print(f"{run} is finished")  # minutes are those of a call, so they would start again
         else:
             print(f"{name}:")
@@ -209,10 +209,11 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.A
 def sample(arguments: argparse.Namespace) -> None:
     """Draw ``count`` samples, and their numbers if wanted."""
     run, name = arguments.run, arguments.class_name
-    if name is not None and (run / name / "generator.pt").exists():  # a run of all classes
+    several = sorted(path.name for path in run.glob("*") if generator_file(path) is not None)
+    if name in several:  # a run of all classes
         run = run / name
-    elif name is None and not (run / "generator.pt").exists() and (several := sorted(run.glob("*/generator.pt"))):
-        told = ", ".join(path.parent.name for path in several)
+    elif name is None and generator_file(run) is None and several:
+        told = ", ".join(several)
         raise ArgumentValueError(f"--run (={run}) holds a run for each of {told}: say which by --class-name")
     generator: Any = load(run, SCRIPT, class_name=name)
     draw_samples(arguments, generator, latents.Gaussian(generator.info["latent_dim"]))

@@ -22,13 +22,15 @@ LAYERS = [
     {"errors"},
     {"protocols"},
     {"distributed"},
-    {"_checks", "_condition", "_files", "_logits", "_nest", "_ranks"},
+    {"_checks", "_condition", "_files", "_logits", "_nest", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
     {
         *("init", "latents", "losses", "penalties", "stacks", "conditioning"),
         *("augment", "data", "metrics", "viz", "training"),
     },
     {"models"},
+    {"_cli"},
+    {"__main__"},
 ]
 
 # Within training, from the bottom up: one update, what a run calls, the loop, the trainers.
@@ -37,6 +39,8 @@ TRAINING = ["_step", "_callbacks", "_loop", ""]
 # Private names of torch and of named tuples, for which there is no public one.
 PRIVATE = {
     *("_ConvNd", "_NormBase", "_replace"),
+    # A sequence's modules with what is there twice; the module that torch.compile was put around.
+    *("_modules", "_orig_mod"),
     # Of many tensors at once: torch's optimizers are made of them.
     *(f"_foreach_{name}" for name in ("add", "add_", "addcmul_", "copy_", "div", "div_", "lerp_", "maximum_")),
     *(f"_foreach_{name}" for name in ("mul", "mul_", "neg", "sqrt")),
@@ -57,7 +61,7 @@ PUBLIC = {
     "LeastSquaresLoss MinimaxLoss NonSaturatingLoss RelativisticAverageLoss RelativisticLoss "
     "WassersteinLoss WeightedSum adaptive_weight",
     "metrics": "DigitClassifier FrechetDistance LabelAccuracy",
-    "models": "conditional_dcgan dcgan load_generator mlp_gan sample save_generator",
+    "models": "conditional_dcgan dcgan load_generator mlp_gan pretrained sample save_generator",
     "penalties": "Consistency DRAGAN GradientPenalty LeCam PathLength Penalty R1 R2",
     "protocols": "AdversarialLoss AuxiliaryLoss Batch Callback Condition ConditionChecker ConditionEncoder "
     "Discriminator DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run "

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from ganlib.conditioning import ConcatChannels, ConcatLatent, OneHot, Unconditional
-from ganlib.conditioning._adapter import copy_attributes
 
 ADAPTERS = {
     Unconditional: lambda module: Unconditional(module),
@@ -18,10 +17,9 @@ adapters = pytest.mark.parametrize("adapt", ADAPTERS.values(), ids=[adapter.__na
 
 
 def carrying():
-    """A network with a sample_range and a recipe."""
+    """A network with a sample_range."""
     module = nn.Conv1d(3, 1, 1)
     module.sample_range = (-1.0, 1.0)
-    module.recipe = {"name": "Mine", "arguments": {}}
     return module
 
 
@@ -33,43 +31,19 @@ def test_an_adapter_carries_its_modules_sample_range(adapt):
 
 
 @adapters
-def test_an_adapter_carries_a_recipe(adapt):
-    """The adapter's recipe holds the recipes of its parts, and a copy of the adapter keeps it."""
-    adapter = adapt(carrying())
-    expected = {"module": {"name": "Mine", "arguments": {}}}
-    if hasattr(adapter, "encoder"):
-        expected["encoder"] = {"name": "OneHot", "arguments": {"num_classes": 2}}
-
-    assert {"name": type(adapter).__name__, "arguments": expected} == adapter.recipe
-    assert adapter.recipe == copy.deepcopy(adapter).recipe
-
-
-@adapters
 def test_adapters_nest(adapt):
-    """An adapter around an adapter carries both recipes and the sample_range."""
-    outer = Unconditional(adapt(carrying()))
+    """An adapter around an adapter carries the sample_range, and another one's is another one's."""
+    other = nn.Conv1d(3, 1, 1)
+    other.sample_range = (0.0, 1.0)
 
-    assert outer.sample_range == (-1.0, 1.0)
-    assert adapt(carrying()).recipe == outer.recipe["arguments"]["module"]
+    assert Unconditional(adapt(carrying())).sample_range == (-1.0, 1.0)
+    assert adapt(Unconditional(other)).sample_range == (0.0, 1.0)
 
 
 @adapters
 def test_nothing_is_made_up_for_a_plain_module(adapt):
-    """Around a module without a sample_range or a recipe the adapter has none either."""
-    adapter = adapt(nn.Conv1d(3, 1, 1))
-
-    assert not hasattr(adapter, "sample_range")
-    assert not hasattr(adapter, "recipe")
-
-
-def test_one_part_without_a_recipe_leaves_the_whole_without():
-    """A recipe that could not be followed is not given."""
-    adapter = nn.Module()
-
-    copy_attributes(adapter, module=carrying(), encoder=nn.Identity())
-
-    assert adapter.sample_range == (-1.0, 1.0)
-    assert not hasattr(adapter, "recipe")
+    """Around a module without a sample_range the adapter has none either."""
+    assert not hasattr(adapt(nn.Conv1d(3, 1, 1)), "sample_range")
 
 
 @adapters

@@ -114,14 +114,3 @@ def test_bad_sizes_are_refused(make, message):
         make()
     assert message in str(caught.value)
     assert isinstance(caught.value, ValueError)
-
-
-def test_recipes_rebuild_encoders():
-    """An encoder's recipe names its class and the arguments that make it again."""
-    encoders = [OneHot(3), ClassEmbedding(3, 2), TagEmbedding(4, 2), VectorEmbedding(5, 3), Maps(2)]
-    kinds = {kind.__name__: kind for kind in (OneHot, ClassEmbedding, TagEmbedding, VectorEmbedding, Maps)}
-    for encoder in encoders:
-        again = kinds[encoder.recipe["name"]](**encoder.recipe["arguments"])
-        again.load_state_dict(encoder.state_dict())
-        assert encoder.features == again.features
-        assert repr(encoder) == repr(again)

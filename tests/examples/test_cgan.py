@@ -51,7 +51,7 @@ def test_the_condition_is_beside_what_each_player_looks_at(runs: dict[str, Path]
 def test_every_promised_file_is_there(runs: dict[str, Path]) -> None:
     """Loss graph, table, checkpoints, images with a row for each class, and the animations."""
     for run in runs.values():
-        for name in ("generator.pt", "losses.png", "metrics.csv", "training.gif"):
+        for name in ("generator.safetensors", "losses.png", "metrics.csv", "training.gif"):
             assert (run / name).stat().st_size > 0
         assert frames(run / "final.gif") == 20
         assert {picture_size(path) for path in (run / "samples").iterdir()} == {(302, 302)}
@@ -114,7 +114,7 @@ def test_own_tags_and_vectors(script: dict[str, Any], tmp_path: Path) -> None:
         run = tmp_path / file.replace(".", "_")
         kind = "tags" if condition == "tags" else "text"
         call(script, *words, "--condition", kind, f"--{condition}", tmp_path / file, "--out", run)
-        generator: Any = models.load_generator(run / "generator.pt")
+        generator: Any = models.load_generator(run / "generator.safetensors")
         assert generator.info["table"] == table
     with pytest.raises(GanlibError, match="trained with --vectors"):
         call(script, "sample", "--run", run, "--text", "a pear", "--out", tmp_path / "x.png")

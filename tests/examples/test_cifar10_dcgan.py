@@ -48,7 +48,7 @@ def cat(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--latent_vector_length", 100, "--init_generator_weights", "True", "--init_discriminator_weights", "True",
         "--out", run,
     )  # fmt: skip
-    assert f"{run}: generator.pt" in printed
+    assert f"{run}: generator.safetensors" in printed
     return run
 
 
@@ -128,7 +128,7 @@ def test_samples_are_drawn_as_the_recipe_does_or_as_one_asks(cat: Path, script: 
             drawn[way[1:]] = arrays["images"]
     assert np.array_equal(drawn[()], drawn["sample",])
     assert not np.allclose(drawn["running",], drawn["sample",], atol=1e-4)
-    generator: Any = models.load_generator(cat / "generator.pt")
+    generator: Any = models.load_generator(cat / "generator.safetensors")
     latent = script["latents"].Gaussian(100)(3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         alone = torch.cat([generator.train()(one[None]) for one in latent])
@@ -150,7 +150,7 @@ def test_a_row_an_epoch_and_a_picture_an_epoch(cat: Path) -> None:
 
 def test_the_generator_knows_what_it_is(cat: Path) -> None:
     """Its file holds class, epoch, latent size, losses and time, and rebuilds it."""
-    generator: Any = models.load_generator(cat / "generator.pt")
+    generator: Any = models.load_generator(cat / "generator.safetensors")
     assert {"class_name": "cat", "epoch": 2, "latent_dim": 100}.items() <= generator.info.items()
     assert {"generator_loss", "discriminator_loss", "saved"} <= generator.info.keys()
     assert generator(torch.randn(2, 100)).shape == (2, 3, 32, 32)
@@ -175,7 +175,7 @@ def test_all_classes_are_trained_and_drawn(script: dict[str, Any], folder: Path,
         call(script, *words, "--out", tmp_path, *more)
         assert picture_size(tmp_path / "classes.png") == (10 * 34 + 2, 3 * 34 + 2)
     for name in ("cat", "dog", "ship"):
-        assert (tmp_path / name / "generator.pt").exists()
+        assert (tmp_path / name / "generator.safetensors").exists()
     call(script, "sample", "--run", tmp_path, "--class-name", "dog", "--count", 4, "--out", tmp_path / "dogs.png")
     assert picture_size(tmp_path / "dogs.png") == (70, 70)
     with pytest.raises(GanlibError, match="holds a run for each of cat, dog, ship: say which by --class-name"):
@@ -247,7 +247,7 @@ def test_cats_of_cifar10(tmp_path: Path) -> None:
     root = Path(os.environ["GANLIB_DATA"]) / "cifar10/train"
     words = ("--data", "folder", "--root", root, "--iterations", 10)
     run_script(SCRIPT, "train", *words, "--out", tmp_path / "run", threads=2)
-    generator: Any = models.load_generator(tmp_path / "run/generator.pt")
+    generator: Any = models.load_generator(tmp_path / "run/generator.safetensors")
     assert generator.info["classes"] == sorted(
         ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     )

@@ -29,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run on the built-in digits."""
     folder = tmp_path_factory.mktemp("run")
     printed = run("train", "--iterations", 20, "--batch-size", 16, "--out", folder, "--checkpoint-every", 5)
-    for words in ("D loss", "G loss", "D(x)", "D(G(z))", "images/s", f"{folder}: generator.pt"):
+    for words in ("D loss", "G loss", "D(x)", "D(G(z))", "images/s", f"{folder}: generator.safetensors"):
         assert words in printed
     return folder
 
@@ -45,7 +45,7 @@ def deceptive(script: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 def test_every_promised_file_is_there(finished: Path) -> None:
     """A run leaves its checkpoints, generator, metrics, curves, animation and samples, the first and last always."""
-    for name in ("generator.pt", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
+    for name in ("generator.safetensors", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
         assert (finished / name).stat().st_size > 0
     assert {"00000001.png", "00000020.png"} <= {path.name for path in (finished / "samples").iterdir()}
     assert picture_size(finished / "samples/00000020.png") == (302, 302)
@@ -57,11 +57,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(finished: Path, tmp_pat
     """Resumed from its checkpoint of iteration 10, a run ends with the same generator and the same files."""
     killed = tmp_path / "killed"
     shutil.copytree(finished, killed)
-    for name in ("generator.pt", "checkpoints/00000015.pt", "checkpoints/00000020.pt"):
+    for name in ("generator.safetensors", "checkpoints/00000015.pt", "checkpoints/00000020.pt"):
         (killed / name).unlink()
     printed = run("train", "--iterations", 20, "--batch-size", 16, "--out", killed, "--checkpoint-every", 5, "--resume")
     assert "continues from iteration 10" in printed
-    one, other = (models.load_generator(folder / "generator.pt").state_dict() for folder in (finished, killed))
+    one, other = (models.load_generator(folder / "generator.safetensors").state_dict() for folder in (finished, killed))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     for name in ("metrics.csv", "samples/00000001.png", "samples/00000020.png"):
@@ -96,7 +96,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--latent-dim", "0"], "latent_dim (=0)"),
         (["train", "--device", "gpu"], "argument --device: 'gpu' is not a device"),
         (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
-        (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.pt"),
+        (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.safetensors"),
     ],
 )
 def test_a_wrong_word_is_answered_without_a_traceback(words: list[str], answer: str, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_original_recipes(script: dict[str, Any], deceptive: Path) -> None:
     assert (preset["batch_size"], preset["rotation"], preset["random_labels"]) == (64, 25.0, True)
     assert (preset["interpolation"], preset["width"]) == ("nearest", 64)
     assert script["DECEPTIVE_DIGITS"] == {"reuse_fakes": True, "batch_norm": "sample"}
-    generator: Any = models.load_generator(deceptive / "generator.pt")
+    generator: Any = models.load_generator(deceptive / "generator.safetensors")
     info = {"preset": "deceptive64", "recipe": "original", "image_size": 64, "batch_norm": "sample"}
     assert info.items() <= generator.info.items()
 

@@ -29,7 +29,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     printed = run_script(
         SCRIPT, "train", "--recipe", "original", "--n_epochs", 2, "--batch_size", 5000, "--out", folder
     )
-    assert f"{folder}: generator.pt" in printed
+    assert f"{folder}: generator.safetensors" in printed
     assert "timeline.png" in printed
     return folder
 
@@ -60,7 +60,7 @@ def test_every_promised_file_is_there(original: Path) -> None:
     assert picture_size(original / "samples/00000008.png") == (16 * 30 + 2, 32)
     assert picture_size(original / "timeline.png")[1] >= 3 * 28
     assert frames(original / "training.gif") == 3
-    for name in ("generator.pt", "losses.png", "metrics.csv", "checkpoints/00000008.pt", "run.json"):
+    for name in ("generator.safetensors", "losses.png", "metrics.csv", "checkpoints/00000008.pt", "run.json"):
         assert (original / name).stat().st_size > 0
     with (original / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["2"]
@@ -85,10 +85,12 @@ def test_ours_goes_on_as_if_nothing_had_happened(script: dict[str, Any], tmp_pat
     words = ("train", "--iterations", 9, "--batch-size", 4000, "--checkpoint-every", 3, "--out")
     call(script, *words, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
-    for name in ("generator.pt", "checkpoints/00000009.pt"):
+    for name in ("generator.safetensors", "checkpoints/00000009.pt"):
         (tmp_path / "killed" / name).unlink()
     call(script, *words, tmp_path / "killed", "--resume")
-    one, other = (models.load_generator(tmp_path / out / "generator.pt").state_dict() for out in ("whole", "killed"))
+    one, other = (
+        models.load_generator(tmp_path / out / "generator.safetensors").state_dict() for out in ("whole", "killed")
+    )
     assert all(one[name].equal(other[name]) for name in one)
     for name in ("losses.png", "timeline.png", "metrics.csv", "training.gif"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
@@ -105,9 +107,9 @@ def test_another_recipe_does_not_go_on_in_the_folder(script: dict[str, Any], ori
 def test_a_generator_of_another_script_is_refused(script: dict[str, Any], tmp_path: Path) -> None:
     """The file is named, with the script that it is of."""
     generator, _ = models.mlp_gan((1, 28, 28), 100)
-    models.save_generator(tmp_path / "generator.pt", generator, {"script": "cgan", "latent_dim": 100})
+    models.save_generator(tmp_path / "generator.safetensors", generator, {"script": "cgan", "latent_dim": 100})
     with pytest.raises(GanlibError, match="script cgan, not mnist_mlp_gan"):
         call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")
-    torch.save({"x": 1}, tmp_path / "generator.pt")
-    with pytest.raises(GanlibError, match=r"generator\.pt"):
+    torch.save({"x": 1}, tmp_path / "generator.safetensors")
+    with pytest.raises(GanlibError, match=r"generator\.safetensors"):
         call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")

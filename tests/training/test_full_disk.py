@@ -199,7 +199,7 @@ def test_a_read_only_disk(word: str, when: str, disk: Disk) -> None:
 @pytest.mark.parametrize("hurt", [Disk.fill, Disk.forbid])
 def test_a_generator_that_finds_no_room(hurt: Any, disk: Disk) -> None:
     """save_generator names the file, and leaves the older one."""
-    path = disk.folder / "generator.pt"
+    path = disk.folder / "generator.safetensors"
     models.save_generator(path, models.mlp_gan((1, 4, 4), 3, (8,))[0], info={"seed": 0})
     before = contents(disk.folder)
     hurt(disk)

@@ -1,15 +1,11 @@
-"""What adapters share: the attributes that they copy from their module."""
+"""What adapters share: the attribute that they copy from their module."""
 
 from typing import Any
 
-__all__ = ["copy_attributes"]
+__all__ = ["copy_sample_range"]
 
 
-def copy_attributes(adapter: Any, **parts: Any) -> None:
-    """Copy ``sample_range`` of the first part to the adapter, and make its ``recipe`` if all parts have one."""
-    module = next(iter(parts.values()))
+def copy_sample_range(adapter: Any, module: Any) -> None:
+    """Copy ``sample_range`` of the module to the adapter, if it has one."""
     if hasattr(module, "sample_range"):
         adapter.sample_range = module.sample_range
-    recipes = {name: getattr(part, "recipe", None) for name, part in parts.items()}
-    if all(recipes.values()):
-        adapter.recipe = {"name": type(adapter).__name__, "arguments": recipes}

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from ganlib._recipe import rebuildable
 from ganlib.conditioning._checks import check_classes
 from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["ClassEmbedding", "OneHot"]
 
 
+@rebuildable
 class OneHot(Encoder):
     """Encodes class indices as one-hot vectors; nothing is learned.
 
@@ -63,6 +65,7 @@ class OneHot(Encoder):
         return zeros.scatter_(1, condition.unsqueeze(1), 1)
 
 
+@rebuildable
 class ClassEmbedding(Encoder):
     """Encodes class indices as learned vectors, N(0, 1) at first.
 

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from ganlib._condition import call
 from ganlib._logits import as_dtype
-from ganlib.conditioning._adapter import copy_attributes
+from ganlib._recipe import rebuildable
+from ganlib.conditioning._adapter import copy_sample_range
 from ganlib.conditioning._checks import check_encoder, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput, Logits
@@ -21,9 +22,10 @@ class _Concat(nn.Module):
         check_encoder(encoder)
         self.module = module
         self.encoder = encoder
-        copy_attributes(self, module=module, encoder=encoder)
+        copy_sample_range(self, module)
 
 
+@rebuildable
 class ConcatLatent(_Concat):
     r"""A generator whose latent is concatenated with the condition: :math:`G([z, e(y)])`.
 
@@ -71,6 +73,7 @@ class ConcatLatent(_Concat):
             ) from error
 
 
+@rebuildable
 class ConcatChannels(_Concat):
     r"""A network whose image is concatenated with planes of the condition: :math:`D([x, e(y)])`.
 
@@ -111,6 +114,7 @@ class ConcatChannels(_Concat):
         return call(self.module, join(sample, encode(condition, self.encoder), "sample"), condition)
 
 
+@rebuildable
 class ConcatFeatures(nn.Module):
     r"""A network whose inner features are concatenated with the condition: :math:`h([\phi(x), e(y)])`.
 

@@ -1,7 +1,5 @@
 """What encoders share: the sizes that they are made with."""
 
-from typing import Any
-
 from torch import nn
 
 from ganlib._checks import check_sizes
@@ -10,14 +8,14 @@ __all__ = ["Encoder"]
 
 
 class Encoder(nn.Module):
-    """Has ``features``, and a recipe made of its sizes; an encoder without layers shows these in its ``repr``."""
+    """Has ``features``; an encoder without layers shows its sizes in its ``repr``."""
 
     def __init__(self, features: int, **sizes: int) -> None:
         super().__init__()
         check_sizes(**sizes)
         self.features = features
-        self.recipe: dict[str, Any] = {"name": type(self).__name__, "arguments": sizes}
+        self._sizes = sizes
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``repr``, unless layers show them."""
-        return "" if any(self.children()) else ", ".join(map(str, self.recipe["arguments"].values()))
+        return "" if any(self.children()) else ", ".join(map(str, self._sizes.values()))

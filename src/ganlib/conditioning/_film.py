@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
+from ganlib._recipe import rebuildable
 from ganlib.conditioning._checks import check_encoder, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
@@ -11,6 +12,7 @@ from ganlib.protocols import Condition, ConditionEncoder
 __all__ = ["ConditionalBatchNorm", "FiLM"]
 
 
+@rebuildable
 class FiLM(nn.Module):
     r"""Feature-wise linear modulation: a gain and a bias for each channel, linear in the encoded condition.
 
@@ -76,6 +78,7 @@ class FiLM(nn.Module):
         return (1 + (encoding @ self.gain).view(shape)) * x + (encoding @ self.bias).view(shape)
 
 
+@rebuildable
 class ConditionalBatchNorm(nn.Module):
     r"""Batch norm with a gain and bias that are linear in the encoded condition.
 

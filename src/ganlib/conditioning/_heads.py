@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._condition import call
+from ganlib._recipe import rebuildable
 from ganlib.conditioning._checks import check_encoder, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput
@@ -11,6 +12,7 @@ from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput
 __all__ = ["AuxiliaryClassifierHead", "Projection", "positions"]
 
 
+@rebuildable
 class Projection(nn.Module):
     r"""A discriminator whose logit is a linear layer plus the inner product of features and condition.
 
@@ -81,6 +83,7 @@ class Projection(nn.Module):
         return self.linear(phi.sum(1)) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
 
 
+@rebuildable
 class AuxiliaryClassifierHead(nn.Module):
     r"""The discriminator of AC-GAN, which classifies the condition instead of being given it.
 

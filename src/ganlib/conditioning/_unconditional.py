@@ -2,12 +2,14 @@
 
 from torch import Tensor, nn
 
-from ganlib.conditioning._adapter import copy_attributes
+from ganlib._recipe import rebuildable
+from ganlib.conditioning._adapter import copy_sample_range
 from ganlib.protocols import Condition, DiscriminatorOutput, Logits
 
 __all__ = ["Unconditional"]
 
 
+@rebuildable
 class Unconditional(nn.Module):
     """Ignores the condition: makes an unconditional generator or discriminator usable with a labelled data set.
 
@@ -23,7 +25,7 @@ class Unconditional(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        copy_attributes(self, module=module)
+        copy_sample_range(self, module)
 
     def forward(self, x: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
         """Call the module with x.

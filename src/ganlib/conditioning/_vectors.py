@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from ganlib._recipe import rebuildable
 from ganlib.conditioning._checks import check_floats
 from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
 
 
+@rebuildable
 class TagEmbedding(Encoder):
     r"""Encodes a set of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, at first :math:`N(0, 1)`.
 
@@ -64,6 +66,7 @@ class TagEmbedding(Encoder):
         return condition @ self.weight
 
 
+@rebuildable
 class VectorEmbedding(Encoder):
     """Encodes vectors, such as the embedding of a text, by a learned linear map.
 
@@ -117,6 +120,7 @@ class VectorEmbedding(Encoder):
         return self.linear(condition)
 
 
+@rebuildable
 class Maps(Encoder):
     """Passes maps (an image as the condition) on as they are; nothing is learned.
 

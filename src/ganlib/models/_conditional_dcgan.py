@@ -22,8 +22,7 @@ from ganlib.conditioning import (
     Projection,
 )
 from ganlib.errors import ArgumentValueError
-from ganlib.models._dcgan import Init, backbone, initialized, to_logit, upwards
-from ganlib.models._recipe import carry
+from ganlib.models._dcgan import SAMPLE_RANGE, Init, backbone, initialized, to_logit, upwards
 from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import Activation, LinearStack, Norm, StackPlan
 
@@ -121,20 +120,7 @@ def conditional_dcgan(
         # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
         own_encoder: Any = discriminator.encoder
         nn.init.normal_(own_encoder.embedding.weight, std=0.02)
-    carry(
-        generator,
-        "conditional_dcgan",
-        {
-            "plan": plan,
-            "latent_dim": latent_dim,
-            "num_classes": num_classes,
-            "generator_conditioning": generator_conditioning,
-            "bias": bias,
-        },
-        encoder=encoder,
-        norm=norm,
-        activation=activation,
-    )
+    vars(generator)["sample_range"] = SAMPLE_RANGE
     return generator, discriminator
 
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from ganlib import init as initializers
 from ganlib._checks import check_sizes
-from ganlib.models._recipe import carry
 from ganlib.stacks import (
     Activation,
     ConditionalSequential,
@@ -22,9 +21,11 @@ from ganlib.stacks import (
     needs_bias,
 )
 
-__all__ = ["Init", "backbone", "dcgan", "initialized", "to_logit", "upwards"]
+__all__ = ["SAMPLE_RANGE", "Init", "backbone", "dcgan", "initialized", "to_logit", "upwards"]
 
 Init = Callable[[nn.Module], nn.Module] | None
+
+SAMPLE_RANGE = -1.0, 1.0
 
 
 def dcgan(
@@ -87,8 +88,7 @@ def dcgan(
         spectral_norm=spectral_norm,
     )
     generator, discriminator = initialized(init, generator), initialized(init, nn.Sequential(*to_logit(plan, down)))
-    arguments = {"plan": plan, "latent_dim": latent_dim, "bias": bias}
-    carry(generator, "dcgan", arguments, norm=norm, activation=activation)
+    vars(generator)["sample_range"] = SAMPLE_RANGE
     return generator, discriminator
 
 

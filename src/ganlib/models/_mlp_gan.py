@@ -8,7 +8,7 @@ from torch import nn
 
 from ganlib.conditioning import ConcatFeatures, ConcatLatent, Maps
 from ganlib.errors import ArgumentValueError
-from ganlib.models._recipe import carry
+from ganlib.models._dcgan import SAMPLE_RANGE
 from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import Activation, LinearStack, Norm
 
@@ -89,6 +89,5 @@ def mlp_gan(
     if init is not None:
         init(generator)
         init(discriminator)
-    arguments = {"image_shape": image_shape, "latent_dim": latent_dim, "hidden": hidden, "dropout": dropout}
-    carry(generator, "mlp_gan", arguments, encoder=encoder, norm=norm, activation=activation)
+    vars(generator)["sample_range"] = SAMPLE_RANGE
     return generator, discriminator

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_fraction, check_option
 from ganlib._condition import needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
@@ -18,6 +19,7 @@ from ganlib.stacks._upsample_conv import UpsampleConv
 __all__ = ["ConvStack", "ConvTransposeStack"]
 
 
+@rebuildable
 class ConvStack(nn.Module):
     r"""Strided convolutions from the image to the top of a plan: the body of a discriminator.
 
@@ -116,6 +118,7 @@ class ConvStack(nn.Module):
         return run_blocks(self, sample, condition)
 
 
+@rebuildable
 class ConvTransposeStack(nn.Module):
     r"""Transposed convolutions from the top of a plan to the image: the body of a generator.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_fraction
 from ganlib._condition import needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
@@ -15,6 +16,7 @@ from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_acti
 __all__ = ["LinearStack"]
 
 
+@rebuildable
 class LinearStack(nn.Module):
     """Linear layers from flat vectors to flat vectors, or to samples of any shape.
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32
+from ganlib._recipe import rebuildable
 from ganlib.errors import ShapeError
 
 __all__ = ["MinibatchStdDev"]
@@ -12,6 +13,7 @@ __all__ = ["MinibatchStdDev"]
 _EPS = 1e-8
 
 
+@rebuildable
 class MinibatchStdDev(nn.Module):
     r"""Appends to each sample the standard deviation of the features within its group, as a constant map.
 

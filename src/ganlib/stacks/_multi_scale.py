@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._condition import needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from ganlib.protocols import Condition, DiscriminatorOutput
 
@@ -14,6 +15,7 @@ __all__ = ["MultiScaleDiscriminator"]
 _POOLS = {3: nn.functional.avg_pool1d, 4: nn.functional.avg_pool2d, 5: nn.functional.avg_pool3d}
 
 
+@rebuildable
 class MultiScaleDiscriminator(nn.Module):
     r"""Runs the first discriminator on the sample, the second on the sample average-pooled once, and so on.
 

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
 from ganlib._condition import check_condition, needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.protocols import Condition, DiscriminatorOutput
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, needs_bias
 from ganlib.stacks._checks import check_maps
@@ -14,6 +15,7 @@ __all__ = ["PatchDiscriminator"]
 _WIDEST = 8
 
 
+@rebuildable
 class PatchDiscriminator(nn.Module):
     r"""Convolutions from an image of any size to a map of logits, one per patch.
 

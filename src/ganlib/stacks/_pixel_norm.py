@@ -5,11 +5,13 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_positive
 from ganlib._logits import at_least_float32
+from ganlib._recipe import rebuildable
 from ganlib.errors import ShapeError
 
 __all__ = ["PixelNorm"]
 
 
+@rebuildable
 class PixelNorm(nn.Module):
     r"""Scales the vector of channels at each pixel to unit root mean square; it has no weights.
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from math import prod
 
+from ganlib._recipe import rebuildable
 from ganlib.errors import PlanError
 from ganlib.stacks._checks import Sizes, per_dimension
 
 __all__ = ["StackPlan", "Stage"]
 
 
+@rebuildable
 @dataclass(frozen=True)
 class Stage:
     """One convolution of a plan, and the transposed convolution with the reverse change of shape.
@@ -31,6 +33,7 @@ class Stage:
     padding: Sizes = 1
 
 
+@rebuildable
 @dataclass(frozen=True)
 class StackPlan:
     r"""The shapes of an image from stage to stage, up a discriminator and down a generator.

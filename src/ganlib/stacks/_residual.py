@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
 from ganlib._condition import call, check_condition, needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
@@ -53,6 +54,7 @@ class _ResidualBlock(nn.Module):
         self.needs_condition = needs_condition(self.norm1, self.norm2)
 
 
+@rebuildable
 class ResidualUpBlock(_ResidualBlock):
     """Norm, activation, upsampling, convolution, norm, activation, convolution; and a skip path around them.
 
@@ -125,6 +127,7 @@ class ResidualUpBlock(_ResidualBlock):
         return h + self.upsample(self.skip(x))
 
 
+@rebuildable
 class ResidualDownBlock(_ResidualBlock):
     """Norm, activation, convolution, norm, activation, convolution, average pooling; and a skip path around them.
 

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
+from ganlib._recipe import rebuildable
 from ganlib.stacks._checks import check_maps
 from ganlib.stacks._layers import make_convolution
 
 __all__ = ["SelfAttention"]
 
 
+@rebuildable
 class SelfAttention(nn.Module):
     r"""Adds to each position of a map the values of the positions that it attends to.
 

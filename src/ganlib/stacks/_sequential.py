@@ -5,12 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganlib._condition import call, check_condition, needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Condition
 
 __all__ = ["ConditionalSequential"]
 
 
+@rebuildable
 class ConditionalSequential(nn.Sequential):
     """An ``nn.Sequential`` that passes the condition to those of its modules that need one.
 

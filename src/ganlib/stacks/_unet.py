@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_fraction, check_sizes
 from ganlib._condition import check_condition, needs_condition
+from ganlib._recipe import rebuildable
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias
 from ganlib.stacks._checks import check_shape
 from ganlib.stacks._conv import ConvStack
@@ -15,6 +16,7 @@ __all__ = ["UNet"]
 _DROPPED = 3  # decoder levels that have dropout
 
 
+@rebuildable
 class UNet(nn.Module):
     r"""Encodes an image down to the top of a plan and decodes it again, with a skip connection at every level.
 

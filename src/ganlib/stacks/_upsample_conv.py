@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentValueError
 from ganlib.stacks._checks import Sizes, check_maps, per_dimension
 from ganlib.stacks._layers import make_convolution
@@ -14,6 +15,7 @@ __all__ = ["UpsampleConv"]
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
+@rebuildable
 class UpsampleConv(nn.Module):
     r"""Enlarges maps by interpolation, and then convolves them.
 

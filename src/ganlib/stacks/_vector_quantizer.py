@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_number, check_sizes
 from ganlib._logits import at_least_float32, without_autocast
+from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 
 __all__ = ["Quantized", "VectorQuantizer"]
@@ -31,6 +32,7 @@ class Quantized(NamedTuple):
     loss: Tensor
 
 
+@rebuildable
 class VectorQuantizer(nn.Module):
     r"""Replaces the vector at each position of a map by the nearest entry of a learned codebook.
 
