@@ -41,6 +41,8 @@ PRIVATE = {
     *("_ConvNd", "_NormBase", "_replace"),
     # A sequence's modules with what is there twice; the module that torch.compile was put around.
     *("_modules", "_orig_mod"),
+    # What a saved module would lose.
+    *("_forward_hooks", "_forward_pre_hooks"),
     # Of many tensors at once: torch's optimizers are made of them.
     *(f"_foreach_{name}" for name in ("add", "add_", "addcmul_", "copy_", "div", "div_", "lerp_", "maximum_")),
     *(f"_foreach_{name}" for name in ("mul", "mul_", "neg", "sqrt")),

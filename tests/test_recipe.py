@@ -288,12 +288,19 @@ def _torch_layers():
     yield nn.Mish(inplace=True), x
     yield nn.PReLU(4, init=0.1), x
     yield nn.PixelShuffle(2), normal(4, 2, 3)
+    yield nn.PixelUnshuffle(2), normal(1, 4, 6)
+    yield nn.RMSNorm(6, eps=0.1, elementwise_affine=False), x
     yield nn.ReLU(inplace=True), x
+    yield nn.ReLU6(inplace=True), x
+    for kind in ("Reflection", "Replication", "Zero"):
+        for n in (1, 2, 3):
+            yield getattr(nn, f"{kind}Pad{n}d")((1, 2) * n), normal(3, *[4] * n)
     yield nn.SELU(inplace=True), x
     yield nn.Sequential(OrderedDict(one=nn.Linear(6, 2), two=nn.Tanh())), x
     yield nn.Sequential(), x
     yield nn.SiLU(inplace=True), x
     yield nn.Sigmoid(), x
+    yield nn.Softmax(dim=1), x
     yield nn.Softplus(2.0, threshold=1.0), x
     yield nn.Tanh(), x
     yield nn.Unflatten(1, (2, 2)), x

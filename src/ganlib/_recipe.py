@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, ValuesView
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,9 +23,10 @@ _TORCH = [
         for n in (1, 2, 3)
     ),
     *(f"{kind}{n}d" for kind in ("Dropout", "InstanceNorm", "MaxPool") for n in (1, 2, 3)),
-    *("ELU", "GELU", "LeakyReLU", "Mish", "PReLU", "ReLU", "SELU", "SiLU", "Sigmoid", "Softplus", "Tanh"),
+    *(f"{kind}Pad{n}d" for kind in ("Reflection", "Replication", "Zero") for n in (1, 2, 3)),
+    *("ELU", "GELU", "LeakyReLU", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softplus"),
     *("Dropout", "Embedding", "Flatten", "GroupNorm", "Identity", "LayerNorm", "Linear", "PixelShuffle"),
-    *("Sequential", "Unflatten", "Upsample"),
+    *("PixelUnshuffle", "RMSNorm", "Sequential", "Tanh", "Unflatten", "Upsample"),
 ]
 
 # A recipe can only make what is named here.
@@ -72,9 +74,11 @@ def rebuildable(cls: ClassT) -> ClassT:
         (_, *names), (_, *values) = zip(*bound.arguments.items(), strict=True)
         arguments = {name: _remembered(name, value) for name, value in zip(names, values, strict=True)}
         plain_init(self, **arguments)
-        for value in arguments.values():
+        for name, value in arguments.items():
             if isinstance(value, _Maker):
                 value.make = None
+            elif isinstance(value, nn.Module) and getattr(self, name, None) is value:
+                arguments[name] = _Attribute
         vars(self)["made_with"] = arguments
 
     target.__init__ = init
@@ -108,6 +112,10 @@ class _Maker:
         return repr(self.make)
 
 
+class _Attribute:
+    """Stands for an argument that is the attribute of its name, which a user may replace."""
+
+
 def _remembered(name: str, value: Any) -> Any:
     if name.endswith(("norm", "activation")) and callable(value) and not isinstance(value, nn.Module):
         return _Maker(value)
@@ -119,7 +127,9 @@ def _described(value: Any, seen: dict[int, dict[str, Any]]) -> Any:
     """A value in plain values; ``seen`` are the recipes of modules by their id, for those that are there twice."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | range):
         return [_described(member, seen) for member in value]
     if isinstance(value, _Maker):
         return {"makes": _described(value.made, seen)}
@@ -144,7 +154,8 @@ def _arguments(cls: type, value: Any) -> Iterator[tuple[str, Any]]:
     elif dataclasses.is_dataclass(value):
         yield from ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.init)
     elif hasattr(value, "made_with"):
-        yield from value.made_with.items()
+        for name, argument in value.made_with.items():
+            yield name, getattr(value, name) if argument is _Attribute else argument
     else:
         affine = getattr(value, "affine", getattr(value, "elementwise_affine", True))
         for name, parameter in inspect.signature(cls).parameters.items():

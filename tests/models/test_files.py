@@ -1,16 +1,21 @@
 """Tests of generators on disk."""
 
 import copy
+import gc
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import warnings
+import weakref
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -447,10 +452,6 @@ def _replace_activation(generator):
     generator.module.blocks[0].activation = nn.ELU()
 
 
-def _replace_encoder(generator):
-    generator.encoder = ClassEmbedding(5, 5)
-
-
 def _add_weight_norm(generator):
     nn.utils.parametrizations.weight_norm(generator.module.blocks[0].layer)
 
@@ -462,7 +463,7 @@ def _add_parameter(generator):
 @pytest.mark.parametrize(
     "change",
     [
-        *(_replace_layer, _append_block, _remove_block, _replace_activation, _replace_encoder),
+        *(_replace_layer, _append_block, _remove_block, _replace_activation),
         *(_add_weight_norm, _add_parameter),
     ],
 )
@@ -486,6 +487,136 @@ def test_a_sequence_that_was_changed_keeps_its_recipe(path):
     generator[1] = nn.PReLU()
     save_generator(path, generator)
     assert torch.equal(_draw(load_generator(path), None), _draw(generator, None))
+
+
+@pytest.mark.parametrize(
+    ("part", "new"),
+    [
+        ("encoder", lambda: ClassEmbedding(5, 5)),
+        ("module", lambda: LinearStack([11, 20], out_shape=(5, 4))),
+        ("module", lambda: nn.Sequential(nn.Linear(11, 3), nn.Tanh())),
+    ],
+)
+def test_a_part_of_an_adapter_that_was_replaced_is_the_new_one(path, part, new):
+    """Also one that looks the same in its repr; nothing is warned of, and the old part is not kept."""
+    generator = ConcatLatent(LinearStack([11, 20], out_shape=(20,)), OneHot(5))
+    old = weakref.ref(getattr(generator, part))
+    setattr(generator, part, new())
+    gc.collect()
+    assert old() is None
+    save_generator(path, generator)
+    loaded, drawn = _draw(load_generator(path), _LABELS), _draw(generator.eval(), _LABELS)
+    assert torch.equal(loaded, drawn)
+
+
+def test_encoders_that_are_no_longer_shared_are_not_made_one_again(path):
+    """Norms that a generator was made to share an encoder, and that have their own since, keep their own."""
+    generator, _ = conditional_dcgan(_TALL, 6, encoder=TagEmbedding(4, 3), generator_conditioning="batch_norm")
+    for module in generator.modules():
+        if isinstance(module, FiLM):
+            module.encoder = copy.deepcopy(module.encoder)
+    for parameter in generator.parameters():
+        nn.init.normal_(parameter)
+    save_generator(path, generator)
+    assert torch.equal(_draw(load_generator(path), torch.eye(3, 4)), _draw(generator.eval(), torch.eye(3, 4)))
+
+
+def test_layers_that_are_no_longer_shared_are_a_change(path):
+    """The recipe would make one activation of what are two since."""
+    one = nn.PReLU()
+    generator = LinearStack([6, 5, 4, 3], activation=lambda: one)
+    generator.blocks[1].activation = copy.deepcopy(one)
+    other = copy.deepcopy(generator)
+    for parameter in generator.parameters():
+        nn.init.normal_(parameter)
+    with pytest.warns(UserWarning, match="was changed after it was made"):
+        save_generator(path, generator)
+    with pytest.raises(ArgumentValueError, match="was changed after it was made"):
+        load_generator(path)
+    assert torch.equal(_draw(load_generator(path, other), None), _draw(generator.eval(), None))
+
+
+def _hook(generator):
+    generator.module.register_forward_hook(lambda module, inputs, output: -output)
+
+
+def _pre_hook(generator):
+    generator.register_forward_pre_hook(lambda module, inputs: inputs)
+
+
+def _forward(generator):
+    generator.module.forward = lambda x: x
+
+
+@pytest.mark.parametrize("change", [_hook, _pre_hook, _forward])
+def test_what_a_file_cannot_hold_is_warned_of(path, change):
+    """Hooks, and a forward of one module, are functions; weights and recipe are saved all the same."""
+    generator = ConcatLatent(LinearStack([11, 20]), OneHot(5))
+    change(generator)
+    with pytest.warns(UserWarning, match="ConcatLatent has hooks, or a forward that was replaced") as caught:
+        save_generator(path, generator)
+    assert caught[0].filename == __file__
+    _assert_same_state(generator.state_dict(), load_generator(path).state_dict())
+
+
+@pytest.mark.parametrize("ends", [(1, 0), (1, 2, 3), (math.nan, 1), "ab", 5, _draw])
+def test_a_range_that_is_none_is_refused_before_it_is_saved(path, ends):
+    """A file that could not be read again is not written."""
+    generator = nn.Linear(2, 2)
+    generator.sample_range = ends
+    with pytest.raises(ArgumentValueError, match=r"sample_range \(=.* of the generator must be \(low, high\)"):
+        save_generator(path, generator)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(2, dtype=torch.complex128), torch.eye(2).to_sparse(), torch.zeros(2, device="meta")]
+)
+def test_a_tensor_that_the_format_lacks_is_an_error_of_ours(path, tensor):
+    """It says so, and no file is left."""
+    generator = _Counted(2, 2)
+    generator.register_buffer("table", tensor)
+    with pytest.raises(ArgumentTypeError, match="state that safetensors cannot hold"):
+        save_generator(path, generator)
+    assert not path.exists()
+
+
+def test_the_reason_for_no_recipe_is_in_the_file(path):
+    """Whoever loads it is told which class has none."""
+    save_generator(path, nn.Sequential(LinearStack([6, 4]), _Counted(4, 2)))
+    with pytest.raises(ArgumentValueError, match=r"module \(=None\) is needed: .*_Counted has no recipe"):
+        load_generator(path)
+
+
+def test_numbers_of_numpy_and_ranges_are_plain_ones(path):
+    """They come out of configurations and loops."""
+    generator = LinearStack(range(6, 9), dropout=np.float32(0.5), bias=np.True_)
+    generator = nn.Sequential(generator, nn.Linear(np.int64(8), 3))
+    save_generator(path, generator)
+    assert torch.equal(_draw(load_generator(path), None), _draw(generator.eval(), None))
+
+
+def test_loading_in_threads_leaves_the_warnings_alone(saved):
+    """A server may load at any time; the filters of the whole process stay as they are."""
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=lambda: [load_generator(saved) for _ in range(10)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the root user can read any file")
+def test_a_file_that_may_not_be_read_is_not_called_missing(saved):
+    """The error is that of the system."""
+    saved.chmod(0)
+    with pytest.raises(CheckpointError, match="Permission denied"):
+        load_generator(saved)
+
+
+class _Counted(nn.Linear):
+    """A layer of a user's."""
 
 
 class _Counting(nn.Linear):

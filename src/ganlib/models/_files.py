@@ -28,7 +28,7 @@ __all__ = ["load_generator", "save_generator"]
 
 _FORMAT = 2  # format 1 was a .pt file
 _DEEPEST = 64  # levels of dicts and lists inside each other
-_VALUES = ("recipe", "sample_range", "info", "shared")  # each is JSON in the metadata
+_VALUES = ("recipe", "sample_range", "info", "shared", "no_recipe")  # each is JSON in the metadata
 
 # Files of format 1 name the function that made the generator.
 _MAKERS: dict[str, Callable[..., Any]] = {
@@ -53,7 +53,7 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
     Raises:
         ArgumentTypeError: the generator is not a module, its state holds more than tensors, or the info holds more
             than JSON can.
-        ArgumentValueError: the info has more than 64 levels.
+        ArgumentValueError: the info has more than 64 levels, or ``sample_range`` of the generator is not (low, high).
         RunFolderError: the file cannot be written.
 
     Example:
@@ -81,18 +81,25 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
             shared[name] = names[id(tensor)]
         else:
             names[id(tensor)] = name
-            # A copy of its own: a view of another tensor, or one with its channels last, could not be written.
-            weights[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-    sample_range = getattr(generator, "sample_range", None)
+            weights[name] = tensor
+    recipe, reason = _recipe_of(generator)
     values = {
-        "recipe": _recipe_of(generator),
-        "sample_range": None if sample_range is None else [float(end) for end in sample_range],
+        "recipe": recipe,
+        "sample_range": _range_of(generator),
         "info": _checked(dict(info or {}), "info"),
         "shared": shared,
+        "no_recipe": reason,
     }
     texts = {name: json.dumps(value) for name, value in values.items()}
-    checksum = str(_checksum(texts, weights))
-    content = save(weights, {"format": "pt", "ganlib": str(_FORMAT), "checksum": checksum, **texts})
+    try:
+        # Copies: a view of another tensor, or one with its channels last, could not be written.
+        weights = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+        }
+        checksum = str(_checksum(texts, weights))
+        content = save(weights, {"format": "pt", "ganlib": str(_FORMAT), "checksum": checksum, **texts})
+    except Exception as error:  # sparse, complex128 or meta tensors, for example
+        raise ArgumentTypeError(f"generator has a state that safetensors cannot hold: {error!r:.300}") from error
     write_atomically(path, lambda file: file.write(content))
 
 
@@ -134,6 +141,7 @@ def load_generator(path: str | os.PathLike[str], module: nn.Module | None = None
         if recipe is None:
             raise ArgumentValueError(
                 f"module (=None) is needed: {path} holds weights only, without a recipe that rebuilds the generator"
+                + (f" ({values['no_recipe']})" if values["no_recipe"] else "")
             )
         module = _rebuilt(path, recipe, values["shared"])
     plain = _plain(module)
@@ -159,29 +167,56 @@ def _plain(module: nn.Module) -> nn.Module:
             return module
 
 
-def _recipe_of(generator: nn.Module) -> Any:
-    """The recipe, or None if there is none, or if the generator was changed since it was made."""
+def _recipe_of(generator: nn.Module) -> tuple[Any, str | None]:
+    """The recipe, or None and the reason why there is none."""
     try:
         recipe = describe(generator)
         with _without_memory():
             rebuilt = rebuild(recipe)
-    except Exception:
-        return None
-    if _shape_of(rebuilt) == _shape_of(generator):
-        return recipe
-    warnings.warn(
-        f"{type(generator).__name__} was changed after it was made, so its recipe would rebuild another generator: the "
-        "file holds its weights only, and load_generator needs a module",
-        stacklevel=3,
-    )
-    return None
+    except Exception as error:
+        return None, f"{error!s:.300}"
+    name = type(generator).__name__
+    if _is_changed(generator, rebuilt):
+        reason = f"{name} was changed after it was made, so its recipe would rebuild another generator"
+        warnings.warn(f"{reason}: the file holds its weights only, and load_generator needs a module", stacklevel=3)
+        return None, reason
+    for part in generator.modules():
+        if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
+            warnings.warn(
+                f"{name} has hooks, or a forward that was replaced, in a {type(part).__name__}: the file does not hold "
+                "them, so a generator that is rebuilt from it will not have them",
+                stacklevel=3,
+            )
+            break
+    return recipe, None
 
 
-def _shape_of(module: nn.Module) -> tuple[str, dict[str, torch.Size]]:
-    """What shows that a module was changed: its layers, and the shapes of its state."""
+def _is_changed(generator: nn.Module, rebuilt: nn.Module) -> bool:
+    """Whether layers, names, shapes or shared tensors differ from those that the recipe gives."""
+    (layers, state), (new_layers, new_state) = map(_layers_and_state, (generator, rebuilt))
+    shapes, new_shapes = ({name: tensor.shape for name, tensor in each.items()} for each in (state, new_state))
+    if layers != new_layers or shapes != new_shapes:
+        return True
+    first = dict[int, str]()  # of the names of a tensor of the rebuilt one
+    shared = ((name, first.setdefault(id(tensor), name)) for name, tensor in new_state.items())
+    return any(state[name] is not state[other] for name, other in shared)
+
+
+def _layers_and_state(module: nn.Module) -> tuple[str, dict[str, Tensor]]:
     layers = re.sub(r"torch\.Size|[][(),]", "", repr(module))  # a recipe has lists where there were tuples
     layers = re.sub(r"(Sync)?BatchNorm(\dd)?", "BatchNorm", layers)  # a recipe does not make synchronized ones
-    return layers, {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return layers, module.state_dict(keep_vars=True)
+
+
+def _range_of(generator: nn.Module) -> list[float] | None:
+    sample_range: Any = getattr(generator, "sample_range", None)
+    try:
+        ends = None if sample_range is None else [float(end) for end in sample_range]
+    except (TypeError, ValueError):
+        ends = []
+    if ends is not None and not _is_range(ends):
+        raise ArgumentValueError(f"sample_range (={sample_range!r}) of the generator must be (low, high)")
+    return ends
 
 
 def _checked(value: Any, position: str, depth: int = 0) -> Any:
@@ -219,8 +254,10 @@ def _is_zip(path: str | os.PathLike[str]) -> bool:
     try:
         with open(path, "rb") as file:
             return file.read(4) == b"PK\3\4"  # two bytes can also be the start of a safetensors file's length
-    except OSError:
-        return False  # reading it says what is wrong
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} cannot be read: there is no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def _read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -236,8 +273,6 @@ def _read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], 
         wrong = not foreign and metadata.get("checksum") != str(_checksum(texts, weights))
         values["shared"] = values["shared"] or {}
         weights |= {name: weights[kept] for name, kept in values["shared"].items()}
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} cannot be read: there is no such file") from None
     except Exception as error:  # a damaged or hostile file can make the reader raise anything
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise CheckpointError(f"{path} cannot be read: it is damaged, or is not safetensors ({reason:.300})") from error
@@ -265,7 +300,7 @@ def _read_zip(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
             f"{path} is not a generator of format 1, which is the .pt that this version of ganlib reads; its format "
             f"is {shown:.80}"
         )
-    return values["weights"], values | {"shared": {}}
+    return values["weights"], values | {"shared": {}, "no_recipe": None}
 
 
 def _is_range(ends: Any) -> bool:
@@ -311,6 +346,8 @@ _ONLY_SHAPES: dict[Any, Callable[..., Any]] = {
 
 
 class _OnlyShapes(TorchFunctionMode):
+    """Computes shapes alone."""
+
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         """Call a function, or what gives a tensor of the same shape."""
         return _ONLY_SHAPES.get(function, function)(*arguments, **(named or {}))
@@ -318,7 +355,6 @@ class _OnlyShapes(TorchFunctionMode):
 
 @contextmanager
 def _without_memory() -> Iterator[None]:
-    """Make modules on the meta device: it takes no memory, draws no random numbers, and warns of nothing."""
-    with warnings.catch_warnings(), torch.device("meta"), _OnlyShapes():
-        warnings.simplefilter("ignore")
+    """Make modules on the meta device: it takes no memory, and draws no random numbers."""
+    with torch.device("meta"), _OnlyShapes():
         yield
