@@ -3,6 +3,7 @@
 #   make demo DATA=DIR    the same on real MNIST, in torchvision's layout under DIR
 #   make test             tests, doctests, the rules of the architecture, lint, types
 #   make docs             the documentation, as HTML
+#   make notebooks        both notebooks, executed in place
 # VENV=DIR puts the virtual environment elsewhere, so that several checkouts can share one.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.ganlib-installed
 # A shared environment may have been installed from another checkout: this one's code comes first.
 export PYTHONPATH := $(CURDIR)/src
 
-.PHONY: demo test docs lint install
+.PHONY: demo test docs notebooks lint install
 
 install: $(INSTALLED)
 
@@ -42,3 +43,6 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "the documentation is in docs/_build/html/index.html"
+
+notebooks: $(INSTALLED)
+	$(BIN)/python -m tests.notebooks.execute

@@ -4,7 +4,7 @@ import math
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ganlib._checks import check_number
 from ganlib.protocols import Run
@@ -51,7 +51,7 @@ class ProgressBar:
         self._updated = -math.inf
         if self._bar is not None:  # a run that goes back to a checkpoint starts again
             self._bar.close()
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}")
+        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}")
 
     def on_iteration(self, run: Run) -> None:
         """Update the bar, if it is time.

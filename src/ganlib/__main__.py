@@ -1,0 +1,6 @@
+"""``python -m ganlib``."""
+
+from ganlib._cli import main
+
+if __name__ == "__main__":
+    main()

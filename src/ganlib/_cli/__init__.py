@@ -1,0 +1,5 @@
+"""The command line: ``python -m ganlib``."""
+
+from ganlib._cli._main import main
+
+__all__ = ["main"]

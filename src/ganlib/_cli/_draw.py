@@ -1,0 +1,127 @@
+"""Draw with a trained generator."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganlib import latents, models, viz
+from ganlib.errors import ArgumentValueError, GanlibError
+
+__all__ = ["DEFAULT", "draw", "sample"]
+
+DEFAULT = "mnist_cdcgan"
+"""The generator that draws if no other is asked for."""
+
+# Pixels that a sample is enlarged to at most, and the image of all samples.
+_SAMPLE, _IMAGE = 200, 1000
+
+
+def draw(run: str | None, number: str, seed: int, out: Path) -> None:
+    """Write a number, black on white: draw its digits, crop them, and join them.
+
+    Args:
+        run: the generator: a file, the folder of a run, or the name of a pretrained one; None is :data:`DEFAULT`.
+        number: digits from 0 to 9.
+        seed: of the latents.
+        out: the image.
+
+    Raises:
+        ArgumentValueError: the number is not digits, the generator does not draw digits, or an argument is out of its
+            range.
+    """
+    if not (number.isascii() and number.isdecimal()):
+        raise ArgumentValueError(f"NUMBER (={number!r}) must be digits from 0 to 9")
+    _check_image(out)
+    digits = -_samples(run, "NUMBER", [int(digit) for digit in number], 1, seed)
+    width = digits.shape[-1]
+    # Digits have empty space at their sides.
+    number_image = torch.cat(list(digits[..., width * 10 // 64 : width * 58 // 64]), dim=-1)
+    _write(viz.image_grid(number_image.unsqueeze(0), padding=0), digits.shape[-2], out)
+
+
+def sample(run: str | None, labels: Sequence[int] | None, count: int, seed: int, out: Path) -> None:
+    """Write samples, a row for each class.
+
+    Args:
+        run: the generator: a file, the folder of a run, or the name of a pretrained one; None is :data:`DEFAULT`.
+        labels: classes by number; None is all.
+        count: samples of each class, at least 1.
+        seed: of the latents.
+        out: the image.
+
+    Raises:
+        ArgumentValueError: an argument is out of its range.
+    """
+    if count < 1:
+        raise ArgumentValueError(f"--count (={count}) must be at least 1")
+    _check_image(out)
+    samples = _samples(run, "--labels", labels, count, seed)
+    _write(viz.image_grid(samples, columns=count), samples.shape[-2], out)
+
+
+def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count: int, seed: int) -> Tensor:
+    """Draw so many samples of each label, which the argument of this name holds; None is all labels."""
+    generator, run = _load(run), DEFAULT if run is None else run
+    info: Any = generator.info
+    classes, latent_dim = info.get("classes"), info.get("latent_dim")
+    if not isinstance(latent_dim, int) or not isinstance(classes, list):
+        raise ArgumentValueError(
+            f"--run (={run}) is not a generator of classes: its info has no latent_dim or no classes"
+        )
+    asked = range(len(classes)) if labels is None else labels
+    for label in asked:
+        if not 0 <= label < len(classes):
+            names = ", ".join(map(str, classes))
+            raise ArgumentValueError(
+                f"{argument} holds {label}, but must be from 0 to {len(classes) - 1}: --run (={run}) draws {names:.200}"
+            )
+    try:
+        random = torch.Generator().manual_seed(seed)
+    except (RuntimeError, ValueError):  # which of them depends on the version of torch
+        raise ArgumentValueError(f"--seed (={seed}) must be a number of 64 bits") from None
+    try:
+        return models.sample(
+            generator,
+            latents.Gaussian(latent_dim),
+            condition=torch.tensor(list(asked)).repeat_interleave(count),
+            batch_norm=info.get("batch_norm", "running"),
+            random=random,
+        )
+    except GanlibError as error:  # the info is wrong, or it takes no labels
+        raise ArgumentValueError(f"--run (={run}) cannot draw classes: {error}") from error
+
+
+def _load(run: str | None) -> Any:
+    if run is None:
+        return models.pretrained(DEFAULT)
+    path = Path(run)
+    try:
+        if path.is_dir():
+            # Earlier versions wrote a .pt.
+            files = [path / "generator.safetensors", path / "generator.pt"]
+            return models.load_generator(next((file for file in files if file.exists()), files[0]))
+        return models.load_generator(path) if path.exists() else models.pretrained(run)
+    except GanlibError as error:
+        raise ArgumentValueError(
+            f"--run (={run}) must be the folder of a finished run, the file of a generator, or a name: {error}"
+        ) from error
+
+
+def _check_image(out: Path) -> None:
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
+        raise ArgumentValueError(f"--out (={out}) must end in .png or another suffix of an image")
+
+
+def _write(image: Image.Image, height: int, out: Path) -> None:
+    """Write an image, enlarged so that samples of this height can be seen."""
+    scale = max(1, min(_SAMPLE // height, _IMAGE // max(image.size)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC).save(out)
+    except ValueError as error:  # a format has a largest size, for example
+        raise ArgumentValueError(f"--out (={out}) cannot be written: {error}") from error
+    print(f"the image is {out}")

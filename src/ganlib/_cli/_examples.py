@@ -1,0 +1,83 @@
+"""The example scripts, which come with ganlib: run one, or copy them all."""
+
+import importlib
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganlib._checks import check_positive
+from ganlib.errors import ArgumentValueError
+
+__all__ = ["copy_examples", "demo", "train"]
+
+_SCRIPT = "mnist_cdcgan"
+_FOLDERS = "examples", "notebooks"
+
+
+def train(options: Sequence[str]) -> None:
+    """Train a conditional DCGAN.
+
+    Args:
+        options: those of ``examples/mnist_cdcgan.py train``.
+    """
+    with _script() as script:
+        script.run_main(lambda: script.main(["train", *options]))
+
+
+def demo(minutes: float, out: Path) -> None:
+    """Train on built-in digits, and draw ten of each.
+
+    Args:
+        minutes: of training, above 0.
+        out: the folder of the run; it must not hold another run.
+
+    Raises:
+        ArgumentValueError: the minutes are out of their range, or the folder holds something.
+    """
+    check_positive("--minutes", minutes)
+    if out.exists() and any(out.iterdir()):
+        raise ArgumentValueError(f"--out (={out}) holds files already: remove it, or choose another folder")
+    with _script() as script:
+        script.main(["train", "--data", "digits", "--minutes", str(minutes), "--out", str(out)])
+        script.main(["sample", "--run", str(out), "--count", "10", "--out", str(out / "digits.png")])
+
+
+def copy_examples(folder: Path) -> None:
+    """Copy the scripts and the notebooks.
+
+    Args:
+        folder: a new folder.
+
+    Raises:
+        ArgumentValueError: the folder exists.
+    """
+    if folder.exists():
+        raise ArgumentValueError(f"DIR (={folder}) exists already: choose another folder")
+    for name in _FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(_shipped(name), folder / name, ignore=ignored, copy_function=shutil.copyfile)
+    for path in folder.rglob("*"):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)  # the install may be read-only; the copies are to be changed
+    print(f"the scripts are in {folder / 'examples'}, the notebooks in {folder / 'notebooks'}")
+    print(f"try: python {folder / 'examples' / _SCRIPT}.py train --help")
+
+
+@contextmanager
+def _script() -> Iterator[Any]:
+    """The script, as if ``python -m ganlib`` were its name."""
+    before = sys.argv, sys.path
+    sys.argv, sys.path = ["python -m ganlib"], [str(_shipped("examples")), *sys.path]
+    try:
+        yield importlib.import_module(_SCRIPT)
+    finally:
+        sys.argv, sys.path = before
+
+
+def _shipped(name: str) -> Path:
+    """A folder that the wheel puts next to this file; in a checkout it is at the top."""
+    here = Path(__file__).resolve()
+    return next(folder for folder in (here.with_name(name), here.parents[3] / name) if folder.exists())

@@ -1,0 +1,99 @@
+"""The commands and their options."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganlib import __version__
+from ganlib._cli._draw import DEFAULT, draw, sample
+from ganlib._cli._examples import copy_examples, demo, train
+from ganlib.errors import GanlibError
+
+__all__ = ["main"]
+
+_EXAMPLES = """
+  python -m ganlib draw 2026 --out number.png       draw a number, with a generator that comes with ganlib
+  python -m ganlib demo                             train a generator for three minutes, and draw with it
+  python -m ganlib train --data mnist --download --out runs/mnist
+  python -m ganlib sample --run runs/mnist --labels 3 1 4 --out digits.png
+  python -m ganlib examples                         copy the example scripts and the notebooks, to change them
+"""
+
+
+def main(options: Sequence[str] | None = None) -> None:
+    """Run a command; an error of ganlib's or of the system is shown without a traceback.
+
+    Args:
+        options: the words after ``python -m ganlib``; None takes them from the command line.
+
+    Raises:
+        SystemExit: a wrong option, an error, or Ctrl-C.
+    """
+    words = sys.argv[1:] if options is None else list(options)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # the name of a file may hold letters that a terminal lacks
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        if words[:1] == ["train"]:  # its options are those of the script
+            train(words[1:])
+            return
+        parser = _parser()
+        arguments = parser.parse_args(words)
+        if arguments.command is None:
+            parser.print_help()
+        else:
+            arguments.do(arguments)
+    except (GanlibError, OSError) as error:
+        sys.exit(f"ganlib: {error}")
+    except KeyboardInterrupt:
+        print("\nganlib: stopped", file=sys.stderr)
+        sys.exit(130)  # what a shell calls an end by Ctrl-C
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ganlib",
+        description=f"Draw with a trained GAN, or train one.\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ganlib {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    own = "default: %(default)s"
+
+    command = commands.add_parser("draw", help="draw a number in handwriting")
+    command.add_argument("number", metavar="NUMBER", help="digits from 0 to 9")
+    _add_drawing(command, out="number.png")
+    command.set_defaults(do=lambda arguments: draw(arguments.run, arguments.number, arguments.seed, arguments.out))
+
+    command = commands.add_parser("demo", help="train a generator for some minutes, and draw with it")
+    command.add_argument("--minutes", type=float, default=3, metavar="M", help=f"of training ({own})")
+    command.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help=f"of the run ({own})")
+    command.set_defaults(do=lambda arguments: demo(arguments.minutes, arguments.out))
+
+    # Only for the list of commands.
+    commands.add_parser("train", help="train a conditional DCGAN; its options: python -m ganlib train --help")
+
+    command = commands.add_parser("sample", help="draw samples of classes")
+    labels = "the classes, by their numbers (default: all)"
+    command.add_argument("--labels", type=int, nargs="+", metavar="N", help=labels)
+    command.add_argument("--count", type=int, default=10, metavar="N", help=f"of each class ({own})")
+    _add_drawing(command, out="samples.png")
+    command.set_defaults(
+        do=lambda arguments: sample(arguments.run, arguments.labels, arguments.count, arguments.seed, arguments.out)
+    )
+
+    command = commands.add_parser("examples", help="copy the example scripts and the notebooks into a new folder")
+    default = Path("ganlib-examples")
+    command.add_argument("folder", type=Path, nargs="?", default=default, metavar="DIR", help=f"({own})")
+    command.set_defaults(do=lambda arguments: copy_examples(arguments.folder))
+    return parser
+
+
+def _add_drawing(command: argparse.ArgumentParser, *, out: str) -> None:
+    own = "default: %(default)s"
+    which = "the folder of a run, the file of a generator, or the name of one that comes with ganlib"
+    command.add_argument("--run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64 (default: {DEFAULT})")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    command.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)

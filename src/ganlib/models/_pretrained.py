@@ -1,0 +1,49 @@
+"""Trained generators that come with ganlib."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ganlib._checks import check_option
+from ganlib.models._files import load_generator
+
+__all__ = ["pretrained"]
+
+_FOLDER = Path(__file__).with_name("pretrained")
+
+
+def pretrained(name: str) -> nn.Module:
+    """Load a trained generator that comes with ganlib, without a download.
+
+    Args:
+        name: ``"mnist_cdcgan"`` draws handwritten digits of 28x28 pixels, ``"mnist_cdcgan64"`` of 64x64 pixels, turned
+            by up to 25 degrees.
+
+    Returns:
+        A generator in float32, on the CPU, in evaluation mode: Gaussian latents (N, latent_dim) and labels (N,) int64
+        from 0 to 9 -> samples (N, 1, size, size) in [-1, 1]. Its ``info`` holds ``latent_dim``, ``classes``, the
+        ``command`` that trained it, and what was measured, as ``figures``.
+
+    Raises:
+        ArgumentValueError: there is no generator of that name.
+
+    Example:
+        >>> import torch
+        >>> from ganlib import latents, models
+        >>> generator = models.pretrained("mnist_cdcgan")
+        >>> latent, sevens = latents.Gaussian(generator.info["latent_dim"]), torch.full((5,), 7)
+        >>> models.sample(generator, latent, condition=sevens).shape
+        torch.Size([5, 1, 28, 28])
+
+    References:
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014 (arXiv:1411.1784); Radford et al.,
+        "Unsupervised Representation Learning with DCGAN", 2016 (arXiv:1511.06434); the digits: LeCun et al., 1998.
+    """
+    check_option("name", name, _names())
+    # They are stored in half precision.
+    return load_generator(_FOLDER / f"{name}.safetensors").float()
+
+
+def _names() -> tuple[Any, ...]:
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))
