@@ -288,6 +288,7 @@ def _torch_layers():
     yield nn.Mish(inplace=True), x
     yield nn.PReLU(4, init=0.1), x
     yield nn.PixelShuffle(2), normal(4, 2, 3)
+    yield nn.Hardtanh(-0.5, 0.25), x
     yield nn.PixelUnshuffle(2), normal(1, 4, 6)
     yield nn.RMSNorm(6, eps=0.1, elementwise_affine=False), x
     yield nn.ReLU(inplace=True), x

@@ -56,11 +56,11 @@ def conditional() -> Any:
 @pytest.mark.parametrize(
     ("number", "size"),
     [
-        # A digit keeps 21 of its 28 columns. It is 7 times as large, unless the image is more than 1,000 pixels then.
-        ("7", (147, 196)),
-        ("2026", (588, 196)),
-        ("0123456789", (840, 112)),
-        ("0123456789" * 6, (1260, 28)),
+        # A digit keeps 25 of its 28 columns. It is 7 times as large, unless the image is more than 1,000 pixels then.
+        ("7", (175, 196)),
+        ("2026", (700, 196)),
+        ("0123456789", (1000, 112)),
+        ("0123456789" * 6, (1500, 28)),
     ],
 )
 def test_the_size_follows_from_the_number_of_digits(number: str, size: tuple[int, int], here: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_digits_are_those_asked_for(number: str, scale: int, here: Path) -> 
     """The image is that of the pretrained generator, drawn by hand, cropped, inverted and joined; zeros count."""
     call("draw", number, "--seed", 5)
     digits = drawn(models.pretrained("mnist_cdcgan"), [int(digit) for digit in number], seed=5)
-    joined = np.concatenate([(1 - digit[0, :, 4:25].numpy()) / 2 * 255 for digit in digits], axis=1)
+    joined = np.concatenate([(1 - digit[0, :, 1:26].numpy()) / 2 * 255 for digit in digits], axis=1)
     expected = enlarged(Image.fromarray(joined.round().astype(np.uint8)), scale)
     assert np.abs(pixels(here / "number.png") - expected).max() <= 2
 
@@ -87,16 +87,16 @@ def test_a_classifier_reads_the_number(here: Path) -> None:
     number = "0123456789" * 10
     call("draw", number)
     image = torch.from_numpy(1 - pixels(here / "number.png") / 255 * 2).float()
-    digits = nn.functional.pad(torch.stack(image.split(21, dim=1)), (4, 3), value=-1.0).unsqueeze(1)
+    digits = nn.functional.pad(torch.stack(image.split(25, dim=1)), (1, 2), value=-1.0).unsqueeze(1)
     assert digits.shape == (100, 1, 28, 28)
     read = metrics.DigitClassifier.pretrained()(digits).argmax(1)
     assert (read == torch.tensor([int(digit) for digit in number])).float().mean() >= 0.95
 
 
 def test_numbers_of_64_pixels(here: Path) -> None:
-    """The larger generator draws them too: 48 columns and 64 rows of each digit, three times as large."""
+    """The larger generator draws them too: 56 columns and 64 rows of each digit, three times as large."""
     call("draw", "40", "--run", "mnist_cdcgan64")
-    assert pixels(here / "number.png").shape == (192, 288)
+    assert pixels(here / "number.png").shape == (192, 336)
 
 
 def test_the_seed_says_which_image(here: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_folder_of_the_image_is_made(here: Path, capsys: pytest.CaptureFixtu
         call("draw", "1", "--out", out)
         assert capsys.readouterr().out == f"the image is {Path(out)}\n"
     with Image.open(here / "a/c/x.JPG") as image:
-        assert (image.format, image.size) == ("JPEG", (147, 196))
+        assert (image.format, image.size) == ("JPEG", (175, 196))
     assert files(here) == ["a/b/x.png", "a/c/x.JPG", "a/x.webp"]
 
 

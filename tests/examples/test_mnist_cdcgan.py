@@ -1,5 +1,6 @@
 """The main job, run as a user runs it: from the command line."""
 
+import argparse
 import os
 import shutil
 from functools import partial
@@ -224,6 +225,22 @@ def test_a_wrong_drawing_is_answered(
     with pytest.raises(GanlibError, match=answer):
         call(script, words[0], "--run", finished, "--out", tmp_path / "x.png", *words[1:])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "sides"), [("dcgan28", [28, 14, 7, 1]), ("deep28", [28, 14, 7, 3, 1])], ids=["dcgan28", "deep28"]
+)
+def test_a_deeper_preset_has_one_layer_more(script: dict[str, Any], preset: str, sides: list[int]) -> None:
+    """Both halve the image, to 7 pixels or to 4 or fewer, and double the channels from 32 on."""
+    plan = script["dcgan28"](1, 28, 32, script["SMALLEST"][preset])
+    assert [shape[-1] for shape in plan.shapes] == sides
+    assert [shape[0] for shape in plan.shapes] == [1, 32, 64, 128, 256][: len(sides)]
+    arguments = argparse.Namespace(
+        preset=preset, width=32, latent_dim=100, conditioning="projection", generator_conditioning="latent"
+    )
+    generator, discriminator = script["make_networks"](arguments, torch.Size([1, 28, 28]), 10)
+    labels = torch.arange(3)
+    assert discriminator(generator(torch.randn(3, 100), labels), labels).shape == (3, 1)
 
 
 def test_another_preset_does_not_go_on_in_the_folder(script: dict[str, Any], deceptive: Path, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def draw(run: str | None, number: str, seed: int, out: Path) -> None:
     _check_image(out)
     digits = -_samples(run, "NUMBER", [int(digit) for digit in number], 1, seed)
     width = digits.shape[-1]
-    # Digits have empty space at their sides.
-    number_image = torch.cat(list(digits[..., width * 10 // 64 : width * 58 // 64]), dim=-1)
+    # Digits have some empty space at their sides, also turned ones.
+    number_image = torch.cat(list(digits[..., width * 4 // 64 : width * 60 // 64]), dim=-1)
     _write(viz.image_grid(number_image.unsqueeze(0), padding=0), digits.shape[-2], out)
 
 
@@ -70,7 +70,8 @@ def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count
     classes, latent_dim = info.get("classes"), info.get("latent_dim")
     if not isinstance(latent_dim, int) or not isinstance(classes, list):
         raise ArgumentValueError(
-            f"--run (={run}) is not a generator of classes: its info has no latent_dim or no classes"
+            f"--run (={run}) is not a generator of classes: its info has no latent_dim or no classes, which "
+            "save_generator(path, generator, info={'latent_dim': ..., 'classes': [...]}) would save"
         )
     asked = range(len(classes)) if labels is None else labels
     for label in asked:

@@ -41,7 +41,8 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Mapping[str, Any] | None = None) -> None:
     """Save a generator as safetensors: its weights, and the recipe that rebuilds it.
 
-    A generator has a recipe if it is made of ganlib's stacks, adapters and encoders, of torch's common layers, and of
+    A generator has a recipe if it is made of ganlib's stacks, adapters and encoders, of torch's common layers (linear
+    layers, convolutions, embeddings, norms, activations, dropout, pooling, padding, resizing, reshaping), and of
     sequences of them. The metadata of the file holds ``recipe``, ``sample_range`` and ``info`` as JSON. Any program
     that reads safetensors can read the weights. A compiled or distributed generator is saved as the plain one.
 

@@ -23,7 +23,10 @@ def pretrained(name: str) -> nn.Module:
     Returns:
         A generator in float32, on the CPU, in evaluation mode: Gaussian latents (N, latent_dim) and labels (N,) int64
         from 0 to 9 -> samples (N, 1, size, size) in [-1, 1]. Its ``info`` holds ``latent_dim``, ``classes``, the
-        ``command`` that trained it, and what was measured, as ``figures``.
+        ``command`` that trained it, and what was measured on 10,000 samples, as ``figures``: ``read_as_asked``, the
+        share that a classifier reads as the label; ``frechet_distance`` to test images, in the classifier's features;
+        ``coverage``, the share of test images that have a sample among their neighbours; ``spread``, the standard
+        deviation of a pixel over latents. ``real`` holds the same of training images, for comparison.
 
     Raises:
         ArgumentValueError: there is no generator of that name.
