@@ -181,10 +181,10 @@ def test_another_number_changes_its_digits_alone(drawn: NotebookNode) -> None:
 
 
 def test_the_number_has_all_of_its_digits(drawn: NotebookNode, large: NotebookNode) -> None:
-    """Each digit of the number has its part of the image: black strokes on white, 3/4 of the width of the image."""
-    for notebook, count, size in ((drawn, 4, (21, 25)), (large, 10, (48, 56))):
+    """Each digit of the number has its part of the image: black strokes on white."""
+    for notebook, count in ((drawn, 4), (large, 10)):
         number = images(notebook)[1]
-        assert number.width * size[1] == number.height * size[0] * count
+        assert number.width == number.height * count
         for part in np.split(grey(number), count, axis=1):
             assert 0.02 < (part < 128).mean() < 0.5
             assert part.min() < 50
