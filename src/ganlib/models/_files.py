@@ -174,7 +174,7 @@ def _recipe_of(generator: nn.Module) -> tuple[Any, str | None]:
         recipe = describe(generator)
         with _without_memory():
             rebuilt = rebuild(recipe)
-    except Exception as error:
+    except Exception as error:  # of whatever it is made, and whatever that raises: the file says why it has none
         return None, f"{error!s:.300}"
     name = type(generator).__name__
     if _is_changed(generator, rebuilt):
