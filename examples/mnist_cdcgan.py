@@ -46,12 +46,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "random_labels": False,
         "default_epochs": 20,
     },
-    "deep28": {
-        "rotation": 0.0,
-        "interpolation": "bilinear",
-        "random_labels": False,
-        "default_epochs": 20,
-    },
     "deceptive64": {
         "width": 64,
         "rotation": 25.0,
@@ -63,6 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "default_epochs": 7,
     },
 }
+PRESETS["deep28"] = PRESETS["dcgan28"]  # they differ in depth alone
 SMALLEST = {"dcgan28": 7, "deep28": 4}  # pixels to which the image is halved
 # What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and
 # samples that are drawn one by one with batch norm in training mode.
