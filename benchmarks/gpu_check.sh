@@ -53,7 +53,7 @@ for stage in ${stages//,/ }; do
 done
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-python}
-export PYTHONPATH=$PWD/src PYTHONUNBUFFERED=1
+export PYTHONPATH=$PWD/src${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 report=${REPORT:-$out/report.txt}
 [ -n "$data" ] && export GANLIB_DATA=$data
 failed=()
