@@ -13,9 +13,9 @@
 # the others run all the same.
 #
 #   stage       seconds  what it shows
-#   graphs         (90)  the tests of CUDA graphs and of the step: resume, wrong recordings, schedules
-#   speed           60   the step by hand, by ganlib, and by ganlib with fast settings: benchmarks.speed loops
-#   examples      (120)  each example by default, next to the fast step: benchmarks.speed examples
+#   graphs         (45)  the tests of CUDA graphs and of the step: resume, wrong recordings, schedules, games
+#   speed           45   the step by hand, by ganlib, and by ganlib with fast settings: benchmarks.speed loops
+#   examples       125   each example by default, next to the fast step: benchmarks.speed examples
 #   bounds         (60)  share of the peak, of the bandwidth, busy share, costliest kernels: benchmarks.speed bounds
 #   compile       (360)  the same with compiled networks; rows come one by one, and the limit cuts the last ones off
 #   timing        (270)  the tests that time something, each example among them
@@ -69,7 +69,8 @@ if [ -n "$short" ]; then
 else
     marked=gpu minutes=0.5
     graphs=(tests/training --ignore=tests/training/loop/test_divergence_cost.py
-        --ignore=tests/training/test_long_runs.py --ignore=tests/training/loop/test_killed.py)
+        --ignore=tests/training/test_long_runs.py --ignore=tests/training/loop/test_killed.py
+        tests/examples/test_games.py tests/examples/test_cuda_graph_option.py)
     timing=(tests/benchmarks tests/training/loop/test_divergence_cost.py) tests=(tests)
     speed=(--rounds 5 --seconds 0.5) examples=() bounds=()
     classifier=(--epochs 4) three=(--epochs 100) four=(--epochs 7) games=(--iterations 5000)

@@ -108,6 +108,25 @@ def test_random_labels_are_drawn_on_the_device(device: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("recipe", ["ours", "original"])
+def test_on_cuda_cifar10_dcgan_is_recorded_by_itself(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With default settings, whose gradients differ each time by rounding; a warning would be an error."""
+    fit, made = training.fit, list[Any]()
+    monkeypatch.setattr(
+        training, "fit", lambda trainer, *args, **words: (made.append(trainer), fit(trainer, *args, **words))
+    )
+    words = ["train", "--recipe", recipe, "--data", "folder", "--root", write_images(tmp_path / "images", ["cat"], 200)]
+    words += ["--device", "cuda", "--iterations", 70, "--out", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["cifar10_dcgan.py", *map(str, words)])
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    load_script("cifar10_dcgan")["main"]()
+    (trainer,) = made
+    assert trainer.recorded_iterations == 70 - 2 * 3  # with R1 and without; whole batches and others
+
+
+@pytest.mark.gpu
 def test_on_cuda_gaussians_are_drawn_there() -> None:
     """A seed gives the same batches again."""
     example = load_script("gaussians")

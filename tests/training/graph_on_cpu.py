@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["GraphOnCPU", "capturable_on_cpu", "stand_in"]
+__all__ = ["NOISE", "GraphOnCPU", "capturable_on_cpu", "make_noisy", "stand_in"]
 
 Metrics = dict[str, Tensor]
 
@@ -112,6 +112,21 @@ def capturable_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [module for key, module in sys.modules.items() if key.startswith("torch.optim.")]:
         if hasattr(module, name):
             monkeypatch.setattr(module, name, lambda *_, **__: ["cpu"])
+
+
+NOISE = torch.Generator()  # which nobody resets, unlike torch's
+
+
+@torch.library.custom_op("ganlib_tests::noisy", mutates_args=())
+def _noisy(x: Tensor, scale: float) -> Tensor:
+    return x + scale * x.square().mean().sqrt() * torch.randn(x.shape, generator=NOISE, dtype=x.dtype)
+
+
+def make_noisy(*modules: torch.nn.Module, scale: float) -> None:
+    """Let gradients differ each time by so much of their size, as kernels do that add up in no fixed order."""
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.register_hook(lambda gradient: torch.ops.ganlib_tests.noisy(gradient, scale))
 
 
 class _Watch(TorchDispatchMode):

@@ -1,6 +1,8 @@
 """What records kernels on CUDA. On the CPU ``tests/training/graph_on_cpu.py`` stands in for it."""
 
+import gc
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -45,6 +47,25 @@ def test_after_a_recording_that_failed_all_goes_on() -> None:
     torch.manual_seed(0)
     replay()
     assert torch.equal(metrics["x"], first)
+
+
+def test_the_recording_of_an_earlier_trainer_is_not_freed_meanwhile() -> None:
+    """A graph in a cycle that nobody holds any more would spoil a recording, if it were freed in the middle of it."""
+    recorder, x = CudaRecorder(), torch.ones(3, device="cuda")
+    cycle: list[Any] = [recorder.record(lambda: {"x": x * 2})[1]]
+    cycle.append(cycle)
+    held = [cycle]
+    del cycle
+
+    def step() -> dict[str, Tensor]:
+        held.clear()
+        made = [[number] for number in range(100_000)]  # Python looks for cycles after some hundreds of these
+        return {"x": x * len(made)}
+
+    metrics, replay = recorder.record(step)
+    assert gc.isenabled()
+    replay()
+    assert metrics["x"].tolist() == [100_000.0] * 3
 
 
 def test_waiting_is_an_error_without_a_warning() -> None:

@@ -18,7 +18,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeEr
 from ganlib.training._step._memory import Memory
 from ganlib.training._step._step_graphs import StepGraphs
 from tests.ranks import Ranks
-from tests.training.graph_on_cpu import GraphOnCPU, capturable_on_cpu, stand_in
+from tests.training.graph_on_cpu import NOISE, GraphOnCPU, capturable_on_cpu, make_noisy, stand_in
 from tests.training.players import MyHinge, make_players, make_trainer, points, weights
 
 CPU = torch.device("cpu")
@@ -655,7 +655,7 @@ HIDDEN: dict[str, tuple[Callable[[], Lie], str]] = {
 }
 
 
-def lying_game(lie: Lie, cuda_graph: Any) -> training.GameTrainer:
+def lying_game(lie: Lie, cuda_graph: Any, *, optimizer: Any = sgd) -> training.GameTrainer:
     """A game whose objective multiplies by the factor."""
     torch.manual_seed(0)
     module, factor = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Dropout(0.25), nn.Linear(4, 1)), lie.factor
@@ -665,7 +665,9 @@ def lying_game(lie: Lie, cuda_graph: Any) -> training.GameTrainer:
         return value * factor(value)
 
     return training.GameTrainer(
-        {"module": module}, [training.Player("player", sgd(module.parameters()), objective)], cuda_graph=cuda_graph
+        {"module": module},
+        [training.Player("player", optimizer(module.parameters()), objective)],
+        cuda_graph=cuda_graph,
     )
 
 
@@ -874,6 +876,91 @@ def test_an_error_of_the_step_itself_is_raised_as_it_is(recorder: GraphOnCPU) ->
         {"module": module}, [training.Player("player", sgd(module.parameters()), objective)], cuda_graph="auto"
     )
     with pytest.raises(KeyError, match="mine"):
+        train(trainer)
+
+
+# Steps that make much of rounding
+
+
+class Steady(GraphOnCPU):
+    """Records kernels that add up in an order of their own, which is the same in each replay."""
+
+    def record(self, step: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], Callable[[], None]]:
+        """Record without running."""
+        metrics, replay = super().record(step)
+
+        def run() -> None:
+            before = NOISE.get_state()
+            NOISE.manual_seed(100)
+            replay()
+            NOISE.set_state(before)
+
+        return metrics, run
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"), [(Steady, 2**-20), (Steady, 1e-5), *[(GraphOnCPU, 10**-n) for n in (5, 4, 3)]]
+)
+@pytest.mark.parametrize(
+    ("make", "batch", "options"),
+    [(of_points, points, {}), (of_points, points, {"optimizer": adam}), (of_images, images, {"precision": "bf16"})],
+)
+def test_rounding_is_no_difference(
+    make: Any, batch: Any, options: dict[str, Any], kind: Any, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step with gradients that differ a little each time is recorded: a bias before batch norm has nothing else."""
+    capturable_on_cpu(monkeypatch)
+    for seed in range(3):
+        NOISE.manual_seed(seed)
+        recorder = kind()
+        monkeypatch.setattr("ganlib.training._game_trainer.CudaRecorder", lambda recorder=recorder: recorder)
+        trainer = make(cuda_graph=True, **options)
+        make_noisy(trainer.generator, trainer.discriminator, scale=scale)
+        train(trainer, 6, batch=batch)
+        assert trainer.recorded_iterations == 3
+
+
+class HiddenRateSGD(torch.optim.SGD):
+    """Has its learning rate from where nobody looks."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Step less each time, by 2 %."""
+        LONG[0] += 1
+        for parameter in self.param_groups[0]["params"]:
+            parameter.add_(parameter.grad, alpha=-RATE * (1 - LONG[0] / 50))
+
+
+def growing(value: Tensor) -> Any:
+    """A factor, by 2 % another one each time."""
+    LONG[0] += 1
+    return 1 + LONG[0] / 50
+
+
+def growing_weight(value: Tensor) -> Any:
+    """A factor that is 1, and weighs the gradient more each time: metrics do not show it."""
+    LONG[0] += 1
+    return 1 + (value - value.detach()) * LONG[0] / 2
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize(
+    ("factor", "optimizer"),
+    [
+        (lambda value: 1, lambda p: HiddenRateSGD(p, lr=RATE)),
+        *[(factor, kind) for factor in (growing, growing_weight) for kind in (sgd, adam)],
+        (Running(buffer=False), sgd),
+    ],
+)
+def test_what_is_wrong_is_seen_through_rounding(
+    factor: Any, optimizer: Any, scale: float, recorder: GraphOnCPU
+) -> None:
+    """A learning rate, a number, a weight of a loss and an address that a recording keeps are still an error."""
+    LONG[0] = 0
+    NOISE.manual_seed(0)
+    trainer = lying_game(Lie(factor), True, optimizer=optimizer)
+    make_noisy(trainer.modules["module"], scale=scale)
+    with pytest.raises(GanlibRuntimeError, match="does not do what the step does; it differs in"):
         train(trainer)
 
 
@@ -1728,7 +1815,7 @@ def test_no_step_waits_for_the_device(cuda_graph: bool, sync_debug_mode: Callabl
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", (LIES | HIDDEN).keys() - {"a generator of one's own"})  # which is of the host
+@pytest.mark.parametrize("name", [*LIES, "a long list"])  # the other hidden one is of the host
 def test_on_cuda_what_a_recording_would_keep_is_an_error(name: str) -> None:
     """As it is with the stand-in; and random numbers can be drawn on the device after it."""
     make, message = (LIES | HIDDEN)[name]
@@ -1748,6 +1835,22 @@ def test_on_cuda_what_a_recording_would_keep_is_an_error(name: str) -> None:
         with caught if setting is True else pytest.warns(UserWarning, match=message):
             train(trainer, batch=lambda seed: points(seed=seed).cuda())
         assert torch.rand(3, device="cuda").isfinite().all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("side", [False, True])
+def test_on_cuda_an_output_that_somebody_keeps_is_no_riddle(side: bool) -> None:
+    """With the graph of an output of before, made on any stream, it is recorded, or one warning says what to do."""
+    trainer = _on_cuda("auto")
+    with torch.cuda.stream(torch.cuda.Stream() if side else torch.cuda.current_stream()):
+        kept = trainer.generator(torch.randn(8, 3, device="cuda"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(trainer, batch=lambda seed: points(seed=seed).cuda())
+    assert kept.isfinite().all()
+    if not trainer.recorded_iterations:
+        (message,) = [str(one.message) for one in caught if "cuda_graph" in str(one.message)]
+        assert "kept with its graph (detach it)" in message
 
 
 @pytest.mark.gpu

@@ -1,6 +1,8 @@
 """The kernels of a step, recorded by ``torch.cuda.graph``."""
 
 import contextlib
+import functools
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -18,14 +20,20 @@ class CudaRecorder:
 
     device_type = "cuda"
 
+    @functools.cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        # One for all: a gradient is accumulated on the stream of the first step whose graph is still alive.
+        return torch.cuda.Stream()
+
     def warm_up(self, step: Callable[[], Metrics]) -> Metrics:
-        """Run once, on a stream of its own, as a recording does."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            metrics = step()
-        current.wait_stream(stream)
-        return metrics
+        """Run once, on the stream of recordings."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                return step()
+        finally:
+            current.wait_stream(self._stream)
 
     @contextlib.contextmanager
     def without_waiting(self) -> Iterator[None]:
@@ -46,9 +54,11 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         try:
             # A loader's own thread may pin memory meanwhile.
-            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+            recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+            with _without_garbage_collection(), recording:
                 metrics = step()
         except RuntimeError as error:
+            del self._stream  # which may believe the same
             # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
             generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
@@ -56,6 +66,18 @@ class CudaRecorder:
                 raise error.__context__ from None
             raise
         return metrics, graph.replay
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Context in which no cycle is freed: the graph of an earlier trainer in one would spoil the recording."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _set_sync_debug_mode(mode: int | str) -> None:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ganlib._random import load_random_state, random_state
 
-__all__ = ["METRIC", "Memory", "difference"]
+__all__ = ["Memory", "difference", "distances"]
 
-METRIC = "the metric "  # the names of metrics begin with it
-_TOLERANCE = 1e-4
-_TINY = 1e-6
-_NOISE = 10
+_OF_CHANGE, _TINY = 2e-3, 1e-12
+_OF_METRIC, _TINY_METRIC = 1e-4, 1e-6
+_NOISE, _NOISE_OF_METRIC = 5, 1.5
+_NUDGE = 2**-16  # more than sums of float32 numbers differ by, in another order
 
 
 class Memory:
@@ -21,66 +21,95 @@ class Memory:
     Args:
         tensors: by name; a step changes them in place.
         scalers: of the gradients.
+
+    Attributes:
+        before: what the tensors held, by name.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], scalers: Sequence[torch.amp.GradScaler]) -> None:
         self._tensors = tensors
         self._scalers = scalers
-        self._kept = self.contents()
+        self._nudges: dict[str, Tensor] = {}
+        self.before = self.contents()
         self._scales = [scaler.state_dict() for scaler in scalers]
         self._random = random_state()
 
+    @torch.no_grad()
     def contents(self) -> dict[str, Tensor]:
-        """Copies of what the tensors hold now."""
-        return {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
+        """Copies of what the tensors hold now, without the nudge."""
+        found = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
+        for name, nudge in self._nudges.items():
+            found[name] -= nudge
+        return found
 
     @torch.no_grad()
-    def put_back(self) -> None:
-        """Make all as it was."""
-        for name, kept in self._kept.items():
+    def put_back(self, *, nudged: bool = False) -> None:
+        """Make all as it was; nudged, the elements of what is trained differ from it by about 1e-5 of themselves."""
+        for name, kept in self.before.items():
             if not torch.equal(self._tensors[name], kept):  # one that is expanded, say, cannot be written
                 self._tensors[name].copy_(kept)
+        trained = {name: one for name, one in self._tensors.items() if nudged and one.requires_grad and one.is_leaf}
+        for tensor in trained.values():
+            tensor.addcmul_(tensor, torch.randn_like(tensor), value=_NUDGE)
+        self._nudges = {name: tensor - self.before[name] for name, tensor in trained.items()}
         for scaler, state in zip(self._scalers, self._scales, strict=True):
             scaler.load_state_dict(state)
             vars(scaler)["_per_optimizer_states"].clear()  # where a step ended before its scaler was updated
         load_random_state(self._random)
 
 
-def difference(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> str | None:
-    """Say which values of a recording differ most from those of an ordinary step; None where they agree.
+def distances(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean absolute differences, by name; what is not a number in both is equal."""
+    return {name: _distance(value, other[name]) for name, value in one.items()}
 
-    They agree if they differ by at most 1e-4 of the largest, and ten times as much as the recording differs from
-    itself: some kernels add up in another order each time. For a metric that is no more than a hundredth; if it differs
-    by more, something was not put back between the steps.
+
+def difference(
+    before: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    actual: Mapping[str, Tensor],
+    noise: Mapping[str, float],
+) -> str | None:
+    """Say which value of a recording differs most from that of an ordinary step; None where all agree.
+
+    Differences are means over a tensor: of its elements, a few always have a gradient that is nothing but rounding. A
+    tensor agrees if it differs by at most 0.2 % of what the step changes, 4 units in its last place, and 5 times the
+    noise. A metric agrees if it differs by 1e-4 of itself, and 1.5 times the noise, which counts for a hundredth at
+    most.
+    If a metric differs by more, something was not put back between the steps.
 
     Args:
-        expected: of the ordinary step, by name.
+        before: the tensors before the step, by name; no metrics.
+        expected: of the ordinary step.
         actual: of the recording.
-        again: of the recording once more, from the same state.
+        noise: :func:`distances` between runs of the recording that should agree but for rounding.
 
     Example:
         >>> one, other = {"loss": torch.tensor(1.0)}, {"loss": torch.tensor(1.5)}
-        >>> difference(one, other, other)
-        'loss (by 0.5, where the largest is 1)'
+        >>> difference({}, one, other, noise={"loss": 0.0})
+        'loss (by 0.5, where it is 1)'
     """
     worst, said = 0.0, None
     for name, value in expected.items():
-        largest, distance = _largest(value), _distance(value, actual[name])
-        noise = _NOISE * _distance(actual[name], again[name])
-        if name.startswith(METRIC):
-            noise = min(noise, max(largest, 1.0) / 100)
-        allowed = _TOLERANCE * largest + noise + _TINY
+        size, distance = _size(value), _distance(value, actual[name])
+        if name in before:
+            change = _size(value.double() - before[name].double())
+            last_place = torch.finfo(value.dtype).eps * size if value.is_floating_point() else 0.0
+            allowed = _OF_CHANGE * change + 4 * last_place + _NOISE * noise[name] + _TINY
+            note = f"by {distance:.2g} on average, where the step changes it by {change:.2g}"
+        else:
+            around = min(_NOISE_OF_METRIC * noise[name], max(size, 1.0) / 100)
+            allowed = _OF_METRIC * size + around + _TINY_METRIC
+            note = f"by {distance:.2g}, where it is {size:.2g}"
         if not distance <= allowed and not distance / allowed <= worst:
-            worst, said = distance / allowed, f"{name} (by {distance:.2g}, where the largest is {largest:.2g})"
+            worst, said = distance / allowed, f"{name} ({note})"
     return said
 
 
-def _largest(value: Tensor) -> float:
-    return float(value.detach().double().nan_to_num(0, 0, 0).abs().amax()) if value.numel() else 0.0
+def _size(value: Tensor) -> float:
+    return float(value.detach().double().nan_to_num(0, 0, 0).abs().mean()) if value.numel() else 0.0
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    """The largest difference; what is not a number in both is equal."""
     one, other = one.detach().double(), other.detach().double()
     same = (one == other) | (one.isnan() & other.isnan())
-    return float((one - other).abs().masked_fill(same, 0).amax()) if one.numel() else 0.0
+    return float((one - other).abs().masked_fill(same, 0).mean()) if one.numel() else 0.0

@@ -150,7 +150,8 @@ class RecordableOptimizer:
 
     def _mirror(self, group: dict[str, Any]) -> "_Mirror":
         parameters = group["params"] or self._optimizer.param_groups[0]["params"]
-        return _Mirror(parameters[0], fused=bool(group.get("fused")))
+        ways = {**group, **_recordable_ways(self._optimizer, group)}
+        return _Mirror(parameters[0], fused=bool(ways.get("fused")))
 
     def count(self, steps: int) -> None:
         """Count the steps that a recording has taken, where the optimizer counts on the host."""
@@ -205,7 +206,7 @@ class _Mirror:
     """A number of a group, in a tensor on the device of its parameters."""
 
     def __init__(self, parameter: Tensor, *, fused: bool) -> None:
-        wide = parameter.dtype == torch.float64 and not fused
+        wide = parameter.dtype == torch.float64 and not fused  # a fused kernel on CUDA reads a float32
         self.tensor = torch.zeros((), dtype=torch.float64 if wide else torch.float32, device=parameter.device)
         self._written: float | None = None
 
