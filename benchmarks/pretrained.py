@@ -35,8 +35,8 @@ def ship_generator(name: str, run: Path, *, root: Path, classifier: Path, comman
     stored: Any = models.load_generator(path).float()
     labels = torch.arange(10).repeat(SAMPLES // 10)
     latent = latents.Gaussian(stored.info["latent_dim"])
-    random, batch_norm = torch.Generator().manual_seed(0), stored.info["batch_norm"]
-    images = models.sample(stored, latent, condition=labels, batch_norm=batch_norm, random=random)
+    batches = models.sample(stored, latent, condition=labels, batch_norm=stored.info["batch_norm"], seed=0)
+    images = torch.cat([batch.sample for batch in batches])
     measure = Measure(SYSTEM[name], root, classifier)
     figures: dict[str, Any] = _rounded(measure(images, labels)) | {"samples": SAMPLES}
     figures["real"] = _rounded(measure.real(SAMPLES))

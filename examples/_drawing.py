@@ -88,7 +88,8 @@ def draw_samples(
 def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, batch_norm: Any = None) -> Tensor:
     """Samples of latents and conditions; what normalizes them is told, or that of the generator's recipe."""
     recipes: Any = getattr(generator, "info", {}).get("batch_norm", "running")
-    return models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)
+    batches = models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)
+    return torch.cat([batch.sample for batch in batches])
 
 
 def save_image(image: Image.Image, out: Path) -> None:

@@ -21,7 +21,7 @@ PLAN = stacks.StackPlan((1, 8, 8), [stacks.Stage(4), stacks.Stage(8)])
 def drawn(generator: Any, labels: list[int], seed: int = 0, **options: Any) -> Tensor:
     """Samples, drawn by hand from the latents of the seed."""
     latent = latents.Gaussian(generator.info["latent_dim"])(len(labels), generator=torch.Generator().manual_seed(seed))
-    return models.sample(generator, latent, condition=torch.tensor(labels), **options)
+    return next(models.sample(generator, latent, condition=torch.tensor(labels), **options)).sample
 
 
 def pixels(path: Path) -> np.ndarray:

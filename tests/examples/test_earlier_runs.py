@@ -40,7 +40,7 @@ def test_a_script_still_samples_from_it(script: str, name: str, info: Any, laten
          "--npz", out)  # fmt: skip
     labels = torch.arange(5).repeat_interleave(3) if info is CLASSES else None
     drawn = latent(3 if labels is None else 15, generator=torch.Generator().manual_seed(2))
-    expected = models.sample(models.load_generator(run / "generator.pt"), drawn, condition=labels)
+    expected = next(models.sample(models.load_generator(run / "generator.pt"), drawn, condition=labels)).sample
     with np.load(out) as arrays:
         assert np.array_equal(arrays["images"], expected.numpy())
     assert picture_size(tmp_path / "x.png")[0] > 0
@@ -56,7 +56,7 @@ def test_the_newer_file_is_taken(tmp_path: Path) -> None:
     models.save_generator(run / "generator.safetensors", generator, generator.info)
     call(load_script("mnist_cdcgan"), "sample", "--run", run, "--out", tmp_path / "x.png", "--npz", tmp_path / "x.npz")
     drawn = latents.Gaussian(6)(50, generator=torch.Generator().manual_seed(0))
-    expected = models.sample(generator, drawn, condition=torch.arange(5).repeat_interleave(10))
+    expected = next(models.sample(generator, drawn, condition=torch.arange(5).repeat_interleave(10))).sample
     with np.load(tmp_path / "x.npz") as arrays:
         assert np.array_equal(arrays["images"], expected.numpy())
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlib import latents, models, viz
+from ganlib import models, viz
+from ganlib._cli._generator import latent_of, load_generator
 from ganlib.errors import ArgumentValueError, GanlibError
 
 __all__ = ["DEFAULT", "draw", "sample"]
@@ -65,7 +66,9 @@ def sample(run: str | None, labels: Sequence[int] | None, count: int, seed: int,
 
 def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count: int, seed: int) -> Tensor:
     """Draw so many samples of each label, which the argument of this name holds; None is all labels."""
-    generator, run = _load(run), DEFAULT if run is None else run
+    # A folder may have the name of the default.
+    generator = models.pretrained(DEFAULT) if run is None else load_generator(run, "--run")
+    run = DEFAULT if run is None else run
     info: Any = generator.info
     classes, latent_dim = info.get("classes"), info.get("latent_dim")
     if not isinstance(latent_dim, int) or not isinstance(classes, list):
@@ -85,31 +88,13 @@ def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count
     except (RuntimeError, ValueError):  # which of them depends on the version of torch
         raise ArgumentValueError(f"--seed (={seed}) must be a number of 64 bits") from None
     try:
-        return models.sample(
-            generator,
-            latents.Gaussian(latent_dim),
-            condition=torch.tensor(list(asked)).repeat_interleave(count),
-            batch_norm=info.get("batch_norm", "running"),
-            random=random,
-        )
+        condition = torch.tensor(list(asked)).repeat_interleave(count)
+        latent = latent_of(info)(len(condition), generator=random)
+        batch_norm = info.get("batch_norm", "running")
+        batches = models.sample(generator, latent, condition=condition, batch_norm=batch_norm)
+        return torch.cat([batch.sample for batch in batches])
     except GanlibError as error:  # the info is wrong, or it takes no labels
         raise ArgumentValueError(f"--run (={run}) cannot draw classes: {error}") from error
-
-
-def _load(run: str | None) -> Any:
-    if run is None:
-        return models.pretrained(DEFAULT)
-    path = Path(run)
-    try:
-        if path.is_dir():
-            # Earlier versions wrote a .pt.
-            files = [path / "generator.safetensors", path / "generator.pt"]
-            return models.load_generator(next((file for file in files if file.exists()), files[0]))
-        return models.load_generator(path) if path.exists() else models.pretrained(run)
-    except GanlibError as error:
-        raise ArgumentValueError(
-            f"--run (={run}) must be the folder of a finished run, the file of a generator, or a name: {error}"
-        ) from error
 
 
 def _check_image(out: Path) -> None:

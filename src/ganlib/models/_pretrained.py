@@ -36,7 +36,7 @@ def pretrained(name: str) -> nn.Module:
         >>> from ganlib import latents, models
         >>> generator = models.pretrained("mnist_cdcgan")
         >>> latent, sevens = latents.Gaussian(generator.info["latent_dim"]), torch.full((5,), 7)
-        >>> models.sample(generator, latent, condition=sevens).shape
+        >>> next(models.sample(generator, latent, condition=sevens)).sample.shape
         torch.Size([5, 1, 28, 28])
 
     References:
