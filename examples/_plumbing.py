@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -103,6 +102,7 @@ class Summary:
     """Says where a resumed run continues, and at the end how much was trained, and how fast."""
 
     rank_zero_only = True
+    reads_metrics = True
 
     def __init__(self, *, resume: bool) -> None:
         self.resume = resume
@@ -112,13 +112,13 @@ class Summary:
         """Start the clock."""
         if self.resume:
             print(f"continues from iteration {run.iteration}" if run.iteration else "no checkpoint yet: a new run")
-        self._began, self._iteration, self._samples = time.monotonic(), run.iteration, run.samples
+        self._seconds, self._iteration, self._samples = run.seconds, run.iteration, run.samples
 
     def on_end(self, run: Run) -> None:
         """Print, and keep the numbers of the end."""
         self.end = {"iteration": run.iteration, "epoch": run.epoch}
         self.end |= {name: float(value) for name, value in run.metrics.items()}
-        seconds = time.monotonic() - self._began
+        seconds = run.seconds - self._seconds
         images = run.samples - self._samples
         print(
             f"trained {run.iteration - self._iteration} iterations ({run.iteration} in all) on {images} images in "

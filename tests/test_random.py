@@ -1,14 +1,18 @@
 """All random numbers go on as they would have."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from ganlib._files import load_plain, save_plain
-from ganlib._random import load_random_state, random_state
+from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
+from tests.ranks import Ranks
 
 
 def test_every_source_goes_on(tmp_path: Path) -> None:
@@ -31,3 +35,57 @@ def test_every_source_goes_on(tmp_path: Path) -> None:
     draw()
     load_random_state(load_plain(tmp_path / "state.pt"), loader)
     assert draw() == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])
+def test_every_source_begins_with_a_seed(seed: int) -> None:
+    """All of them, wherever they were: torch's with the numbers of ``torch.manual_seed``; another seed gives others."""
+    loader = DataLoader([0], sampler=RandomSampler([0], generator=torch.Generator()))
+
+    def draw() -> list[float]:
+        return [
+            random.random(),
+            float(np.random.normal()),
+            torch.rand(1).item(),
+            torch.rand(1, generator=loader.sampler.generator).item(),
+        ]
+
+    before = random_state()
+    seed_random_numbers(seed, loader)
+    first = draw()
+    draw()
+    seed_random_numbers(seed, loader)
+    assert draw() == first
+    seed_random_numbers(7, loader)
+    assert not {*draw()} & {*first}
+    assert first[2] == first[3] == torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
+    load_random_state(before)
+
+
+@pytest.mark.gpu
+def test_a_cuda_that_comes_later_is_not_seeded() -> None:
+    """A training that moves to a device afterwards has the numbers that its own seed gives there."""
+    script = """
+import torch
+from ganlib._random import load_random_state, random_state, seed_random_numbers
+torch.manual_seed(5)
+before = random_state()
+seed_random_numbers(3)
+load_random_state(before)
+first = torch.rand(4, device="cuda")
+assert torch.equal(first, torch.rand(4, device="cuda", generator=torch.Generator("cuda").manual_seed(5)))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def seeds() -> list[int]:
+    """Those of this rank."""
+    return [seed_of_rank(seed) for seed in range(100)]
+
+
+def test_each_rank_has_seeds_of_its_own(two_ranks: Ranks) -> None:
+    """Those of the first are what was given; no two are the same, and all are below 2**64."""
+    first, second = two_ranks(seeds)
+    assert first == seeds() == list(range(100))
+    assert len({*first, *second}) == 200
+    assert 0 < min(second) <= max(second) < 2**64

@@ -51,6 +51,14 @@ def _make_checkpoint(folder):
     return folder / "checkpoints/00000002.pt"
 
 
+def _make_best(folder):
+    torch.manual_seed(0)
+    checkpoint = training.Checkpoint(folder, monitor="total")
+    training.fit(MyTrainer(), [points(4)], iterations=2, callbacks=[training.EarlyStopping("total", 5), checkpoint])
+    (folder / "checkpoints/00000002.pt").unlink()
+    return folder / "checkpoints/best.pt"
+
+
 def _make_generator(folder):
     generator = models.mlp_gan((1, 4, 4), 3, (5,))[0]
     models.save_generator(folder / "generator.safetensors", generator, info={"classes": ["a"]})
@@ -98,6 +106,22 @@ def _read_newest(path):
     assert isinstance(training.Checkpoint(path.parent.parent).newest(), dict)
 
 
+def _read_best(path):
+    """As a run that goes on from it."""
+    checkpoint = training.Checkpoint(path.parent.parent, monitor="total")
+    assert isinstance(checkpoint.newest(), dict)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be used is put aside
+        checkpoint.on_start(SimpleNamespace(iteration=2))
+        checkpoint.close()
+
+
+def _load(path):
+    values = training.Checkpoint.load(path, MyTrainer(), [training.EarlyStopping("total", 5)])
+    assert values["iteration"] >= 0
+    assert all(type(value) is float for value in values["metrics"].values())
+
+
 def _read_generator(path):
     generator = models.load_generator(path)
     assert isinstance(generator, nn.Module)
@@ -125,6 +149,8 @@ def _read_images(path):
 
 READERS = {
     "Checkpoint.newest": (_make_checkpoint, _read_newest),
+    "Checkpoint.newest, best.pt": (_make_best, _read_best),
+    "Checkpoint.load": (_make_best, _load),
     "load_generator": (_make_generator, _read_generator),
     "load_generator, format 1": (_make_old_generator, _read_generator),
     "TrainingGif": (_make_grids, _read_grids),
@@ -132,7 +158,7 @@ READERS = {
     "CSVLogger": (_make_table, _read_table),
     "ImageFolder": (_make_images, _read_images),
 }
-ARCHIVES = ["Checkpoint.newest", "load_generator, format 1"]
+ARCHIVES = ["Checkpoint.newest", "Checkpoint.newest, best.pt", "Checkpoint.load", "load_generator, format 1"]
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["load_random_state", "random_state"]
+from ganlib.distributed import rank
+
+__all__ = ["load_random_state", "random_state", "seed_of_rank", "seed_random_numbers"]
 
 
 def random_state(loader: Any = None) -> dict[str, Any]:
@@ -52,6 +54,34 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
         sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
     for generator, own in zip(_generators(loader), state["loader"], strict=False):
         generator.set_state(own)
+
+
+def seed_random_numbers(seed: int, loader: Any = None) -> None:
+    """Begin everything that :func:`random_state` knows with a seed.
+
+    Args:
+        seed: from 0 to 2**64 - 1.
+        loader: one whose ``generator`` begins with it too.
+    """
+    random.seed(seed)
+    # Not torch.manual_seed, which also seeds a CUDA that is initialized later.
+    for generator in (torch.default_generator, *_generators(loader)):
+        generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
+def seed_of_rank(seed: int) -> int:
+    """A seed of this rank's own; that of the first rank is the seed itself.
+
+    Example:
+        >>> seed_of_rank(3)
+        3
+    """
+    # Python's seeding by text mixes well; the sum of seed and rank is another rank's for the next seed.
+    return random.Random(f"{seed}/{rank()}").getrandbits(63) if rank() else seed
 
 
 def _generators(loader: Any) -> list[torch.Generator]:

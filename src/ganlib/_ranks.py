@@ -4,6 +4,7 @@ import atexit
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import torch
@@ -12,11 +13,13 @@ from torch import distributed
 from ganlib.distributed import rank, world_size
 from ganlib.errors import GanlibError, GanlibRuntimeError
 
-__all__ = ["agree", "first_does", "gather", "host_group"]
+__all__ = ["agree", "first_does", "gather", "host_group", "meet"]
 
 T = TypeVar("T")
 
 _host_groups: dict[Any, Any] = {}
+_rounds: dict[Any, dict[str, int]] = {}  # the last round of each meeting, by its name; one dict, that of the group
+_ALL = "all are here"
 
 
 def agree(*values: float) -> list[float]:
@@ -59,17 +62,18 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def first_does(action: Callable[[], T]) -> T:
-    """Do something on rank 0 alone, and let all ranks have what came of it: the result, or the error.
+def first_does(action: Callable[[], T], group: Any = None) -> T:
+    """Do something on the first rank alone, and let all ranks have what came of it: the result, or the error.
 
     Args:
         action: what it gives can be pickled.
+        group: the process group whose ranks these are; None is all ranks.
 
     Returns:
         The result, on all ranks.
 
     Raises:
-        Exception: what it raised, on rank 0; elsewhere the same where it is of ours, else a GanlibRuntimeError.
+        Exception: what it raised, on the first rank; elsewhere the same where it is of ours, else a GanlibRuntimeError.
 
     Example:
         >>> first_does(lambda: 3)
@@ -77,8 +81,9 @@ def first_does(action: Callable[[], T]) -> T:
     """
     if world_size() == 1:
         return action()
+    first = 0 if group is None else distributed.get_global_rank(group, 0)
     outcome: list[Any] = [None, None]
-    if rank() == 0:
+    if rank() == first:
         try:
             outcome[0] = action()
         except Exception as error:  # whatever it was, the other ranks must not wait for a result
@@ -86,10 +91,61 @@ def first_does(action: Callable[[], T]) -> T:
     failure = outcome[1]
     if failure is not None and not isinstance(failure, GanlibError):
         outcome[1] = GanlibRuntimeError(f"the first process failed: {failure!r}")  # which can always be pickled
-    distributed.broadcast_object_list(outcome, src=0, group=host_group())
+    distributed.broadcast_object_list(outcome, src=first, group=host_group() if group is None else group)
     if failure := failure or outcome[1]:
         raise failure
     return outcome[0]
+
+
+def meet(name: str, *, timeout: float, group: Any = None) -> None:
+    """Wait until all ranks are here, so that what they do together next cannot hang.
+
+    Nothing but the store of the process group is used: after a failure all process groups work as before.
+
+    Args:
+        name: what the ranks meet for.
+        timeout: seconds, above 0.
+        group: the process group that meets; None is all ranks.
+
+    Raises:
+        GanlibRuntimeError: some ranks did not come in time; they are named. Those that came all raise it.
+    """
+    whole = distributed.group.WORLD
+    ranks = distributed.get_process_group_ranks(group or whole)
+    if whole not in _rounds:
+        _rounds.clear()  # those of ranks that have parted since
+        _rounds[whole] = {}
+    store = _store()
+    who = f"ganlib/{name} of {ranks}"
+    first = _rounds[whole].get(who, 0) + 1
+    # The others gave up the rounds that have an outcome before this rank came.
+    this = next(number for number in count(first) if not store.check([f"{who}/{number}/outcome"]))
+    _rounds[whole][who] = this
+    key = f"{who}/{this}"
+    store.set(f"{key}/{rank()}", "here")
+    if store.add(f"{key}/here", 1) == len(ranks):
+        # Whoever is first decides for all, so that none goes on alone.
+        store.compare_set(f"{key}/outcome", "", _ALL)
+    deadline = time.monotonic() + timeout
+    # Not store.wait(), which keeps the store from other threads all the time.
+    while not store.check([f"{key}/outcome"]):
+        if time.monotonic() > deadline:
+            missing = ", ".join(str(other) for other in ranks if not store.check([f"{key}/{other}"]))
+            store.compare_set(f"{key}/outcome", "", missing or _ALL)
+        else:
+            time.sleep(0.005)
+    missing = store.get(f"{key}/outcome").decode()
+    if missing != _ALL:
+        raise GanlibRuntimeError(
+            f"{name} waited {timeout:g} s for ranks [{missing}]: all ranks {ranks} must call it together, so not in a "
+            "callback or a branch of one rank alone"
+        )
+
+
+def _store() -> Any:
+    from torch.distributed.distributed_c10d import _get_default_store  # not every build of torch has it
+
+    return _get_default_store()
 
 
 def host_group() -> Any:

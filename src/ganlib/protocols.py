@@ -247,7 +247,13 @@ class Run(Protocol):
         epoch: the number of complete epochs so far.
         samples: the number of samples drawn so far, by all processes.
         progress: 0 to 1, measured by the limit that is nearest.
-        metrics: the metrics of the last ``train_step``: detached tensors, which the device may still be computing.
+        seconds: how long this call has trained so far, without the callbacks that are ``untimed``; it does not grow
+            after the last iteration.
+        interrupted: whether a signal ends the run. It is known, and the same in all processes, in ``on_end``.
+        metrics: the metrics of the last ``train_step``, and what callbacks have logged since: detached tensors, which
+            the device may still be computing.
+        logged: the last value of everything that callbacks have logged in this run, also before a resume. What was
+            logged in this iteration is in ``metrics`` too.
     """
 
     @property
@@ -265,7 +271,35 @@ class Run(Protocol):
     @property
     def progress(self) -> float: ...
     @property
+    def seconds(self) -> float: ...
+    @property
+    def interrupted(self) -> bool: ...
+    @property
     def metrics(self) -> Mapping[str, Tensor]: ...
+    @property
+    def logged(self) -> Mapping[str, Tensor]: ...
+
+    def log(self, values: Mapping[str, float | Tensor], /) -> None:
+        """Add metrics to those of this iteration; to be called from ``on_iteration`` or ``on_end``.
+
+        They may be infinite or NaN. A name that is logged twice in an iteration has the last value. What callbacks of
+        several processes read must be logged in all of them.
+
+        Args:
+            values: numbers, or tensors of no dimensions, by name.
+
+        Raises:
+            ArgumentTypeError: a name is not a string, or a value is not a real number.
+            ArgumentValueError: ``train_step`` has given a metric of the same name in this iteration.
+
+        Example:
+            >>> class LogNorm:
+            ...     def __init__(self, weight):
+            ...         self.weight = weight
+            ...     def on_iteration(self, run):
+            ...         if run.iteration % 100 == 0:
+            ...             run.log({"norm": self.weight.norm()})
+        """
 
     def stop(self) -> None:
         """End the training of all processes after this iteration."""
@@ -304,4 +338,10 @@ Callback: TypeAlias = OnStart | OnIteration | OnEnd
 Each of several processes calls its own callbacks. A callback with ``rank_zero_only = True`` (absent means False) is
 called in the first process only; ganlib's callbacks that write are such. It must not wait for the other processes. A
 checkpoint holds the state that a callback has in the first process.
+
+A callback with ``reads_metrics = True`` (absent means False) is called after the others, so it sees what they have
+logged by ``run.log``, wherever it is in the list. ganlib's loggers are such.
+
+A callback with ``untimed = True`` (absent means False) does not use up a limit in minutes: the time of its calls is
+left out of ``run.progress`` and ``run.seconds``.
 """

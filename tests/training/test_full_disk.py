@@ -1,6 +1,7 @@
 """A disk that is full, or read-only, is a clear error, and what was there stays."""
 
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -98,7 +99,10 @@ class At:
 def writers(folder: Path) -> dict[str, Any]:
     """Each callback that writes, by a word of the file that it writes."""
     generator = nn.Unflatten(1, (1, 4, 4))
-    return {
+    tensorboard = {}
+    if importlib.util.find_spec("tensorboard"):
+        tensorboard["tfevents"] = training.TensorBoardLogger(folder, every=1)
+    return tensorboard | {
         "metrics.csv": training.CSVLogger(folder / "metrics.csv", every=1),
         "samples": viz.SampleGrid(generator, folder / "samples", latent=torch.rand(9, 16), every=2),
         "losses.png": viz.LossCurves(folder / "losses.png"),

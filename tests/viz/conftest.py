@@ -16,13 +16,20 @@ class FakeRun:
 
     iteration: int = 0
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    logged: Mapping[str, Tensor] = field(default_factory=dict)
     trainer: Any = None
     batches: Any = ()
     callbacks: tuple[Any, ...] = ()
     epoch: int = 0
     samples: int = 0
     progress: float = 0.0
+    seconds: float = 0.0
+    interrupted: bool = False
     stopped: bool = False
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Add to the metrics."""
+        self.metrics, self.logged = {**self.metrics, **values}, {**self.logged, **values}
 
     def stop(self) -> None:
         """Note that a stop was asked for."""

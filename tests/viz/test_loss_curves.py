@@ -1,9 +1,11 @@
 """Tests of metrics as curves."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -53,6 +55,41 @@ def test_the_curves_are_those_of_the_table(run, tmp_path, plotted):
         "r1": [[4, 3], [6, 6]],
     }
     assert scores == {"real score": [[2, 0.75], [4, 0.75], [5, 0.5], [6, 0.75]]}
+
+
+LOGGED = """iteration,epoch,loss,real_score,inception_score,kernel_distance,kernel_distance_std,precision,recall
+2,0,0.5,0.75,,,,,
+3,0,1.5,0.25,8.0,0.04,0.01,0.5,0.125
+4,1,2.5,0.25,9.0,0.02,,0.75,0.25
+"""
+
+
+def test_what_was_logged_has_axes_of_its_own(run, tmp_path, plotted, monkeypatch):
+    """Below the others, which do not change; metrics of one scale share them; each value is a marker."""
+    errors = []
+    monkeypatch.setattr(Axes, "errorbar", lambda axes, x, y, size, **_: errors.append((x, y, size)))
+    run.logged = dict.fromkeys(LOGGED.splitlines()[0].split(",")[4:])
+    _end(run, LossCurves(tmp_path / "losses.png"), LOGGED)
+    assert plotted[0] == [
+        {"loss": [[2, 0.5], [3, 1.5], [4, 2.5]]},
+        {"real score": [[2, 0.75], [3, 0.25], [4, 0.25]]},
+        {"inception score": [[3, 8], [4, 9]]},
+        {"kernel distance": [[3, 0.04], [4, 0.02]]},
+        {"precision": [[3, 0.5], [4, 0.75]], "recall": [[3, 0.125], [4, 0.25]]},
+    ]
+    ((x, y, size),) = errors
+    assert (x, y, size[0]) == ((3, 4), (0.04, 0.02), 0.01)
+    assert math.isnan(size[1])
+    with Image.open(tmp_path / "losses.png") as image:
+        assert image.size == (800, 1050)
+
+
+def test_what_was_logged_need_not_be_finite(run, tmp_path, plotted):
+    """A metric that was never finite is drawn too, and a negative deviation is not an error."""
+    run.logged = {"a": None, "a_std": None, "b": None, "c_std": None}
+    table = "iteration,epoch,loss,a,a_std,b,c_std\n1,0,1.0,nan,nan,inf,-1.0\n2,0,1.0,0.5,-0.1,-inf,2.0\n"
+    _end(run, LossCurves(tmp_path / "losses.png"), table)
+    assert [[*curves] for curves in plotted[0]] == [["loss"], [], ["a", "c std"], ["b"]]
 
 
 def test_the_table_may_be_anywhere(run, tmp_path, plotted):
@@ -153,11 +190,14 @@ def test_against_the_epoch(run, tmp_path, plotted):
 
 @pytest.mark.parametrize("against", ["iteration", "epoch"])
 def test_the_axis_says_what_it_is(run, tmp_path, monkeypatch, against):
-    """The option is the label below the lower plot."""
+    """The option is the label below the lowest plot."""
     labels = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: labels.append(figure.axes[1].get_xlabel()))
+    look = lambda figure, *_, **__: labels.append([axes.get_xlabel() for axes in figure.axes])  # noqa: E731
+    monkeypatch.setattr(Figure, "savefig", look)
     _end(run, LossCurves(tmp_path / "x.png", against=against))
-    assert labels == [against]
+    run.logged = {"r1": None}
+    _end(run, LossCurves(tmp_path / "x.png", against=against))
+    assert labels == [["", against], ["", "", against]]
 
 
 @pytest.mark.parametrize("batches", [iter(()), [], [0] * 4, [0] * 1000], ids=["no length", "none", "fewer", "more"])
@@ -214,6 +254,17 @@ def test_the_image_of_a_run_that_was_stopped(tmp_path, every, mean, against):
     whole = _train(tmp_path / "whole", [9], every, mean, against)
     for stops in ([3], [5, 5, 6, 7], [1, 2, 3]):
         assert _train(tmp_path / str(stops), [*stops, 9], every, mean, against) == whole
+
+
+def test_a_run_shows_what_it_has_logged(tmp_path, plotted):
+    """Of a run that was resumed, also what was logged before; with the logger in front of who logs."""
+    for last in (3, 5):
+        log = SimpleNamespace(on_iteration=lambda run: run.log({"fid": 2.0}) if run.iteration == 2 else None)
+        table, curves = training.CSVLogger(tmp_path / "metrics.csv", every=3), LossCurves(tmp_path / "x.png")
+        callbacks = [table, curves, log, training.Checkpoint(tmp_path)]
+        training.fit(Going(float), [points()], iterations=last, resume=True, callbacks=callbacks)
+    assert plotted[-1][2:] == [{"fid": [[2, 2.0]]}]
+    assert plotted[-1][0]["loss"] == [[2, 2], [3, 3], [5, 5]]
 
 
 def test_a_run_shows_its_last_iteration(tmp_path, plotted):

@@ -1,5 +1,6 @@
 """Metrics as curves."""
 
+import math
 import os
 import warnings
 from itertools import takewhile
@@ -26,6 +27,10 @@ class LossCurves:
     mean of many iterations with ``CSVLogger(mean=True)``. A metric has no point where its cell is empty. A run in which
     nothing is trained leaves the image as it is.
 
+    Metrics that callbacks have logged (``run.log``), such as those of an evaluation, have axes of their own below.
+    Those whose largest values are within a factor of 4 share them. Each value is a marker, and ``<name>_std`` is the
+    error bar of ``<name>``.
+
     Args:
         path: the image; its folder is made. The suffix is its format (``.png``, ``.svg``, ``.pdf``).
         table: the file of the CSVLogger, which must come before this callback; None is ``metrics.csv`` in the folder of
@@ -41,6 +46,7 @@ class LossCurves:
     """
 
     rank_zero_only = True
+    reads_metrics = True
 
     def __init__(
         self,
@@ -94,16 +100,32 @@ class LossCurves:
         except CheckpointError as error:
             warnings.warn(f"LossCurves draws nothing: {error}", stacklevel=4)
             return
-        figure = Figure(figsize=(8, 6), layout="constrained")
-        losses, scores = figure.subplots(2, sharex=True)
-        for name in list(rows[0])[2:] if rows else ():
+        columns = list(rows[0])[2:] if rows else []
+        deviations = {f"{name}_std" for name in run.logged} & {*run.logged}
+        groups = _groups(
+            {
+                name: [float(row[name]) for row in rows if row[name]]
+                for name in columns
+                if name in run.logged and name not in deviations
+            }
+        )
+        figure = Figure(figsize=(8, 6 + 1.5 * len(groups)), layout="constrained")
+        losses, scores, *below = figure.subplots(2 + len(groups), sharex=True, height_ratios=[2, 2, *[1] * len(groups)])
+        axes_of_logged = {name: axes for axes, group in zip(below, groups, strict=True) for name in group}
+        for name in columns:
+            if name in deviations:
+                continue
+            axes = axes_of_logged.get(name, scores if name.endswith("_score") else losses)
             points = [(self._position(row, run), float(row[name])) for row in rows if row[name]]
-            axes = scores if name.endswith("_score") else losses
-            marker = "." if len(points) == 1 else None  # a line of one point is invisible
+            marker = "." if name in axes_of_logged or len(points) == 1 else None  # a line of one point is invisible
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=0.8, marker=marker)
+            if name in axes_of_logged and f"{name}_std" in columns:
+                errors = [abs(float(row[f"{name}_std"] or "nan")) for row in rows if row[name]]
+                axes.errorbar(*zip(*points, strict=True), errors, fmt="none", ecolor=axes.lines[-1].get_color())
         losses.set_ylabel("loss")
-        scores.set(xlabel=self.against, ylabel="mean D", ylim=(0, 1))
-        for axes in (losses, scores):
+        scores.set(ylabel="mean D", ylim=(0, 1))
+        figure.axes[-1].set_xlabel(self.against)
+        for axes in figure.axes:
             axes.grid(alpha=0.3)
             if axes.lines:
                 axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")  # outside, not over the curves
@@ -118,3 +140,17 @@ class LossCurves:
             return min(max(drawn / len(run.batches), epoch), epoch + 1)
         except (TypeError, ZeroDivisionError):  # the number of batches is not known
             return epoch
+
+
+def _groups(columns: dict[str, list[float]]) -> list[list[str]]:
+    """Names whose largest finite values are within a factor of 4 of that of the first one of their group."""
+    groups = list[tuple[float, list[str]]]()
+    for name, values in columns.items():
+        largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+        for first, names in groups:
+            if first / 4 <= largest <= first * 4:
+                names.append(name)
+                break
+        else:
+            groups.append((largest, [name]))
+    return [names for _, names in groups]

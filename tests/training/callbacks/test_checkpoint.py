@@ -32,12 +32,27 @@ def test_the_newest_k_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["00000008.pt", "00000009.pt"]
 
 
+class LogsAtTheEnd:
+    """Logs a metric after the last iteration."""
+
+    def on_end(self, run: training.Run) -> None:
+        run.log({"late": 3.0})
+
+
+def test_what_is_logged_at_the_end_is_saved(tmp_path: Path) -> None:
+    """Also where the last iteration has been saved already."""
+    training.fit(
+        MyTrainer(), [torch.ones(1)], iterations=10, callbacks=[LogsAtTheEnd(), training.Checkpoint(tmp_path, every=5)]
+    )
+    assert training.Checkpoint.load(tmp_path / "checkpoints/00000010.pt")["metrics"]["late"] == 3.0
+
+
 def test_a_checkpoint_holds_everything_plain(tmp_path: Path) -> None:
     """torch.load with weights_only reads a checkpoint, and it holds trainer, batches, callbacks and random state."""
     train(tmp_path, 2)
     values = torch.load(tmp_path / "checkpoints/00000002.pt", weights_only=True)
     assert values["format"] == 3
-    assert set(values["run"]) == {"trainer", "metrics", "callbacks", "ranks"}
+    assert set(values["run"]) == {"trainer", "metrics", "logged", "callbacks", "ranks"}
     assert [set(rank) for rank in values["run"]["ranks"]] == [{"batches", "random"}]
 
 

@@ -1,5 +1,6 @@
 """The table of metrics has no gap and no double row."""
 
+import contextlib
 import csv
 import warnings
 from collections.abc import Iterator
@@ -171,6 +172,170 @@ def test_a_file_that_goes_in_the_middle(gone: str, tmp_path: Path) -> None:
 
     with pytest.raises(RunFolderError, match=r"m\.csv cannot be written"):
         training.fit(MyTrainer(), [points()], iterations=3, callbacks=[training.CSVLogger(path, every=1), Remove()])
+
+
+class Log:
+    """Logs i / 7 at every k-th iteration i, and perhaps something at the end."""
+
+    def __init__(self, k: int, end: bool = False) -> None:
+        self.k, self.end = k, end
+
+    def on_iteration(self, run: training.Run) -> None:
+        """Log, where it is time."""
+        if run.iteration % self.k == 0:
+            run.log({"seventh": run.iteration / 7})
+
+    def on_end(self, run: training.Run) -> None:
+        """Log at the end."""
+        if self.end and not run.interrupted:
+            run.log({"seventh": run.iteration / 7, "end": 0.0})
+
+
+def cells(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """Some columns."""
+    return [tuple(row[name] for name in names) for row in rows(path)]
+
+
+@pytest.mark.parametrize("first", ["the logger", "the other"])
+def test_a_row_wherever_something_is_logged(first: str, tmp_path: Path) -> None:
+    """Also between two multiples; without a fresh value the cell is empty; the order of the callbacks is one."""
+    logger = training.CSVLogger(tmp_path / "m.csv", every=4)
+    callbacks = [logger, Log(3)] if first == "the logger" else [Log(3), logger]
+    training.fit(Going(float), [points()], iterations=7, callbacks=callbacks)
+    assert cells(logger.path, "iteration", "loss", "seventh") == [
+        ("3", "3.0", repr(3 / 7)),
+        ("4", "4.0", ""),
+        ("6", "6.0", repr(6 / 7)),
+        ("7", "7.0", ""),
+    ]
+
+
+def test_means_do_not_start_again_where_something_is_logged(tmp_path: Path) -> None:
+    """The rows at multiples are those of a run without it; what is logged is written as it is."""
+    for name, logs in (("with", [Log(3)]), ("without", [])):
+        logger = training.CSVLogger(tmp_path / name, every=4, mean=True)
+        training.fit(Sevenths(), [points()], iterations=9, callbacks=[logger, *logs])
+    names = ("iteration", "loss", "lazy")
+    assert [row for row in cells(tmp_path / "with", *names) if row[0] in "489"] == [
+        row if row[0] != "9" else ("9", repr(mean_in_float64(range(9, 10))), "-9.0")
+        for row in cells(tmp_path / "without", *names)
+    ]
+    assert cells(tmp_path / "with", "iteration", "loss", "seventh")[:3] == [
+        ("3", repr(mean_in_float64(range(1, 4))), repr(3 / 7)),
+        ("4", repr(mean_in_float64(range(1, 5))), ""),
+        ("6", repr(mean_in_float64(range(5, 7))), repr(6 / 7)),
+    ]
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("last", [7, 8])
+def test_what_is_logged_at_the_end_is_in_the_last_row(last: int, mean: bool, tmp_path: Path) -> None:
+    """Whether that row was due, and there already, or not; a run that is over keeps it."""
+    callbacks = [training.CSVLogger(tmp_path / "m.csv", every=4, mean=mean), Log(100, end=True)]
+    for _ in range(2):
+        training.fit(Sevenths(), [points()], iterations=last, callbacks=callbacks)
+        assert cells(tmp_path / "m.csv", "iteration", "seventh", "end")[-2:] == [
+            ("4", "", ""),
+            (str(last), repr(last / 7), "0.0"),
+        ]
+        assert all(row["loss"] for row in rows(tmp_path / "m.csv"))
+
+
+def test_only_what_is_logged(tmp_path: Path) -> None:
+    """A call that trains nothing adds what was logged at its end to the row of the last iteration, or makes one."""
+    trainer, logger = MyTrainer(), training.CSVLogger(tmp_path / "m.csv")
+    for last in (0, 3, 3):
+        training.fit(
+            trainer, [points()], iterations=last, callbacks=[logger, Log(100, end=last == 0 or bool(trainer.iteration))]
+        )
+        if last == 0:
+            assert cells(logger.path, "iteration", "seventh") == [("0", "0.0")]
+    assert cells(logger.path, "iteration", "seventh") == [("3", repr(3 / 7))]
+    assert rows(logger.path)[0]["total"]
+
+
+def go_on(folder: Path, last: int, *, mean: bool, end: bool = False, kill_at: int = 0, reverse: bool = False) -> None:
+    """Go on with fresh objects, which log at every 3rd iteration, and perhaps at the end."""
+
+    class KillError(Exception):
+        """Ends a run as a kill does."""
+
+    class Kill:
+        """Kills."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            if run.iteration == kill_at:
+                raise KillError
+
+    callbacks = [training.CSVLogger(folder / "m.csv", every=4, mean=mean), Log(3, end)]
+    callbacks = [*(callbacks[::-1] if reverse else callbacks), training.Checkpoint(folder, every=2)]
+    with contextlib.suppress(KillError):
+        training.fit(Sevenths(), [points()] * 2, iterations=last, resume=True, callbacks=[*callbacks, Kill()])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("mean", [False, True])
+def test_the_table_of_a_run_that_logs_and_was_stopped_or_killed(mean: bool, reverse: bool, tmp_path: Path) -> None:
+    """After any iteration, of what is logged between two rows or at one: the bytes are those of an undisturbed run."""
+    go_on(tmp_path / "whole", 13, mean=mean)
+    whole = (tmp_path / "whole/m.csv").read_bytes()
+    assert [row["iteration"] for row in rows(tmp_path / "whole/m.csv")] == ["3", "4", "6", "8", "9", "12", "13"]
+    for stops in [*([stop] for stop in range(1, 13)), [3, 3, 4, 6, 7], [5, 6, 9]]:
+        for kill in (False, True):
+            folder = tmp_path / f"{stops} {kill}"
+            for stop in stops:
+                go_on(folder, 13 if kill else stop, mean=mean, kill_at=stop if kill else 0, reverse=reverse)
+            go_on(folder, 13, mean=mean, reverse=reverse)
+            assert (folder / "m.csv").read_bytes() == whole, folder
+
+
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_was_logged_at_the_end_of_a_call_stays(fresh: bool, mean: bool, tmp_path: Path) -> None:
+    """A run that is taken further, with a resume and fresh objects or without, keeps that row; others stay the same."""
+    if fresh:
+        for last in (5, 9):
+            go_on(tmp_path, last, mean=mean, end=True)
+    else:
+        trainer, callbacks = Sevenths(), [training.CSVLogger(tmp_path / "m.csv", every=4, mean=mean), Log(3, end=True)]
+        for last in (5, 9):
+            training.fit(trainer, [points()], iterations=last, callbacks=callbacks)
+    go_on(tmp_path / "whole", 9, mean=mean, end=True)
+    table, whole = (cells(path / "m.csv", "iteration", "loss", "seventh") for path in (tmp_path, tmp_path / "whole"))
+    assert [row for row in table if row[0] != "5"] == whole
+    assert [row[2] for row in table if row[0] == "5"] == [repr(5 / 7)]
+
+
+def test_a_new_run_forgets_where_the_last_one_has_logged(tmp_path: Path) -> None:
+    """With the same logger, the row of a stop is dropped at an iteration at which another run has logged something."""
+    logger, trainer = training.CSVLogger(tmp_path / "m.csv", every=4), MyTrainer()
+    training.fit(MyTrainer(), [points()], iterations=5, callbacks=[logger, Log(5)])
+    for last in (5, 9):
+        training.fit(trainer, [points()], iterations=last, callbacks=[logger])
+    assert [row["iteration"] for row in rows(logger.path)] == ["4", "8", "9"]
+
+
+def test_a_rollback_keeps_what_was_logged(tmp_path: Path) -> None:
+    """Where a training goes back to an iteration at which something was logged, the row of that stays."""
+    callbacks = [training.CSVLogger(tmp_path / "m.csv", every=4), Log(3), training.Checkpoint(tmp_path, every=6)]
+    with pytest.warns(UserWarning, match="goes back to iteration 6"):
+        training.fit(Tripping(7), [points()], iterations=8, callbacks=callbacks, rollbacks=1)
+    assert [row["iteration"] for row in rows(tmp_path / "m.csv")] == ["3", "4", "6", "8"]
+
+
+def test_a_metric_with_the_name_of_a_column(tmp_path: Path) -> None:
+    """The epoch of the table is the run's, so that the table can be read again."""
+
+    class Epoch:
+        """Logs an epoch of its own."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            run.log({"epoch": 0.5})
+
+    for last in (2, 3):
+        callbacks = [training.CSVLogger(tmp_path / "m.csv", every=1), Epoch(), training.Checkpoint(tmp_path)]
+        training.fit(MyTrainer(), [points()], iterations=last, callbacks=callbacks, resume=True)
+    assert cells(tmp_path / "m.csv", "iteration", "epoch") == [("1", "1"), ("2", "2"), ("3", "3")]
 
 
 class Sevenths(Going):

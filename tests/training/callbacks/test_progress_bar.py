@@ -46,6 +46,53 @@ def test_it_is_updated_at_once_on_a_machine_that_was_just_booted(
     assert "iteration 3," in shown
 
 
+def test_what_was_logged_stays_on_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its last value is shown until there is another one, with four digits and without a standard deviation."""
+
+    class Log:
+        """Logs at the second iteration."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            if run.iteration == 2:
+                run.log({"frechet_distance": 123.456, "kernel_distance": 0.0012345, "kernel_distance_std": 9.0})
+
+    training.fit(make_trainer(), [points()], iterations=3, callbacks=[training.ProgressBar(seconds=0), Log()])
+    shown = capsys.readouterr().err.split("iteration ")
+    assert "FD" not in shown[1]
+    for part in shown[2:]:
+        assert "FD 123.5, KD 0.001234, " in part
+        assert "std" not in part
+        assert "D loss" in part
+
+
+def test_the_speed_is_that_of_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second for a step of 32 images is 32 images per second, however long an untimed callback takes."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    class Clocked(MyTrainer):
+        """Takes a second."""
+
+        def train_step(self, batches: Any) -> dict[str, torch.Tensor]:
+            nonlocal now
+            now += 1
+            return super().train_step(batches)
+
+    class Slow:
+        """Takes a minute."""
+
+        untimed = True
+
+        def on_iteration(self, run: training.Run) -> None:
+            nonlocal now
+            now += 60
+
+    training.fit(Clocked(), [points(32)], iterations=3, callbacks=[training.ProgressBar(seconds=0), Slow()])
+    shown = capsys.readouterr().err.split("iteration ")[1:]
+    assert len(shown) > 3
+    assert all(", 32 images/s" in part for part in shown)
+
+
 class TripsOnce(MyTrainer):
     """Its metric is NaN once, at an iteration."""
 

@@ -165,7 +165,8 @@ def call() -> list[int]:
 def test_a_callback_that_is_for_the_first_rank_is_called_there_alone(two_ranks: Ranks) -> None:
     """One with rank_zero_only is called on rank 0, as all that write are; any other is called on all."""
     assert two_ranks(call) == [[4, 4], [0, 4]]
-    writers = [training.CSVLogger, training.ProgressBar, viz.LossCurves, viz.SampleGrid, viz.Timeline, viz.TrainingGif]
+    loggers = [training.CSVLogger, training.ProgressBar, training.TensorBoardLogger, viz.LossCurves]
+    writers = [*loggers, viz.SampleGrid, viz.Timeline, viz.TrainingGif]
     assert all(writer.rank_zero_only for writer in writers)
 
 
@@ -195,6 +196,40 @@ def test_ranks_agree_on_the_time(two_ranks: Ranks) -> None:
     assert mine == theirs
     assert len(mine) > 3
     assert mine == sorted(mine)
+
+
+def untimed_on_the_first_rank() -> tuple[int, list[float]]:
+    """A training of 0.3 s, in which the first rank is busy with something untimed for 0.2 s after each iteration."""
+
+    class Busy:
+        rank_zero_only = untimed = True
+
+        def on_iteration(self, run: training.Run) -> None:
+            time.sleep(0.2)
+
+    class Progress:
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def on_iteration(self, run: training.Run) -> None:
+            self.seen.append(run.progress)
+
+    class Slow(MyTrainer):
+        def train_step(self, batches: Iterator[Tensor]) -> dict[str, Tensor]:
+            time.sleep(0.02)
+            return super().train_step(batches)
+
+    trainer, progress = Slow(), Progress()
+    training.fit(trainer, [points(2)], minutes=0.005, callbacks=[Busy(), progress])
+    return trainer.iteration, progress.seen
+
+
+def test_what_is_untimed_on_one_rank_is_untimed_on_all(two_ranks: Ranks) -> None:
+    """The others wait for it meanwhile, which is no training either: all see the same progress."""
+    mine, theirs = two_ranks(untimed_on_the_first_rank)
+    assert mine == theirs
+    assert mine[0] > 5
+    assert mine[1] == sorted(mine[1])
 
 
 def diverge(folder: Path, rollbacks: int) -> tuple[str, int]:

@@ -239,11 +239,11 @@ def test_a_resumed_run_can_go_back(tmp_path: Path) -> None:
 
 
 def test_what_was_undone_is_not_logged_at_the_end(tmp_path: Path) -> None:
-    """A run that was asked to stop as it diverged ends at the good checkpoint, and logs no metric of what is undone."""
+    """A run that was asked to stop as it diverged ends at the good checkpoint, with the metrics of that."""
     callbacks = [Stop(15), training.CSVLogger(tmp_path / "m.csv", every=7), training.ProgressBar()]
     checkpoint, trainer = training.Checkpoint(tmp_path, every=10), Tripping(15)
     with pytest.warns(UserWarning, match="goes back to iteration 10"):
         training.fit(trainer, [points(2)], iterations=30, callbacks=[*callbacks, checkpoint], rollbacks=1)
     assert trainer.iteration == 10
-    assert rows(tmp_path / "m.csv") == [(7, 7.0)]
+    assert rows(tmp_path / "m.csv") == [(7, 7.0), (10, 10.0)]
     assert [path.stem for path in checkpoint.paths()] == ["00000010"]

@@ -83,7 +83,7 @@ def test_a_callback_can_ask_for_it(tmp_path: Path) -> None:
 
 
 def test_callbacks_begin_again_checkpoints_first(tmp_path: Path) -> None:
-    """Going back calls on_start once more, at the checkpoint's iteration, with no metrics, and on_end only once."""
+    """Going back calls on_start once more, at the checkpoint's iteration, with its metrics, and on_end only once."""
     seen: list[tuple[str, int, int]] = []
 
     class Noted:
@@ -103,4 +103,4 @@ def test_callbacks_begin_again_checkpoints_first(tmp_path: Path) -> None:
             callbacks=[Noted(), training.Checkpoint(tmp_path, every=10)],
             rollbacks=1,
         )
-    assert seen == [("start", 0, 0), ("start", 10, 0), ("end", 20, 1)]
+    assert seen == [("start", 0, 0), ("start", 10, 1), ("end", 20, 1)]

@@ -1,5 +1,6 @@
 """A run that is told to end finishes its iteration, and leaves a checkpoint."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,6 +59,24 @@ def test_a_signal_ends_the_run_after_its_iteration(number: int, tmp_path: Path) 
     assert trainer.iteration == 6
     assert names(tmp_path) == ["00000004.pt", "00000006.pt"]
     assert [signal.getsignal(each) for each in (*STATUS, signal.SIGINT)] == before
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGTERM])
+def test_callbacks_know_whether_a_signal_ended_the_run(number: int, tmp_path: Path) -> None:
+    """At the end ``run.interrupted`` says so, also where the iteration was the last one."""
+    seen = []
+
+    class End:
+        """Notes it."""
+
+        def on_end(self, run: training.Run) -> None:
+            seen.append(run.interrupted)
+
+    for last in (3, 9):
+        trainer = Told(3, *([number] if number else []))
+        with contextlib.suppress(SystemExit):
+            training.fit(trainer, [points(2)], iterations=last, callbacks=[End()])
+    assert seen == [bool(number)] * 2
 
 
 def test_an_interrupt_is_a_keyboard_interrupt_after_the_iteration(tmp_path: Path) -> None:

@@ -688,7 +688,9 @@ def test_on_cuda_a_recorded_training_is_the_ordinary_one(name: str) -> None:
             warnings.filterwarnings("ignore", message="cuda_graph .* recorded again 8 times")
             train(trainer, 12, before=change_rates)
     torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=5e-3 * RATE)
-    states = [portable_state(trainer.generator_optimizer)["state"].get(0, {}).get("step", 12) for trainer in (one, other)]
+    states = [
+        portable_state(trainer.generator_optimizer)["state"].get(0, {}).get("step", 12) for trainer in (one, other)
+    ]
     assert [*map(int, states)] == [12, 12]
 
 

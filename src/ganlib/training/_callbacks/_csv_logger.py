@@ -14,16 +14,19 @@ __all__ = ["CSVLogger"]
 
 
 class CSVLogger:
-    """Writes a row of metrics every few iterations, and one of the last iteration.
+    """Writes a row of metrics every few iterations, where a callback has logged some, and of the last iteration.
 
     The columns are iteration, epoch, and the metrics in the order of their first appearance. A metric that an iteration
     does not have leaves its cell empty. (A lazy penalty of :class:`AdversarialTrainer` keeps the value that was
-    computed last.) A new run starts a new file. A resumed run continues the file, and drops the rows that are ahead of
-    it and the row of its last stop, so that its table is that of a run that was never stopped.
+    computed last.) A new run starts a new file. A resumed run continues the file. It drops the rows that are ahead of
+    it, and the row of its last stop unless a callback has logged something there. So its table is that of a run that
+    was never stopped.
 
-    With ``mean=True`` a cell is the mean of its metric over the iterations since the last row that had the metric. The
-    sums are kept on the device, and read when a row is written. They are saved in checkpoints. A run that is resumed
-    from a checkpoint of ``mean=False`` starts new sums.
+    With ``mean=True`` the cell of a trainer's metric is its mean over those iterations since the last multiple of
+    ``every`` that had it. What a callback has logged is written as it is. A row between two multiples does not start
+    new sums, so the rows at the multiples are the same with and without it. The sums are kept on the device, and read
+    when a row is written. They are saved in checkpoints. A run that is resumed from a checkpoint of ``mean=False``
+    starts new sums.
 
     Args:
         path: the file; its folder is made.
@@ -51,6 +54,7 @@ class CSVLogger:
     """
 
     rank_zero_only = True
+    reads_metrics = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 50, mean: bool = False) -> None:
         check_sizes(every=every)
@@ -62,7 +66,7 @@ class CSVLogger:
             self.state_dict = self._means.state_dict
             self.load_state_dict = self._means.load_state_dict
         self._columns: list[str] = []
-        self._last = 0
+        self._last = self._last_logged = -1  # iterations of the last row, and of the last one that has something logged
 
     def on_start(self, run: Run) -> None:
         """Start the file, or drop the rows that a resumed run will write again.
@@ -78,10 +82,11 @@ class CSVLogger:
         self._means.start(run.iteration)
         rows = read_table(self.path) if run.iteration else []
         rows = [row for row in rows if int(row["iteration"]) <= run.iteration]
-        if rows and int(rows[-1]["iteration"]) % self.every and run.progress < 1:
-            rows.pop()  # a stop wrote it; a run that is over keeps it as its last row
+        if rows and self._is_of_a_stop(int(rows[-1]["iteration"]), run):
+            rows.pop()
         self._rewrite(rows)
-        self._last = int(rows[-1]["iteration"]) if rows else 0
+        self._last = int(rows[-1]["iteration"]) if rows else -1
+        self._last_logged = run.iteration if run.iteration == self._last_logged else -1
 
     def on_iteration(self, run: Run) -> None:
         """Write a row, if it is time.
@@ -93,13 +98,17 @@ class CSVLogger:
             RunFolderError: the file cannot be written.
         """
         if self.mean:
-            self._means.add(run.iteration, run.metrics)
-        if run.iteration % self.every == 0:
+            self._means.add(
+                run.iteration, {name: value for name, value in run.metrics.items() if name not in run.logged}
+            )
+        is_due = run.iteration % self.every == 0
+        if is_due or _has_logged(run):
             self._write(run)
-            self._means.clear()  # but not after the row of a stop, whose iterations count for the next row too
+        if is_due:
+            self._means.clear()
 
     def on_end(self, run: Run) -> None:
-        """Write the row of the last iteration, unless it is there.
+        """Write the row of the last iteration; if it is there, add what has been logged since.
 
         Args:
             run: the training.
@@ -107,13 +116,28 @@ class CSVLogger:
         Raises:
             RunFolderError: the file cannot be written.
         """
-        if run.metrics and run.iteration != self._last:
-            self._write(run)
+        if run.iteration != self._last:
+            if run.metrics:
+                self._write(run)
+        elif logged := {name: str(float(run.metrics[name])) for name in run.logged if name in run.metrics}:
+            rows = read_table(self.path)
+            for row in rows[-1:]:
+                row |= logged | {name: row[name] for name in ("iteration", "epoch")}
+            self._rewrite(rows)
+            self._last_logged = run.iteration
+
+    def _is_of_a_stop(self, iteration: int, run: Run) -> bool:
+        """Whether only the end of an earlier call of ``fit`` wrote the row; a run that is over keeps it as its last."""
+        if iteration % self.every == 0 or run.progress >= 1:
+            return False
+        return iteration == run.iteration != self._last_logged and not _has_logged(run)
 
     def _write(self, run: Run) -> None:
         """Append a row; a metric without a column gets one, and the file is written again."""
-        metrics = self._means.read() if self.mean else {name: float(value) for name, value in run.metrics.items()}
-        row = {"iteration": run.iteration, "epoch": run.epoch, **metrics}
+        own = {"iteration": run.iteration, "epoch": run.epoch}
+        means = self._means.read() if self.mean else {}
+        values = {name: float(value) for name, value in run.metrics.items() if not self.mean or name in run.logged}
+        row = own | means | values | own  # a metric with the name of one of these two columns has no cell
         if not {*row} <= {*self._columns}:
             self._rewrite(read_table(self.path), *row)
         try:
@@ -123,8 +147,15 @@ class CSVLogger:
         except OSError as error:
             raise RunFolderError(f"{self.path} cannot be written: {error}") from error
         self._last = run.iteration
+        if _has_logged(run):
+            self._last_logged = run.iteration
 
     def _rewrite(self, rows: list[dict[str, str]], *names: str) -> None:
         """Write these rows, with the columns in which they have a value, and columns of these names."""
         self._columns = [*dict.fromkeys([*(name for row in rows for name in row if row[name]), *names])]
         write_atomically(self.path, lambda file: file.write(format_rows(self._columns, rows, header=True)))
+
+
+def _has_logged(run: Run) -> bool:
+    """Whether a callback has logged something in this iteration."""
+    return bool(run.logged.keys() & run.metrics.keys())

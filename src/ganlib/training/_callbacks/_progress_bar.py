@@ -11,13 +11,22 @@ from ganlib.protocols import Run
 
 __all__ = ["ProgressBar"]
 
-_SHORT = {"discriminator_loss": "D loss", "generator_loss": "G loss", "real_score": "D(x)", "fake_score": "D(G(z))"}
+_SHORT = {
+    "discriminator_loss": "D loss",
+    "generator_loss": "G loss",
+    "real_score": "D(x)",
+    "fake_score": "D(G(z))",
+    "frechet_distance": "FD",
+    "kernel_distance": "KD",
+}
 
 
 class ProgressBar:
     """Shows the progress of the training, its speed in images per second, and the metrics.
 
-    Metrics are read only when the bar is updated, since reading them waits for the device.
+    What callbacks have logged stays on the bar until it is logged again; standard deviations (``<name>_std``) are not
+    shown. The speed leaves out the time of callbacks that are ``untimed``. Metrics are read only when the bar is
+    updated, since reading them waits for the device.
 
     Args:
         seconds: the least time between two updates, at least 0.
@@ -32,12 +41,13 @@ class ProgressBar:
     """
 
     rank_zero_only = True
+    reads_metrics = True
 
     def __init__(self, seconds: float = 1.0) -> None:
         check_number("seconds", seconds)
         self.seconds = seconds
-        self._updated, self._began = -math.inf, 0.0
-        self._samples_at_start = 0
+        self._updated = -math.inf
+        self._seconds_at_start, self._samples_at_start = 0.0, 0
         self._bar: Any = None
 
     def on_start(self, run: Run) -> None:
@@ -46,8 +56,7 @@ class ProgressBar:
         Args:
             run: the training.
         """
-        self._samples_at_start = run.samples
-        self._began = time.monotonic()
+        self._seconds_at_start, self._samples_at_start = run.seconds, run.samples
         self._updated = -math.inf
         if self._bar is not None:  # a run that goes back to a checkpoint starts again
             self._bar.close()
@@ -74,7 +83,11 @@ class ProgressBar:
 
     def _update(self, run: Run) -> None:
         self._updated = time.monotonic()
-        rate = (run.samples - self._samples_at_start) / max(self._updated - self._began, 1e-9)
-        shown = [f"{_SHORT.get(name, name)} {float(value):.3f}" for name, value in run.metrics.items()]
+        rate = (run.samples - self._samples_at_start) / max(run.seconds - self._seconds_at_start, 1e-9)
+        shown = [
+            f"{_SHORT.get(name, name)} {float(value):{'.4g' if name in run.logged else '.3f'}}"
+            for name, value in {**run.metrics, **run.logged}.items()
+            if not (name.endswith("_std") and name.removesuffix("_std") in run.logged)
+        ]
         self._bar.n = round(run.progress, 4)
         self._bar.set_postfix_str(f"iteration {run.iteration}, {', '.join(shown)}, {rate:.0f} images/s", refresh=True)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from ganlib.distributed import rank, world_size
 from ganlib.protocols import Callback, Stateful
 from ganlib.training._callbacks._checkpoint import Checkpoint
+from ganlib.training._callbacks._order import gives_all, is_torchs, order_of
 
 __all__ = ["warn_of_loader"]
 
@@ -27,19 +28,19 @@ def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
             f"{type(batches).__name__} with {reason}",
             stacklevel=3,
         )
-    order = _order(batches)
-    if world_size() > 1 and _is_torchs(order, "RandomSampler", "SequentialSampler"):
+    order = order_of(batches)
+    if world_size() > 1 and gives_all(batches):
         warnings.warn(
             f"each of the {world_size()} processes gets the whole data set of its {type(batches).__name__}, whose "
-            f"sampler is a {type(order).__name__}: unless that data set is the process's own share already, give "
-            "sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or take a data.TensorLoader",
+            f"sampler is a {type(order).__name__}: unless that data set is the process's own share already, "
+            "give sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or take a data.TensorLoader",
             stacklevel=3,
         )
 
 
 def _why_not_exact(loader: DataLoader[Any]) -> str | None:
     stateful = isinstance(loader, Stateful)
-    order = _order(loader)
+    order = order_of(loader)
     if loader.num_workers > 1 and not getattr(loader, "in_order", True):  # torchdata's has it since 0.11
         return "in_order=False, which gives out batches in the order that its workers happen to end in; leave it True"
     if loader.persistent_workers and not stateful:
@@ -49,23 +50,9 @@ def _why_not_exact(loader: DataLoader[Any]) -> str | None:
             "set draws no random numbers, torchdata's StatefulDataLoader"
         )
     names = ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler")
-    if stateful and type(order).__module__.startswith("torch.") and _is_torchs(order, *names):
+    if stateful and type(order).__module__.startswith("torch.") and is_torchs(order, *names):
         return (
             f"torch's {type(order).__name__}, which draws another order when it is resumed within an epoch; take "
             "shuffle=True, which brings a sampler that can be resumed, or torch's own DataLoader"
         )
     return None
-
-
-def _order(loader: DataLoader[Any]) -> Any:
-    """What the order of samples comes from; the loader's own ``sampler`` is not used with a given batch sampler."""
-    batch_sampler: Any = loader.batch_sampler
-    if batch_sampler is None:
-        return loader.sampler
-    return batch_sampler.sampler if _is_torchs(batch_sampler, "BatchSampler") else batch_sampler
-
-
-def _is_torchs(part: Any, *names: str) -> bool:
-    # By name: torchdata, which has its own of the same names, may not be installed; a user's subclass may differ.
-    kind = type(part)
-    return kind.__name__ in names and kind.__module__.partition(".")[0] in ("torch", "torchdata")

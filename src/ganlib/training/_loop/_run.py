@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -12,9 +13,16 @@ from torch import Tensor, nn
 from ganlib._random import load_random_state, random_state
 from ganlib._ranks import agree, gather
 from ganlib.distributed import rank, world_size
-from ganlib.errors import CheckpointError, GanlibRuntimeError, TrainingDivergedError
-from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
+from ganlib.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    CheckpointError,
+    GanlibRuntimeError,
+    TrainingDivergedError,
+)
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._callbacks._checkpoint import Checkpoint
+from ganlib.training._callbacks._stateful import named_states
 from ganlib.training._loop._divergence import DivergenceWatch
 from ganlib.training._loop._signals import Signals
 from ganlib.training._loop._stream import Stream
@@ -39,20 +47,28 @@ class OngoingRun:
     ) -> None:
         self.trainer = trainer
         self.batches = batches
-        self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.callbacks = sorted(
+            callbacks,
+            key=lambda callback: (isinstance(callback, Checkpoint), bool(getattr(callback, "reads_metrics", False))),
+        )
         self.metrics: Mapping[str, Tensor] = {}
+        self.logged: Mapping[str, Tensor] = {}
+        self.interrupted = False
         self.watch = DivergenceWatch(partial(_networks, trainer))
         self._signals = signals
         self._called = [
             callback for callback in self.callbacks if rank() == 0 or not getattr(callback, "rank_zero_only", False)
         ]
-        self._watching = [callback for callback in self._called if isinstance(callback, OnIteration)]
+        self._watching = [
+            (callback, _is_untimed(callback)) for callback in self._called if isinstance(callback, OnIteration)
+        ]
         self._stream = Stream(batches)
         if self._stream.length:
             drawn = trainer.iteration * getattr(trainer, "batches_per_iteration", 1)
             self._stream.epoch = drawn // self._stream.length
         self._iterations, self._epochs, self._minutes = iterations, epochs, minutes
-        self._began, self._elapsed = time.monotonic(), 0.0
+        self._began, self._elapsed, self._untimed = time.monotonic(), 0.0, 0.0
+        self._ended: float | None = None
         self._stopped = False
         self._random_numbers: dict[str, Any] = {}
 
@@ -81,6 +97,28 @@ class OngoingRun:
         )
         return min(1.0, max(now / total if total else 1.0 for now, total in done if total is not None))
 
+    @property
+    def seconds(self) -> float:
+        """The time of this call, up to its last iteration, without the untimed callbacks."""
+        now = time.monotonic() if self._ended is None else self._ended
+        return now - self._began - self._untimed
+
+    def log(self, values: Mapping[str, float | Tensor]) -> None:
+        """Add metrics to those of this iteration."""
+        if not isinstance(values, Mapping):
+            raise ArgumentTypeError(f"values (={values!r:.80}) must be a mapping from names to values, such as a dict")
+        added = {}
+        for name, value in values.items():
+            if not isinstance(name, str):
+                raise ArgumentTypeError(f"the name of a metric (={name!r}) must be a string")
+            if name in self.metrics and name not in self.logged:
+                raise ArgumentValueError(
+                    f"the metric {name!r} was given by train_step in this iteration; log under another name"
+                )
+            added[name] = _scalar(name, value)
+        # New mappings, since a trainer may return the same one again.
+        self.metrics, self.logged = {**self.metrics, **added}, {**self.logged, **added}
+
     def stop(self) -> None:
         """End after this iteration."""
         self._stopped = True
@@ -91,11 +129,14 @@ class OngoingRun:
         The clock is read only here, and agreed on, so that what depends on the progress is the same in all processes.
         It draws one batch ahead, so that the end of an epoch is seen where the length is unknown.
         """
-        elapsed = time.monotonic() - self._began
+        passed = time.monotonic() - self._began
         ended = self._stopped or self.progress >= 1
-        self._elapsed, ended_anywhere, received = agree(elapsed, ended, self._signals.received)
+        # What only one process was busy with is left out in all: the others have waited for it.
+        passed, self._untimed, ended_anywhere, received = agree(passed, self._untimed, ended, self._signals.received)
+        self._elapsed = max(self._elapsed, passed - self._untimed)
         if received:  # a 0 must not overwrite one that came meanwhile
             self._signals.received = int(received)
+            self.interrupted = True
         over = bool(ended_anywhere or received)
         while not over and self.progress < 1:
             try:
@@ -106,7 +147,7 @@ class OngoingRun:
                 # can still end in order; of several processes, the others may be in the next iteration already.
                 if not self._signals.received or world_size() > 1:
                     raise
-                over = True
+                over = self.interrupted = True
         else:
             over = True
         if self._epochs is not None and self._stream.length is None:
@@ -115,7 +156,7 @@ class OngoingRun:
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
         """Start the clock and the callbacks, and then set the random numbers, where a resume brings some."""
-        self._began, self._elapsed = time.monotonic(), 0.0
+        self._began = time.monotonic()
         self._start_callbacks()
         if random_numbers is not None:
             load_random_state(random_numbers, self.batches)
@@ -126,7 +167,6 @@ class OngoingRun:
         random_numbers = random_state(self.batches)
         if self.resume() is None:
             return False
-        self.metrics = {}  # they are of an iteration that has been undone
         warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=4)
         self._start_callbacks()
         load_random_state(random_numbers, self.batches)
@@ -137,7 +177,10 @@ class OngoingRun:
         # Checkpoints start first: the others must not touch a folder that a checkpoint refuses.
         for callback in sorted(self._called, key=lambda callback: not isinstance(callback, Checkpoint)):
             if isinstance(callback, OnStart):
+                began = time.monotonic()
                 callback.on_start(self)
+                if _is_untimed(callback):
+                    self._untimed += time.monotonic() - began
 
     def step(self) -> None:
         """One iteration, and the callbacks that follow it."""
@@ -146,12 +189,18 @@ class OngoingRun:
         if self.iteration <= before:
             raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
         self.watch.note(self.iteration, self.metrics)
-        for callback in self._watching:
+        if self.logged.keys() & self.metrics.keys():  # what train_step gives from now on is no longer a callback's
+            self.logged = {name: value for name, value in self.logged.items() if name not in self.metrics}
+        for callback, untimed in self._watching:
+            began = time.monotonic()
             callback.on_iteration(self)
+            if untimed:
+                self._untimed += time.monotonic() - began
 
     def end(self) -> None:
         """The callbacks' end; after a signal the checkpoints come first, since time may run out."""
-        hurried = [callback for callback in self._called if self._signals.received and isinstance(callback, Checkpoint)]
+        self._ended = time.monotonic()
+        hurried = [callback for callback in self._called if self.interrupted and isinstance(callback, Checkpoint)]
         for callback in [*hurried, *(callback for callback in self._called if callback not in hurried)]:
             if isinstance(callback, OnEnd):
                 callback.on_end(self)
@@ -167,7 +216,8 @@ class OngoingRun:
         return {
             "trainer": self.trainer.state_dict(),
             "metrics": {name: torch.as_tensor(value).detach() for name, value in self.metrics.items()},
-            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
+            "logged": dict(self.logged),
+            "callbacks": {name: callback.state_dict() for name, callback in named_states(self.callbacks).items()},
             "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
         }
 
@@ -181,9 +231,8 @@ class OngoingRun:
         self.trainer.load_state_dict(state["trainer"])
         if not (type(self.iteration) is int and self.iteration >= 0):
             raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is not a count")
-        metrics = {name: torch.as_tensor(value) for name, value in state["metrics"].items()}
-        self.metrics = {name: value for name, value in metrics.items() if value.ndim == 0}
-        own = self._stateful()
+        self.metrics, self.logged = _scalars(state["metrics"]), _scalars(state.get("logged", {}))
+        own = named_states(self.callbacks)
         for name, callback_state in state["callbacks"].items():
             if name in own:
                 own[name].load_state_dict(callback_state)
@@ -198,14 +247,23 @@ class OngoingRun:
     def _checkpoints(self) -> list[Checkpoint]:
         return [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]
 
-    def _stateful(self) -> dict[str, Stateful]:
-        named: dict[str, Stateful] = {}
-        for callback in self.callbacks:
-            if isinstance(callback, Stateful):
-                name = type(callback).__name__
-                count = sum(key.split("#")[0] == name for key in named)
-                named[f"{name}#{count + 1}" if count else name] = callback
-        return named
+
+def _is_untimed(callback: Callback) -> bool:
+    return bool(getattr(callback, "untimed", False))
+
+
+def _scalar(name: str, value: object) -> Tensor:
+    """A logged value as a tensor that nobody else changes."""
+    if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():
+        return value.detach().clone()
+    if isinstance(value, Real):
+        return torch.tensor(float(value), dtype=torch.float64)
+    raise ArgumentTypeError(f"the metric {name!r} (={value!r:.80}) must be a real number or a tensor of no dimensions")
+
+
+def _scalars(saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    values = {name: torch.as_tensor(value) for name, value in saved.items()}
+    return {name: value for name, value in values.items() if value.ndim == 0}
 
 
 def _networks(trainer: Trainer) -> dict[str, nn.Module]:

@@ -1,0 +1,142 @@
+"""The end of a training that has stopped getting better."""
+
+import warnings
+from typing import Any
+
+from ganlib._checks import check_number, check_sizes
+from ganlib.protocols import Run
+from ganlib.training._callbacks._monitor import Mode, Monitor
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping:
+    r"""Ends the run when a metric has not improved for a number of measurements.
+
+    A metric that a callback logs (``Evaluate``, or your own by ``run.log``) is measured whenever it is logged. A metric
+    of the trainer is measured, and read from the device, in every iteration: then ``patience`` counts iterations. The
+    value :math:`x_n` of the n-th measurement is an improvement if
+
+    .. math:: x_n < b_{n-1} - \delta \quad (\text{mode "min"}) \qquad \text{or} \qquad
+        x_n > b_{n-1} + \delta \quad (\text{mode "max"}),
+
+    where :math:`\delta` is ``min_delta``, and :math:`b_{n-1}` is the value of the last improvement. The first finite
+    value is an improvement. NaN and infinite values never are.
+
+    The best value and the count are in the checkpoints, so a resumed run stops where an uninterrupted one does. A run
+    that has stopped is not continued by ``resume=True``, unless you give a larger ``patience``.
+
+    Args:
+        monitor: the name of the metric.
+        patience: the number of measurements in a row without an improvement after which the run ends, at least 1.
+        mode: "min" if a smaller value is better, "max" if a larger one is.
+        min_delta: what a value must be better by, at least 0.
+
+    Attributes:
+        stopped_at: the iteration of the measurement that ended the run; None if it was not ended by this callback.
+
+    Raises:
+        ArgumentTypeError: ``monitor`` is not a string.
+        ArgumentValueError: ``patience``, ``mode`` or ``min_delta`` is out of range.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from ganlib import latents, losses, training
+        >>> generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> trainer = training.AdversarialTrainer(
+        ...     generator, discriminator,
+        ...     torch.optim.SGD(generator.parameters(), lr=0.0), torch.optim.SGD(discriminator.parameters(), lr=0.0),
+        ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
+        >>> stopping = training.EarlyStopping("real_score", patience=3, mode="max")
+        >>> training.fit(trainer, [torch.ones(8, 2)], iterations=100, callbacks=[stopping])
+        >>> stopping.stopped_at  # it learns nothing: the first value was the best, and three more followed
+        4
+    """
+
+    reads_metrics = True
+
+    def __init__(self, monitor: str, patience: int, *, mode: Mode = "min", min_delta: float = 0.0) -> None:
+        check_sizes(patience=patience)
+        check_number("min_delta", min_delta)
+        self._monitor = Monitor(monitor, mode)
+        self.patience = patience
+        self.min_delta = min_delta
+        self.stopped_at: int | None = None
+        self._best, self._count, self._measured_at = self._monitor.worst, 0, 0
+
+    def on_start(self, run: Run) -> None:
+        """End a run that has been stopped before; forget what was measured in another run.
+
+        Args:
+            run: the training.
+        """
+        self.stopped_at = None
+        if run.iteration < self._measured_at:
+            self._forget()
+        self._stop_if_due(run)
+
+    def on_iteration(self, run: Run) -> None:
+        """Compare the metric, if there is a new value, and end the run if it is time.
+
+        Args:
+            run: the training.
+        """
+        value = self._monitor.read(run.metrics)
+        if value is None:
+            return
+        self._measured_at = run.iteration
+        if self._monitor.is_better(value, self._best, self.min_delta):
+            self._best, self._count = value, 0
+        else:
+            self._count += 1
+        self._stop_if_due(run)
+
+    def on_end(self, run: Run) -> None:
+        """Warn if a whole run did not have the metric.
+
+        Args:
+            run: the training.
+        """
+        if not self._measured_at:
+            self._monitor.warn_if_missing(run, "EarlyStopping could not end it")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value and the count.
+
+        Returns:
+            Plain values.
+        """
+        return {
+            "monitor": self._monitor.name,
+            "mode": self._monitor.mode,
+            "best": self._best,
+            "count": self._count,
+            "iteration": self._measured_at,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them; those of another metric or mode are left out, with a warning.
+
+        Args:
+            state: what ``state_dict`` returned.
+        """
+        saved, own = (state["monitor"], state["mode"]), (self._monitor.name, self._monitor.mode)
+        if saved != own:
+            warnings.warn(
+                f"the checkpoint's EarlyStopping had monitor (={saved[0]!r}) and mode (={saved[1]!r}), not {own[0]!r} "
+                f"and {own[1]!r}, so it begins to count at 0",
+                stacklevel=2,
+            )
+            self._forget()
+            return
+        self._best, self._count = float(state["best"]), int(state["count"])
+        self._measured_at = int(state["iteration"])
+
+    def _forget(self) -> None:
+        self._best, self._count, self._measured_at = self._monitor.worst, 0, 0
+
+    def _stop_if_due(self, run: Run) -> None:
+        if self._count >= self.patience:
+            self.stopped_at = self._measured_at
+            run.stop()
