@@ -339,9 +339,10 @@ Each of several processes calls its own callbacks. A callback with ``rank_zero_o
 called in the first process only; ganlib's callbacks that write are such. It must not wait for the other processes. A
 checkpoint holds the state that a callback has in the first process.
 
-A callback with ``reads_metrics = True`` (absent means False) is called after the others, so it sees what they have
-logged by ``run.log``, wherever it is in the list. ganlib's loggers are such.
+A callback with ``untimed = True`` (absent means False) measures, as :class:`ganlib.training.Evaluate` does. It is
+called after the others, so that an average is up to date. It does not use up a limit in minutes: the time of its calls
+is left out of ``run.progress`` and ``run.seconds``.
 
-A callback with ``untimed = True`` (absent means False) does not use up a limit in minutes: the time of its calls is
-left out of ``run.progress`` and ``run.seconds``.
+A callback with ``reads_metrics = True`` (absent means False) is called after those, so that it sees what any callback
+has logged by ``run.log``. ganlib's loggers are such.
 """

@@ -36,6 +36,7 @@ class LogsAtTheEnd:
     """Logs a metric after the last iteration."""
 
     def on_end(self, run: training.Run) -> None:
+        """Log it."""
         run.log({"late": 3.0})
 
 

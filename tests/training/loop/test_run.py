@@ -104,6 +104,19 @@ def test_who_reads_metrics_is_called_after_the_others(kind: str) -> None:
     assert seen == [1.0, 2.0, 10.0]
 
 
+@pytest.mark.parametrize("kind", ["first", "last"])
+def test_what_is_untimed_is_called_between_the_others_and_the_readers(kind: str) -> None:
+    """So an average is up to date when it is measured, and a logger sees the result."""
+    order = list[str]()
+
+    def make(name: str, **traits: bool) -> Any:
+        return type(name, (), {**traits, "on_iteration": lambda self, run: order.append(name)})()
+
+    callbacks = [make("average"), make("measure", untimed=True), make("log", reads_metrics=True)]
+    training.fit(MyTrainer(), [points()], iterations=1, callbacks=callbacks if kind == "last" else callbacks[::-1])
+    assert order == ["average", "measure", "log"]
+
+
 class Reusing(MyTrainer):
     """Fills the same mapping in every iteration."""
 

@@ -33,7 +33,7 @@ class Evaluate:
     So a :class:`CSVLogger`, a progress bar and curves show them, ``Checkpoint(folder, monitor=...)`` keeps the best
     checkpoint, and :class:`EarlyStopping` stops. It works with any trainer, and changes no training: random numbers are
     put back. Each evaluation uses the same ones, so that results differ by the generator alone. A limit in minutes
-    leaves its time out. An :class:`EMA` that is measured comes before this callback in the list.
+    leaves its time out. It is called after an :class:`EMA`, wherever that is in the list.
 
     A result has the name of its metric's class (``frechet_distance``), or the name that you give it. Where ``compute``
     gives a mean and a standard deviation, there is also ``<name>_std``; where it gives a dict, the results have its
@@ -49,8 +49,8 @@ class Evaluate:
         sampler: ``sampler(n)`` gives batches of n samples in all: :class:`ganlib.protocols.Batch`, (sample, condition),
             or samples. ``functools.partial(models.sample, ema.module, latent)`` is one. It leaves its network's modes
             and buffers as they are.
-        real: a loader of real samples, which is read to its end; None if no metric needs them. It may be the training's
-            own. A :class:`ganlib.data.TensorLoader`, or a ``DataLoader`` with a ``DistributedSampler``, gives each of
+        real: a loader of real samples, which is read to its end; None if no metric needs them. Best are samples that
+            were held out, of a test set for example; it may be the training's own loader. A :class:`ganlib.data.TensorLoader`, or a ``DataLoader`` with a ``DistributedSampler``, gives each of
             several processes its share; any other gives the same batches to all, and each process takes its part.
         every: iterations between two evaluations, at least 1.
         n: samples of an evaluation, at least 1. Values of another n are not comparable.
@@ -136,6 +136,9 @@ class Evaluate:
             if lacking and not count:
                 raise ArgumentValueError(f"real (={self.real!r}) gave no samples")
             complete = True
+            self._have_real |= {
+                name for name, metric in lacking.items() if not getattr(metric, "reset_real_features", True)
+            }
             _on_all(self._add_samples)
             return _on_all(self._results)
         finally:
@@ -219,9 +222,6 @@ class Evaluate:
                 with sharing():
                     for metric in metrics.values():
                         metric.update(sample, real=True)
-        self._have_real |= {
-            name for name, metric in metrics.items() if not getattr(metric, "reset_real_features", True)
-        }
         return count
 
     def _add_samples(self) -> None:

@@ -48,8 +48,9 @@ def fit(
             batches have a length.
         minutes: wall-clock time of this call, without that of callbacks with ``untimed = True``.
         callbacks: objects with any of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``, called in this
-            order, except that those with ``reads_metrics = True`` (the loggers) come after the others, so that they
-            see what any of them has logged; and a :class:`Checkpoint` begins before all others, and saves after them.
+            order, except that those with ``untimed = True`` (:class:`Evaluate`) come after the others, then those with
+            ``reads_metrics = True`` (the loggers), which see what any of them has logged. A :class:`Checkpoint` begins
+            before all others, and saves after them.
         resume: go on from the newest good file of the ``Checkpoint`` among the callbacks; start from the beginning
             where its folder has none.
         rollbacks: how often a training that has diverged may go back to the newest checkpoint; it then sees the same

@@ -47,10 +47,7 @@ class OngoingRun:
     ) -> None:
         self.trainer = trainer
         self.batches = batches
-        self.callbacks = sorted(
-            callbacks,
-            key=lambda callback: (isinstance(callback, Checkpoint), bool(getattr(callback, "reads_metrics", False))),
-        )
+        self.callbacks = sorted(callbacks, key=_turn)
         self.metrics: Mapping[str, Tensor] = {}
         self.logged: Mapping[str, Tensor] = {}
         self.interrupted = False
@@ -250,6 +247,12 @@ class OngoingRun:
 
 def _is_untimed(callback: Callback) -> bool:
     return bool(getattr(callback, "untimed", False))
+
+
+def _turn(callback: Callback) -> tuple[bool, ...]:
+    """What callbacks are sorted by: an average is updated, then measured, then the results are shown and saved."""
+    traits = (getattr(callback, trait, False) for trait in ("reads_metrics", "untimed"))
+    return isinstance(callback, Checkpoint), *map(bool, traits)
 
 
 def _scalar(name: str, value: object) -> Tensor:
