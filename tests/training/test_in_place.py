@@ -315,13 +315,16 @@ WITHOUT_TENSORS: dict[str, Callable[[], Any]] = {
     "stacks.Stage": lambda: stacks.Stage(3),
     "training.CSVLogger": lambda: training.CSVLogger("metrics.csv"),
     "training.Checkpoint": lambda: training.Checkpoint("checkpoints", every=1),
+    "training.EarlyStopping": lambda: training.EarlyStopping("loss", patience=3),
     "training.ProgressBar": training.ProgressBar,
 }
 """Public classes that hold no tensors at all, and no module or optimizer that could."""
 
 ELSEWHERE = {
     "stacks.Quantized": "is what a VectorQuantizer returns",
+    "training.Evaluate": "holds metrics, which are no part of a step",
     "training.Player": "names an optimizer and an objective, which are the user's",
+    "training.TensorBoardLogger": "needs an extra",
 }
 
 COUNTS = {"training.EMA"}

@@ -50,8 +50,9 @@ class Evaluate:
             or samples. ``functools.partial(models.sample, ema.module, latent)`` is one. It leaves its network's modes
             and buffers as they are.
         real: a loader of real samples, which is read to its end; None if no metric needs them. Best are samples that
-            were held out, of a test set for example; it may be the training's own loader. A :class:`ganlib.data.TensorLoader`, or a ``DataLoader`` with a ``DistributedSampler``, gives each of
-            several processes its share; any other gives the same batches to all, and each process takes its part.
+            were held out, of a test set for example; it may be the training's own loader. A
+            :class:`ganlib.data.TensorLoader`, or a ``DataLoader`` with a ``DistributedSampler``, gives each of several
+            processes its share; any other gives the same batches to all, and each process takes its part.
         every: iterations between two evaluations, at least 1.
         n: samples of an evaluation, at least 1. Values of another n are not comparable.
         seed: of the random numbers of each evaluation, from 0 to 2**64 - 1.
