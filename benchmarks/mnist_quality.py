@@ -8,8 +8,9 @@ the classifier's features; beside each, what as many real training images get.
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +24,9 @@ from ganlib.protocols import Batch
 
 def measure(classifier: metrics.DigitClassifier, root: Path, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """Label accuracy, and Fréchet distance to MNIST's test set."""
-    return label_accuracy(classifier, images, labels), distance(
-        classifier.features, data.TensorLoader(MNIST(root, train=False), 1000), images
-    )
+    real = data.TensorLoader(MNIST(root, train=False), 1000)
+    distance = compare(metrics.FrechetDistance(classifier.features), real, images)
+    return label_accuracy(classifier, images, labels), distance.item()
 
 
 def label_accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -36,14 +37,13 @@ def label_accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> flo
     return accuracy.compute().item()
 
 
-def distance(features: Callable[[Tensor], Tensor], real: Iterable[Batch], images: Tensor) -> float:
-    """The Fréchet distance between drawn and real images."""
-    frechet = metrics.FrechetDistance(features)
+def compare(metric: Any, real: Iterable[Batch], images: Tensor) -> Any:
+    """What a metric of two sides gives for drawn and real images."""
     for sample in images.split(500):
-        frechet.update(sample, real=False)
+        metric.update(sample, real=False)
     for sample, _ in real:
-        frechet.update(sample, real=True)
-    return frechet.compute().item()
+        metric.update(sample, real=True)
+    return metric.compute()
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ that is asked for, one line is printed:
 - the Fréchet distance to test images in the features of the classifier (Heusel et al. 2017, arXiv:1706.08500, with
   other features);
 - coverage: the share of test images that have a sample nearer, in these features, than their fifth nearest other test
-  image (Naeem et al. 2020, arXiv:2002.09797, section 3.2, k = 5);
+  image (Naeem et al. 2020, arXiv:2002.09797, section 3.2, k = 5), by ``metrics.PrecisionRecall``;
 - spread: the standard deviation over latents of a pixel in [-1, 1], averaged over pixels and classes. Near 0 the
   generator has collapsed.
 
@@ -36,12 +36,11 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks import cifar_classifier, digit_classifier
-from benchmarks.mnist_quality import distance, label_accuracy
-from ganlib import augment, data
+from benchmarks.mnist_quality import compare, label_accuracy
+from ganlib import augment, data, metrics
 from ganlib.protocols import Batch
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -119,12 +118,8 @@ class Measure:
         real = [Batch(self._small(sample), None) for sample, _ in self.test]
         read = label_accuracy(self.classifier, images, labels) if self.reads else None
         features = self.classifier.features
-        return Quality(
-            read,
-            distance(features, real, images),
-            coverage(_features(features, torch.cat([batch.sample for batch in real])), _features(features, images)),
-            spread,
-        )
+        covered = compare(metrics.PrecisionRecall(features), real, images)["coverage"]
+        return Quality(read, compare(metrics.FrechetDistance(features), real, images).item(), covered.item(), spread)
 
     def real(self, n: int) -> Quality:
         """The same of as many real training images."""
@@ -140,21 +135,6 @@ class Measure:
         if images.shape[-1] == self.size:
             return images
         return F.interpolate(images, self.size, mode="bilinear", antialias=True)
-
-
-def coverage(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> float:
-    """The share of real features that have a fake within the distance of their k-th nearest other real one."""
-    covered = 0
-    for part in real.split(1000):
-        # The nearest one is the image itself.
-        radius = torch.cdist(part, real).kthvalue(k + 1).values
-        covered += int((torch.cdist(part, fake).amin(1) <= radius).sum())
-    return covered / len(real)
-
-
-@torch.no_grad()
-def _features(features: Any, images: Tensor) -> Tensor:
-    return torch.cat([features(part) for part in images.split(500)])
 
 
 def _one_class(folder: Path, name: str) -> data.TensorLoader:

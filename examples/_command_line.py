@@ -43,6 +43,9 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
     add_cuda_graph(parser)
     add("--seed", type=int, default=0, metavar="N", help=own)
     add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
+    measured = "iterations between two measurements of samples against test images; the best checkpoint is kept"
+    add("--evaluate-every", type=whole, metavar="N", help=f"{measured} (default: none)")
+    add("--evaluate-samples", type=whole, default=10_000, metavar="N", help=f"of a measurement ({own})")
     add("--resume", action="store_true", help="continue from the newest checkpoint; without one, start a new run")
 
 

@@ -32,28 +32,35 @@ def image_size(arguments: argparse.Namespace) -> int:
     return int(size)
 
 
-def open_data(arguments: argparse.Namespace) -> Any:
-    """The data set of the command line, with ``classes``, ``targets`` and a length; an error says what is missing."""
+def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool = False) -> Any:
+    """The data set of the command line, with ``classes``, ``targets`` and a length; an error says what is missing.
+
+    Args:
+        arguments: of the command line: ``data``, ``root``, ``download`` and ``image_size``.
+        test: whether to open the images that are not trained on: torchvision's test set, or digits of another seed. A
+            folder has none, and is opened itself.
+        grey: whether to read the images of a folder as grey ones; the other data sets are what they are.
+    """
     name, root, size = arguments.data, arguments.root, image_size(arguments)
     if name == "digits":
-        return data.RenderedDigits(size)
+        return data.RenderedDigits(size, length=10_000, seed=1) if test else data.RenderedDigits(size)
     if name == "folder":
-        return data.ImageFolder(root, size)
+        return data.ImageFolder(root, size, mode="L" if grey else "RGB")
     if rank() > 0:
         distributed.barrier()  # the first process has fetched it by then
-    dataset = _torchvision(name, root, arguments.download, size)
+    dataset = _torchvision(name, root, arguments.download, size, train=not test)
     if rank() == 0 and world_size() > 1:
         distributed.barrier()
     return dataset
 
 
-def _torchvision(name: str, root: Path, download: bool, size: int) -> Any:
+def _torchvision(name: str, root: Path, download: bool, size: int, *, train: bool) -> Any:
     from torchvision import datasets, transforms  # the built-in digits must work where torchvision does not
 
     kind, folder = _TORCHVISION[name]
     resize = None if size == _OWN_SIZES.get(name, 28) else transforms.Resize(size)
     try:
-        return getattr(datasets, kind)(root, train=True, download=download, transform=resize)
+        return getattr(datasets, kind)(root, train=train, download=download, transform=resize)
     except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
         raw = root / folder
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []

@@ -26,6 +26,7 @@ from _command_line import add_train_options, fill_in, limits, speed
 from _conditions import bags_of_words, multi_hot, print_unknown, tag_table, text_table
 from _data import open_data, with_conditions
 from _drawing import add_sample_options, draw, draw_samples, load, save_animation
+from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, describe, finish, make_loader, run_main
 from torch import Tensor
 
@@ -88,6 +89,7 @@ def train(arguments: argparse.Namespace) -> None:
     # A row for each class, the same ten latents in all of them.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     ema = training.EMA(generator, decay=0.999)
+    measures = evaluation(arguments, ema.module, latent, table=table)
     training.fit(
         trainer,
         loader,
@@ -95,6 +97,7 @@ def train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         callbacks=[
             ema,
+            *measures,
             training.CSVLogger(run / "metrics.csv", mean=True),
             viz.SampleGrid(
                 ema.module,
@@ -105,7 +108,7 @@ def train(arguments: argparse.Namespace) -> None:
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
             viz.LossCurves(run / "losses.png", against="epoch"),
-            training.Checkpoint(run, every=arguments.checkpoint_every),
+            training.Checkpoint(run, every=arguments.checkpoint_every, monitor=MONITOR if measures else None),
             run_file,
             training.ProgressBar(),
             summary,

@@ -24,6 +24,7 @@ import torch
 from _command_line import add_train_options, fill_in, limits, speed, switch, whole
 from _data import open_data
 from _drawing import add_sample_options, draw, draw_samples, generator_file, load, save_image
+from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
 
@@ -149,7 +150,9 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
             raise ArgumentValueError(
                 f"--ref-images-dir: {images_folder} holds files that are not this run's: take another"
             )
-    latent = latents.Gaussian(arguments.latent_dim)(1, generator=torch.Generator().manual_seed(arguments.seed))
+    latent = latents.Gaussian(arguments.latent_dim)
+    measures = evaluation(arguments, final, latent, class_name=class_name, batch_norm=arguments.batch_norm)
+    one = latent(1, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
         trainer,
         loader,
@@ -157,12 +160,13 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
         resume=arguments.resume,
         callbacks=[
             *callbacks,
+            *measures,
             # A row an epoch: the means of both losses, of D(x), and of D(G(z)) in either update.
             training.CSVLogger(run / "metrics.csv", every=epoch, mean=True),
-            viz.SampleGrid(final, images_folder, latent=latent, every=epoch, batch_norm=arguments.batch_norm),
+            viz.SampleGrid(final, images_folder, latent=one, every=epoch, batch_norm=arguments.batch_norm),
             viz.TrainingGif(run / "training.gif", images_folder),
             viz.LossCurves(run / "losses.png", against="epoch"),
-            training.Checkpoint(run, every=arguments.checkpoint_every),
+            training.Checkpoint(run, every=arguments.checkpoint_every, monitor=MONITOR if measures else None),
             run_file,
             training.ProgressBar(),
             summary,

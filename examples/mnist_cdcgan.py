@@ -24,6 +24,7 @@ import torch
 from _command_line import add_train_options, fill_in, limits, speed, whole
 from _data import image_size, open_data
 from _drawing import add_sample_options, add_sampling_options, draw, draw_samples, load, save_animation, save_image
+from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
 from torch import Tensor, nn
 
@@ -129,6 +130,8 @@ def train(arguments: argparse.Namespace) -> None:
     callbacks, final, summary = list[Any](), generator, Summary(resume=arguments.resume)
     if arguments.averaged:
         callbacks, final = averaging(generator, trainer.generator_optimizer, trainer.discriminator_optimizer)
+    labels = torch.arange(len(classes))
+    measures = evaluation(arguments, final, latent, table=labels, batch_norm=arguments.batch_norm)
     # A row for each class, the same ten latents in all of them: what differs within a column is the class alone.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
@@ -138,18 +141,19 @@ def train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         callbacks=[
             *callbacks,
+            *measures,
             training.CSVLogger(run / "metrics.csv"),
             viz.SampleGrid(
                 final,
                 run / "samples",
                 latent=columns.repeat(len(classes), 1),
-                condition=torch.arange(len(classes)).repeat_interleave(len(columns)),
+                condition=labels.repeat_interleave(len(columns)),
                 columns=len(columns),
                 batch_norm=arguments.batch_norm,
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
             viz.LossCurves(run / "losses.png"),
-            training.Checkpoint(run, every=arguments.checkpoint_every),
+            training.Checkpoint(run, every=arguments.checkpoint_every, monitor=MONITOR if measures else None),
             run_file,
             training.ProgressBar(),
             summary,

@@ -17,6 +17,7 @@ import torch
 from _command_line import add_train_options, fill_in, limits, speed
 from _data import open_data
 from _drawing import add_sample_options, draw_samples, load
+from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 
 from ganlib import latents, losses, models, penalties, training, viz
@@ -76,6 +77,7 @@ def train(arguments: argparse.Namespace) -> None:
     callbacks, final = list[Any](), generator
     if arguments.averaged:
         callbacks, final = averaging(generator, generator_optimizer, discriminator_optimizer)
+    measures = evaluation(arguments, final, latent)
     training.fit(
         trainer,
         loader,
@@ -83,6 +85,7 @@ def train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         callbacks=[
             *callbacks,
+            *measures,
             training.CSVLogger(run / "metrics.csv", mean=True),
             # The same 16 latents after every epoch, in one row; the timeline puts the rows below each other.
             viz.SampleGrid(
@@ -95,13 +98,13 @@ def train(arguments: argparse.Namespace) -> None:
             viz.Timeline(run / "timeline.png", run / "samples"),
             viz.TrainingGif(run / "training.gif", run / "samples"),
             viz.LossCurves(run / "losses.png", against="epoch"),
-            training.Checkpoint(run, every=arguments.checkpoint_every),
+            training.Checkpoint(run, every=arguments.checkpoint_every, monitor=MONITOR if measures else None),
             run_file,
             training.ProgressBar(),
             summary,
         ],
     )
-    finish(run, final, {**what, **summary.end}, "timeline.png")
+    finish(run, final, {**what, "latent": "uniform", **summary.end}, "timeline.png")
 
 
 def sample(arguments: argparse.Namespace) -> None:

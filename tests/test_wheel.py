@@ -1,5 +1,6 @@
 """The wheel, built from this checkout: what it holds, and that every command works with nothing else of ganlib."""
 
+import json
 import os
 import shutil
 import stat
@@ -146,6 +147,13 @@ def test_it_trains(python: Any, tmp_path: Path) -> None:
     python("-m", "ganlib", "train", "--iterations", 2, "--batch-size", 8, "--out", "run")
     generator: Any = models.load_generator(tmp_path / "run/generator.safetensors")
     assert (generator.info["data"], generator.info["iteration"]) == ("digits", 2)
+
+
+def test_it_evaluates(python: Any, tmp_path: Path) -> None:
+    """``evaluate`` reads what the scripts share, and leaves the values and an image."""
+    python("-m", "ganlib", "evaluate", "mnist_cdcgan", "--data", "digits", "--n", 20, "--metrics", "accuracy")
+    assert json.loads((tmp_path / "evaluation.json").read_text())["metrics"]["label_accuracy"] > 0.8
+    assert (tmp_path / "evaluation.png").exists()
 
 
 def test_the_demo(python: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import ganlib
 from ganlib._cli import main
 from tests.cli.commands import call, files, refused
 
-COMMANDS = ("draw", "demo", "train", "sample", "examples")
+COMMANDS = ("draw", "demo", "train", "sample", "evaluate", "examples")
 
 
 def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +30,7 @@ def test_each_command_has_its_help(command: str, capsys: pytest.CaptureFixture[s
         "demo": ("--minutes", "--out"),
         "train": ("--data", "--iterations", "--resume", "--preset"),
         "sample": ("--run", "--labels", "--count", "--seed", "--out", "mnist_cdcgan64"),
+        "evaluate": ("RUN", "--data", "--root", "--metrics", "--features", "--weights", "--n", "--seed", "--out"),
         "examples": ("DIR",),
     }[command]
     with pytest.raises(SystemExit) as caught:
@@ -57,6 +58,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["sample", "--labels"], "argument --labels"),
         (["sample", "--labels", "three"], "argument --labels: invalid int value: 'three'"),
         (["sample", "--count", "1.5"], "argument --count: invalid int value: '1.5'"),
+        (["evaluate"], "RUN"),
+        (["evaluate", "run", "--metrics", "ssim"], "argument --metrics: invalid choice: 'ssim'"),
+        (["evaluate", "run", "--data", "mnst"], "argument --data: invalid choice: 'mnst'"),
+        (["evaluate", "run", "--n", "0"], "argument --n: 0 must be a whole number of at least 1"),
         (["train", "--data", "mnst"], "--dataset: invalid choice: 'mnst'"),
         (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
     ],

@@ -10,34 +10,42 @@ import torch
 
 from benchmarks import cifar_classifier, mnist_quality, reference_systems, run_quality
 from ganlib import metrics
+from ganlib.protocols import Batch
+
+
+def _measure(monkeypatch: pytest.MonkeyPatch, real: torch.Tensor) -> run_quality.Measure:
+    """Of digits, with an untrained classifier and these real images."""
+    monkeypatch.setattr(run_quality.digit_classifier, "load", lambda path: metrics.DigitClassifier().eval())
+    monkeypatch.setattr(run_quality, "MNIST", lambda *_, **__: range(10_000))
+    monkeypatch.setattr(run_quality.data, "TensorLoader", lambda *_, **__: [(real, None)])
+    return run_quality.Measure(1, Path(), Path())
 
 
 def test_a_copy_of_the_real_images_is_at_no_distance() -> None:
     """The Fréchet distance of images to themselves is 0, and grows as they are moved away."""
     images = torch.randn(600, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     near, far = (
-        mnist_quality.distance(lambda sample: sample.flatten(1), [(images, None)], images + shift)  # type: ignore[list-item]
+        mnist_quality.compare(
+            metrics.FrechetDistance(lambda sample: sample.flatten(1)), [Batch(images, None)], images + shift
+        ).item()
         for shift in (0.0, 0.5)
     )
     assert near == pytest.approx(0, abs=1e-6)
-    assert far == pytest.approx(16 * 0.25, rel=1e-3)
+    assert far == pytest.approx(16 * 0.25, rel=1e-6)
 
 
-def test_coverage_is_the_share_of_real_images_with_a_near_sample() -> None:
-    """Points on a line, k = 2: a sample covers those whose second neighbour is farther than it; a constant few."""
-    real = torch.arange(10.0).view(-1, 1)
-    assert run_quality.coverage(real, real + 0.25, k=2) == 1
-    assert run_quality.coverage(real, torch.full((50, 1), 4.5), k=2) == 0.2  # 4 and 5; 3 and 6 are 1.5 away
-    assert run_quality.coverage(real, torch.full((50, 1), 100.0), k=2) == 0
+def test_copies_of_the_real_images_cover_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real images have coverage 1 and distance 0 to themselves; one image over and over covers next to nothing."""
+    images = torch.rand(60, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    measure, labels = _measure(monkeypatch, images), torch.zeros(60, dtype=torch.int64)
+    assert measure(images, labels).coverage == 1
+    assert measure(images, labels).frechet_distance == pytest.approx(0, abs=1e-6)
+    assert measure(images[:1].expand(60, -1, -1, -1), labels).coverage < 0.5
 
 
 def test_spread_tells_a_constant_from_variety(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the deviation within each class: images that differ by their class alone have none."""
-    test = [(torch.randn(60, 1, 28, 28), None)]
-    monkeypatch.setattr(run_quality.digit_classifier, "load", lambda path: metrics.DigitClassifier().eval())
-    monkeypatch.setattr(run_quality, "MNIST", lambda *_, **__: range(10_000))
-    monkeypatch.setattr(run_quality.data, "TensorLoader", lambda *_, **__: test)
-    measure = run_quality.Measure(1, Path(), Path())
+    measure = _measure(monkeypatch, torch.randn(60, 1, 28, 28))
     labels = torch.arange(2).repeat_interleave(100)
     constant = labels.view(-1, 1, 1, 1).expand(-1, 1, 28, 28).float()
     assert measure(constant, labels).spread == 0

@@ -4,7 +4,7 @@ import importlib
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ganlib._checks import check_positive
 from ganlib.errors import ArgumentValueError
 
-__all__ = ["copy_examples", "demo", "train"]
+__all__ = ["copy_examples", "demo", "scripts", "train"]
 
 _SCRIPT = "mnist_cdcgan"
 _FOLDERS = "examples", "notebooks"
@@ -24,7 +24,8 @@ def train(options: Sequence[str]) -> None:
     Args:
         options: those of ``examples/mnist_cdcgan.py train``.
     """
-    with _script() as script:
+    with scripts() as load:
+        script = load(_SCRIPT)
         script.run_main(lambda: script.main(["train", *options]))
 
 
@@ -41,7 +42,8 @@ def demo(minutes: float, out: Path) -> None:
     check_positive("--minutes", minutes)
     if out.exists() and any(out.iterdir()):
         raise ArgumentValueError(f"--out (={out}) holds files already: remove it, or choose another folder")
-    with _script() as script:
+    with scripts() as load:
+        script = load(_SCRIPT)
         script.main(["train", "--data", "digits", "--minutes", str(minutes), "--out", str(out)])
         script.main(["sample", "--run", str(out), "--count", "10", "--out", str(out / "digits.png")])
 
@@ -67,12 +69,12 @@ def copy_examples(folder: Path) -> None:
 
 
 @contextmanager
-def _script() -> Iterator[Any]:
-    """The script, as if ``python -m ganlib`` were its name."""
+def scripts() -> Iterator[Callable[[str], Any]]:
+    """A context in which a script, or a module of theirs, can be imported, as if ``python -m ganlib`` were its name."""
     before = sys.argv, sys.path
     sys.argv, sys.path = ["python -m ganlib"], [str(_shipped("examples")), *sys.path]
     try:
-        yield importlib.import_module(_SCRIPT)
+        yield importlib.import_module
     finally:
         sys.argv, sys.path = before
 

@@ -18,6 +18,7 @@ _EXAMPLES = """
   python -m ganlib demo                             train a generator for three minutes, and draw with it
   python -m ganlib train --data mnist --download --out runs/mnist
   python -m ganlib sample --run runs/mnist --labels 3 1 4 --out digits.png
+  python -m ganlib evaluate runs/mnist --data mnist --metrics fid kid prdc
   python -m ganlib examples                         copy the example scripts and the notebooks, to change them
 """
 
@@ -38,6 +39,11 @@ def main(options: Sequence[str] | None = None) -> None:
     try:
         if words[:1] == ["train"]:  # its options are those of the script
             train(words[1:])
+            return
+        if words[:1] == ["evaluate"]:
+            from ganlib._cli._evaluate import evaluate  # imports torchmetrics, which takes seconds
+
+            evaluate(words[1:])
             return
         parser = _parser()
         arguments = parser.parse_args(words)
@@ -74,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     # Only for the list of commands.
     commands.add_parser("train", help="train a conditional DCGAN; its options: python -m ganlib train --help")
+    commands.add_parser("evaluate", help="measure a generator; its options: python -m ganlib evaluate --help")
 
     command = commands.add_parser("sample", help="draw samples of classes")
     labels = "the classes, by their numbers (default: all)"

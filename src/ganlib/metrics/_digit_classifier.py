@@ -61,7 +61,7 @@ class DigitClassifier(nn.Module):
             >>> bool((DigitClassifier.pretrained()(images).argmax(1) == labels).float().mean() > 0.9)
             True
         """
-        with torch.device("cpu"):
+        with torch.device("cpu"), torch.random.fork_rng(devices=()):  # its weights are random before they are read
             classifier: Any = cls().float()
         with safe_open(_PRETRAINED, framework="pt") as file:
             # They are stored in half precision; load_state_dict copies them into float32.

@@ -1,0 +1,263 @@
+"""Measure a trained generator."""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ganlib import __version__, metrics, models, training
+from ganlib._cli._evaluation_image import Neighbors, draw_evaluation
+from ganlib._cli._examples import scripts
+from ganlib._cli._generator import find_generator, latent_of, load_generator
+from ganlib._files import prepare_file, write_atomically
+from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.protocols import Batch, Latent
+
+__all__ = ["evaluate"]
+
+# In the image: samples, and the nearest real images of each.
+_SAMPLES, _NEAREST = 20, 5
+
+
+def evaluate(options: Sequence[str]) -> None:
+    """Measure a generator against real images, and write the values as a table, a JSON file and an image.
+
+    Args:
+        options: the words after ``python -m ganlib evaluate``.
+
+    Raises:
+        GanlibError: an argument does not fit the generator or the data, or something that is needed is missing.
+    """
+    with scripts() as load:
+        shared, command_line, data_sets = load("_evaluation"), load("_command_line"), load("_data").DATA_SETS
+    arguments = _parser(shared, command_line, data_sets).parse_args(options)
+    _evaluate(arguments, shared, data_sets)
+
+
+def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argparse.ArgumentParser:
+    own = "default: %(default)s"
+    parser = argparse.ArgumentParser(
+        prog="python -m ganlib evaluate",
+        description="Measure a generator against real images that it was not trained on: the test set of MNIST and the "
+        "like, other digits for 'digits'. A folder has no test set: give one of images that were held out. Labels are "
+        "drawn as often as the real images have them, or equally often if these have other classes.",
+    )
+    add: Any = parser.add_argument
+    which = "folder of a run, file of a generator, or name of one that comes with ganlib"
+    add("run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64")
+    add("--data", choices=data_sets, help="what to compare with (default: what the run was trained on)")
+    add("--root", type=Path, default=Path("data"), metavar="DIR", help=f"its folder ({own})")
+    add("--download", action="store_true", help="fetch it first")
+    names = "fid: Fréchet distance; kid: kernel distance; prdc: precision, recall, density, coverage; accuracy: share "
+    names += "read as the label; is: inception score; modes: digits found; memorization: is the training data copied "
+    names += "(default: fid kid prdc, and accuracy of digits)"
+    add("--metrics", nargs="+", choices=shared.METRICS, metavar="METRIC", help=names)
+    features = "of the digit classifier that comes with ganlib, or of Inception; auto: by the data"
+    add("--features", choices=["auto", "digits", "inception"], default="auto", help=f"{features} ({own})")
+    add("--weights", type=Path, metavar="FILE", help="of Inception (default: those in the cache of torch.hub)")
+    add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"samples ({own})")
+    add("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    add("--device", type=command_line.device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
+    add("--out", type=Path, metavar="X.json", help="with the image next to it (default: evaluation.json in the run)")
+    return parser
+
+
+class _Subject(NamedTuple):
+    """What is measured."""
+
+    generator: Any
+    latent: Latent
+    table: Tensor | None  # row y is what it is given for label y; None if it takes no condition
+    shape: torch.Size  # of a sample
+
+
+def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[str]) -> None:
+    began = time.monotonic()
+    subject = _subject(load_generator(arguments.run, "RUN"), arguments.run, arguments.device)
+    _complete(arguments, subject, shared, data_sets)
+    network = shared.load_features(arguments.features, arguments.weights).to(arguments.device)
+    measured = shared.make_metrics(arguments.metrics, _same, _head(network), arguments.device)
+    info, n = subject.generator.info, arguments.n
+    own = {"class_name": info.get("class_name"), "rotation": info.get("rotation")}
+    images = partial(shared.real_images, arguments, **own, grey=subject.shape[0] == 1)
+    real = images()
+    if real.samples.shape[1:] != subject.shape:
+        raise ArgumentValueError(
+            f"--data {arguments.data} has images {tuple(real.samples.shape[1:])}, but RUN (={arguments.run}) draws "
+            f"{tuple(subject.shape)}"
+        )
+    shared.check_counts(arguments.metrics, ("--n", n), (f"--data {arguments.data}", len(real.samples)))
+    labels, told = _labels(subject.table, real.conditions)
+    batch_norm = info.get("batch_norm", "running")
+    sampler = shared.Sampler(subject.generator, subject.latent, subject.table, labels, batch_norm, arguments.seed)
+
+    prepare_file(arguments.out)
+    # Each image is given to the network once, for all metrics and the nearest neighbors.
+    real_rows = [row for row, _ in _rows(network, real, len(real.samples), "real images")]
+    for metric in measured:
+        if isinstance(metric, metrics.Memorization):
+            trained_on = images(test=False)
+            for row, _ in _rows(network, trained_on, len(trained_on.samples), "training images"):
+                metric.add_training(row)
+    rows_of_samples = partial(_rows_of_samples, network, sampler)
+    values = training.Evaluate(measured, rows_of_samples, real=real_rows, n=n).measure()
+
+    title = f"{arguments.run} against {arguments.data}: {n} samples, {len(real.samples)} real images, "
+    title += f"features {arguments.features}"
+    print(title)
+    for name, value in values.items():
+        if name.removesuffix("_std") not in values.keys() - {name}:
+            deviation = f" ± {values[f'{name}_std']:.4g}" if f"{name}_std" in values else ""
+            print(f"  {name:<24}{value:.6g}{deviation}")
+    path = find_generator(arguments.run)
+    report = {
+        # JSON has no infinity.
+        "metrics": {name: value if math.isfinite(value) else None for name, value in values.items()},
+        "generator": arguments.run if path is None else str(path),
+        "data": arguments.data,
+        **own,
+        "samples": n,
+        "real_images": len(real.samples),
+        "labels": told,
+        "features": arguments.features,
+        "seed": arguments.seed,
+        "ganlib": __version__,
+        "torch": torch.__version__,
+    }
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    write_atomically(arguments.out, lambda file: file.write(text.encode()))
+    nearest = _neighbors(sampler, min(n, _SAMPLES), network, real, torch.cat(real_rows), info.get("classes"))
+    image = arguments.out.with_suffix(".png")
+    draw_evaluation(image, title, nearest, Path(arguments.run) / "metrics.csv")
+    print(f"{arguments.out}, and {image}; {time.monotonic() - began:.0f} s")
+
+
+def _subject(generator: Any, run: str, device: str) -> _Subject:
+    """The generator on the device, how its latents are drawn, and what it draws."""
+    info, generator = generator.info, generator.to(device)
+    if not isinstance(info.get("latent_dim"), int):
+        raise ArgumentValueError(
+            f"RUN (={run}) has an info without latent_dim, which save_generator(path, generator, "
+            "info={'latent_dim': ...}) would save"
+        )
+    classes, problems = info.get("classes"), list[str]()
+    try:
+        latent = latent_of(info)
+        tables = [torch.as_tensor(info.get("table", range(len(classes))))] if isinstance(classes, list) else []
+        if any(len(table) != len(classes) for table in tables):
+            raise ValueError(f"table {tuple(tables[0].shape)} in its info must have a row for each of its classes")
+    except (GanlibError, TypeError, ValueError) as error:
+        raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {error}") from error
+    for table in [*tables, None]:  # the run of a single class has classes too
+        condition = None if table is None else table[:2]
+        try:
+            sample = next(models.sample(generator, latent, 2 if table is None else None, condition=condition)).sample
+        except (GanlibError, TypeError, ValueError, RuntimeError) as error:  # its networks may be any of torch's
+            problems.append(str(error).splitlines()[0])
+            continue
+        if sample.ndim != 4 or sample.shape[1] not in (1, 3) or sample.shape[2] != sample.shape[3]:
+            raise ArgumentValueError(
+                f"RUN (={run}) draws {tuple(sample.shape[1:])}, which are not square images of 1 or 3 channels"
+            )
+        if not sample.isfinite().all():
+            raise ArgumentValueError(f"RUN (={run}) draws values that are not finite")
+        return _Subject(generator, latent, table, sample.shape[1:])
+    raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {'; '.join(problems)}")
+
+
+def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, data_sets: Sequence[str]) -> None:
+    """Fill in what the command line leaves out, and refuse what does not fit together."""
+    info = subject.generator.info
+    if arguments.data is None:
+        arguments.data = info.get("data")
+        if arguments.data not in data_sets:
+            raise ArgumentValueError(
+                f"--data is missing, since RUN (={arguments.run}) does not say what it was trained on: give one of "
+                f"{', '.join(data_sets)}"
+            )
+    if not 0 <= arguments.seed < 2**64:
+        raise ArgumentValueError(f"--seed (={arguments.seed}) must be from 0 to 2**64 - 1")
+    arguments.image_size = subject.shape[-1]
+    if arguments.features == "auto":
+        arguments.features = "inception" if arguments.weights else shared.features_for(arguments.data)
+    digits = arguments.data in shared.DIGITS and arguments.features == "digits"
+    of_digits = subject.table is not None and len(subject.table) == 10
+    arguments.metrics = list(
+        dict.fromkeys(arguments.metrics or shared.default_metrics(arguments.features, digits=digits and of_digits))
+    )
+    if arguments.weights is not None and arguments.features != "inception":
+        raise ArgumentValueError(f"--weights (={arguments.weights}) needs --features inception")
+    if arguments.features == "digits" and subject.shape[0] != 1:
+        raise ArgumentValueError(f"--features digits needs grey images, but RUN (={arguments.run}) draws RGB")
+    for name in {"accuracy", "modes"} & {*arguments.metrics}:
+        if not digits:
+            raise ArgumentValueError(
+                f"--metrics {name} needs a classifier of digits: --data {' or '.join(shared.DIGITS)}, and --features "
+                f"digits; given are {arguments.data} and {arguments.features}"
+            )
+    if "accuracy" in arguments.metrics and not of_digits:
+        raise ArgumentValueError(f"--metrics accuracy: RUN (={arguments.run}) is not a generator of ten classes")
+    if "memorization" in arguments.metrics and arguments.data == "folder":
+        raise ArgumentValueError("--metrics memorization needs a test set, which --data folder does not have")
+    arguments.out = (
+        arguments.out or (Path(arguments.run) if Path(arguments.run).is_dir() else Path()) / "evaluation.json"
+    )
+    if arguments.out.suffix.lower() != ".json":
+        raise ArgumentValueError(f"--out (={arguments.out}) must end in .json")
+
+
+def _labels(table: Tensor | None, real: Tensor | None) -> tuple[Tensor | None, str | None]:
+    """From which labels samples are drawn, and that in words."""
+    if table is None:
+        return None, None
+    if real is not None and len(real.unique()) == len(table):
+        return real, "as often as real images have them"
+    return torch.arange(len(table)), "equally often"
+
+
+def _rows(network: Any, batches: Iterable[Batch], n: int, what: str) -> Iterator[Batch]:
+    """Features in the place of the n images, with a progress bar on a terminal."""
+    with torch.no_grad(), tqdm(total=n, desc=what, unit="image", disable=None, leave=False) as bar:
+        for batch in batches:
+            yield Batch(network(batch.sample.float()), batch.condition)
+            bar.update(len(batch.sample))
+
+
+def _rows_of_samples(network: Any, sampler: Any, n: int) -> Iterator[Batch]:
+    return _rows(network, sampler(n), n, "samples")
+
+
+def _same(rows: Tensor) -> Tensor:
+    """Features that are there already."""
+    return rows
+
+
+def _head(network: Any) -> Callable[[Tensor], Tensor]:
+    """Logits from the features of a network of features."""
+    if isinstance(network, metrics.InceptionFeatures):
+        weight = network.network.fc.weight  # the published score is without the bias
+        return lambda rows: rows @ weight.T
+    return network.classifier.head
+
+
+def _neighbors(sampler: Any, n: int, network: Any, real: Any, real_rows: Tensor, classes: Any) -> Neighbors:
+    """Draw n samples, with the real images that are nearest in their features."""
+    batches = list(sampler(n))
+    samples = torch.cat([batch.sample for batch in batches])
+    with torch.no_grad():
+        rows = network(samples.float())
+    nearest = metrics.nearest_neighbors(rows, real_rows, min(_NEAREST, len(real_rows)))[1]
+    images = real.samples[nearest.to(real.samples.device)]
+    images = images.float().div(127.5).sub(1) if images.dtype == torch.uint8 else images
+    names = None
+    if batches[0].condition is not None and isinstance(classes, list):
+        names = [str(classes[label]) for batch in batches for label in batch.condition.tolist()]
+    return Neighbors(samples.cpu(), images.cpu(), names)
