@@ -42,15 +42,6 @@ def test_reset_forgets_all():
     assert accuracy.compute() == 1
 
 
-def test_no_gradient_is_taken():
-    """The classifier runs without gradients."""
-    modes = []
-    accuracy = LabelAccuracy(lambda samples: modes.append(torch.is_grad_enabled()) or samples)
-    accuracy.update(_scores([1]).requires_grad_(), torch.tensor([1]))
-    assert modes == [False]
-    assert not accuracy.compute().requires_grad
-
-
 def test_without_samples_there_is_no_share():
     """Computing before any update is a ValueError of ours."""
     with pytest.raises(ValueError, match="no samples") as caught:
@@ -74,8 +65,31 @@ def test_bad_shapes_are_named(classifier, labels, message):
     assert isinstance(caught.value, GanlibError)
 
 
-def test_what_cannot_be_called_is_refused():
-    """A classifier that is no function is a TypeError of ours with the value."""
-    with pytest.raises(TypeError, match=r"classifier \(='resnet'\)") as caught:
-        LabelAccuracy("resnet")
+@pytest.mark.parametrize(
+    ("labels", "kind", "message"),
+    [
+        (torch.tensor([0, 10]), ValueError, r"labels hold 10, but must be from 0 to 9"),
+        (torch.tensor([-1, 0]), ValueError, r"labels hold -1, but must be from 0 to 9"),
+        (torch.tensor([0, 200], dtype=torch.uint8), ValueError, r"labels hold 200"),
+        (torch.tensor([0.0, 1.0]), TypeError, "labels must be a tensor of whole numbers, not torch.float32"),
+        (torch.tensor([True, False]), TypeError, "labels .* not torch.bool"),
+        (torch.tensor([0j, 1j]), TypeError, "labels .* not torch.complex64"),
+        ([0, 1], TypeError, "labels .* not list"),
+    ],
+)
+def test_bad_labels_are_named(labels, kind, message):
+    """Labels out of range, or that are no whole numbers, are errors of ours; the batch is not counted."""
+    accuracy = LabelAccuracy(lambda samples: samples)
+    accuracy.update(_scores([4]), torch.tensor([4]))
+    with pytest.raises(kind, match=message) as caught:
+        accuracy.update(_scores([0, 1]), labels)
     assert isinstance(caught.value, GanlibError)
+    assert accuracy.compute() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16])
+def test_labels_of_any_whole_dtype(dtype):
+    """All dtypes of whole numbers are the same labels."""
+    accuracy = LabelAccuracy(lambda samples: samples)
+    accuracy.update(_scores([1, 2, 3]), torch.tensor([1, 2, 4], dtype=dtype))
+    assert accuracy.compute().item() == pytest.approx(2 / 3)

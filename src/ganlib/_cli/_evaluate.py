@@ -115,7 +115,7 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     print(title)
     for name, value in values.items():
         if name.removesuffix("_std") not in values.keys() - {name}:
-            deviation = f" ± {values[f'{name}_std']:.4g}" if f"{name}_std" in values else ""
+            deviation = f" ± {values[f'{name}_std']:.4g} over subsets" if f"{name}_std" in values else ""
             print(f"  {name:<24}{value:.6g}{deviation}")
     path = find_generator(arguments.run)
     report = {

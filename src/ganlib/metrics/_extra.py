@@ -1,18 +1,20 @@
 """The optional dependency of the metrics."""
 
-import importlib
 from typing import Any
 
 from ganlib.errors import MissingExtraError
 
-__all__ = ["torchmetrics_module"]
+__all__ = ["Metric"]
 
+try:
+    from torchmetrics import Metric
+except ModuleNotFoundError as missing:
+    _name = missing.name
 
-def torchmetrics_module(name: str) -> Any:
-    """Import a module of torchmetrics, which is an optional dependency."""
-    try:
-        return importlib.import_module(f"torchmetrics.{name}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed, which this metric is computed with: pip install 'ganlib[metrics]'"
-        ) from error
+    class Metric:  # type: ignore[no-redef]
+        """Stands for ``torchmetrics.Metric`` where that is missing, so that the package can be imported."""
+
+        def __init__(self, **options: Any) -> None:
+            raise MissingExtraError(
+                f"{_name} is not installed, which this metric is computed with: pip install 'ganlib[metrics]'"
+            )

@@ -1,19 +1,22 @@
 """The Fréchet distance between real and generated samples."""
 
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from ganlib.metrics._extra import torchmetrics_module
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.metrics._metric import Features, RealFakeMetric, State
 
 __all__ = ["FrechetDistance"]
 
 
-class FrechetDistance:
-    r"""The Fréchet distance between real and generated samples, in the features of a network of your choice.
+class FrechetDistance(RealFakeMetric):
+    r"""The Fréchet distance between real and generated samples, in the features of a network.
 
     With means :math:`\mu` and covariances :math:`\Sigma` of the features,
 
@@ -21,16 +24,21 @@ class FrechetDistance:
         \lVert \mu_r - \mu_f \rVert^2 + \operatorname{tr}\left(\Sigma_r + \Sigma_f
         - 2 (\Sigma_r \Sigma_f)^{1/2}\right).
 
-    torchmetrics computes the sums and the root, in float64. The value depends on the features and, for fewer than about
-    ten thousand samples, on their number: compare only values that share both. Needs the extra ``ganlib[metrics]``.
+    With ``features="inception"`` it is the Fréchet inception distance (FID). Means and covariances are accumulated in
+    float64, batch by batch, around the mean of each batch. The trace of the root is the sum of the singular values of
+    :math:`\Sigma_r^{1/2} \Sigma_f^{1/2}`, which is accurate for singular covariances too. The value depends on the
+    features and, for fewer than some ten thousand samples, on their number: compare only values that share both.
 
     Args:
-        features: samples -> (N, features) float; called without gradients. For digits,
-            :attr:`DigitClassifier.features`.
+        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
+            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        timeout: seconds that ``compute`` waits for the other processes, above 0.
+        options: those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
         ArgumentTypeError: ``features`` cannot be called.
-        MissingExtraError: torchmetrics is not installed.
+        ArgumentValueError: the timeout is not above 0.
+        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> distance = FrechetDistance(lambda samples: samples)
@@ -43,61 +51,162 @@ class FrechetDistance:
 
     References:
         Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
-        equation 6; Dowson and Landau, 1982.
+        equation 6, arXiv:1706.08500; Dowson and Landau, 1982, doi:10.1016/0047-259X(82)90077-X.
     """
 
-    def __init__(self, features: Callable[[Tensor], Tensor]) -> None:
-        if not callable(features):
-            raise ArgumentTypeError(f"features (={features!r}) must be callable")
-        self._features = features
-        self._make = torchmetrics_module("image.fid").FrechetInceptionDistance
-        self._metric: Any = None
+    higher_is_better = False
+    fake_n: Tensor
 
-    @torch.no_grad()
-    def update(self, samples: Tensor, *, real: bool) -> None:
-        """Add samples.
-
-        Args:
-            samples: the input of ``features``, any number at a time.
-            real: whether they are real or generated.
-
-        Raises:
-            ShapeError: ``features`` gives something else than (N, features), or another number of them than before.
-            ArgumentValueError: it gives values that are not finite.
-        """
-        features = self._features(samples)
-        if features.ndim != 2 or len(features) != len(samples):
-            raise ShapeError(
-                f"features gave {tuple(features.shape)} for {len(samples)} samples; it must give (N, features)"
-            )
-        known = features.shape[1] if self._metric is None else len(self._metric.real_features_sum)
-        if features.shape[1] != known:
-            raise ShapeError(f"features gave {tuple(features.shape)}, but it gave {known} features a sample before")
-        if not features.isfinite().all():
-            raise ArgumentValueError("samples have features that are not finite")
-        if self._metric is None:
-            given: Any = nn.Identity()  # instead of torchmetrics' network: it is given the features themselves
-            given.num_features = features.shape[1]
-            self._metric = self._make(given).to(features.device)
-        self._metric.update(features, real=real)
+    def __init__(self, features: Features, *, timeout: float = 60.0, **options: Any) -> None:
+        super().__init__("features", features, timeout, options)
+        for side in ("real", "loaded", "fake"):
+            for name, value in _NOTHING._asdict().items():
+                self.add_state(f"{side}_{name}", value.clone(), persistent=True)
+        self.add_state("loaded_without_count", torch.tensor(False), persistent=True)
 
     def compute(self) -> Tensor:
-        """Compute the distance so far.
+        """Compute the distance so far; of several processes, all call this together.
 
         Returns:
-            A scalar, 0 or more up to rounding.
+            A scalar, 0 or more.
 
         Raises:
             ArgumentValueError: fewer than two samples on either side.
+            GanlibRuntimeError: a process did not come within the timeout.
         """
-        metric = self._metric
-        real, fake = (0, 0) if metric is None else (metric.real_features_num_samples, metric.fake_features_num_samples)
-        if metric is None or min(real, fake) < 2:
+        states = self._states()
+        real, fake = self._real(states), _total(states, "fake")
+        if min(real.n, fake.n) < 2:
             raise ArgumentValueError(
-                f"update was given {int(real)} real and {int(fake)} generated samples; at least 2 of each are needed"
+                f"update was given {int(real.n)} real and {int(fake.n)} generated samples; at least 2 of each "
+                "are needed"
             )
-        return metric.compute()
+        if len(real.mean) != len(fake.mean):
+            raise ShapeError(
+                f"features gave {len(real.mean)} features for real samples, and {len(fake.mean)} for others"
+            )
+        real_covariance, fake_covariance = (side.scatter / (side.n - 1) for side in (real, fake))
+        root_trace = torch.linalg.svdvals(_root(real_covariance).T @ _root(fake_covariance)).sum()
+        apart = (real.mean - fake.mean).square().sum()
+        return (apart + real_covariance.trace() + fake_covariance.trace() - 2 * root_trace).clamp(min=0)
 
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._metric = None
+    def save_statistics(self, path: str | os.PathLike[str]) -> None:
+        """Save mean and covariance of the real side as ``.npz``, which pytorch-fid and clean-fid read too.
+
+        The arrays are ``mu`` (F,), ``sigma`` (F, F) and ``count``, the number of samples. Of several processes, all
+        call this together, and the first one writes.
+
+        Args:
+            path: the file, written completely or not at all.
+
+        Raises:
+            ArgumentValueError: fewer than two real samples.
+            RunFolderError: the file cannot be written.
+        """
+        super().save_statistics(path)
+
+    def load_statistics(self, path: str | os.PathLike[str]) -> None:
+        """Replace the real side by that of a file; each of several processes calls this.
+
+        Args:
+            path: a file of :meth:`save_statistics`, or one of pytorch-fid or clean-fid. Where there is no ``count``, no
+                real samples can be added.
+
+        Raises:
+            CheckpointError: the file is missing or damaged, or holds something else.
+            ShapeError: its number of features is not that of the samples so far.
+        """
+        super().load_statistics(path)
+
+    def _add(self, side: str, outputs: Tensor) -> None:
+        if side == "real" and self.loaded_without_count:
+            raise ArgumentValueError(_NO_COUNT)
+        outputs = outputs.double()
+        mean = outputs.mean(0)
+        centered = outputs - mean
+        batch = _Moments(self.fake_n.new_tensor(len(outputs)), mean, centered.T @ centered)
+        for name, value in _together(_moments(self.metric_state, side), batch)._asdict().items():
+            setattr(self, f"{side}_{name}", value)
+
+    def _real(self, states: Sequence[State]) -> "_Moments":
+        """The real side of all processes; loaded statistics count once."""
+        real = _total(states, "real")
+        state = next((state for state in states if len(state["loaded_mean"])), states[0])
+        if state["loaded_without_count"] and real.n:  # of another process
+            raise ArgumentValueError(_NO_COUNT)
+        return _together(_moments(state, "loaded"), real)
+
+    def _width(self, state: State) -> int | None:
+        return next((len(value) for name, value in state.items() if name.endswith("_mean") and len(value)), None)
+
+    def _arrays(self, states: Sequence[State]) -> dict[str, Tensor]:
+        real = self._real(states)
+        if real.n < 2:
+            raise ArgumentValueError(f"update was given {int(real.n)} real samples; at least 2 are needed")
+        arrays = {"mu": real.mean, "sigma": real.scatter / (real.n - 1)}
+        known = not any(state["loaded_without_count"] for state in states)
+        return {**arrays, "count": real.n} if known else arrays
+
+    def _loaded(self, arrays: dict[str, Any]) -> State:
+        if "mu" not in arrays or "sigma" not in arrays:
+            raise ValueError("mu or sigma is missing")
+        mean, covariance = (torch.as_tensor(arrays[name]).double() for name in ("mu", "sigma"))
+        if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
+            raise ValueError("mu must have shape (F,), and sigma (F, F)")
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise ValueError("mu and sigma must be finite")
+        # Files in float32 are symmetric up to rounding.
+        if not torch.allclose(covariance, covariance.T, atol=1e-6 * float(covariance.abs().max())):
+            raise ValueError("sigma must be symmetric")
+        # With two samples the scatter is the covariance, which stands where the count is not known.
+        count = np.asarray(arrays.get("count", 2))
+        if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < 2:
+            raise ValueError("count must be a whole number of at least 2")
+        n = torch.tensor(int(count))
+        loaded = _Moments(n, mean, (covariance + covariance.T) / 2 * (n - 1))
+        return {
+            **{f"real_{name}": value.clone() for name, value in _NOTHING._asdict().items()},
+            **{f"loaded_{name}": value for name, value in loaded._asdict().items()},
+            "loaded_without_count": torch.tensor("count" not in arrays),
+        }
+
+
+class _Moments(NamedTuple):
+    """The number of features, their mean, and the sum of the outer products of their differences from it."""
+
+    n: Tensor
+    mean: Tensor
+    scatter: Tensor
+
+
+_NOTHING = _Moments(torch.tensor(0), torch.zeros(0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64))
+_NO_COUNT = (
+    "real (=True): the loaded statistics have no count of their samples, so that none can be added to them; "
+    "reset(real=True) forgets them"
+)
+
+
+def _moments(state: State, side: str) -> _Moments:
+    return _Moments(*(state[f"{side}_{name}"] for name in _Moments._fields))
+
+
+def _total(states: Sequence[State], side: str) -> _Moments:
+    return reduce(_together, (_moments(state, side) for state in states))
+
+
+def _together(a: _Moments, b: _Moments) -> _Moments:
+    """The moments of both; Chan, Golub and LeVeque, 1983, doi:10.1080/00031305.1983.10483115."""
+    if not len(a.mean) or not len(b.mean):
+        return a if len(a.mean) else b
+    if len(a.mean) != len(b.mean):
+        raise ShapeError(f"features gave {len(a.mean)} and {len(b.mean)} features a sample on different ranks")
+    n, difference = a.n + b.n, b.mean - a.mean
+    mean = a.mean + difference * (b.n / n)
+    return _Moments(n, mean, a.scatter + b.scatter + torch.outer(difference, difference) * (a.n * b.n / n))
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """A matrix L with L L^T the covariance; eigenvalues that are 0 up to rounding are 0."""
+    values, vectors = torch.linalg.eigh(covariance)
+    zero = len(values) * torch.finfo(values.dtype).eps * values.amax()
+    return vectors * values.where(values > zero, 0).sqrt()

@@ -1,77 +1,98 @@
 """The accuracy of a conditional generator."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from ganlib.metrics._extra import torchmetrics_module
+from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
+from ganlib.metrics._metric import GanMetric
 
 __all__ = ["LabelAccuracy"]
 
 
-class LabelAccuracy:
+class LabelAccuracy(GanMetric):
     r"""The share of samples that a classifier assigns to the label that they were generated from.
 
     .. math:: \operatorname{mean}_i [\arg\max_k C(x_i)_k = y_i]
 
-    Needs the extra ``ganlib[metrics]``.
-
     Args:
-        classifier: samples -> logits (N, K); called without gradients. For digits, :class:`DigitClassifier`.
+        classifier: samples -> logits (N, K); for digits, ``DigitClassifier.pretrained()``. A module runs in evaluation
+            mode.
+        timeout: seconds that ``compute`` waits for the other processes, above 0.
+        options: those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
         ArgumentTypeError: the classifier cannot be called.
-        MissingExtraError: torchmetrics is not installed.
+        ArgumentValueError: the timeout is not above 0.
+        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> accuracy = LabelAccuracy(lambda samples: samples)
         >>> accuracy.update(torch.tensor([[0.0, 9.0], [9.0, 0.0]]), torch.tensor([1, 1]))
         >>> accuracy.compute()
-        tensor(0.5000)
+        tensor(0.5000, dtype=torch.float64)
 
     References:
-        Shmelkov et al., "How good is my GAN?", 2018, section 3.2 (GAN-test).
+        Shmelkov et al., "How good is my GAN?", 2018, section 3.2 (GAN-test), arXiv:1807.09499.
     """
 
-    def __init__(self, classifier: Callable[[Tensor], Tensor]) -> None:
-        if not callable(classifier):
-            raise ArgumentTypeError(f"classifier (={classifier!r}) must be callable")
-        self._classifier = classifier
-        self._mean = torchmetrics_module("aggregation").MeanMetric()
+    higher_is_better = True
+    right: Tensor
+    count: Tensor
 
-    @torch.no_grad()
+    def __init__(self, classifier: Callable[[Tensor], Tensor], *, timeout: float = 60.0, **options: Any) -> None:
+        super().__init__("classifier", classifier, timeout, options)
+        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum", persistent=True)
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum", persistent=True)
+
     def update(self, samples: Tensor, labels: Tensor) -> None:
         """Add samples.
 
         Args:
             samples: the input of the classifier, any number at a time.
-            labels: (N,) int64, the labels that the samples were generated from.
+            labels: (N,) int64 from 0 to K - 1, the labels that the samples were generated from.
 
         Raises:
+            ArgumentTypeError: samples are not a tensor.
+            ArgumentValueError: samples or logits are not finite, or labels are out of range.
+            DTypeError: labels are not a tensor of whole numbers.
             ShapeError: not as many labels as samples, or a classifier that gives something else than (N, K).
         """
-        logits = self._classifier(samples)
-        if logits.ndim != 2 or len(logits) != len(samples):
-            raise ShapeError(f"classifier gave {tuple(logits.shape)} for {len(samples)} samples; it must give (N, K)")
+        logits = self._call(samples)
+        if (
+            not isinstance(labels, Tensor)
+            or labels.dtype == torch.bool
+            or labels.is_floating_point()
+            or labels.is_complex()
+        ):
+            given = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+            raise DTypeError(f"labels must be a tensor of whole numbers, not {given}")
         if labels.shape != logits.shape[:1]:
             raise ShapeError(f"labels {tuple(labels.shape)} must have one entry for each of the {len(samples)} samples")
-        self._mean.to(logits.device).update((logits.argmax(1) == labels.to(logits.device)).float())
+        labels = labels.to(logits.device, torch.int64)
+        wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
+        if len(wrong):
+            raise ArgumentValueError(
+                f"labels hold {int(wrong[0])}, but must be from 0 to {logits.shape[1] - 1}: the classifier gives "
+                f"{logits.shape[1]} logits"
+            )
+        self.right = self.right + (logits.argmax(1) == labels).sum()
+        self.count = self.count + len(labels)
 
     def compute(self) -> Tensor:
-        """Compute the share so far.
+        """Compute the share so far; of several processes, all call this together.
 
         Returns:
             A scalar in [0, 1].
 
         Raises:
             ArgumentValueError: there were no samples.
+            GanlibRuntimeError: a process did not come within the timeout.
         """
-        if not self._mean.weight:
+        states = self._states()
+        right, count = (sum(state[name] for state in states) for name in ("right", "count"))
+        if not count:
             raise ArgumentValueError("update has been given no samples")
-        return self._mean.compute()
-
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._mean.reset()
+        return torch.as_tensor(right).double() / count

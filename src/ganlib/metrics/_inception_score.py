@@ -1,0 +1,100 @@
+"""The inception score of generated samples."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.metrics._metric import GanMetric
+
+__all__ = ["InceptionScore"]
+
+
+class InceptionScore(GanMetric):
+    r"""The inception score of generated samples, by any classifier.
+
+    With the classifier's distribution :math:`p(k \mid x)` and its mean :math:`p(k)` over the samples,
+
+    .. math:: \exp \operatorname{mean}_i \operatorname{KL}\bigl(p(\cdot \mid x_i) \,\|\, p(\cdot)\bigr).
+
+    It is 1 where all samples look the same to the classifier, and K, the number of classes, where each is recognized
+    with certainty and all classes are as frequent. It knows nothing of real samples, of variety within a class, and of
+    what its classifier has not learned. It is computed over all samples at once, in float64: the mean over ten splits,
+    as published for ImageNet, is lower.
+
+    Args:
+        classifier: samples -> logits (N, K), or ``"inception"`` for the logits of :class:`InceptionFeatures`. A module
+            runs in evaluation mode.
+        timeout: seconds that ``compute`` waits for the other processes, above 0.
+        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+
+    Raises:
+        ArgumentTypeError: the classifier cannot be called.
+        ArgumentValueError: the timeout is not above 0.
+        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+
+    Example:
+        >>> score = InceptionScore(lambda samples: samples)
+        >>> score.update(100 * torch.eye(10))  # ten classes, each recognized
+        >>> round(score.compute().item(), 3)
+        10.0
+
+    References:
+        Salimans et al., "Improved Techniques for Training GANs", 2016, section 4, arXiv:1606.03498; over all samples:
+        Barratt and Sharma, "A Note on the Inception Score", 2018, arXiv:1801.01973.
+    """
+
+    higher_is_better = True
+    entropies: Tensor
+    probabilities: Tensor
+    count: Tensor
+
+    def __init__(
+        self, classifier: Callable[[Tensor], Tensor] | Literal["inception"], *, timeout: float = 60.0, **options: Any
+    ) -> None:
+        super().__init__("classifier", classifier, timeout, options)
+        # Sums over the samples.
+        self.add_state("entropies", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum", persistent=True)
+        self.add_state("probabilities", torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum", persistent=True)
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum", persistent=True)
+
+    def update(self, samples: Tensor) -> None:
+        """Add generated samples.
+
+        Args:
+            samples: the input of the classifier, any number at a time.
+
+        Raises:
+            ArgumentTypeError: samples are not a tensor.
+            ArgumentValueError: samples or logits are not finite.
+            ShapeError: a classifier that gives something else than (N, K), or another K than before.
+        """
+        probabilities = self._call(samples).double().softmax(1)
+        if self.count and len(self.probabilities) != probabilities.shape[1]:
+            raise ShapeError(
+                f"classifier gave {tuple(probabilities.shape)}, but it gave {len(self.probabilities)} logits before"
+            )
+        self.entropies = self.entropies + torch.special.entr(probabilities).sum()
+        self.probabilities = self.probabilities + probabilities.sum(0)
+        self.count = self.count + len(samples)
+
+    def compute(self) -> Tensor:
+        """Compute the score so far; of several processes, all call this together.
+
+        Returns:
+            A scalar in [1, K].
+
+        Raises:
+            ArgumentValueError: there were no samples.
+            GanlibRuntimeError: a process did not come within the timeout.
+        """
+        states = self._states()
+        count = sum(state["count"] for state in states)
+        if not count:
+            raise ArgumentValueError("update has been given no samples")
+        entropies, probabilities = (
+            torch.as_tensor(sum(state[name] for state in states)) / count for name in ("entropies", "probabilities")
+        )
+        return (torch.special.entr(probabilities).sum() - entropies).exp()

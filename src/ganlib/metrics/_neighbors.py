@@ -1,0 +1,111 @@
+"""Distances between features, exact in float64, in blocks that bound the memory."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ganlib._checks import check_count
+from ganlib.errors import ArgumentValueError, ShapeError
+
+__all__ = ["closer_than", "nearest_neighbors", "nearest_squared", "squared_distances"]
+
+_ENTRIES = 2**21  # of a block in float64: 16 MiB
+
+
+def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Find the k nearest references of each query, by the Euclidean distance in float64.
+
+    The distance to a copy is exactly 0.
+
+    Args:
+        queries: (N, F) float.
+        references: (M, F) float.
+        k: how many, from 1 to M.
+
+    Returns:
+        Distances (N, k) float64 and indices (N, k) int64 of the references; of each query, the nearest first.
+
+    Raises:
+        ShapeError: queries and references are not (N, F) and (M, F).
+        ArgumentValueError: k is below 1 or above M, or values are not finite.
+
+    Example:
+        >>> distances, indices = nearest_neighbors(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [4.5], [9.0]]))
+        >>> distances.tolist(), indices.tolist()
+        ([[1.0], [0.5]], [[0], [1]])
+    """
+    if queries.ndim != 2 or references.ndim != 2 or queries.shape[1] != references.shape[1]:
+        raise ShapeError(
+            f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must be (N, F) and (M, F)"
+        )
+    for name, points in (("queries", queries), ("references", references)):
+        if not points.isfinite().all():
+            raise ArgumentValueError(f"{name} hold values that are not finite")
+    check_count("k", k, least=1)
+    if k > len(references):
+        raise ArgumentValueError(f"k (={k}) must be at most the number of references, which is {len(references)}")
+    squared, indices = nearest_squared(queries.double(), references.double(), k)
+    return squared.sqrt(), indices
+
+
+def nearest_squared(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same of float64, with squared distances: a square root would make equal distances differ."""
+    squared = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
+    indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    for rows, block, _ in squared_distances(queries, references):
+        candidates = block.topk(k, largest=False).indices
+        exact = torch.stack([_exact(queries[rows], references[column]) for column in candidates.T], dim=1)
+        squared[rows], order = exact.sort(dim=1, stable=True)
+        indices[rows] = candidates.gather(1, order)
+    return squared, indices
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    r"""The matrix :math:`\lVert x_i \rVert^2 + \lVert y_j \rVert^2 - 2 x_i^\top y_j`, block by block.
+
+    Args:
+        x: (N, F) float64.
+        y: (M, F) float64.
+
+    Yields:
+        A slice of rows, their block (rows, M), and a bound of its rounding errors (rows, 1).
+    """
+    center = y.median(0).values  # which takes a large mean out of the rounding, and stays where an outlier is
+    x, y = x - center, y - center
+    x_squares, y_squares = x.square().sum(1, keepdim=True), y.square().sum(1)
+    rounding = 4 * x.shape[1] * torch.finfo(x.dtype).eps * (x_squares + y_squares.amax())
+    size = max(1, _ENTRIES // len(y))
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        yield rows, torch.addmm(y_squares, x[rows], y.T, alpha=-2).add_(x_squares[rows]), rounding[rows]
+
+
+def closer_than(squared_radii: Tensor, block: Tensor, rounding: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Whether the pairs of a block of squared distances are closer than a radius; equal distances are not.
+
+    Pairs that the block cannot tell apart from the radius are computed again from their difference, so that equal
+    distances are found equal.
+
+    Args:
+        squared_radii: (n, 1) or (1, m) float64, of :func:`nearest_squared`.
+        block: (n, m), of :func:`squared_distances`.
+        rounding: (n, 1), its rounding errors.
+        x: (n, F) float64, the rows.
+        y: (m, F) float64, the columns.
+
+    Returns:
+        (n, m) bool.
+    """
+    closer = block < squared_radii - rounding
+    unsure = (block <= squared_radii + rounding).logical_xor_(closer)
+    unsure &= squared_radii > 0  # nothing is closer than 0
+    if unsure.any():
+        for pairs in unsure.nonzero().split(max(1, _ENTRIES // x.shape[1])):
+            i, j = pairs.unbind(1)
+            closer[i, j] = _exact(x[i], y[j]) < squared_radii.expand_as(block)[i, j]
+    return closer
+
+
+def _exact(x: Tensor, y: Tensor) -> Tensor:
+    return (x - y).square().sum(1)

@@ -1,0 +1,93 @@
+"""Fidelity and diversity: precision, recall, density and coverage."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganlib._checks import check_sizes
+from ganlib.metrics._metric import Features, RowsMetric
+from ganlib.metrics._neighbors import closer_than, nearest_squared, squared_distances
+
+__all__ = ["PrecisionRecall"]
+
+
+class PrecisionRecall(RowsMetric):
+    r"""Precision and recall of generated samples, and density and coverage, in the features of a network.
+
+    Let :math:`B(z)` be the open ball around the features z of a sample whose radius is the distance to the k-th nearest
+    other sample of its side. With real samples :math:`x_1 \dots x_N` and generated :math:`y_1 \dots y_M`,
+
+    .. math::
+        \text{precision} &= \tfrac{1}{M} \textstyle\sum_j [y_j \in B(x_i) \text{ for an } i], &
+        \text{recall} &= \tfrac{1}{N} \textstyle\sum_i [x_i \in B(y_j) \text{ for a } j], \\
+        \text{density} &= \tfrac{1}{kM} \textstyle\sum_j \sum_i [y_j \in B(x_i)], &
+        \text{coverage} &= \tfrac{1}{N} \textstyle\sum_i [y_j \in B(x_i) \text{ for a } j].
+
+    Precision and density say how real samples look, recall and coverage how much of the variety is there. Outliers make
+    precision and recall too large; density and coverage suffer less from them. Density can be above 1. All four depend
+    on the numbers of samples: compare values with the same N, M and k.
+
+    Args:
+        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
+            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        k: the neighbor that gives the radius, at least 1. Usual are 3 for precision and recall, and 5 for density and
+            coverage.
+        timeout: seconds that ``compute`` waits for the other processes, above 0.
+        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+
+    Raises:
+        ArgumentTypeError: ``features`` cannot be called.
+        ArgumentValueError: k or the timeout is out of its range.
+        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+
+    Example:
+        >>> metric = PrecisionRecall(lambda samples: samples, k=1)
+        >>> metric.update(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), real=True)  # two modes
+        >>> metric.update(torch.tensor([[0.2], [0.5]]), real=False)  # one is missing
+        >>> {name: round(value.item(), 2) for name, value in metric.compute().items()}
+        {'precision': 1.0, 'recall': 0.25, 'density': 2.0, 'coverage': 0.5}
+
+    References:
+        Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019,
+        arXiv:1904.06991; Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+        arXiv:2002.09797.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, features: Features, k: int = 5, *, timeout: float = 60.0, **options: Any) -> None:
+        super().__init__("features", features, timeout, options)
+        check_sizes(k=k)
+        self.k = k
+
+    def compute(self) -> dict[str, Tensor]:
+        """Compute the four values so far; of several processes, all call this together.
+
+        Returns:
+            Scalars, ``precision``, ``recall``, ``density`` and ``coverage``.
+
+        Raises:
+            ArgumentValueError: k or fewer samples on either side.
+            GanlibRuntimeError: a process did not come within the timeout.
+        """
+        real, fake = self._pair(self._states(), self.k + 1, f", since k (={self.k}) counts other samples")
+        real_radii, fake_radii = (nearest_squared(side, side, self.k + 1)[0][:, -1] for side in (real, fake))
+        # Small tensors made between the blocks would keep the memory of those from being given back.
+        precise, recalled, covered = (
+            torch.zeros(n, dtype=torch.bool, device=real.device) for n in (len(fake), len(real), len(real))
+        )
+        pairs = 0
+        for rows, block, rounding in squared_distances(real, fake):
+            near_real = closer_than(real_radii[rows, None], block, rounding, real[rows], fake)
+            near_fake = closer_than(fake_radii[None], block, rounding, real[rows], fake)
+            precise |= near_real.any(0)
+            covered[rows] = near_real.any(1)
+            recalled[rows] = near_fake.any(1)
+            pairs += int(near_real.sum())
+        return {
+            "precision": precise.double().mean(),
+            "recall": recalled.double().mean(),
+            "density": torch.tensor(pairs / (self.k * len(fake)), dtype=torch.float64, device=real.device),
+            "coverage": covered.double().mean(),
+        }
