@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -188,34 +189,17 @@ def test_one_that_comes_too_late_gives_up_too(two_ranks: Ranks) -> None:
     assert [message.split(":")[0] for message in second] == ["something waited 0.2 s for ranks [0]"] * 2
 
 
-class SlowStore:
-    """A store that now and then takes 0.2 s before it does something."""
-
-    def __init__(self, store: Any, unsure: random.Random) -> None:
-        self._store, self._unsure = store, unsure
-
-    def __getattr__(self, name: str) -> Any:
-        def operation(*arguments: Any) -> Any:
-            time.sleep(0.2 * (self._unsure.random() < 0.1))
-            return getattr(self._store, name)(*arguments)
-
-        return operation
-
-
 def chance() -> int:
     """Meet with a timeout that is as long as the ranks are apart, and again until it has been 30 times."""
     unsure, met = random.Random(rank()), 0
-    slow = SlowStore(_ranks._store(), unsure)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(_ranks, "_store", lambda: slow)
-        while met < 30:
-            time.sleep(unsure.random() / 10)
-            try:
-                meet("chance", timeout=0.05)
-            except GanlibRuntimeError:
-                continue
-            met += 1
-            assert gather(met) == [met] * world_size()  # would wait for ever for a rank that has not met
+    while met < 30:
+        time.sleep(unsure.random() / 20)
+        try:
+            meet("chance", timeout=0.02)
+        except GanlibRuntimeError:
+            continue
+        met += 1
+        assert gather(met) == [met] * world_size()  # would wait for ever for a rank that has not met
     return met
 
 
@@ -223,6 +207,42 @@ def test_all_meet_or_none(two_ranks: Ranks, three_ranks: Ranks) -> None:
     """However the timeouts and the arrivals fall, those that meet have all met."""
     assert two_ranks(chance) == [30] * 2
     assert three_ranks(chance) == [30] * 3
+
+
+class LastMoment:
+    """A store in which the other rank comes, and goes on, between this one's last look and its giving up."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        def operation(key: Any, *rest: Any) -> Any:
+            if name in ("set", "compare_set") and key.endswith("outcome"):
+                self._store.set("gives up", "")
+                self._store.wait(["has met"], timedelta(seconds=60))
+            return getattr(self._store, name)(key, *rest)
+
+        return operation
+
+
+def last_moment() -> list[float]:
+    """Rank 1 comes when rank 0 gives up."""
+    store = _ranks._store()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if rank() == 0:
+            slow = LastMoment(store)
+            monkeypatch.setattr(_ranks, "_store", lambda: slow)
+            meet("last moment", timeout=0.1)
+        else:
+            store.wait(["gives up"], timedelta(seconds=60))
+            meet("last moment", timeout=60)
+            store.set("has met", "")
+    return agree(float(rank()))
+
+
+def test_one_that_comes_at_the_last_moment(two_ranks: Ranks) -> None:
+    """Where a rank has met, the other has met too, although its time was up."""
+    assert two_ranks(last_moment) == [[1.0]] * 2
 
 
 def of_some(path: Path) -> tuple[str, list[float], bool]:

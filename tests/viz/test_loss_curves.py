@@ -89,7 +89,7 @@ def test_what_was_logged_need_not_be_finite(run, tmp_path, plotted):
     run.logged = {"a": None, "a_std": None, "b": None, "c_std": None}
     table = "iteration,epoch,loss,a,a_std,b,c_std\n1,0,1.0,nan,nan,inf,-1.0\n2,0,1.0,0.5,-0.1,-inf,2.0\n"
     _end(run, LossCurves(tmp_path / "losses.png"), table)
-    assert [[*curves] for curves in plotted[0]] == [["loss"], [], ["a", "c std"], ["b"]]
+    assert [[*curves] for curves in plotted[0]] == [["loss"], [], ["a", "b", "c std"]]
 
 
 def test_the_table_may_be_anywhere(run, tmp_path, plotted):

@@ -19,6 +19,8 @@ from ganlib.viz._images import save_image
 
 __all__ = ["LossCurves"]
 
+_WIDE = 30  # a larger ratio of the largest to the smallest value needs a logarithmic axis
+
 
 class LossCurves:
     """Plots the metrics of a run at its end: the scores below, all others, such as losses, above.
@@ -119,6 +121,9 @@ class LossCurves:
             points = [(self._position(row, run), float(row[name])) for row in rows if row[name]]
             marker = "." if name in axes_of_logged or len(points) == 1 else None  # a line of one point is invisible
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=0.8, marker=marker)
+            values = [value for _, value in points if math.isfinite(value)]
+            if name in axes_of_logged and values and max(values) > _WIDE * min(values) > 0:
+                axes.set_yscale("log")
             if name in axes_of_logged and f"{name}_std" in columns:
                 errors = [abs(float(row[f"{name}_std"] or "nan")) for row in rows if row[name]]
                 axes.errorbar(*zip(*points, strict=True), errors, fmt="none", ecolor=axes.lines[-1].get_color())
@@ -143,10 +148,15 @@ class LossCurves:
 
 
 def _groups(columns: dict[str, list[float]]) -> list[list[str]]:
-    """Names whose largest finite values are within a factor of 4 of that of the first one of their group."""
+    """Names whose largest values are within a factor of 4 of that of the first one of their group.
+
+    Shares, such as precision, count as 1: next to each other they can be compared.
+    """
     groups = list[tuple[float, list[str]]]()
     for name, values in columns.items():
         largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+        if largest <= 1 and not name.endswith(("distance", "divergence")):
+            largest = 1.0
         for first, names in groups:
             if first / 4 <= largest <= first * 4:
                 names.append(name)

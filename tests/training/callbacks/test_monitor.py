@@ -42,14 +42,24 @@ def test_a_metric_is_read_as_a_float() -> None:
 def run(**changes: Any) -> Any:
     """A run at its end, with two metrics of the trainer and one that was logged."""
     values = {"metrics": {"loss": 0.0, "score": 0.0}, "logged": {"frechet_distance": 0.0}}
-    return SimpleNamespace(**({"progress": 1.0, "interrupted": False} | values | changes))
+    return SimpleNamespace(**({"iteration": 7, "progress": 1.0, "interrupted": False} | values | changes))
 
 
 def test_a_metric_that_never_came_is_warned_of_with_those_that_did() -> None:
     """The warning quotes the name, says what follows, and lists all names, similar ones first."""
-    message = r"monitor \(='frechet_distence'\), so nothing is kept; it had 'frechet_distance', 'loss', 'score'$"
+    message = r"monitor \(='frechet_distence'\).* nothing is kept; it has 'frechet_distance', 'loss', 'score'$"
+    monitor = Monitor("frechet_distence", "min")
     with pytest.warns(UserWarning, match=message):
-        Monitor("frechet_distence", "min").warn_if_missing(run(), "nothing is kept")
+        monitor.warn_if_missing(run(), "nothing is kept", ended=True)
+    monitor.warn_if_missing(run(), "nothing is kept", ended=True)  # once is enough
+
+
+def test_it_is_warned_of_as_soon_as_other_metrics_are_logged() -> None:
+    """Not only after a training of hours; in an iteration without an evaluation it may still come."""
+    during = run(progress=0.1, metrics={"loss": 0.0, "frechet_distance": 0.0})
+    with pytest.warns(UserWarning, match="up to iteration 7"):
+        Monitor("x", "min").warn_if_missing(during, "nothing is kept", ended=False)
+    Monitor("x", "min").warn_if_missing(run(progress=1.0), "nothing is kept", ended=False)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +74,7 @@ def test_a_metric_that_never_came_is_warned_of_with_those_that_did() -> None:
 )
 def test_nothing_is_missed_where_it_may_still_come(name: str, changes: dict[str, Any]) -> None:
     """No warning where the metric was there, the run was stopped before its end, or nothing was measured."""
-    Monitor(name, "min").warn_if_missing(run(**changes), "nothing is kept")
+    Monitor(name, "min").warn_if_missing(run(**changes), "nothing is kept", ended=True)
 
 
 def test_bad_arguments() -> None:

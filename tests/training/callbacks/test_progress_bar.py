@@ -58,9 +58,9 @@ def test_what_was_logged_stays_on_the_bar(capsys: pytest.CaptureFixture[str]) ->
 
     training.fit(make_trainer(), [points()], iterations=3, callbacks=[training.ProgressBar(seconds=0), Log()])
     shown = capsys.readouterr().err.split("iteration ")
-    assert "FD" not in shown[1]
+    assert "frechet_distance" not in shown[1]
     for part in shown[2:]:
-        assert "FD 123.5, KD 0.001234, " in part
+        assert "frechet_distance 123.5, kernel_distance 0.001234, " in part
         assert "std" not in part
         assert "D loss" in part
 

@@ -156,15 +156,16 @@ class Checkpoint:
         self._best_value = first_does(partial(self._start, run.iteration))
 
     def on_iteration(self, run: Run) -> None:
-        """Save, if it is time or the monitored metric is better than before.
+        """Save, if it is time or the monitored metric is better; warn if others are logged, and not that one.
 
         Args:
             run: the training.
         """
         self._save(run, numbered=run.iteration % self.every == 0)
+        self._warn_if_missing(run, ended=False)
 
     def on_end(self, run: Run) -> None:
-        """Save the last state, unless that has just been done; warn if a whole run did not have the monitored metric.
+        """Save the last state, unless that has just been done; warn if the run did not have the monitored metric.
 
         Args:
             run: the training.
@@ -172,8 +173,7 @@ class Checkpoint:
         iteration, logged = self._saved
         # Each log makes a new mapping; some log in the first process alone.
         self._save(run, numbered=any(agree(run.iteration != iteration or run.logged is not logged)))
-        if self._monitor and self._best_value is None:
-            self._monitor.warn_if_missing(run, f"there is no {self._best_path}")
+        self._warn_if_missing(run, ended=True)
 
     @staticmethod
     def save(run: Run, path: str | os.PathLike[str]) -> None:
@@ -336,6 +336,10 @@ class Checkpoint:
             self._saved = run.iteration, run.logged
         if better is not None:
             self._best_value = better
+
+    def _warn_if_missing(self, run: Run, *, ended: bool) -> None:
+        if self._monitor and self._best_value is None:
+            self._monitor.warn_if_missing(run, f"there is no {self._best_path}", ended=ended)
 
     def _is_due(self, monitor: Monitor, run: Run) -> bool:
         """Whether the metric is there; one of the trainer, which always is, only where a checkpoint is due."""

@@ -84,6 +84,7 @@ class EarlyStopping:
         """
         value = self._monitor.read(run.metrics)
         if value is None:
+            self._warn_if_missing(run, ended=False)
             return
         self._measured_at = run.iteration
         if self._monitor.is_better(value, self._best, self.min_delta):
@@ -98,8 +99,7 @@ class EarlyStopping:
         Args:
             run: the training.
         """
-        if not self._measured_at:
-            self._monitor.warn_if_missing(run, "EarlyStopping could not end it")
+        self._warn_if_missing(run, ended=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and the count.
@@ -132,6 +132,10 @@ class EarlyStopping:
             return
         self._best, self._count = float(state["best"]), int(state["count"])
         self._measured_at = int(state["iteration"])
+
+    def _warn_if_missing(self, run: Run, *, ended: bool) -> None:
+        if not self._measured_at:
+            self._monitor.warn_if_missing(run, "EarlyStopping cannot end it", ended=ended)
 
     def _forget(self) -> None:
         self._best, self._count, self._measured_at = self._monitor.worst, 0, 0

@@ -263,7 +263,8 @@ def _by_name(metrics: Any) -> dict[str, Any]:
     if hasattr(metrics, "items"):  # those of a MetricCollection have each a state of its own
         pairs = [*metrics.items()]
     else:
-        pairs = [(type(each).__name__, each) for each in (metrics if isinstance(metrics, Sequence) else [metrics])]
+        several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+        pairs = [(type(each).__name__, each) for each in (metrics if several else [metrics])]
     found = dict[str, Any]()
     for name, metric in pairs:
         parts = [getattr(metric, part, None) for part in ("update", "compute", "reset")]
@@ -330,7 +331,8 @@ def _forget_real(metric: Any) -> None:
 def _check_batches(role: str, batches: Any) -> Any:
     # A tensor or a batch can be iterated too, and would give something else.
     if not isinstance(batches, Iterable) or isinstance(batches, Tensor | Batch):
-        raise ArgumentTypeError(f"{role} (={batches!r:.80}) must give batches, one after another, such as [samples]")
+        given = f"a {type(batches).__name__}" if isinstance(batches, Tensor | Batch) else f"{batches!r:.80}"
+        raise ArgumentTypeError(f"{role} (={given}) must give batches, one after another, such as [samples]")
     return batches
 
 

@@ -36,6 +36,7 @@ class Monitor:
             raise ArgumentTypeError(f"monitor (={name!r}) must be the name of a metric, a string")
         check_option("mode", mode, ("min", "max"))
         self.name, self.mode = name, mode
+        self._warned = False
         self.worst = math.inf if mode == "min" else -math.inf
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
@@ -46,14 +47,21 @@ class Monitor:
         """Whether a value is finite, and better than the best by more than a margin."""
         return math.isfinite(value) and (best - value if self.mode == "min" else value - best) > by
 
-    def warn_if_missing(self, run: Run, consequence: str) -> None:
-        """Warn, in the first process and after a whole run, if it had other metrics only; for an ``on_end``."""
+    def warn_if_missing(self, run: Run, consequence: str, *, ended: bool) -> None:
+        """Warn once, in the first process, if other metrics are logged, or a run that has ended had others only."""
         names = {**run.metrics, **run.logged}
-        whole = run.progress >= 1 and not run.interrupted
-        if rank() == 0 and whole and names and self.name not in names:
+        whole = ended and run.progress >= 1 and not run.interrupted
+        if (
+            rank() == 0
+            and (whole or run.logged.keys() & run.metrics.keys())
+            and names
+            and self.name not in names
+            and not self._warned
+        ):
+            self._warned = True
             close_first = dict.fromkeys([*difflib.get_close_matches(self.name, names), *names])
             warnings.warn(
-                f"the run had no metric monitor (={self.name!r}), so {consequence}; it had "
-                f"{', '.join(map(repr, close_first))}",
-                stacklevel=5,  # the line of the user's call of fit
+                f"the run has no metric monitor (={self.name!r}) up to iteration {run.iteration}, so {consequence}; it "
+                f"has {', '.join(map(repr, close_first))}",
+                stacklevel=6 if ended else 7,  # the line of the user's call of fit
             )

@@ -16,8 +16,6 @@ _SHORT = {
     "generator_loss": "G loss",
     "real_score": "D(x)",
     "fake_score": "D(G(z))",
-    "frechet_distance": "FD",
-    "kernel_distance": "KD",
 }
 
 
