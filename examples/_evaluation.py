@@ -68,7 +68,7 @@ class Sampler:
             yield from models.sample(self.generator, self.latent, n, **options)
             return
         labels = self.labels.cpu().sort().values
-        labels = labels[(2 * torch.arange(n) + 1) * len(labels) // (2 * n)]
+        labels = labels[_spread(n, len(labels))]
         batches = models.sample(self.generator, self.latent, condition=self.table.cpu()[labels], **options)
         for batch, label in zip(batches, labels.split(_BATCH), strict=True):
             yield Batch(batch.sample, label)
@@ -80,11 +80,13 @@ def real_images(
     class_name: str | None = None,
     grey: bool = False,
     rotation: float | None = None,
+    n: int | None = None,
     test: bool = True,
 ) -> data.TensorLoader:
     """The images that samples are compared with, in their order: the test set, or a folder's images; of one class.
 
-    They are turned, as those that the generator has learned, by up to ``rotation`` degrees.
+    They are turned, as those that the generator has learned, by up to ``rotation`` degrees. At most n are taken, at
+    random from each class, as many as samples: coverage, for example, says nothing where the two numbers differ.
     """
     dataset = open_data(arguments, test=test, grey=grey)
     if class_name is not None:
@@ -94,12 +96,23 @@ def real_images(
         dataset = data.only_class(dataset, class_name)
     options: Any = {"device": arguments.device, "shuffle": False, "drop_last": False}
     loader = data.TensorLoader(dataset, _BATCH, **options)
-    if not rotation:
-        return loader
-    turn, random = augment.RandomRotation(rotation), torch.Generator(loader.device).manual_seed(0)
-    turned = torch.cat([turn(sample, random) for sample, _ in loader])
     assert loader.conditions is not None
-    return data.TensorLoader(TensorDataset(turned, loader.conditions), _BATCH, **options)
+    if n is not None and n < len(loader.samples):
+        order = torch.randperm(len(loader.samples), generator=torch.Generator().manual_seed(0))
+        order = order[loader.conditions.cpu()[order].argsort(stable=True)]
+        chosen = order[_spread(n, len(order))].sort().values.to(loader.samples.device)
+        loader = data.TensorLoader(TensorDataset(loader.samples[chosen], loader.conditions[chosen]), _BATCH, **options)
+    if rotation:
+        turn, random = augment.RandomRotation(rotation), torch.Generator(loader.device).manual_seed(0)
+        turned = torch.cat([turn(sample, random) for sample, _ in loader])
+        assert loader.conditions is not None
+        loader = data.TensorLoader(TensorDataset(turned, loader.conditions), _BATCH, **options)
+    return loader
+
+
+def _spread(n: int, length: int) -> Tensor:
+    """The positions of n out of so many, at equal distances."""
+    return (2 * torch.arange(n) + 1) * length // (2 * n)
 
 
 def features_for(data: str) -> str:
@@ -164,8 +177,8 @@ def evaluation(
     network = load_features(features).to(arguments.device)
     names = default_metrics(features, digits=table is not None)
     measured = make_metrics(names, network, network.logits, arguments.device)
-    real = real_images(arguments, class_name=class_name, rotation=getattr(arguments, "rotation", None))
     n = arguments.evaluate_samples
+    real = real_images(arguments, class_name=class_name, rotation=getattr(arguments, "rotation", None), n=n)
     check_counts(names, ("--evaluate-samples", n), ("test images", len(real.samples)))
     sampler = Sampler(generator, latent, table, real.conditions, batch_norm, arguments.seed)
     return [training.Evaluate(measured, sampler, real=real, every=arguments.evaluate_every, n=n)]

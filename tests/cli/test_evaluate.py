@@ -92,9 +92,9 @@ class ByHand:
 def test_the_values_are_those_of_the_metrics(here: Path) -> None:
     """All metrics equal those of samples of the same seed, each label as frequent as among the real images."""
     names = ("fid", "kid", "prdc", "accuracy", "is", "modes", "memorization")
-    call("evaluate", "mnist_cdcgan64", "--data", "digits", "--metrics", *names, "--n", 50, "--seed", 3)
-    generator, labels = models.pretrained("mnist_cdcgan64"), torch.arange(10).repeat_interleave(5)
-    hand = ByHand(drawn(generator, labels, latents.Gaussian(generator.info["latent_dim"]), seed=3))
+    generator, labels = save("run", models.pretrained("mnist_cdcgan64"), latent_dim=100), torch.arange(10)
+    call("evaluate", "run", "--metrics", *names, "--n", 100, "--seed", 3)
+    hand = ByHand(drawn(generator, labels.repeat_interleave(10), latents.Gaussian(100), seed=3))
     logits = hand.logits(hand.samples).double()
     p = logits.softmax(1)
     memorization = metrics.Memorization(hand.features)
@@ -104,16 +104,17 @@ def test_the_values_are_those_of_the_metrics(here: Path) -> None:
         "kernel_distance": hand(metrics.KernelDistance(hand.features))[0],
         "kernel_distance_std": 0,  # all samples are in one subset
         **hand(metrics.PrecisionRecall(hand.features)),
-        "label_accuracy": (logits.argmax(1) == labels).double().mean(),
+        "label_accuracy": (logits.argmax(1) == labels.repeat_interleave(10)).double().mean(),
         "inception_score": (p * (p / p.mean(0)).log()).sum(1).mean().exp(),
         **hand(metrics.ModeCoverage(hand.logits)),
         **hand(memorization),
     }
-    actual = report("evaluation.json")
+    actual = report("run/evaluation.json")
     assert actual["metrics"] == pytest.approx({name: float(value) for name, value in expected.items()}, rel=1e-5)
     assert actual["metrics"]["label_accuracy"] > 0.9
     assert {name: value for name, value in actual.items() if name != "metrics"} == {
-        "generator": "mnist_cdcgan64", "data": "digits", "class_name": None, "samples": 50,
+        "generator": "run/generator.safetensors", "data": "digits", "class_name": None, "rotation": None,
+        "metrics_of_training_images": None, "samples": 100,
         "real_images": 100, "labels": "as often as real images have them", "features": "digits", "seed": 3,
         "ganlib": ganlib.__version__, "torch": torch.__version__,
     }  # fmt: skip
@@ -124,7 +125,7 @@ def test_the_table_and_the_files(here: Path, capsys: pytest.CaptureFixture[str])
     save("run")
     call("evaluate", "run", "--n", 20)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "run against digits: 20 samples, 100 real images, features digits"
+    assert lines[0] == "run against digits: 20 samples, 20 real images, features digits"
     values = report("run/evaluation.json")["metrics"]
     assert values.keys() == DEFAULT | {"label_accuracy"}
     names = [name for name in values if not name.endswith("_std")]
@@ -142,8 +143,8 @@ def test_the_table_and_the_files(here: Path, capsys: pytest.CaptureFixture[str])
 def test_latents_are_those_of_the_training(info: dict[str, Any], here: Path) -> None:
     """An unconditional generator of uniform latents, also of an earlier version, gets these; it has no accuracy."""
     generator = save("run", models.mlp_gan((1, 8, 8), 4, [8])[0], classes=None, **info)
-    call("evaluate", "run", "--n", 40)
-    hand = ByHand(torch.cat([b.sample for b in models.sample(generator, latents.Uniform(4), 40, seed=0)]))
+    call("evaluate", "run", "--n", 100)
+    hand = ByHand(torch.cat([b.sample for b in models.sample(generator, latents.Uniform(4), 100, seed=0)]))
     actual = report("run/evaluation.json")
     assert actual["metrics"].keys() == DEFAULT
     distance = hand(metrics.FrechetDistance(hand.features))
@@ -156,8 +157,8 @@ def test_a_run_of_tags(here: Path) -> None:
     table = torch.randn(10, 3).sign().clamp(min=0)
     generator = models.mlp_gan((1, 8, 8), 4, [8], encoder=conditioning.TagEmbedding(3, 4))[0]
     generator = save("run", generator, table=table.tolist())
-    call("evaluate", "run", "--n", 50, "--metrics", "fid", "accuracy")
-    labels = torch.arange(10).repeat_interleave(5)
+    call("evaluate", "run", "--n", 100, "--metrics", "fid", "accuracy")
+    labels = torch.arange(10).repeat_interleave(10)
     hand = ByHand(drawn(generator, table[labels], latents.Gaussian(4)))
     expected = {
         "frechet_distance": float(hand(metrics.FrechetDistance(hand.features))),
@@ -317,3 +318,35 @@ def test_the_pretrained_generator_on_mnist(here: Path) -> None:
     assert values["frechet_distance"] == pytest.approx(3.87, abs=0.2)
     shares = {"precision": 0.942, "recall": 0.915, "density": 0.927, "coverage": 0.934, "label_accuracy": 0.993}
     assert {name: values[name] for name in shares} == pytest.approx(shares, abs=0.01)
+
+
+def test_real_images_are_as_many_as_samples(here: Path) -> None:
+    """Otherwise coverage says how few samples there are: real images cover real ones, at any number."""
+    save("run")
+    call("evaluate", "run", "--metrics", "prdc", "--n", 40, "--baseline")
+    actual = report("run/evaluation.json")
+    assert (actual["samples"], actual["real_images"]) == (40, 40)
+    assert actual["metrics_of_training_images"]["coverage"] > 0.5
+
+
+def test_the_baseline_is_that_of_training_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It equals the metrics by hand, and stands in a column of its own."""
+    save("run")
+    call("evaluate", "run", "--metrics", "fid", "accuracy", "--n", 100, "--baseline")
+    hand = ByHand(digits(0))
+    found = report("run/evaluation.json")["metrics_of_training_images"]
+    assert found["frechet_distance"] == pytest.approx(float(hand(metrics.FrechetDistance(hand.features))), rel=1e-5)
+    assert found["label_accuracy"] == pytest.approx(
+        float((hand.logits(hand.samples).argmax(1) == torch.arange(100) % 10).double().mean())
+    )
+    assert capsys.readouterr().out.splitlines()[1].split() == ["samples", "training", "images"]
+
+
+def test_digits_are_turned_as_those_that_were_learned(here: Path) -> None:
+    """The shipped generator of turned digits is compared with turned ones, to which it is closer."""
+    save("upright", models.pretrained("mnist_cdcgan64"), latent_dim=100)
+    for run, data_set in (("mnist_cdcgan64", ["--data", "digits"]), ("upright", [])):
+        call("evaluate", run, *data_set, "--metrics", "fid", "--n", 100, "--out", f"{run}.json")
+    turned, upright = report("mnist_cdcgan64.json"), report("upright.json")
+    assert (turned["rotation"], upright["rotation"]) == (25.0, None)
+    assert turned["metrics"]["frechet_distance"] != upright["metrics"]["frechet_distance"]

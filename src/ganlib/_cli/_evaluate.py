@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ganlib._cli._evaluation_image import Neighbors, draw_evaluation
 from ganlib._cli._examples import scripts
 from ganlib._cli._generator import find_generator, latent_of, load_generator
 from ganlib._files import prepare_file, write_atomically
-from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentValueError, DataError, GanlibError
 from ganlib.protocols import Batch, Latent
 
 __all__ = ["evaluate"]
@@ -46,9 +46,10 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     own = "default: %(default)s"
     parser = argparse.ArgumentParser(
         prog="python -m ganlib evaluate",
-        description="Measure a generator against real images that it was not trained on: the test set of MNIST and the "
-        "like, other digits for 'digits'. A folder has no test set: give one of images that were held out. Labels are "
-        "drawn as often as the real images have them, or equally often if these have other classes.",
+        description="Measure a generator against as many real images that it was not trained on: of the test set of "
+        "MNIST and the like, other digits for 'digits', turned if the generator's were. A folder has no test set: give "
+        "one of images that were held out. Labels are drawn as often as the real images have them, or equally often if "
+        "these have other classes.",
     )
     add: Any = parser.add_argument
     which = "folder of a run, file of a generator, or name of one that comes with ganlib"
@@ -64,6 +65,8 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     add("--features", choices=["auto", "digits", "inception"], default="auto", help=f"{features} ({own})")
     add("--weights", type=Path, metavar="FILE", help="of Inception (default: those in the cache of torch.hub)")
     add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"samples ({own})")
+    baseline = "measure as many training images too, for comparison: no generator is expected to be better"
+    add("--baseline", action="store_true", help=baseline)
     add("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
     add("--device", type=command_line.device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
     add("--out", type=Path, metavar="X.json", help="with the image next to it (default: evaluation.json in the run)")
@@ -83,18 +86,18 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     began = time.monotonic()
     subject = _subject(load_generator(arguments.run, "RUN"), arguments.run, arguments.device)
     _complete(arguments, subject, shared, data_sets)
-    network = shared.load_features(arguments.features, arguments.weights).to(arguments.device)
-    measured = shared.make_metrics(arguments.metrics, _same, _head(network), arguments.device)
     info, n = subject.generator.info, arguments.n
     own = {"class_name": info.get("class_name"), "rotation": info.get("rotation")}
     images = partial(shared.real_images, arguments, **own, grey=subject.shape[0] == 1)
-    real = images()
+    real = images(n=n)
     if real.samples.shape[1:] != subject.shape:
         raise ArgumentValueError(
             f"--data {arguments.data} has images {tuple(real.samples.shape[1:])}, but RUN (={arguments.run}) draws "
             f"{tuple(subject.shape)}"
         )
     shared.check_counts(arguments.metrics, ("--n", n), (f"--data {arguments.data}", len(real.samples)))
+    network = _features(shared, arguments).to(arguments.device)
+    measured = shared.make_metrics(arguments.metrics, _same, _head(network), arguments.device)
     labels, told = _labels(subject.table, real.conditions)
     batch_norm = info.get("batch_norm", "running")
     sampler = shared.Sampler(subject.generator, subject.latent, subject.table, labels, batch_norm, arguments.seed)
@@ -109,18 +112,25 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
                 metric.add_training(row)
     rows_of_samples = partial(_rows_of_samples, network, sampler)
     values = training.Evaluate(measured, rows_of_samples, real=real_rows, n=n).measure()
+    baseline = dict[str, float]()
+    if arguments.baseline:
+        others = images(n=n, test=False)
+        rows = list(_rows(network, others, len(others.samples), "training images"))
+        baseline = training.Evaluate(measured, lambda n: rows, n=len(others.samples)).measure()
 
-    title = f"{arguments.run} against {arguments.data}: {n} samples, {len(real.samples)} real images, "
-    title += f"features {arguments.features}"
+    title = f"{arguments.run} against {arguments.data}: {n} samples, {len(real.samples)} real images"
+    title += f" turned by up to {own['rotation']:g} degrees" if own["rotation"] else ""
+    title += f", features {arguments.features}"
     print(title)
-    for name, value in values.items():
+    if baseline:
+        print(f"  {'':<24}{'samples':<28}training images")
+    for name in values:
         if name.removesuffix("_std") not in values.keys() - {name}:
-            deviation = f" ± {values[f'{name}_std']:.4g} over subsets" if f"{name}_std" in values else ""
-            print(f"  {name:<24}{value:.6g}{deviation}")
+            print(f"  {name:<24}{_shown(values, name):<28}{_shown(baseline, name)}".rstrip())
     path = find_generator(arguments.run)
     report = {
-        # JSON has no infinity.
-        "metrics": {name: value if math.isfinite(value) else None for name, value in values.items()},
+        "metrics": _for_json(values),
+        "metrics_of_training_images": _for_json(baseline) if baseline else None,
         "generator": arguments.run if path is None else str(path),
         "data": arguments.data,
         **own,
@@ -136,8 +146,27 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     write_atomically(arguments.out, lambda file: file.write(text.encode()))
     nearest = _neighbors(sampler, min(n, _SAMPLES), network, real, torch.cat(real_rows), info.get("classes"))
     image = arguments.out.with_suffix(".png")
-    draw_evaluation(image, title, nearest, Path(arguments.run) / "metrics.csv")
+    folder = Path(arguments.run) if path is None or Path(arguments.run).is_dir() else path.parent
+    draw_evaluation(image, title, nearest, folder / "metrics.csv")
     print(f"{arguments.out}, and {image}; {time.monotonic() - began:.0f} s")
+
+
+def _shown(values: Mapping[str, float], name: str) -> str:
+    """A value, with the standard deviation over subsets where there is one."""
+    deviation = f" ± {values[f'{name}_std']:.3g} over subsets" if f"{name}_std" in values else ""
+    return f"{values[name]:.6g}{deviation}" if name in values else ""
+
+
+def _for_json(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _features(shared: Any, arguments: argparse.Namespace) -> Any:
+    try:
+        return shared.load_features(arguments.features, arguments.weights)
+    except DataError as error:
+        raise ArgumentValueError(f"--features inception (or --weights FILE): {error}") from error
 
 
 def _subject(generator: Any, run: str, device: str) -> _Subject:
@@ -207,6 +236,8 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
         raise ArgumentValueError(f"--metrics accuracy: RUN (={arguments.run}) is not a generator of ten classes")
     if "memorization" in arguments.metrics and arguments.data == "folder":
         raise ArgumentValueError("--metrics memorization needs a test set, which --data folder does not have")
+    if arguments.baseline and arguments.data == "folder":
+        raise ArgumentValueError("--baseline needs a test set, which --data folder does not have")
     arguments.out = (
         arguments.out or (Path(arguments.run) if Path(arguments.run).is_dir() else Path()) / "evaluation.json"
     )

@@ -44,8 +44,11 @@ def load_generator(run: str, argument: str) -> Any:
     try:
         return models.pretrained(run) if path is None else models.load_generator(path)
     except GanlibError as error:
+        # In a run of a script of one's own, nobody has written it; best.pt is a checkpoint.
+        how = "" if path is None else "; models.save_generator writes it, also of one that Checkpoint.load has loaded"
         raise ArgumentValueError(
             f"{argument} (={run}) must be the folder of a finished run, the file of a generator, or a name: {error}"
+            f"{how}"
         ) from error
 
 
