@@ -62,8 +62,8 @@ PUBLIC = {
     "losses": "AdversarialLoss AuxiliaryClassifier AuxiliaryLoss FeatureMatching HingeLoss LabelSmoothing "
     "LeastSquaresLoss MinimaxLoss NonSaturatingLoss RelativisticAverageLoss RelativisticLoss "
     "WassersteinLoss WeightedSum adaptive_weight",
-    "metrics": "DigitClassifier FrechetDistance InceptionFeatures InceptionScore KernelDistance LabelAccuracy Memorization "
-    "ModeCoverage PrecisionRecall nearest_neighbors",
+    "metrics": "DigitClassifier FrechetDistance InceptionFeatures InceptionScore KernelDistance LabelAccuracy "
+    "Memorization ModeCoverage PrecisionRecall nearest_neighbors",
     "models": "conditional_dcgan dcgan load_generator mlp_gan pretrained sample save_generator",
     "penalties": "Consistency DRAGAN GradientPenalty LeCam PathLength Penalty R1 R2",
     "protocols": "AdversarialLoss AuxiliaryLoss Batch Callback Condition ConditionChecker ConditionEncoder "

@@ -599,3 +599,10 @@ def test_a_network_moves_with_its_metric(case):
     metric.cpu()
     assert classifier.head.weight.device.type == "cpu"
     assert_equal(torch.utils._pytree.tree_leaves(metric.compute()), leaves)
+
+
+def test_bytes_given_to_a_network_of_floats_are_named() -> None:
+    """Images of 0 to 255 are a TypeError of ours that says what they are, where the network does not take them."""
+    with pytest.raises(TypeError, match=r"samples are torch.uint8") as caught:
+        FrechetDistance(DigitClassifier().features).update(torch.zeros(4, 1, 28, 28, dtype=torch.uint8), real=True)
+    assert isinstance(caught.value, GanlibError)

@@ -1,4 +1,4 @@
-"""A classifier of digits, whose features the Fréchet distance can use."""
+"""A classifier of digits, for metrics of features and of classes."""
 
 import json
 from pathlib import Path

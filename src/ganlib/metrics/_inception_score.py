@@ -22,7 +22,7 @@ class InceptionScore(GanMetric):
     It is 1 where all samples look the same to the classifier, and K, the number of classes, where each is recognized
     with certainty and all classes are as frequent. It knows nothing of real samples, of variety within a class, and of
     what its classifier has not learned. It is computed over all samples at once, in float64: the mean over ten splits,
-    as published for ImageNet, is lower.
+    as published, is lower.
 
     Args:
         classifier: samples -> logits (N, K), or ``"inception"`` for the logits of :class:`InceptionFeatures`. A module

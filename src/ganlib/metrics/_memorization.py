@@ -22,8 +22,8 @@ class Memorization(RowsMetric):
     .. math:: \frac{1}{NM} \sum_{i, j} [d(y_j) < d(x_i)] + \tfrac{1}{2} [d(y_j) = d(x_i)],
 
     the probability that a generated sample is closer to the training data than a held-out one: 0.5 for new samples of
-    the same distribution, 1 for copies, and below 0.5 for a generator that has not learned its data well. It says
-    nothing of how good samples are.
+    the same distribution, 1 for copies, and below 0.5 for a generator that has not learned its data well. Plain samples
+    without variety are above 0.5 too. It says nothing of how good samples are.
 
     Args:
         features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,

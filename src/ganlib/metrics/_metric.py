@@ -16,7 +16,7 @@ from ganlib._files import write_atomically
 from ganlib._once import once
 from ganlib._ranks import first_does, meet
 from ganlib._sampling import evaluating
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, DTypeError, ShapeError
 from ganlib.metrics._extra import Metric
 from ganlib.metrics._inception import inception
 
@@ -50,7 +50,7 @@ class GanMetric(Metric):
         if isinstance(network, str) and network == "inception":
             network = inception() if role == "features" else inception().logits
         if isinstance(network, type) or not callable(network):
-            raise ArgumentTypeError(f"{role} (={network!r}) must be callable, and not a class")
+            raise ArgumentTypeError(f"{role} (={network!r}) must be callable, and not a class, or 'inception'")
         check_positive("timeout", timeout)
         self.timeout = timeout
         self._role = role
@@ -323,7 +323,12 @@ def _run(network: Any, samples: Tensor) -> Any:
     if weight is not None:
         samples = samples.to(weight.device, weight.dtype if samples.is_floating_point() else None)
     with torch.no_grad(), torch.autocast(samples.device.type, enabled=False), evaluating(*modules):
-        return network(samples)
+        try:
+            return network(samples)
+        except RuntimeError as error:
+            if samples.is_floating_point():
+                raise
+            raise DTypeError(f"samples are {samples.dtype}, which the network cannot compute: {error}") from error
 
 
 def _module_of(network: Any) -> nn.Module | None:

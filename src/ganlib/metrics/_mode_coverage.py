@@ -20,8 +20,9 @@ class ModeCoverage(RowsMetric):
 
     .. math:: \operatorname{KL}(p \,\|\, q) = \sum_{k : p_k > 0} p_k \log \frac{p_k}{q_k},
 
-    which is infinite where a mode has generated samples and no real one. Stacked MNIST has three random digits in the
-    channels of each sample, and 1000 modes: give ``stacked=3`` with a classifier of one digit.
+    which is infinite where a mode has generated samples and no real one. A mode is found where a single sample is read
+    as its class. Stacked MNIST has three random digits in the channels of each sample, and 1000 modes: give
+    ``stacked=3`` with a classifier of one digit.
 
     Args:
         classifier: samples -> logits (N, K); for digits, ``DigitClassifier.pretrained()``. A module runs in evaluation
