@@ -2,13 +2,15 @@
 
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from ganlib.distributed import rank
 
-__all__ = ["load_random_state", "random_state", "seed_of_rank", "seed_random_numbers"]
+__all__ = ["load_random_state", "mixed_seed", "random_state", "seed_of_rank", "seed_random_numbers", "seeded"]
 
 
 def random_state(loader: Any = None) -> dict[str, Any]:
@@ -80,8 +82,29 @@ def seed_of_rank(seed: int) -> int:
         >>> seed_of_rank(3)
         3
     """
-    # Python's seeding by text mixes well; the sum of seed and rank is another rank's for the next seed.
-    return random.Random(f"{seed}/{rank()}").getrandbits(63) if rank() else seed
+    return mixed_seed(seed, rank()) if rank() else seed
+
+
+def mixed_seed(*parts: object) -> int:
+    """A seed from 0 to 2**63 - 1 that is as good as independent of that of any other parts.
+
+    Example:
+        >>> mixed_seed(0, 1) == mixed_seed(1, 0)
+        False
+    """
+    # Python's seeding by text mixes well; sums of small numbers would collide.
+    return random.Random("/".join(map(str, parts))).getrandbits(63)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """A context in which all random numbers begin with a seed; afterwards they go on as if nothing had happened."""
+    state = random_state()
+    seed_random_numbers(seed)
+    try:
+        yield
+    finally:
+        load_random_state(state)
 
 
 def _generators(loader: Any) -> list[torch.Generator]:

@@ -1,8 +1,7 @@
 """Samples of a generator."""
 
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import chain
 from operator import itemgetter, methodcaller
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from ganlib._checks import check_positive, check_sizes
+from ganlib._random import mixed_seed, seed_of_rank, seeded
 from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -112,7 +112,8 @@ def sample(
     else:
         latent = _draw_latents(latent, n, first.device, seed, truncation)
     if draw_conditions is not None:
-        with nullcontext() if seed is None else _seeded(_mixed(seed, rank(), "condition")):
+        # With the latents' own seed, conditions could be functions of them.
+        with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), "condition")):
             condition = draw_conditions(n)
         count_entries("condition", condition, n)
     return _batches(generator, latent, condition, first, batch_norm, batch_size)
@@ -136,7 +137,7 @@ def _draw_latents(latent: Latent, n: int, device: torch.device, seed: int | None
     source = None
     if seed is not None:
         device = torch.device("cpu")
-        source = torch.Generator(device).manual_seed(_mixed(seed, rank()) if rank() else seed)
+        source = torch.Generator(device).manual_seed(seed_of_rank(seed))
     drawn = latent(n, device=device, generator=source)
     count_entries("latent", drawn, n)
     if truncation is None:
@@ -149,21 +150,3 @@ def _draw_latents(latent: Latent, n: int, device: torch.device, seed: int | None
     raise ArgumentValueError(
         f"truncation (={truncation!r}) must be larger for latent (={latent!r}), which has hardly any values that small"
     )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Let torch's random numbers begin with a seed, and go on afterwards as if nothing had happened."""
-    cuda = torch.cuda.is_initialized()
-    with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else []):
-        # Not torch.manual_seed, which also seeds a CUDA that is initialized later.
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            torch.cuda.manual_seed_all(seed)
-        yield
-
-
-def _mixed(*parts: object) -> int:
-    # Python's seeding by text mixes well; sums of small numbers would collide, and conditions would be functions of the
-    # random numbers that the latents are made of.
-    return random.Random("/".join(map(str, parts))).getrandbits(63)
