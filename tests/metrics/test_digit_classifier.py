@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ganlib._once import sharing
 from ganlib.data import RenderedDigits, TensorLoader
 from ganlib.errors import GanlibError
 from ganlib.metrics import DigitClassifier
@@ -56,3 +57,16 @@ def test_other_shapes_are_refused(shape):
         with pytest.raises(ValueError, match=rf"samples \({', '.join(map(str, shape))}\)") as caught:
             call(torch.zeros(shape))
         assert isinstance(caught.value, GanlibError)
+
+
+def test_logits_and_features_of_a_batch_are_computed_once_where_metrics_share():
+    """An evaluation of both runs the convolutions once for each batch; outside it they run each time."""
+    classifier, samples, calls = DigitClassifier().eval(), torch.randn(2, 1, 28, 28), []
+    classifier.body.register_forward_hook(lambda *_: calls.append(None))
+    expected = classifier(samples)
+    with sharing():
+        torch.testing.assert_close(classifier.head(classifier.features(samples)), expected)
+        torch.testing.assert_close(classifier(samples), expected)
+    assert len(calls) == 2
+    classifier(samples)
+    assert len(calls) == 3

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ganlib._once import once
 from ganlib.errors import ShapeError
 
 __all__ = ["DigitClassifier"]
@@ -83,7 +84,7 @@ class DigitClassifier(nn.Module):
         """
         if samples.shape[1:] != (1, 28, 28):
             raise ShapeError(f"samples {tuple(samples.shape)} must have shape (N, 1, 28, 28)")
-        return self.body(samples)
+        return once(self.body, samples, lambda: self.body(samples))
 
     def forward(self, samples: Tensor) -> Tensor:
         """Classify.
