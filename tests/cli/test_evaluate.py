@@ -131,7 +131,7 @@ def test_the_table_and_the_files(here: Path, capsys: pytest.CaptureFixture[str])
     names = [name for name in values if not name.endswith("_std")]
     assert [line.split()[0] for line in lines[1:-1]] == names
     assert [float(line.split()[1]) for line in lines[1:-1]] == pytest.approx([values[name] for name in names], rel=1e-5)
-    assert [line.split()[0] for line in lines if "±" in line] == ["kernel_distance"]
+    assert not any("±" in line for line in lines)  # there is one subset of 20 samples
     assert files(here) == ["run/evaluation.json", "run/evaluation.png", "run/generator.safetensors"]
     call("evaluate", "run", "--n", 20, "--metrics", "fid", "fid", "--out", "new/x.json")
     assert report("new/x.json")["generator"] == str(Path("run/generator.safetensors"))

@@ -153,8 +153,9 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
 
 def _shown(values: Mapping[str, float], name: str) -> str:
     """A value, with the standard deviation over subsets where there is one."""
-    deviation = f" ± {values[f'{name}_std']:.3g} over subsets" if f"{name}_std" in values else ""
-    return f"{values[name]:.6g}{deviation}" if name in values else ""
+    deviation = values.get(f"{name}_std")
+    spread = f" ± {deviation:.3g} over subsets" if deviation else ""  # it is 0 where there is one subset
+    return f"{values[name]:.6g}{spread}" if name in values else ""
 
 
 def _for_json(values: Mapping[str, float]) -> dict[str, float | None]:
