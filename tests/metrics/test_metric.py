@@ -23,6 +23,7 @@ from ganlib.metrics import (
     KernelDistance,
     LabelAccuracy,
     ModeCoverage,
+    PrecisionRecall,
 )
 from tests.metrics.cases import CASES, TWO_SIDED, assert_equal, every, made, normal, same, two_sided
 
@@ -605,4 +606,40 @@ def test_bytes_given_to_a_network_of_floats_are_named() -> None:
     """Images of 0 to 255 are a TypeError of ours that says what they are, where the network does not take them."""
     with pytest.raises(TypeError, match=r"samples are torch.uint8") as caught:
         FrechetDistance(DigitClassifier().features).update(torch.zeros(4, 1, 28, 28, dtype=torch.uint8), real=True)
+    assert isinstance(caught.value, GanlibError)
+
+
+class _Static(nn.Module):
+    """Writes its outputs into the same tensor each time, as a network in a CUDA graph does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.register_buffer("outputs", torch.empty(6, 3))
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        return self.outputs.copy_(samples * self.weight)
+
+
+@pytest.mark.parametrize("metric", [FrechetDistance, KernelDistance, PrecisionRecall])
+def test_outputs_that_are_overwritten_are_kept(metric: type) -> None:
+    """A network that gives the same tensor again does not change what was added, and no graph is kept."""
+    given, same_tensor = metric(lambda samples: samples), metric(_Static())
+    for one in (given, same_tensor):
+        one.update(normal(6, 3).float(), real=True)
+        one.update(normal(6, 3, seed=1).float(), real=False)
+    assert_equal(same_tensor.compute(), given.compute())
+
+
+def test_a_row_keeps_no_more_than_itself() -> None:
+    """Features that are a part of a large tensor do not keep all of it in memory."""
+    metric = KernelDistance(lambda samples: samples[:, :5])
+    metric.update(torch.randn(1000, 400), real=True)
+    assert metric.real_features[0].untyped_storage().nbytes() == 1000 * 5 * 4
+
+
+def test_complex_features_are_named() -> None:
+    """They are a TypeError of ours, not cut to their real parts."""
+    with pytest.raises(TypeError, match="features gave torch.complex64") as caught:
+        FrechetDistance(lambda samples: samples * 1j).update(normal(6, 3).float(), real=True)
     assert isinstance(caught.value, GanlibError)

@@ -94,6 +94,9 @@ class InceptionScore(GanMetric):
         count = sum(state["count"] for state in states)
         if not count:
             raise ArgumentValueError("update has been given no samples")
+        widths = {len(state["probabilities"]) for state in states if state["count"]}
+        if len(widths) > 1:
+            raise ShapeError(f"classifier gave {sorted(widths)} logits on different ranks")
         entropies, probabilities = (
             torch.as_tensor(sum(state[name] for state in states)) / count for name in ("entropies", "probabilities")
         )

@@ -73,9 +73,11 @@ class GanMetric(Metric):
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(samples) or not outputs.shape[1]:
             gave = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise ShapeError(f"{self._role} gave {gave} for {len(samples)} samples; it must give (N, {columns})")
+        if outputs.is_complex():
+            raise DTypeError(f"{self._role} gave {outputs.dtype}; it must give real numbers")
         if not outputs.isfinite().all():
             raise ArgumentValueError(f"samples have {what} that are not finite")
-        return outputs.to(self.device, torch.promote_types(outputs.dtype, torch.float32))
+        return outputs.detach().to(self.device, torch.promote_types(outputs.dtype, torch.float32))
 
     @property
     def _alone(self) -> bool:
@@ -277,7 +279,8 @@ class RowsMetric(RealFakeMetric):
         return real.double(), fake.double()
 
     def _add(self, side: str, outputs: Tensor) -> None:
-        getattr(self, f"{side}_{self.rows}").append(outputs)
+        # A copy: the network may write its next outputs into the same tensor, or give a part of a large one.
+        getattr(self, f"{side}_{self.rows}").append(outputs.clone())
 
     def _width(self, state: State) -> int | None:
         return next((rows[0].shape[1] for name, rows in state.items() if rows), None)

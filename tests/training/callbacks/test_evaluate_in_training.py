@@ -466,3 +466,34 @@ def test_a_metric_of_the_trainer_keeps_its_name() -> None:
     callbacks = [training.Evaluate({"total": Value()}, Calls(MyTrainer()), n=4)]
     with pytest.raises(ArgumentValueError, match="metric 'total' was given by train_step"):
         training.fit(MyTrainer(), [points()], iterations=2, callbacks=callbacks)
+
+
+class Fails:
+    """Ends the run by an error before anything is measured at the end."""
+
+    def on_end(self, run: training.Run) -> None:
+        """Fail."""
+        raise RuntimeError("out of memory")
+
+
+def test_each_evaluation_knows_what_it_has_measured_itself(tmp_path: Path) -> None:
+    """After a resume at the end, the one that has not measured there does, although another one has."""
+
+    def run(*extra: Any) -> None:
+        generator, discriminator = make_players()
+        often, rarely = (
+            training.Evaluate(
+                metric(identity), partial(models.sample, generator, LATENT), real=[points()], every=k, n=20
+            )
+            for metric, k in ((metrics.KernelDistance, 2), (metrics.FrechetDistance, 4))
+        )
+        checkpoint = training.Checkpoint(tmp_path, every=5, monitor="frechet_distance", mode="max")
+        training.fit(
+            make_trainer(generator, discriminator), [points()], iterations=10, resume=True,
+            callbacks=[*extra, often, rarely, checkpoint],
+        )  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(Fails())
+    run()
+    assert "frechet_distance" in training.Checkpoint.load(tmp_path / "checkpoints/00000010.pt")["metrics"]

@@ -42,7 +42,9 @@ def test_a_metric_is_read_as_a_float() -> None:
 def run(**changes: Any) -> Any:
     """A run at its end, with two metrics of the trainer and one that was logged."""
     values = {"metrics": {"loss": 0.0, "score": 0.0}, "logged": {"frechet_distance": 0.0}}
-    return SimpleNamespace(**({"iteration": 7, "progress": 1.0, "interrupted": False} | values | changes))
+    return SimpleNamespace(
+        **({"iteration": 7, "progress": 1.0, "interrupted": False, "callbacks": []} | values | changes)
+    )
 
 
 def test_a_metric_that_never_came_is_warned_of_with_those_that_did() -> None:
@@ -60,6 +62,8 @@ def test_it_is_warned_of_as_soon_as_other_metrics_are_logged() -> None:
     with pytest.warns(UserWarning, match="up to iteration 7"):
         Monitor("x", "min").warn_if_missing(during, "nothing is kept", ended=False)
     Monitor("x", "min").warn_if_missing(run(progress=1.0), "nothing is kept", ended=False)
+    rare = SimpleNamespace(every=8, untimed=True)  # it may still log the metric
+    Monitor("x", "min").warn_if_missing(SimpleNamespace(**{**vars(during), "callbacks": [rare]}), "", ended=False)
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ class Evaluate:
                 f"real (={self.real!r}) is the loader of the training, and a {type(self.real).__name__} with a state "
                 "or with persistent workers can be read by one only: give real a loader of its own"
             )
-        # A run that was complete when it was resumed has its last results.
-        self._measured_at = run.iteration if run.logged.keys() & run.metrics.keys() else None
+        if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
+            self._measured_at = None
 
     def on_iteration(self, run: Run) -> None:
         """Measure, if it is time.
@@ -194,6 +194,22 @@ class Evaluate:
         """
         if run.iteration not in (0, self._measured_at) and not run.interrupted:
             self._log(run)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return when it was measured last, so that a run that was complete is not measured again after a resume.
+
+        Returns:
+            Plain values.
+        """
+        return {"iteration": self._measured_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore when it was measured last.
+
+        Args:
+            state: what ``state_dict`` returned.
+        """
+        self._measured_at = state["iteration"]
 
     def _log(self, run: Run) -> None:
         run.log(self.measure())

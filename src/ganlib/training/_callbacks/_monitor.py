@@ -50,14 +50,13 @@ class Monitor:
     def warn_if_missing(self, run: Run, consequence: str, *, ended: bool) -> None:
         """Warn once, in the first process, if other metrics are logged, or a run that has ended had others only."""
         names = {**run.metrics, **run.logged}
-        whole = ended and run.progress >= 1 and not run.interrupted
-        if (
-            rank() == 0
-            and (whole or run.logged.keys() & run.metrics.keys())
-            and names
-            and self.name not in names
-            and not self._warned
-        ):
+        if ended:
+            late = run.progress >= 1 and not run.interrupted
+        else:  # once every evaluation has been due
+            measuring = (callback for callback in run.callbacks if getattr(callback, "untimed", False))
+            late = bool(run.logged.keys() & run.metrics.keys())
+            late = late and all(getattr(callback, "every", 0) <= run.iteration for callback in measuring)
+        if late and rank() == 0 and names and self.name not in names and not self._warned:
             self._warned = True
             close_first = dict.fromkeys([*difflib.get_close_matches(self.name, names), *names])
             warnings.warn(
