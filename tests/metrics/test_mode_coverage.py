@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ganlib.errors import GanlibError
+from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
 from ganlib.metrics import ModeCoverage
 from tests.metrics.cases import same
 
@@ -78,3 +78,17 @@ def test_bad_stacked_is_named(stacked):
     with pytest.raises(ValueError, match=rf"stacked \(={stacked}\)") as caught:
         ModeCoverage(same, stacked=stacked)
     assert isinstance(caught.value, GanlibError)
+
+
+def test_another_number_of_classes_is_named():
+    """A mode of a classifier of five classes is not one of a classifier of three."""
+    coverage = ModeCoverage(lambda samples: samples)
+    coverage.update(torch.eye(5), real=True)
+    with pytest.raises(ShapeError, match=r"classifier gave \(3, 3\), but it gave 5 logits before"):
+        coverage.update(torch.eye(3), real=False)
+
+
+def test_modes_that_cannot_be_numbered_are_named():
+    """Forty images of four classes have more combinations than int64 has numbers."""
+    with pytest.raises(ArgumentValueError, match=r"stacked \(=40\)"):
+        ModeCoverage(lambda samples: samples.flatten(1), stacked=40).update(torch.rand(2, 160), real=True)

@@ -9,6 +9,7 @@ import torch
 
 from ganlib.distributed import rank
 from ganlib.errors import CheckpointError, GanlibError, RunFolderError
+from ganlib.metrics import FrechetDistance
 from tests.metrics.cases import CASES, TWO_SIDED, assert_equal, made, normal, same, two_sided
 
 ARRAYS = {
@@ -313,3 +314,13 @@ def test_there_must_be_something_to_save(name, tmp_path):
         metric.save_statistics(tmp_path / "real.npz")
     assert isinstance(caught.value, GanlibError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"mu": np.zeros(3), "sigma": -np.eye(3)}, {"mu": 3j * np.ones(3), "sigma": np.eye(3)}]
+)
+def test_what_is_no_covariance_is_refused(arrays, tmp_path):
+    """A negative variance or a complex mean would give a distance that looks good."""
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(CheckpointError, match="mu and sigma must be real|below 0"):
+        FrechetDistance(lambda samples: samples).load_statistics(tmp_path / "x.npz")

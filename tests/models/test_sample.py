@@ -320,3 +320,22 @@ def test_what_is_not_a_module_is_refused() -> None:
     with pytest.raises(TypeError, match=r"generator \(=<function") as caught:
         models.sample(function, latents.Gaussian(4), 1)
     assert isinstance(caught.value, GanlibError)
+
+
+def test_noise_of_the_generator_is_seeded_too() -> None:
+    """A generator that draws random numbers itself gives the same samples for a seed, and moves no random state."""
+
+    class Noisy(nn.Linear):
+        def forward(self, latent: Tensor) -> Tensor:
+            return super().forward(latent) + torch.randn(len(latent), 2)
+
+    generator = Noisy(3, 2)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, other = (
+        [batch.sample for batch in models.sample(generator, latents.Gaussian(3), 7, batch_size=3, seed=1)] for _ in "ab"
+    )
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.cat(one), torch.cat(other))
+    assert not torch.equal(one[0] - generator.bias, one[1] - generator.bias)

@@ -150,6 +150,8 @@ class FrechetDistance(RealFakeMetric):
     def _loaded(self, arrays: dict[str, Any]) -> State:
         if "mu" not in arrays or "sigma" not in arrays:
             raise ValueError("mu or sigma is missing")
+        if any(np.iscomplexobj(arrays[name]) for name in ("mu", "sigma")):
+            raise ValueError("mu and sigma must be real")
         mean, covariance = (torch.as_tensor(arrays[name]).double() for name in ("mu", "sigma"))
         if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
             raise ValueError("mu must have shape (F,), and sigma (F, F)")
@@ -158,6 +160,8 @@ class FrechetDistance(RealFakeMetric):
         # Files in float32 are symmetric up to rounding.
         if not torch.allclose(covariance, covariance.T, atol=1e-6 * float(covariance.abs().max())):
             raise ValueError("sigma must be symmetric")
+        if covariance.diagonal().min() < -1e-6 * float(covariance.abs().max()):
+            raise ValueError("sigma must be a covariance, but its diagonal has values below 0")
         # With two samples the scatter is the covariance, which stands where the count is not known.
         count = np.asarray(arrays.get("count", 2))
         if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < 2:

@@ -1,5 +1,6 @@
 """What the metrics share: networks that they call, their state over several processes, and the two sides."""
 
+import functools
 import io
 import os
 from abc import abstractmethod
@@ -43,6 +44,8 @@ class GanMetric(Metric):
     full_state_update = False
 
     def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
+        if "compute_with_cache" in options:
+            raise ArgumentValueError("options: compute_with_cache must be left out, since nothing is cached")
         try:
             super().__init__(compute_with_cache=False, **options)
         except ValueError as error:  # which names the option
@@ -336,6 +339,8 @@ def _run(network: Any, samples: Tensor) -> Any:
 
 def _module_of(network: Any) -> nn.Module | None:
     """The network itself if it is a module, or the module that a method belongs to."""
+    while isinstance(network, functools.partial):
+        network = network.func
     owner = getattr(network, "__self__", network)
     return owner if isinstance(owner, nn.Module) else None
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_sizes
-from ganlib.errors import ShapeError
+from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.metrics._metric import RowsMetric, State, check_samples
 
 __all__ = ["ModeCoverage"]
@@ -57,6 +57,7 @@ class ModeCoverage(RowsMetric):
         super().__init__("classifier", classifier, timeout, options)
         check_sizes(stacked=stacked)
         self.stacked = stacked
+        self._classes: int | None = None
 
     def compute(self) -> dict[str, Tensor]:
         """Compute the values so far; of several processes, all call this together.
@@ -83,15 +84,25 @@ class ModeCoverage(RowsMetric):
     def _outputs(self, samples: Tensor) -> Tensor:
         """The mode of each sample, (N, 1) int64."""
         if self.stacked == 1:
-            return self._call(samples).argmax(1, keepdim=True)
+            return self._known(self._call(samples)).argmax(1, keepdim=True)
         check_samples(samples)
         if samples.ndim < 2 or samples.shape[1] % self.stacked:
             raise ShapeError(f"samples {tuple(samples.shape)} must have channels for {self.stacked} images each")
         images = samples.unflatten(1, (self.stacked, -1)).flatten(0, 1)
-        logits = self._call(images)
+        logits = self._known(self._call(images))
         classes = logits.argmax(1).unflatten(0, (-1, self.stacked))
         places = logits.shape[1] ** torch.arange(self.stacked - 1, -1, -1, device=classes.device)
         return (classes * places).sum(1, keepdim=True)
+
+    def _known(self, logits: Tensor) -> Tensor:
+        """The logits, if they are as many as before, and the modes can be numbered."""
+        classes = logits.shape[1]
+        if classes**self.stacked > 2**63:
+            raise ArgumentValueError(f"stacked (={self.stacked}) images of {classes} classes have more than 2^63 modes")
+        if self._classes not in (None, classes):
+            raise ShapeError(f"classifier gave {tuple(logits.shape)}, but it gave {self._classes} logits before")
+        self._classes = classes
+        return logits
 
     def _loaded(self, arrays: dict[str, Any]) -> State:
         if "modes" not in arrays:

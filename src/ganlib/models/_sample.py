@@ -57,7 +57,8 @@ def sample(
         batch_size: the number of samples in a batch, at least 1; the last batch may have fewer.
         seed: from 0 to 2**64 - 1, of the latents, and of torch's random numbers in a function ``condition``. These
             are the same on every device and for every batch size. Each of several processes draws its own; those of
-            the first are those of a single process. None takes torch's own random numbers, on the generator's device.
+            the first are those of a single process. Noise that a generator draws itself is the same for the same
+            ``batch_size``. None takes torch's own random numbers, on the generator's device.
         truncation: the largest absolute value of a latent's coordinate, above 0; None does not limit it.
 
     Returns:
@@ -116,7 +117,7 @@ def sample(
         with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), "condition")):
             condition = draw_conditions(n)
         count_entries("condition", condition, n)
-    return _batches(generator, latent, condition, first, batch_norm, batch_size)
+    return _batches(generator, latent, condition, first, batch_norm, batch_size, seed)
 
 
 def _batches(
@@ -126,11 +127,14 @@ def _batches(
     like: Tensor,
     batch_norm: BatchNormStatistics,
     batch_size: int,
+    seed: int | None,
 ) -> Iterator[Batch]:
     for start in range(0, max(1, len(latent)), batch_size):
         part = itemgetter(slice(start, start + batch_size))
         own = tree_map_only(Tensor, methodcaller("to", like.device), tree_map_only(Tensor, part, condition))
-        yield Batch(draw(generator, part(latent).to(like), own, batch_norm=batch_norm), own)
+        with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), start)):  # of noise in the generator
+            samples = draw(generator, part(latent).to(like), own, batch_norm=batch_norm)
+        yield Batch(samples, own)
 
 
 def _draw_latents(latent: Latent, n: int, device: torch.device, seed: int | None, truncation: float | None) -> Tensor:

@@ -489,3 +489,13 @@ def test_a_tensor_loader_is_read_from_its_start() -> None:
     training.Evaluate(Keeps(True), normal, real=loader, n=30).measure()
     assert torch.equal(torch.cat(collected), torch.cat(first))
     assert loader.state_dict() == before
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_evaluations_with_one_metric_or_one_name_are_refused(shared: bool) -> None:
+    """One would read the real samples of the other, or overwrite its results."""
+    first = FRECHET()
+    second = {"other": first} if shared else FRECHET()
+    callbacks = [training.Evaluate(each, normal, real=[points()], n=40) for each in (first, second)]
+    with pytest.raises(ArgumentValueError, match="is in two Evaluate callbacks"):
+        training.fit(MyTrainer(), [points()], iterations=1, callbacks=callbacks)

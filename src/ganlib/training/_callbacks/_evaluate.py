@@ -156,12 +156,18 @@ class Evaluate:
             run: the training.
 
         Raises:
-            ArgumentValueError: a metric has no real samples, or ``real`` is the training's loader, and cannot be read
-                in between.
+            ArgumentValueError: a metric has no real samples, or is in another ``Evaluate`` too; or ``real`` is the
+                training's loader, and cannot be read in between.
         """
         for name, metric in self.metrics.items():
             if self.real is None and not getattr(metric, "has_real", True):
                 raise ArgumentValueError(f"real (=None) must be a loader of real samples: {name} has none yet")
+        others = [each for each in run.callbacks if isinstance(each, Evaluate) and each is not self]
+        for name, metric in self.metrics.items():
+            if any(metric is taken or name == other for each in others for other, taken in each.metrics.items()):
+                raise ArgumentValueError(
+                    f"{name} is in two Evaluate callbacks: give each a metric of its own, and a name, by a dict"
+                )
         busy = getattr(self.real, "persistent_workers", False) or isinstance(self.real, Stateful)
         if self.real is run.batches and busy and not _restarts(self.real):
             raise ArgumentValueError(
