@@ -40,7 +40,7 @@ def ship_generator(name: str, run: Path, *, root: Path, classifier: Path, comman
     measure = Measure(SYSTEM[name], root, classifier)
     figures: dict[str, Any] = _rounded(measure(images, labels)) | {"samples": SAMPLES}
     figures["real"] = _rounded(measure.real(SAMPLES))
-    kept = ("latent_dim", "classes", "image_size", "batch_norm", "rotation", "seed")
+    kept = ["latent_dim", "classes", "image_size", "batch_norm", "seed", *["rotation"] * ("rotation" in stored.info)]
     info = {what: stored.info[what] for what in kept} | {"iterations": int(iterations(run)), "command": command}
     models.save_generator(path, generator, info | {"figures": figures})
     return figures
