@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib._checks import check_count, check_fraction, check_number, check_option, check_positive, check_sizes
+from ganlib._checks import (
+    check_count,
+    check_fraction,
+    check_number,
+    check_option,
+    check_positive,
+    check_seed,
+    check_sizes,
+)
 from ganlib.errors import ArgumentValueError, GanlibError
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
@@ -34,6 +42,15 @@ def test_sizes_are_whole_numbers_of_at_least_1(value):
     assert str(caught.value) == f"dim (={value!r}) must be a whole number of at least 1"
     assert isinstance(caught.value, GanlibError)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 1.0, True, "3", None])
+def test_a_seed_is_a_whole_number_of_64_bits(value):
+    """Those that torch's generators take pass; the bounds are 0 and 2**64 - 1."""
+    assert check_seed("seed", 0) is None
+    assert check_seed("seed", 2**64 - 1) is None
+    with pytest.raises(ArgumentValueError, match=r"^seed \(=.*\) must be a whole number from 0 to 2\*\*64 - 1$"):
+        check_seed("seed", value)
 
 
 @given(st.one_of(st.floats(0, allow_infinity=False), st.integers(0)))

@@ -7,7 +7,15 @@ from typing import Any
 
 from ganlib.errors import ArgumentValueError
 
-__all__ = ["check_count", "check_fraction", "check_number", "check_option", "check_positive", "check_sizes"]
+__all__ = [
+    "check_count",
+    "check_fraction",
+    "check_number",
+    "check_option",
+    "check_positive",
+    "check_seed",
+    "check_sizes",
+]
 
 
 def check_sizes(**sizes: int) -> None:
@@ -45,3 +53,9 @@ def check_fraction(name: str, value: Any, *, below_1: bool = False) -> None:
     """Raise an ArgumentValueError unless the value, a probability for example, is in [0, 1], or in [0, 1)."""
     if not (isinstance(value, Real) and 0 <= float(value) <= 1) or (below_1 and value == 1):
         raise ArgumentValueError(f"{name} (={value!r}) must be in [0, 1{')' if below_1 else ']'}")
+
+
+def check_seed(name: str, value: Any) -> None:
+    """Raise an ArgumentValueError unless the value is a whole number that torch's generators take."""
+    if isinstance(value, bool) or not (isinstance(value, int) and 0 <= value < 2**64):
+        raise ArgumentValueError(f"{name} (={value!r}) must be a whole number from 0 to 2**64 - 1")

@@ -536,8 +536,9 @@ from ganlib.metrics import DigitClassifier, FrechetDistance, KernelDistance, Pre
 torch.set_num_threads(1)
 samples = torch.rand(1000, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
 metric = FrechetDistance(DigitClassifier.pretrained().features)
+metric.update(samples[:100], real=True)  # the first batch costs more, and is one of many
 start = time.process_time()
-for part in samples.split(500):
+for part in samples.split(100):
     metric.update(part, real=True)
 seconds = 20 * (time.process_time() - start)  # of 10,000 samples on either side
 features = torch.randn(2, 10_000, 128, generator=torch.Generator().manual_seed(0)).relu()
@@ -554,9 +555,9 @@ print(seconds)
 
 
 def test_an_evaluation_of_ten_thousand_samples():
-    """FID, KID and PRDC of 10,000 28x28 samples with the classifier: 26 s of one core here, more where others work."""
+    """FID, KID and PRDC of 10,000 28x28 samples with the classifier take less than 20 s on two cores, 40 s on one."""
     done = subprocess.run([sys.executable, "-c", SPEED], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 60
+    assert float(done.stdout) < 40
 
 
 def pooled(samples):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ganlib._checks import check_positive, check_sizes
+from ganlib._checks import check_positive, check_seed, check_sizes
 from ganlib._random import mixed_seed, seed_of_rank, seeded
 from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
 from ganlib.distributed import rank
@@ -91,8 +91,8 @@ def sample(
     check_sizes(batch_size=batch_size)
     if n is not None:
         check_sizes(n=n)
-    if seed is not None and (isinstance(seed, bool) or not (isinstance(seed, int) and 0 <= seed < 2**64)):
-        raise ArgumentValueError(f"seed (={seed!r}) must be a whole number from 0 to 2**64 - 1")
+    if seed is not None:
+        check_seed("seed", seed)
     if truncation is not None:
         check_positive("truncation", truncation)
         if isinstance(latent, Tensor):

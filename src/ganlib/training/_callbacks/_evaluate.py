@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ganlib._checks import check_positive, check_sizes
+from ganlib._checks import check_positive, check_seed, check_sizes
 from ganlib._once import sharing
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from ganlib._ranks import agree, meet
@@ -100,8 +100,7 @@ class Evaluate:
             if isinstance(real, Iterator):
                 raise ArgumentTypeError(f"real (={real!r}) must be a loader that can be iterated again, or None")
         check_sizes(every=every, n=n)
-        if isinstance(seed, bool) or not (isinstance(seed, int) and 0 <= seed < 2**64):
-            raise ArgumentValueError(f"seed (={seed!r}) must be a whole number from 0 to 2**64 - 1")
+        check_seed("seed", seed)
         check_positive("timeout", timeout)
         self.sampler = sampler
         self.real = real
