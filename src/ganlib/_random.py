@@ -10,7 +10,15 @@ import torch
 
 from ganlib.distributed import rank
 
-__all__ = ["load_random_state", "mixed_seed", "random_state", "seed_of_rank", "seed_random_numbers", "seeded"]
+__all__ = [
+    "generators_of",
+    "load_random_state",
+    "mixed_seed",
+    "random_state",
+    "seed_of_rank",
+    "seed_random_numbers",
+    "seeded",
+]
 
 
 def random_state(loader: Any = None) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def random_state(loader: Any = None) -> dict[str, Any]:
         "python": random.getstate(),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        "loader": [generator.get_state() for generator in _generators(loader)],
+        "loader": [generator.get_state() for generator in generators_of(loader)],
     }
     if "numpy" in sys.modules:
         name, keys, position, has_gauss, cached = sys.modules["numpy"].random.get_state()
@@ -54,7 +62,7 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
         torch.cuda.set_rng_state(cuda, index)
     if "numpy" in state and "numpy" in sys.modules:
         sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
-    for generator, own in zip(_generators(loader), state["loader"], strict=False):
+    for generator, own in zip(generators_of(loader), state["loader"], strict=False):
         generator.set_state(own)
 
 
@@ -67,7 +75,7 @@ def seed_random_numbers(seed: int, loader: Any = None) -> None:
     """
     random.seed(seed)
     # Not torch.manual_seed, which also seeds a CUDA that is initialized later.
-    for generator in (torch.default_generator, *_generators(loader)):
+    for generator in (torch.default_generator, *generators_of(loader)):
         generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
@@ -107,7 +115,7 @@ def seeded(seed: int) -> Iterator[None]:
         load_random_state(state)
 
 
-def _generators(loader: Any) -> list[torch.Generator]:
+def generators_of(loader: Any) -> list[torch.Generator]:
     """A loader's own generator and those of its samplers, each once."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))

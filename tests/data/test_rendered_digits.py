@@ -2,6 +2,7 @@
 
 import random
 
+import numpy
 import pytest
 import torch
 from torchvision.transforms.functional import pil_to_tensor
@@ -94,4 +95,20 @@ def test_bad_arguments_are_named(arguments, message):
     """A size below 8 and a length below 1 are ValueErrors of ours that quote the value."""
     with pytest.raises(ValueError, match=message) as caught:
         RenderedDigits(**arguments)
+    assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize("index", [numpy.int64(13), torch.tensor(13), torch.tensor(-7)], ids=repr)
+def test_an_index_of_any_kind_is_that_index(index):
+    """A 0-dim tensor, as a Subset of random indices has, gives the digit and not the tensor's text."""
+    dataset = RenderedDigits(length=20)
+    assert dataset[index][1] == 3
+    assert dataset[index][0].tobytes() == dataset[13][0].tobytes()
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, -1, "a"])
+def test_a_seed_is_a_whole_number(seed):
+    """None is no seed: it would give the same digits each time."""
+    with pytest.raises(ValueError, match=r"seed \(=") as caught:
+        RenderedDigits(seed=seed)
     assert isinstance(caught.value, GanlibError)

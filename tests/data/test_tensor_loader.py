@@ -1,5 +1,6 @@
 """Tests of the loader that is nothing but indexing."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -101,7 +102,8 @@ def test_a_restored_loader_goes_on_exactly(taken):
     for _ in range(taken):
         next(stream)
     other = _numbered(transform=_noisy, drop_last=False, seed=99)
-    other.load_state_dict(loader.state_dict())
+    with pytest.warns(UserWarning, match="seed"):
+        other.load_state_dict(loader.state_dict())
     for expected, actual, _ in zip(stream, endless(other), range(9), strict=False):
         assert torch.equal(actual.sample, expected.sample)
         assert torch.equal(actual.condition, expected.condition)
@@ -131,6 +133,44 @@ def test_samples_are_kept_as_they_are_in_the_data_set():
     assert loader.samples.dtype == torch.uint8
 
 
+def test_another_seed_than_the_states_is_said_once():
+    """The state's seed is used, so that the order goes on; one warning names both, and the same seed brings none."""
+    state, loader = _numbered(seed=3).state_dict(), _numbered(seed=4)
+    with pytest.warns(UserWarning, match=r"seed \(=3\), which is used and not 4") as caught:
+        loader.load_state_dict(state)
+    assert len(caught) == 1
+    loader.load_state_dict(state)
+    assert _pass(loader) == _pass(_numbered(seed=3))
+
+
+def test_a_state_in_two_loops_is_warned_of():
+    """Two loops at once have a position each, so a state is warned of; one loop after the other is fine."""
+    loader = _numbered()
+    next(iter(loader))
+    list(loader)
+    loader.state_dict()
+    for _ in zip(loader, loader, strict=False):
+        pass
+    with pytest.warns(UserWarning, match="in two loops at once"):
+        loader.state_dict()
+
+
+def test_numbers_of_numpy_are_pythons_in_the_state():
+    """A batch size and a seed of NumPy's are taken, and the state holds plain numbers."""
+    state = _numbered(batch_size=np.int64(3), seed=np.int64(5), shuffle=np.bool_(True)).state_dict()
+    assert state == _numbered(seed=5).state_dict()
+    assert {type(value) for value in state.values()} == {int, bool}
+
+
+def test_iter_alone_leaves_a_restored_position():
+    """An iterator that gives nothing does not end the epoch that was restored."""
+    loader, other = _numbered(), _numbered()
+    _, second, third = _pass(loader)
+    other.load_state_dict({**other.state_dict(), "position": 1})
+    iter(other)
+    assert _pass(other) == [second, third]
+
+
 @pytest.mark.parametrize(("name", "arguments"), [("batch_size", {"batch_size": 2}), ("length", {"length": 11})])
 def test_the_state_of_another_loader_is_refused(name, arguments):
     """A state with other batches is a RuntimeError of ours naming what differs and both values."""
@@ -152,6 +192,16 @@ def test_a_state_that_is_no_loaders_is_refused():
         ({"batch_size": 2.0}, ValueError, r"batch_size \(=2.0\)"),
         ({"batch_size": 11}, ValueError, r"batch_size \(=11\) is more than the 10 samples.*drop_last \(=True\)"),
         ({"transform": "rotate"}, TypeError, r"transform \(='rotate'\)"),
+        ({"joint_transform": 3}, TypeError, r"joint_transform \(=3\)"),
+        ({"transform": torch.nn.Dropout}, TypeError, r"transform \(=<class.*not a class"),
+        ({"seed": -1}, ValueError, r"seed \(=-1\)"),
+        ({"seed": 0.5}, ValueError, r"seed \(=0.5\)"),
+        ({"shuffle": "no"}, TypeError, r"shuffle \(='no'\)"),
+        ({"drop_last": None}, TypeError, r"drop_last \(=None\)"),
+        ({"storage": "disk"}, ValueError, r"storage \(='disk'\)"),
+        ({"device": "gpu"}, ValueError, r"device \(='gpu'\)"),
+        ({"device": 1.5}, TypeError, r"device \(=1.5\)"),
+        ({"device": "meta"}, ValueError, r"device \(='meta'\) holds no values"),
     ],
 )
 def test_bad_arguments_are_named(arguments, builtin, message):

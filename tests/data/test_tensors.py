@@ -1,11 +1,15 @@
 """Tests of reading a whole data set into tensors."""
 
+import random
+
 import numpy
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torchvision import tv_tensors
 
+from ganlib._random import seeded
 from ganlib.data._tensors import as_tensors
 from ganlib.errors import GanlibError
 
@@ -46,25 +50,6 @@ _GREY = _TorchvisionLike(_random(7, 5, 4), torch.arange(7))
 _COLOUR = _TorchvisionLike(_random(7, 5, 4, 3).numpy(), list(range(7)))
 
 
-@pytest.mark.parametrize("dataset", [_GREY, _COLOUR], ids=["grey", "colour"])
-def test_data_in_memory_are_taken_whole(dataset, monkeypatch):
-    """Of a torchvision-like data set without a transform one item is read, to compare, and no more."""
-    read, get = [], _TorchvisionLike.__getitem__
-    monkeypatch.setattr(_TorchvisionLike, "__getitem__", lambda self, index: read.append(index) or get(self, index))
-    as_tensors(dataset)
-    assert read == [0]
-
-
-@pytest.mark.parametrize("dataset", [_GREY, _COLOUR], ids=["grey", "colour"])
-def test_the_fast_path_equals_reading_item_by_item(dataset):
-    """Data taken whole are the items' pixels, channels first, exactly."""
-    whole, labels = as_tensors(dataset)
-    itemwise, same_labels = as_tensors(Subset(dataset, range(7)))
-    assert torch.equal(whole, itemwise)
-    assert torch.equal(labels, same_labels)
-    assert (whole.dtype, whole.shape[2:]) == (torch.uint8, (5, 4))
-
-
 def test_a_transform_is_applied():
     """A torchvision-like data set with a transform gives transformed items, not its raw data."""
     grey = _TorchvisionLike(_GREY.data, _GREY.targets, transform=lambda image: image.resize((2, 3)))
@@ -92,11 +77,16 @@ def test_a_subset_has_its_items_in_its_order():
     assert labels.tolist() == [4, 1]
 
 
-def test_a_tensor_dataset_is_taken_as_it_is():
-    """One tensor is samples without conditions, two are samples and conditions."""
+def test_a_tensor_dataset_is_copied():
+    """One tensor is samples without conditions, two are samples and conditions; what is edited later is not seen."""
     samples, conditions = torch.rand(6, 2), torch.rand(6, 3)
-    assert as_tensors(TensorDataset(samples)) == (samples, None)
-    assert as_tensors(TensorDataset(samples, conditions)) == (samples, conditions)
+    alone, both = as_tensors(TensorDataset(samples)), as_tensors(TensorDataset(samples, conditions))
+    expected = samples.clone(), conditions.clone()
+    samples.zero_()
+    conditions.zero_()
+    assert torch.equal(alone[0], expected[0])
+    assert alone[1] is None
+    assert all(map(torch.equal, both, expected))
 
 
 @pytest.mark.parametrize("wrap", [lambda sample: sample, lambda sample: (sample,), lambda sample: [sample]])
@@ -125,9 +115,25 @@ def test_float_conditions_keep_their_shape():
     assert as_tensors(_Listed([(torch.zeros(1), 0.5)] * 2))[1].tolist() == [0.5, 0.5]
 
 
+class _Stream(IterableDataset):
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return iter([_X] * 3)
+
+
+class _Endless(Dataset):
+    def __getitem__(self, index):
+        return _X
+
+
 _X = torch.zeros(2)
 _BAD = {
-    "no length": (iter([1]), TypeError, "must have a length"),
+    "no index": (iter([1]), TypeError, r"must give its items by index"),
+    "a stream": (_Stream(), TypeError, r"must give its items by index"),
+    "a loader": (DataLoader(TensorDataset(_X)), TypeError, r"must give its items by index"),
+    "no length": (_Endless(), TypeError, "must have a length"),
     "empty": (_Listed([]), ValueError, "is empty"),
     "an array": (_Listed([numpy.zeros(2)]), TypeError, r"dataset\[0\] holds a ndarray"),
     "three parts": (_Listed([(_X, 1, 2)]), TypeError, r"dataset\[0\] has 3 parts"),
@@ -139,7 +145,24 @@ _BAD = {
     "NaN": (TensorDataset(torch.tensor([0.0, float("nan")])), ValueError, "not finite"),
     "infinite condition": (TensorDataset(_X, torch.tensor([0.0, float("inf")])), ValueError, "not finite"),
     "int64 samples": (TensorDataset(torch.zeros(2, 3, dtype=torch.int64)), TypeError, "torch.int64"),
-    "int32 labels": (TensorDataset(_X, torch.zeros(2, dtype=torch.int32)), TypeError, "torch.int32"),
+    "bool labels": (TensorDataset(_X, torch.zeros(2, dtype=torch.bool)), TypeError, "torch.bool"),
+    "complex labels": (TensorDataset(_X, torch.zeros(2, dtype=torch.complex64)), TypeError, "torch.complex64"),
+    "complex samples": (TensorDataset(_X.to(torch.complex64)), TypeError, "torch.complex64"),
+    "bool samples": (TensorDataset(_X.bool()), TypeError, "torch.bool"),
+    "8-bit floats": (TensorDataset(_X.to(torch.float8_e4m3fn)), TypeError, "float8_e4m3fn"),
+    "sparse samples": (_Listed([_X.to_sparse()]), TypeError, r"dataset\[0\] holds a sparse"),
+    "sparse labels": (_Listed([(_X, _X.to_sparse())]), TypeError, r"the condition of dataset\[0\] holds a sparse"),
+    "sparse whole": (TensorDataset(_X.view(2, 1).to_sparse()), TypeError, "dataset holds a sparse"),
+    "no values": (_Listed([_X.to("meta")]), TypeError, r"dataset\[0\] holds a sparse, nested, quantized or meta"),
+    "channels differ": (
+        _Listed([Image.new("L", (2, 2)), Image.new("RGB", (2, 2))]),
+        ValueError,
+        r"\(3, 2, 2\).*number of channels",
+    ),
+    "kinds of labels": (_Listed([(_X, 1), (_X, 0.5)]), TypeError, r"the condition of dataset\[1\] is of torch.float32"),
+    "a picture as label": (_Listed([(_X, Image.new("F", (2, 2)))]), TypeError, r"condition of dataset\[0\] is a PIL"),
+    "a dict as label": (_Listed([(_X, {"a": 1})]), TypeError, r"dataset\[0\] has the condition \{'a': 1\}"),
+    "a huge label": (_Listed([(_X, 2**80)]), TypeError, r"dataset\[0\] has the condition"),
     "labels (L, 1)": (TensorDataset(_X, torch.zeros(2, 1, dtype=torch.int64)), TypeError, r"\(2, 1\)"),
     "negative label": (TensorDataset(_X, torch.tensor([0, -1])), ValueError, "labels from -1 to 0"),
     "label too high": (_Listed([(_X, 0), (_X, 2)], classes=["a", "b"]), ValueError, "from 0 to 2.*below 2"),
@@ -152,3 +175,141 @@ def test_bad_data_are_named(dataset, builtin, message):
     with pytest.raises(builtin, match=message) as caught:
         as_tensors(dataset)
     assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16])
+def test_labels_of_any_whole_dtype_are_indices(dtype):
+    """Whole numbers of another dtype are the same labels, in int64."""
+    labels = torch.tensor([2, 0, 1]).to(dtype)
+    for dataset in (TensorDataset(torch.zeros(3, 1), labels), _Listed([(_X, label) for label in labels])):
+        _, conditions = as_tensors(dataset)
+        assert (conditions.dtype, conditions.tolist()) == (torch.int64, [2, 0, 1])
+
+
+@pytest.mark.parametrize("classes", [None, 7, {"a": 0, "b": 1, "c": 2}, ("a", "b", "c")])
+def test_labels_are_checked_where_the_number_of_classes_is_known(classes):
+    """``classes`` may be missing, or another thing of that name: then labels need only be indices from 0 on."""
+    assert as_tensors(_Listed([(_X, 0), (_X, 2)], classes=classes))[1].tolist() == [0, 2]
+    if classes not in (None, 7):
+        with pytest.raises(GanlibError, match="below 3"):
+            as_tensors(_Listed([(_X, 3)], classes=classes))
+
+
+def test_none_is_no_condition():
+    """(sample, None) is a sample without a condition."""
+    assert as_tensors(_Listed([(_X, None)] * 2))[1] is None
+
+
+def test_a_buffer_that_is_written_again_is_copied():
+    """A data set may give out one buffer, with another content each time: in a tensor, or shared with NumPy."""
+
+    class Reusing(_Listed):
+        array, label = numpy.zeros(3, numpy.float32), torch.zeros(1)
+
+        def __getitem__(self, index):
+            self.array[:] = index
+            return torch.from_numpy(self.array), self.label.fill_(index)
+
+    samples, conditions = as_tensors(Reusing(range(4)))
+    assert samples.tolist() == [[index] * 3 for index in range(4)]
+    assert conditions.tolist() == [[0.0], [1.0], [2.0], [3.0]]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [tv_tensors.Image, lambda image: torch.nn.Parameter(image.float()), lambda image: image.float().requires_grad_()],
+    ids=["tv_tensors.Image", "Parameter", "requires_grad"],
+)
+def test_tensors_become_plain(wrap):
+    """Subclasses of a tensor are read as their values, and nothing of a graph is kept."""
+    image = _random(3, 2, 2)
+    for dataset in (_Listed([wrap(image)]), TensorDataset(wrap(image[None]))):
+        samples, _ = as_tensors(dataset)
+        assert type(samples) is torch.Tensor
+        assert not samples.requires_grad
+        assert torch.equal(samples.byte()[0], image)
+
+
+def test_an_error_of_the_data_set_is_its_own():
+    """What __getitem__ or __len__ raises is not wrapped."""
+
+    class Broken(_Listed):
+        def __getitem__(self, index):
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="^mine$"):
+        as_tensors(Broken([1]))
+
+
+# Random items.
+
+
+class _Augmented(Dataset):
+    """Images that are changed at random, by one of the sources of random numbers."""
+
+    def __init__(self, length, draw):
+        self.length, self.draw = length, draw
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        image = torch.zeros(1, 4, 4)
+        image[0, :, index % 4] = 0.1
+        return image.flip(2) if self.draw() < 0.5 else image
+
+
+_DRAWS = {"torch": lambda: torch.rand(()), "python": random.random, "numpy": lambda: numpy.random.rand()}
+
+
+@pytest.mark.parametrize("source", _DRAWS)
+def test_random_items_are_warned_of_once(source):
+    """The random numbers go on as after one reading, whose items are kept."""
+    dataset = _Augmented(20, _DRAWS[source])
+    with seeded(3):
+        expected = torch.stack([dataset[index] for index in range(20)])
+        after = [float(draw()) for draw in _DRAWS.values()]
+    with seeded(3):
+        with pytest.warns(UserWarning, match="transform=") as warned:
+            samples, _ = as_tensors(dataset)
+        assert [float(draw()) for draw in _DRAWS.values()] == after
+    assert torch.equal(samples, expected)
+    assert len(warned) == 1
+
+
+def test_random_labels_are_warned_of():
+    """Labels that change are as random as samples."""
+
+    class Noisy(_Listed):
+        def __getitem__(self, index):
+            return _X, int(torch.randint(1000, ()))
+
+    with pytest.warns(UserWarning, match="change when they are read again"):
+        as_tensors(Noisy(range(9)))
+
+
+def test_items_that_depend_on_their_index_alone_are_not_warned_of():
+    """A transform with random numbers of the index's own, and results that differ by rounding, are no mistake."""
+
+    class Seeded(_Listed):
+        def __getitem__(self, index):
+            noise = torch.rand(4, generator=torch.Generator().manual_seed(index))
+            return noise + 1e-6 * torch.rand(())
+
+    as_tensors(Seeded(range(9)))
+
+
+def test_a_data_set_that_can_be_read_only_once_is_read():
+    """The second reading is for a warning alone, so that its failure is no error."""
+
+    class Once(_Listed):
+        def __getitem__(self, index):
+            return self.items.pop(0)
+
+    items = [torch.full((2,), float(index)) for index in range(3)]
+
+    class Fixed(Once):
+        def __len__(self):
+            return 3
+
+    assert as_tensors(Fixed(list(items)))[0].tolist() == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]

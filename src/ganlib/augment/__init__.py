@@ -2,6 +2,7 @@
 
 from ganlib.augment._diff_augment import DiffAugment
 from ganlib.augment._flip import RandomHorizontalFlip
+from ganlib.augment._joint import Joint
 from ganlib.augment._rotation import RandomRotation
 
-__all__ = ["DiffAugment", "RandomHorizontalFlip", "RandomRotation"]
+__all__ = ["DiffAugment", "Joint", "RandomHorizontalFlip", "RandomRotation"]

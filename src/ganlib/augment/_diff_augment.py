@@ -1,13 +1,13 @@
 """DiffAugment: the same random augmentation for real and fake samples."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ganlib.augment._grid_sample import grid_sample
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.augment._samples import check_fill, check_images
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["DiffAugment"]
 
@@ -51,9 +51,7 @@ class DiffAugment(nn.Module):
     def __init__(self, policy: str | Sequence[str] = "color,translation,cutout", *, fill: float = 0.0) -> None:
         super().__init__()
         self.policy = ",".join(_read(policy))
-        if not (isinstance(fill, int | float) and math.isfinite(fill)):
-            raise ArgumentValueError(f"fill (={fill}) must be a finite number")
-        self.fill = fill
+        self.fill = check_fill(fill)
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment.
@@ -67,12 +65,9 @@ class DiffAugment(nn.Module):
 
         Raises:
             ShapeError: samples that are not images.
-            DTypeError: samples that are not floating point.
+            ArgumentTypeError: samples that are not a tensor, or (a DTypeError) not floating point.
         """
-        if samples.ndim != 4:
-            raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, H, W)")
-        if not samples.is_floating_point():
-            raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
+        check_images(samples)
         for option in self.policy.split(","):
             samples = _STEPS[option](samples, self.fill, generator)
         return samples
@@ -93,11 +88,13 @@ def _read(policy: str | Sequence[str]) -> list[str]:
 
 
 def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
-    drawn = torch.rand(3, len(samples), 1, 1, 1, device=samples.device, dtype=samples.dtype, generator=generator)
+    # In half precision the amounts would be a few hundred at most, and each step would round the samples.
+    dtype = torch.promote_types(samples.dtype, torch.float32)
+    drawn = torch.rand(3, len(samples), 1, 1, 1, device=samples.device, dtype=dtype, generator=generator)
     brightness, saturation, contrast = drawn.unbind()
-    samples = samples + (brightness - 0.5)
-    samples = torch.lerp(samples.mean(1, keepdim=True), samples, 2 * saturation)
-    return torch.lerp(samples.mean((1, 2, 3), keepdim=True), samples, contrast + 0.5)
+    bright = samples.to(dtype) + (brightness - 0.5)
+    saturated = torch.lerp(bright.mean(1, keepdim=True), bright, 2 * saturation)
+    return torch.lerp(saturated.mean((1, 2, 3), keepdim=True), saturated, contrast + 0.5).to(samples.dtype)
 
 
 def _translation(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:

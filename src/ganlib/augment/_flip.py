@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_fraction
+from ganlib.augment._samples import check_tensor
 from ganlib.errors import ShapeError
 
 __all__ = ["RandomHorizontalFlip"]
@@ -39,15 +40,18 @@ class RandomHorizontalFlip(nn.Module):
             The same shape.
 
         Raises:
+            ArgumentTypeError: samples that are not a tensor.
             ShapeError: samples without spatial dimensions.
         """
+        check_tensor("samples", samples)
         if samples.ndim < 3:
             raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, *spatial)")
         drawn = torch.rand(len(samples), device=samples.device, generator=generator)
         flips = (drawn < self.p).view(-1, *[1] * (samples.ndim - 1))
-        if not samples.is_floating_point():
+        if samples.dtype not in (torch.float32, torch.float64):
             return torch.where(flips, samples.flip(-1), samples)
-        # Exact at both ends, and several times faster on the CPU than torch.where with a mask that is broadcast.
+        # Exact at both ends, and several times faster on the CPU than torch.where with a mask that is broadcast. The
+        # difference of two large values of half precision would be infinite.
         return torch.lerp(samples, samples.flip(-1), flips.to(samples.dtype))
 
     def extra_repr(self) -> str:

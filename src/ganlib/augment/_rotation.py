@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_option
+from ganlib._checks import check_number, check_option
 from ganlib.augment._grid_sample import grid_sample
-from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
+from ganlib.augment._samples import check_fill, check_images
+from ganlib.errors import ArgumentValueError
 
 __all__ = ["RandomRotation"]
 
@@ -37,13 +38,11 @@ class RandomRotation(nn.Module):
         self, degrees: float, *, fill: float = -1.0, interpolation: Literal["bilinear", "nearest"] = "bilinear"
     ) -> None:
         super().__init__()
-        if not 0 <= degrees <= 180:
-            raise ArgumentValueError(f"degrees (={degrees}) must be in [0, 180]")
-        if not (isinstance(fill, int | float) and math.isfinite(fill)):
-            raise ArgumentValueError(f"fill (={fill}) must be a finite number")
         check_option("interpolation", interpolation, ("bilinear", "nearest"))
-        self.degrees = degrees
-        self.fill = fill
+        self.degrees = check_number("degrees", degrees)
+        if self.degrees > 180:
+            raise ArgumentValueError(f"degrees (={degrees}) must be in [0, 180]")
+        self.fill = check_fill(fill)
         self.interpolation = interpolation
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -58,12 +57,9 @@ class RandomRotation(nn.Module):
 
         Raises:
             ShapeError: samples that are not images.
-            DTypeError: samples that are not floating point.
+            ArgumentTypeError: samples that are not a tensor, or (a DTypeError) not floating point.
         """
-        if samples.ndim != 4:
-            raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, H, W)")
-        if not samples.is_floating_point():
-            raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
+        check_images(samples)
         n, _, height, width = samples.shape
         # In bfloat16 a position would be wrong by a good part of a pixel.
         dtype = torch.promote_types(samples.dtype, torch.float32)

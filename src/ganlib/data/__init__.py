@@ -1,8 +1,10 @@
 """Data sets and loaders."""
 
 from ganlib.data._image_folder import ImageFolder
+from ganlib.data._map_loader import map_loader
 from ganlib.data._rendered_digits import RenderedDigits
 from ganlib.data._subset import only_class
 from ganlib.data._tensor_loader import TensorLoader
+from ganlib.data._zip_loaders import zip_loaders
 
-__all__ = ["ImageFolder", "RenderedDigits", "TensorLoader", "only_class"]
+__all__ = ["ImageFolder", "RenderedDigits", "TensorLoader", "map_loader", "only_class", "zip_loaders"]

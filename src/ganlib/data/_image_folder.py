@@ -1,49 +1,66 @@
 """Your own images, from a folder."""
 
+import operator
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ganlib._checks import check_option, check_sizes
-from ganlib.errors import DataError
+from ganlib._checks import check_option
+from ganlib.data._pixels import eight_bit, grey_range, pixels
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError
 
 __all__ = ["ImageFolder"]
 
 _ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 _LAYOUT = "it must have a subfolder for each class, with two images or more in each, such as cat/1.jpg and dog/7.png"
+_LONGEST = 16  # of a panorama no more than the middle is kept for crop="random", as many times as long as an item
 
 
 class ImageFolder(Dataset[tuple[Tensor, int]]):
-    """The images in a folder with one subfolder per class, resized, read at once and kept in memory.
+    """The images in a folder with one subfolder per class, at one size, read at once or as they are accessed.
 
-    The largest central square of each image is resized to size x size. Images are rotated as their EXIF data say,
-    16-bit grey images are scaled to 8 bits, transparent pixels are put on black, and only the first frame is read.
+    Images are rotated as their EXIF data say, 16-bit grey images are scaled to 8 bits, and only the first frame is
+    read. Without an alpha channel in ``mode``, transparent pixels are put on black. Colour profiles are ignored.
 
     Classes and their files are in the order of their names; subfolders of a class belong to it. A file is an image if
     its suffix is one of .bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp, in lower or upper case. Hidden files and
     folders (``.name``) are ignored, and so are files outside the subfolders. Images that cannot be read are left out,
-    with one warning.
+    with one warning. Those are integers of 32 bits, integers with a sign and floats too, whose white is unknown.
+
+    In memory, an item takes H x W bytes per channel. With ``in_memory=False`` the names of the files are all that is
+    kept: a file is read, decoded and resized at each access, for which a ``DataLoader`` has workers.
 
     Args:
         root: the folder.
-        size: height and width in pixels, at least 1.
-        mode: ``"RGB"`` or ``"L"`` (grey).
+        size: height and width in pixels, at least 1: a number for both, or (height, width).
+        mode: ``"RGB"``, ``"L"`` (grey), or with an alpha channel ``"RGBA"`` or ``"LA"``.
+        crop: what becomes of an image with another aspect ratio. ``"center"``: its largest central part is resized.
+            ``"random"``: a random one of its largest parts, drawn from torch's random numbers at each access; for this
+            the resized images are kept uncropped (of more than 16 times the aspect ratio, the middle). ``"stretch"``:
+            the whole is resized to another aspect ratio. ``"pad"``: the whole, between bars that are black or, with an
+            alpha channel, transparent.
+        in_memory: whether all images are read now. Otherwise only their headers are, and a file whose pixels turn out
+            to be damaged is an error when it is accessed.
 
     Attributes:
         classes: the names of the subfolders.
         targets: the labels of all items, indices of ``classes``.
-        data: uint8, (L, size, size, 3) for RGB, (L, size, size) for grey.
+        paths: the files of all items.
+        data: uint8, (L, H, W, C), without C for grey; a list of such images for ``crop="random"``; None if they are
+            not in memory.
 
     Raises:
-        ArgumentValueError: the size or the mode is invalid.
+        ArgumentValueError: the size, the mode or the crop is invalid.
+        ArgumentTypeError: ``in_memory`` is not True or False.
         DataError: the folder has another layout, or a class has fewer than two images that can be read: a GAN cannot
             learn anything from one image.
 
@@ -55,48 +72,77 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         ...         path = pathlib.Path(root, name)
         ...         path.parent.mkdir(exist_ok=True)
         ...         Image.new("RGB", (60, 40)).save(path)
-        ...     dataset = ImageFolder(root, size=32)
+        ...     dataset = ImageFolder(root, size=(24, 32))
         >>> dataset.classes, dataset.targets, dataset[0][0].shape
-        (['cat', 'dog'], [0, 0, 1, 1], torch.Size([3, 32, 32]))
+        (['cat', 'dog'], [0, 0, 1, 1], torch.Size([3, 24, 32]))
     """
 
-    def __init__(self, root: str | os.PathLike[str], size: int, mode: Literal["RGB", "L"] = "RGB") -> None:
-        check_sizes(size=size)
-        check_option("mode", mode, ("RGB", "L"))
+    data: Tensor | list[Tensor] | None
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        size: int | tuple[int, int],
+        mode: Literal["RGB", "L", "RGBA", "LA"] = "RGB",
+        *,
+        crop: Literal["center", "random", "stretch", "pad"] = "center",
+        in_memory: bool = True,
+    ) -> None:
+        sides = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
+        if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides):
+            raise ArgumentValueError(
+                f"size (={size!r}) must be a whole number of at least 1, or (height, width) of them"
+            )
+        check_option("mode", mode, ("RGB", "L", "RGBA", "LA"))
+        check_option("crop", crop, ("center", "random", "stretch", "pad"))
+        if not isinstance(in_memory, bool):
+            raise ArgumentTypeError(f"in_memory (={in_memory!r}) must be True or False")
         self.root = Path(root)
         self.size = size
         self.mode = mode
+        self.crop = crop
+        self.in_memory = in_memory
         found = _find(self.root)
         self.classes = list(found)
         self.targets: list[int] = []
+        self.paths: list[Path] = []
         count = sum(map(len, found.values()))
-        data = torch.empty((count, size, size, 3) if mode == "RGB" else (count, size, size), dtype=torch.uint8)
+        shape = (count, *self._hw, len(mode)) if in_memory and crop != "random" else (0,)
+        try:
+            data = torch.empty(shape, dtype=torch.uint8)
+        except RuntimeError as error:
+            raise DataError(f"{count} images of size (={size}) do not fit in memory; use in_memory=False") from error
+        uncropped: list[Tensor] = []
         unread: list[str] = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of odd metadata and large images; what fails is told below
-            for label, (name, paths) in enumerate(found.items()):
-                already = len(unread)
-                for path in paths:
-                    try:
-                        pixels = bytearray(_square(path, size, mode).tobytes())
-                    except Exception as error:  # whatever a damaged or hostile file makes Pillow raise
-                        name_in_root = path.relative_to(self.root).as_posix()
-                        unread.append(f"{name_in_root} ({type(error).__name__}: {error})")
+        for label, (name, paths) in enumerate(found.items()):
+            already = len(unread)
+            for path in paths:
+                try:
+                    if not in_memory:
+                        _check_header(path)
+                    elif crop == "random":
+                        uncropped.append(self._read(path))
                     else:
-                        data[len(self.targets)] = torch.frombuffer(pixels, dtype=torch.uint8).view(data.shape[1:])
-                        self.targets.append(label)
-                if (left := len(paths) - len(unread) + already) < 2:
-                    raise DataError(
-                        f"root (={self.root}): of the {len(paths)} images of class {name!r} {left} can be read, and a "
-                        f"class needs two: {_some(unread[already:])}"
-                    )
+                        data[len(self.targets)] = self._read(path)
+                except Exception as error:  # whatever a damaged or hostile file makes Pillow raise
+                    unread.append(f"{path.relative_to(self.root).as_posix()} ({type(error).__name__}: {error})")
+                else:
+                    self.targets.append(label)
+                    self.paths.append(path)
+            if (left := len(paths) - len(unread) + already) < 2:
+                raise DataError(
+                    f"root (={self.root}): of the {len(paths)} images of class {name!r} {left} can be read, and a "
+                    f"class needs two: {_some(unread[already:])}"
+                )
         if unread:
             warnings.warn(
                 f"{len(unread)} of the {count} images in root (={self.root}) cannot be read and are left out: "
                 f"{_some(unread)}",
                 stacklevel=2,
             )
-        self.data = data[: len(self.targets)]
+        if mode == "L":
+            data, uncropped = data.squeeze(-1), [image.squeeze(-1) for image in uncropped]
+        self.data = None if not in_memory else uncropped if crop == "random" else data[: len(self.targets)]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -108,15 +154,39 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             index: which one; negative ones count from the end.
 
         Returns:
-            A uint8 tensor (C, size, size) of its own memory, and its label.
+            A uint8 tensor (C, H, W) of its own memory, and its label.
 
         Raises:
             IndexError: the index is out of range.
+            DataError: the images are not in memory, and the file cannot be read.
         """
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
-        image = self.data[index].view(self.size, self.size, -1).permute(2, 0, 1)
-        return image.clone(memory_format=torch.contiguous_format), self.targets[index]
+        if self.data is None:
+            try:
+                image = self._read(self.paths[index])
+            except Exception as error:
+                raise DataError(f"{self.paths[index]} cannot be read ({type(error).__name__}: {error})") from error
+        else:
+            image = self.data[index]
+            image = image.view(*image.shape[:2], -1)
+        if self.crop == "random":
+            height, width = self._hw
+            top, left = (int(torch.randint(n, ())) for n in (len(image) - height + 1, image.shape[1] - width + 1))
+            image = image[top : top + height, left : left + width]
+        return image.permute(2, 0, 1).clone(memory_format=torch.contiguous_format), self.targets[index]
+
+    @property
+    def _hw(self) -> tuple[int, int]:
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return height, width
+
+    def _read(self, path: Path) -> Tensor:
+        """Read a file, uint8 (H, W, C); uncropped for a random crop."""
+        with _opened(path) as file:
+            image = eight_bit(file, alpha=self.mode.endswith("A")).convert(self.mode)
+        return pixels(_resized(image, *self._hw, self.crop))
 
 
 def _find(root: Path) -> dict[str, list[Path]]:
@@ -165,30 +235,40 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
-def _square(path: Path, size: int, mode: str) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     if not path.is_file():  # opening a named pipe would wait forever
         raise OSError("it is a broken link or no file")
-    with Image.open(path, formats=_FORMATS) as file:  # not by its content: some formats run other programs
-        image = _eight_bit(ImageOps.exif_transpose(file)).convert(mode)
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata and large images; what fails is told elsewhere
+        with Image.open(path, formats=_FORMATS) as file:  # not by its content: some formats run other programs
+            yield file
+
+
+def _check_header(path: Path) -> None:
+    with _opened(path) as file:
+        grey_range(file)
+
+
+def _resized(image: Image.Image, height: int, width: int, crop: str) -> Image.Image:
+    """Resize what the crop keeps; Pillow multiplies by alpha for that, so that no hidden colour shows."""
+    box = (0, 0, *image.size)
+    if crop == "pad":
+        scale = min(width / image.width, height / image.height)
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        padded = Image.new(image.mode, (width, height), (0,) * len(image.mode))
+        padded.paste(image.resize(inner, Image.Resampling.LANCZOS), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return padded
+    if crop != "stretch":
+        times = 1 if crop == "center" else _LONGEST
+        part = (
+            max(1, min(image.width, round(image.height * width / height) * times)),
+            max(1, min(image.height, round(image.width * height / width) * times)),
+        )
+        left, top = (image.width - part[0]) // 2, (image.height - part[1]) // 2
+        box = (left, top, left + part[0], top + part[1])
+        if crop == "random":  # the shorter side, compared with the item's, becomes the item's
+            scale = max(width / part[0], height / part[1])
+            width, height = max(width, round(part[0] * scale)), max(height, round(part[1] * scale))
     # The same as resizing and then cropping, for which a strip of 1 x 10,000,000 pixels would need much memory.
-    return image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + short, top + short))
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return an image on black, in a mode that Pillow converts to RGB and grey without clipping."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, whose black and white are unknown")
-    if image.mode.startswith("I"):
-        wide = image.convert("I")
-        low, high = wide.getextrema()
-        if not 0 <= low <= high < 2**16:  # type: ignore[operator]  # two numbers, as there is one channel
-            raise ValueError(f"its pixels are from {low} to {high}, neither 8 nor 16 bits")
-        grey = wide.point(lambda value: value / 257 + 0.5).convert("L")
-        grey.info = {}  # a transparent grey would be one of the 16-bit values
-        return grey
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
-    return image
+    return image.resize((width, height), Image.Resampling.LANCZOS, box=box)

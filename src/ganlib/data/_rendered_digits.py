@@ -1,13 +1,14 @@
 """A data set that needs no download."""
 
 import math
+import operator
 import random
 from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import Dataset
 
-from ganlib._checks import check_count, check_sizes
+from ganlib._checks import check_count, check_seed, check_sizes
 
 __all__ = ["RenderedDigits"]
 
@@ -42,6 +43,7 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
     def __init__(self, size: int = 28, length: int = 20_000, seed: int = 0) -> None:
         check_count("size", size, least=8)
         check_sizes(length=length)
+        check_seed("seed", seed)
         self.size = size
         self.length = length
         self.seed = seed
@@ -63,6 +65,7 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         Raises:
             IndexError: the index is out of range.
         """
+        index = operator.index(index)  # a tensor would be drawn as it is printed
         if not -self.length <= index < self.length:
             raise IndexError(f"index (={index}) must be in [-{self.length}, {self.length})")
         index %= self.length

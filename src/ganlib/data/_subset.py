@@ -1,28 +1,37 @@
 """A subset of a data set."""
 
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
-import torch
+import numpy
+from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib._random import load_random_state, random_state
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["only_class"]
+
+_COMPARED = 16  # items
 
 
 def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
     """Select the samples of one class.
 
     Args:
-        dataset: a data set with ``classes`` (names) and ``targets`` (a number for each sample), such as torchvision's.
+        dataset: a data set with ``classes`` (names, or a dict that gives the index of each) and ``targets``, such as
+            torchvision's. Targets are indices (L,) or (L, 1), one-hot rows (L, classes), or names. Some items are
+            read, to warn if their labels are others.
         name: the class's name, as ``dataset.classes`` has it.
 
     Returns:
         A view of the data set; its samples keep their labels.
 
     Raises:
-        ArgumentTypeError: the data set has no ``classes`` or no ``targets``.
-        ArgumentValueError: the data set does not have the class, or has no sample of it.
+        ArgumentTypeError: the data set has no ``classes`` or no ``targets``, or targets that are none of these.
+        ShapeError: the targets have another shape or length.
+        ArgumentValueError: the data set does not have the class, or has no sample of it, or others than its classes.
 
     Example:
         >>> from ganlib.data import RenderedDigits
@@ -30,14 +39,89 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
         >>> len(sevens), sevens[0][1]
         (10, 7)
     """
-    for attribute in ("classes", "targets"):
+    for attribute in ("classes", "targets", "__len__"):
         if not hasattr(dataset, attribute):
             raise ArgumentTypeError(f"dataset (={dataset!r}) has no {attribute}, by which a class could be found")
-    classes = list(dataset.classes)  # type: ignore[attr-defined]  # hasattr has just said so
-    if name not in classes:
-        raise ArgumentValueError(f"name (={name!r}) must be one of {', '.join(map(repr, classes))}")
-    targets = torch.as_tensor(dataset.targets)  # type: ignore[attr-defined]
-    indices = (targets == classes.index(name)).nonzero().flatten().tolist()
+    names = _names(dataset.classes)  # type: ignore[attr-defined]  # hasattr has just said so
+    name = _plain(name)
+    if name not in names:
+        raise ArgumentValueError(f"name (={name!r}) must be one of {', '.join(map(repr, names))}")
+    if names.count(name) > 1:
+        raise ArgumentValueError(f"name (={name!r}) is the name of {names.count(name)} of the data set's classes")
+    targets = _indices(dataset.targets, names)  # type: ignore[attr-defined]
+    length = len(dataset)  # type: ignore[arg-type]
+    if len(targets) != length:
+        raise ShapeError(f"dataset has {len(targets)} targets, but {length} items")
+    indices = (targets == names.index(name)).nonzero()[0].tolist()
     if not indices:
         raise ArgumentValueError(f"name (={name!r}): the data set has the class, but no sample of it")
+    if (found := _other_label(dataset, targets, names)) is not None:
+        index, label = found
+        warnings.warn(
+            f"dataset[{index}] has the label {label!r}, but dataset.targets has {targets[index]} for it; only_class "
+            "goes by targets, so change them too, or select the samples yourself, with torch's Subset",
+            stacklevel=2,
+        )
     return Subset(dataset, indices)
+
+
+def _other_label(dataset: Any, targets: numpy.ndarray[Any, Any], names: list[Any]) -> tuple[int, Any] | None:
+    """Find an item whose label is not its target: a data set of your own may have merged or changed its labels."""
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    state = random_state()
+    try:
+        for index in range(0, len(targets), -(-len(targets) // _COMPARED)):
+            label = _plain(dataset[index][1])
+            number = names.index(label) if isinstance(label, str) else label
+            if type(number) is int and number != targets[index]:
+                return index, label
+    except Exception:  # of an item without a label, or one that cannot be read: whoever reads it is told
+        return None
+    finally:
+        load_random_state(state)
+    return None
+
+
+def _names(classes: Any) -> list[Any]:
+    if isinstance(classes, dict) and all(index in classes.values() for index in range(len(classes))):
+        return sorted(classes, key=classes.__getitem__)
+    if isinstance(classes, str | dict) or not isinstance(classes, Iterable):
+        raise ArgumentTypeError(f"dataset.classes (={classes!r}) must be a list of names, or a dict of their indices")
+    return [_plain(each) for each in classes]
+
+
+def _plain(name: Any) -> Any:
+    return name.tolist() if hasattr(name, "tolist") else name  # of NumPy and torch
+
+
+def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
+    """Return the class of each target, (L,)."""
+    try:
+        values = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else numpy.array(targets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(f"dataset.targets (={targets!r}) cannot be read: {error}") from None
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 1 and all(isinstance(value, str) for value in values):
+        found, inverse = numpy.unique(values.astype(str), return_inverse=True)
+        if unknown := [each for each in found.tolist() if each not in names]:
+            raise ArgumentValueError(f"dataset.targets has {unknown[0]!r}, which is not in classes (={names})")
+        return numpy.array([names.index(each) for each in found.tolist()], int)[inverse]
+    with numpy.errstate(invalid="ignore"):
+        whole = values.astype(numpy.int64) if values.dtype.kind in "biuf" else None
+    if whole is None or (values != whole).any():
+        raise ArgumentTypeError(f"dataset.targets are {values.dtype}; they must be indices of classes, or their names")
+    if values.shape[1:] == (len(names),) and (whole.sum(1) == 1).all() and whole.min() >= 0:
+        return whole.argmax(1)
+    if values.ndim != 1:
+        raise ShapeError(
+            f"dataset.targets {values.shape} must have one class for each item: indices (L,), or one-hot rows "
+            f"(L, {len(names)})"
+        )
+    if len(whole) and (whole.min() < -1 or whole.max() >= len(names)):  # -1: it has no label
+        raise ArgumentValueError(
+            f"dataset.targets are from {whole.min()} to {whole.max()}; the indices of {len(names)} classes are from 0 "
+            f"to {len(names) - 1}"
+        )
+    return whole

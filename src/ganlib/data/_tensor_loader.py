@@ -1,6 +1,6 @@
 """A loader that keeps the data set on the device and indexes it."""
 
-import random
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ganlib import distributed
-from ganlib._checks import check_option, check_sizes
+from ganlib._checks import check_count, check_flag, check_option, check_seed
+from ganlib._random import mixed_seed
 from ganlib.data._tensors import as_tensors
 from ganlib.data._transfer import Transfer
+from ganlib.data._transforms import Transforms
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.protocols import Batch
 
@@ -32,13 +34,21 @@ class TensorLoader:
     Args:
         dataset: read once, as a whole: items are samples or (sample, condition); see Raises.
         batch_size: samples per batch of each process, at least 1.
-        transform: ``transform(samples, generator) -> samples``, from :mod:`ganlib.augment` or your own; it draws its
-            random numbers from the generator.
+        transform: ``transform(samples, generator) -> samples``, from :mod:`ganlib.augment` or your own, changes scaled
+            batches, and draws its random numbers from the generator. A transform of one argument, such as those of
+            ``torchvision.transforms.v2``, changes one sample (C, ...) at a time, as it is in the data set, since it
+            would draw one set of random numbers for a whole batch. The uint8 samples that it returns are scaled
+            afterwards, floats are not. The global random numbers of torch, Python and NumPy are seeded for it, and
+            are then what they were.
+        joint_transform: ``joint_transform(samples, condition, generator) -> (samples, condition)``, such as
+            :class:`ganlib.augment.Joint`, for maps as conditions; in place of ``transform``. One of
+            ``torchvision.transforms.v2`` changes one sample at a time as an ``Image``, with its condition as a
+            ``Mask``, which is moved in the same way and keeps its values.
         device: the device of the batches; None is the CPU.
         storage: where the data set is kept: on the ``"device"``, or on the ``"host"``, which sends one batch ahead
             through pinned memory. ``"auto"`` is the device, unless that is a CUDA device and the data
             set would take more than half of its free memory.
-        seed: another seed gives another order.
+        seed: another seed gives another order; from 0 to 2**64 - 1.
         shuffle: whether each epoch has its own random order; otherwise it is the order of the data set.
         drop_last: whether a smaller last batch is left out. Otherwise several processes share it equally; if its size
             cannot be divided, they repeat samples from the start of the epoch, as torch's ``DistributedSampler`` does.
@@ -49,12 +59,13 @@ class TensorLoader:
         device: the device of the batches.
 
     Raises:
-        ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors.
+        ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors; a transform
+            that cannot be called in its form.
         DTypeError: samples or conditions of a dtype they cannot be.
         ShapeError: samples, or conditions, of different shapes.
         ArgumentValueError: an empty data set, fewer samples than one batch (of all processes together, counted again
-            when an epoch begins), values that are not finite, labels out of range, a batch size
-            below 1.
+            when an epoch begins), values that are not finite, labels out of range, a batch size below 1; a
+            ``transform`` of samples whose conditions are maps, or a transform that fails on the first samples.
 
     Example:
         >>> from ganlib.data import RenderedDigits
@@ -69,25 +80,22 @@ class TensorLoader:
         dataset: Dataset[Any],
         batch_size: int,
         *,
-        transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        transform: Callable[[Tensor, torch.Generator], Tensor] | Callable[[Any], Any] | None = None,
+        joint_transform: Callable[..., Any] | None = None,
         device: torch.device | str | None = None,
         storage: Literal["auto", "device", "host"] = "auto",
         seed: int = 0,
         shuffle: bool = True,
         drop_last: bool = True,
     ) -> None:
-        check_sizes(batch_size=batch_size)
-        if transform is not None and not callable(transform):
-            raise ArgumentTypeError(f"transform (={transform!r}) must be callable, or None")
+        self.batch_size = check_count("batch_size", batch_size, least=1)
+        self.seed = check_seed("seed", seed)
+        self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
         check_option("storage", storage, ("auto", "device", "host"))
-        for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
-            if not isinstance(value, bool):
-                raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
+        self.device = _device(device)
+        self.transform, self.joint_transform = transform, joint_transform
+        self._transforms = Transforms(transform, joint_transform)
         samples, conditions = as_tensors(dataset)
-        try:
-            self.device = torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ArgumentValueError(f"device (={device!r}) is invalid: {str(error).splitlines()[0]}") from error
         if storage == "auto":
             fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
             storage = "device" if fits else "host"  # the other half of the free memory is for the training
@@ -95,15 +103,14 @@ class TensorLoader:
         self.samples = samples.to(kept_on)
         self.conditions = None if conditions is None else conditions.to(kept_on)
         self._transfer = Transfer(self._kept(), self.device) if storage == "host" else None
-        self.batch_size = batch_size
-        self.transform = transform
-        self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
         self._epoch = 0
         self._position = 0
         self._resumed = False
+        self._drawing: object = None
+        self._two_loops = False
         len(self)  # raises an error if there would never be a batch
+        first = [tensor[: self.batch_size].to(self.device) for tensor in self._kept()]
+        self._transforms.try_on(first[0], first[1:])
 
     def __len__(self) -> int:
         """Return the number of batches per epoch, the same for every process.
@@ -133,19 +140,21 @@ class TensorLoader:
         """
         if self._position and not self._resumed:
             self._epoch, self._position = self._epoch + 1, 0
+        return self._batches(self._epoch, self._position, len(self), distributed.rank())
+
+    def _batches(self, epoch: int, start: int, batches: int, rank: int) -> Iterator[Batch]:
         self._resumed = False
-        epoch, start, batches, rank = self._epoch, self._position, len(self), distributed.rank()
-        rows = self._rows(epoch, start, batches)
-        for position, (samples, *conditions) in enumerate(self._fetched(rows), start):
-            if samples.dtype == torch.uint8:
-                samples = samples.to(torch.get_default_dtype()).div_(127.5).sub_(1)
-            if self.transform is not None:
-                index = (epoch, position, rank) if rank else (epoch, position)
-                samples = self.transform(samples, self._generator(self.device, *index))
+        loop = object()
+        for position, (samples, *conditions) in enumerate(self._fetched(self._rows(epoch, start, batches)), start):
+            if self._drawing is not loop and position > start:
+                self._two_loops = True
+            seeds = (self.seed, epoch, position, rank) if rank else (self.seed, epoch, position)
+            batch = Batch(*self._transforms(samples, conditions, seeds))
             # The position moves on before the batch is yielded, so that a state that is taken then is the one after it.
             last = position == batches - 1
             self._epoch, self._position = (epoch + 1, 0) if last else (epoch, position + 1)
-            yield Batch(samples, *conditions)
+            self._drawing = loop
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the loader.
@@ -153,6 +162,13 @@ class TensorLoader:
         Returns:
             The seed, the epoch and the position in it, the same for every process.
         """
+        if self._two_loops:
+            self._two_loops = False
+            warnings.warn(
+                "this TensorLoader is iterated in two loops at once: its state is that of the loop that drew last, so "
+                "that a run may not resume exactly; make a second TensorLoader for the second loop",
+                stacklevel=2,
+            )
         return {
             "seed": self.seed,
             "epoch": self._epoch,
@@ -193,6 +209,12 @@ class TensorLoader:
         if not same:
             batches = state.get("batches", self._count_batches(state["batch_size"]))
             position = position * len(self) // max(1, batches)
+        if state["seed"] != self.seed and distributed.rank() == 0:
+            warnings.warn(
+                f"the state is of a TensorLoader with seed (={state['seed']}), which is used and not {self.seed}, so "
+                "that its order goes on: give seed that value, or begin a new run for another order",
+                stacklevel=2,
+            )
         self.seed = state["seed"]
         self._epoch, self._position, self._resumed = state["epoch"], position, True
 
@@ -204,7 +226,7 @@ class TensorLoader:
         rank, world_size = distributed.rank(), distributed.world_size()
         order = torch.arange(len(self.samples))
         if self.shuffle:
-            order = torch.randperm(len(order), generator=self._generator(torch.device("cpu"), epoch))
+            order = torch.randperm(len(order), generator=torch.Generator().manual_seed(mixed_seed(self.seed, epoch)))
         # The start once more, for the shares of a last batch whose size cannot be divided.
         order = torch.cat([order, order[:world_size].repeat(world_size)[: world_size - 1]])
         order = order.to(self.samples.device, non_blocking=True)
@@ -224,7 +246,14 @@ class TensorLoader:
         full, rest = divmod(len(self.samples), together)
         return full if self.drop_last or not rest else full + 1
 
-    def _generator(self, device: torch.device, *index: int) -> torch.Generator:
-        # Python's seeding by text mixes well; sums of small numbers would collide.
-        mixed = random.Random("/".join(map(str, (self.seed, *index)))).getrandbits(63)
-        return torch.Generator(device).manual_seed(mixed)
+
+def _device(device: Any) -> torch.device:
+    try:
+        found = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentValueError(f"device (={device!r}) is invalid: {str(error).splitlines()[0]}") from error
+    except TypeError:
+        raise ArgumentTypeError(f"device (={device!r}) must be a torch.device, its name, or None") from None
+    if found.type == "meta":
+        raise ArgumentValueError(f"device (={device!r}) holds no values, so there is nothing to train on")
+    return found

@@ -1,58 +1,50 @@
 """A whole data set as two tensors."""
 
+import warnings
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset
 
+from ganlib._random import load_random_state, random_state
+from ganlib.data._known_data_sets import in_memory, plain
+from ganlib.data._pixels import eight_bit, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["as_tensors"]
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE_NUMBERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32)
+_READ_TWICE = 8
+
 
 def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
-    """Read a whole data set: samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None."""
+    """Read a whole data set: samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None.
+
+    They are copies of what ``dataset[i]`` gives for i from 0 to L - 1.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
+        raise ArgumentTypeError(f"dataset (={dataset!r}) must give its items by index, as dataset[0]")
     try:
         length = len(dataset)  # type: ignore[arg-type]  # what has no length is answered below
     except TypeError:
         raise ArgumentTypeError(f"dataset (={dataset!r}) must have a length") from None
     if length == 0:
         raise ArgumentValueError(f"dataset (={dataset!r}) is empty")
-    samples, conditions = _whole(dataset) or _one_by_one(dataset, length)
-    if samples.is_floating_point():
+    whole = in_memory(dataset)
+    samples, conditions = whole or _one_by_one(dataset, length)
+    if samples.dtype in _FLOATS:
         if not samples.isfinite().all():
             raise ArgumentValueError(f"dataset (={dataset!r}) holds samples that are not finite")
     elif samples.dtype != torch.uint8:
-        raise DTypeError(f"dataset's samples must be uint8 or floating point, but their dtype is {samples.dtype}")
-    if conditions is not None:
-        _check_conditions(dataset, conditions)
-    return samples, conditions
-
-
-def _whole(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
-    """Return data that is in memory: of a TensorDataset, or of MNIST or CIFAR of torchvision without transforms."""
-    if type(dataset) is TensorDataset and len(dataset.tensors) in (1, 2):
-        return dataset.tensors[0], dataset.tensors[1] if len(dataset.tensors) == 2 else None
-    data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", None)
-    transformed = any(getattr(dataset, name, None) for name in ("transform", "target_transform", "transforms"))
-    if transformed or targets is None or not (isinstance(data, Tensor) or hasattr(data, "__array__")):
-        return None
-    images = torch.as_tensor(data)
-    if images.dtype != torch.uint8:
-        return None
-    if images.ndim == 3:  # MNIST: (L, H, W)
-        images = images.unsqueeze(1)
-    elif images.ndim == 4 and images.shape[3] == 3:  # CIFAR: (L, H, W, 3)
-        images = images.permute(0, 3, 1, 2).contiguous()
-    else:
-        return None
-    labels = torch.as_tensor(targets)
-    # A data set of your own may make its items in another way: then it is read item by item.
-    first, its_label = _one_by_one(dataset, 1)
-    same = its_label is not None and torch.equal(images[:1], first) and torch.equal(labels[:1], its_label)
-    return (images, labels) if same else None
+        raise DTypeError(
+            f"dataset's samples must be uint8 (0 to 255) or floating point, but their dtype is {samples.dtype}"
+        )
+    if whole is None:
+        _warn_of_random_items(dataset, samples, conditions)
+    return samples, None if conditions is None else _checked(dataset, conditions)
 
 
 def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
@@ -65,59 +57,99 @@ def _one_by_one(dataset: Any, length: int) -> tuple[Tensor, Tensor | None]:
             raise ArgumentTypeError(
                 f"dataset[{index}] has {len(parts)} parts; it must be a sample, (sample,) or (sample, condition)"
             )
-        sample = _as_tensor(parts[0], index)
-        if samples and sample.shape != samples[0].shape:
-            raise ShapeError(
-                f"dataset[{index}] has shape {tuple(sample.shape)}, but dataset[0] has {tuple(samples[0].shape)}; "
-                "resize them to one"
-            )
-        if samples and sample.dtype != samples[0].dtype:
-            raise DTypeError(f"dataset[{index}] is of {sample.dtype}, but dataset[0] is of {samples[0].dtype}")
-        samples.append(sample)
-        if len(parts) == 2:
+        _append(samples, _as_sample(parts[0], index), f"dataset[{index}]", "the first")
+        if len(parts) == 2 and parts[1] is not None:
             condition = _as_condition(parts[1], index)
-            if conditions and condition.shape != conditions[0].shape:
-                raise ShapeError(
-                    f"the condition of dataset[{index}] has shape {tuple(condition.shape)}, but an earlier one has "
-                    f"{tuple(conditions[0].shape)}"
-                )
-            conditions.append(condition)
+            _append(conditions, condition, f"the condition of dataset[{index}]", "an earlier one")
     if len(conditions) not in (0, length):
         raise ArgumentTypeError(f"only {len(conditions)} of dataset's {length} items have a condition")
     return torch.stack(samples), torch.stack(conditions) if conditions else None
 
 
-def _as_tensor(sample: Any, index: int) -> Tensor:
+def _append(values: list[Tensor], value: Tensor, name: str, other: str) -> None:
+    first = values[0] if values else value
+    if value.shape != first.shape:
+        raise ShapeError(
+            f"{name} has shape {tuple(value.shape)}, but {other} has {tuple(first.shape)}; all must have one size and "
+            "number of channels"
+        )
+    if (value.dtype, value.device) != (first.dtype, first.device):
+        raise DTypeError(
+            f"{name} is of {value.dtype} on {value.device}, but {other} is of {first.dtype} on {first.device}"
+        )
+    values.append(value)
+
+
+def _as_sample(sample: Any, index: int) -> Tensor:
     if isinstance(sample, Tensor):
-        return sample
+        return plain(sample, f"dataset[{index}]")
     if isinstance(sample, Image.Image):
-        image = sample if sample.mode in ("L", "RGB") else sample.convert("RGB")
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        return pixels.view(image.height, image.width, -1).permute(2, 0, 1)
-    raise ArgumentTypeError(f"dataset[{index}] holds a {type(sample).__name__}; it must be a PIL image or a tensor")
+        try:
+            return pixels(eight_bit(sample)).permute(2, 0, 1)
+        except Exception as error:  # whatever a damaged file makes Pillow raise
+            raise ArgumentValueError(
+                f"dataset[{index}] (={sample!r}) cannot be read ({type(error).__name__}: {error})"
+            ) from error
+    raise ArgumentTypeError(
+        f"dataset[{index}] holds a {type(sample).__name__}; it must be a PIL image or a tensor, made for example by "
+        "Image.fromarray from uint8 pixels (H, W, C), or by torch.from_numpy from samples (C, ...)"
+    )
 
 
 def _as_condition(condition: Any, index: int) -> Tensor:
+    name = f"the condition of dataset[{index}]"
+    if isinstance(condition, Tensor):
+        return plain(condition, name)
+    if isinstance(condition, Image.Image):
+        raise ArgumentTypeError(f"{name} is a PIL image; it must be a tensor (C, H, W) of floating point")
     try:
-        return torch.as_tensor(condition)
-    except (TypeError, ValueError, RuntimeError):
+        return torch.tensor(condition)
+    except Exception:  # of torch, for anything that is no number
         raise ArgumentTypeError(
             f"dataset[{index}] has the condition {condition!r}; it must be a number or a tensor"
         ) from None
 
 
-def _check_conditions(dataset: Any, conditions: Tensor) -> None:
-    if conditions.is_floating_point():
+def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | None) -> None:
+    state = random_state()
+    try:
+        again = _one_by_one(dataset, min(len(samples), _READ_TWICE))
+    except Exception:  # of a data set that can be read only once
+        return
+    finally:
+        load_random_state(state)
+    for first, second in zip((samples, conditions), again, strict=True):
+        if first is None or second is None:
+            continue
+        first = first[: len(second)]
+        if first.shape != second.shape or not torch.allclose(first.double(), second.double(), atol=1e-4):
+            warnings.warn(
+                "dataset's items change when they are read again, perhaps by a random transform, but TensorLoader "
+                "reads each once, so that they are the same in every epoch; give random transforms to TensorLoader as "
+                "transform=, or use torch's DataLoader",
+                stacklevel=4,
+            )
+            return
+
+
+def _checked(dataset: Any, conditions: Tensor) -> Tensor:
+    if conditions.dtype in _FLOATS:
         if not conditions.isfinite().all():
             raise ArgumentValueError(f"dataset (={dataset!r}) holds conditions that are not finite")
-        return
-    if conditions.dtype != torch.int64 or conditions.ndim != 1:
+        return conditions
+    if conditions.dtype not in _WHOLE_NUMBERS or conditions.ndim != 1:
         raise DTypeError(
             f"dataset's conditions {tuple(conditions.shape)} of {conditions.dtype} must be class indices (L,) of "
-            "torch.int64; tags, vectors and maps must be floating point, so call .float()"
+            "torch.int64, so call .squeeze(1) for a column of them; tags, vectors and maps must be floating point, "
+            "so call .float()"
         )
-    classes = getattr(dataset, "classes", None)
-    low, high = (int(value) for value in conditions.aminmax())
-    if low < 0 or (classes is not None and high >= len(classes)):
-        known = "" if classes is None else f" and below {len(classes)}"
+    labels = conditions.long()
+    try:
+        classes = len(dataset.classes)
+    except (AttributeError, TypeError):  # it has none, or another thing of that name
+        classes = None
+    low, high = (int(value) for value in labels.aminmax())
+    if low < 0 or (classes is not None and high >= classes):
+        known = "" if classes is None else f" and below {classes}"
         raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be indices from 0 on{known}")
+    return labels

@@ -2,13 +2,14 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -153,7 +154,159 @@ def test_a_loader_that_gives_each_rank_everything_is_named(
         assert f"sampler is a {sampler}" in words
         assert "torch.utils.data.DistributedSampler" in words
     monkeypatch.setattr(_loaders, "rank", lambda: 1)
-    assert warnings_of(loader, []) == []
+    assert [words for words in warnings_of(loader, []) if "is for process" not in words] == []
+
+
+def test_a_distributed_sampler_of_another_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank is told that its sampler is another rank's, or one of another number of ranks."""
+    monkeypatch.setattr(_loaders, "world_size", lambda: 2)
+    for sampler in (DistributedSampler(DATASET, 2, 1), DistributedSampler(DATASET, 4, 0)):
+        for loader in (
+            DataLoader(DATASET, 8, sampler=sampler),
+            data.map_loader(DataLoader(DATASET, 8, sampler=sampler), len),
+        ):
+            (words,) = warnings_of(loader, [])
+            assert f"is for process {sampler.rank} of {sampler.num_replicas}, but this is 0 of 2" in words
+    monkeypatch.setattr(_loaders, "rank", lambda: 1)
+    assert warnings_of(DataLoader(DATASET, 8, sampler=DistributedSampler(DATASET, 2, 1)), []) == []
+
+
+class Wrapper:
+    """A user's, which changes the batches of a loader and has no state."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        return (batch for batch in self.loader)
+
+
+class Forwarding(Wrapper):
+    """One that has whatever its loader has."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # which a copy does not have yet
+            raise AttributeError
+        return getattr(self.loader, name)
+
+
+class Streaming(IterableDataset[Any]):
+    """A data set that takes its samples from a loader."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
+
+
+GLOBAL = data.TensorLoader(DATASET, 8)
+
+
+class OverAGlobal:
+    """One that takes its batches from a loader of the module."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(GLOBAL)
+
+
+def _generated(loader: Any) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def _closure(loader: Any) -> Any:
+    class Closure:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(loader)
+
+    return Closure()
+
+
+WRAPPERS = [
+    Wrapper,
+    lambda loader: Wrapper(Wrapper(loader)),
+    lambda loader: Wrapper({"train": [loader]}),
+    lambda loader: Wrapper(partial(iter, loader)),
+    lambda loader: DataLoader(Streaming(loader), None),
+    lambda loader: data.map_loader(Wrapper(loader), len),
+    lambda loader: map(len, loader),
+    lambda loader: zip(loader, loader, strict=True),
+    lambda loader: OverAGlobal(),
+    _generated,
+    _closure,
+]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_a_wrapper_that_hides_a_position_is_named(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
+    """A loader with a state, wherever a wrapper without one keeps it, is found, and one warning offers what to do."""
+    batches = wrap(data.TensorLoader(DATASET, 8))
+    (words,) = warnings_of(batches, [training.Checkpoint(tmp_path)])
+    assert "around a TensorLoader, whose position no checkpoint holds" in words
+    assert "data.map_loader" in words
+    assert warnings_of(batches, []) == []
+
+
+def test_other_loaders_inside_a_wrapper_are_looked_at(tmp_path: Path) -> None:
+    """torchdata's, one with a generator of its own, and one with persistent workers are named too."""
+    for loader, words in (
+        (_stateful(batch_size=8), "around a StatefulDataLoader, whose position"),
+        (DataLoader(DATASET, 8, shuffle=True, generator=torch.Generator()), "whose random generator"),
+        (_loader(DATASET, 8, num_workers=1, persistent_workers=True), "with persistent_workers=True"),
+    ):
+        (warned,) = warnings_of(Wrapper(loader), [training.Checkpoint(tmp_path)])
+        assert words in warned
+
+
+class Own(Wrapper):
+    """A wrapper that says where it is."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is."""
+        return self.loader.state_dict()  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go there."""
+        self.loader.load_state_dict(state)
+
+
+class Holding(Wrapper):
+    """A wrapper that also keeps networks and an optimizer, which have states of their own."""
+
+    def __init__(self, loader: Any) -> None:
+        super().__init__(loader)
+        self.networks = nn.ModuleList([nn.Linear(2, 2)])
+        self.optimizer = torch.optim.SGD(self.networks.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        Wrapper(points(40).split(8)),
+        Wrapper(DataLoader(DATASET, 8, shuffle=True)),
+        Holding(DataLoader(DATASET, 8)),
+        Own(data.TensorLoader(DATASET, 8)),
+        Forwarding(data.TensorLoader(DATASET, 8)),
+        data.map_loader(data.TensorLoader(DATASET, 8), len),
+        data.zip_loaders(data.TensorLoader(DATASET, 8), DataLoader(DATASET, 8, generator=torch.Generator())),
+        DataLoader(TensorDataset(data.TensorLoader(DATASET, 8).samples), 8),
+        map(torch.neg, points(40).split(8)),
+    ],
+)
+def test_a_wrapper_of_what_can_be_repeated_is_not_warned_of(batches: Any, tmp_path: Path) -> None:
+    """Around a list or a plain loader, with a state of its own, or joined by ganlib: all of it resumes exactly."""
+    assert warnings_of(batches, [training.Checkpoint(tmp_path)]) == []
+
+
+def test_a_sampler_that_cannot_be_told_the_epoch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two ranks, a wrapper that hides a shuffling DistributedSampler has one order; map_loader has not."""
+    monkeypatch.setattr(_loaders, "world_size", lambda: 2)
+    shuffled, ordered = (DataLoader(DATASET, 8, sampler=DistributedSampler(DATASET, 2, 0, x)) for x in (True, False))
+    (words,) = warnings_of(Wrapper(shuffled), [])
+    assert "every epoch has the same order" in words
+    for fine in (Wrapper(ordered), Forwarding(shuffled), data.map_loader(shuffled, len)):
+        assert warnings_of(fine, []) == []
 
 
 class Numbered(TensorDataset):

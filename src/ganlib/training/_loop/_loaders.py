@@ -1,13 +1,18 @@
 """Loaders that silently do something else than their user expects."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from ganlib._held import held
+from ganlib._random import generators_of
+from ganlib._stream import has_state
 from ganlib.distributed import rank, world_size
-from ganlib.protocols import Callback, Stateful
+from ganlib.protocols import Callback
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._order import gives_all, is_torchs, order_of
 
@@ -15,31 +20,91 @@ __all__ = ["warn_of_loader"]
 
 
 def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
-    """Warn where a ``DataLoader`` may not resume exactly, or gives every process the whole data set.
+    """Warn where a loader may not resume exactly, or gives a process other samples than its share.
 
-    Called by ``fit`` itself, so that the warning points to where ``fit`` was called; only rank 0 warns.
+    Called by ``fit`` itself, so that the warning points to where ``fit`` was called; mostly only rank 0 warns.
     """
-    if not isinstance(batches, DataLoader) or rank() > 0:
+    saved = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    for loader in _parts(batches):
+        found = [_why_not_exact(loader) if saved and rank() == 0 else None, _why_not_shared(loader)]
+        for message in filter(None, found):
+            warnings.warn(message, stacklevel=3)
+
+
+def _parts(batches: Any) -> Iterator[Any]:
+    """The loaders that are joined by ``data.zip_loaders`` and ``data.map_loader``, or the one that there is."""
+    joined = getattr(batches, "loaders", None)
+    if isinstance(joined, tuple) and has_state(batches):
+        for loader in joined:
+            yield from _parts(loader)
+    else:
+        yield batches
+
+
+def _why_not_exact(batches: Any) -> str | None:
+    doubt = "this run cannot be counted on to resume exactly from its checkpoints: batches is a"
+    kind = type(batches).__name__
+    if isinstance(batches, DataLoader) and (reason := _flaw(batches)):
+        return f"{doubt} {kind} with {reason}"
+    for loader in _hidden(batches):
+        inside = type(loader).__name__
+        remedy = (
+            f"give the {kind} a state_dict and a load_state_dict that forward to it, or make it by data.map_loader or "
+            "data.zip_loaders"
+        )
+        if has_state(loader):
+            return f"{doubt} {kind} around a {inside}, whose position no checkpoint holds; {remedy}"
+        if generators_of(loader):
+            return f"{doubt} {kind} around a {inside} whose random generator no checkpoint holds; {remedy}"
+        if reason := _flaw(loader):
+            return f"{doubt} {kind} around a {inside} with {reason}"
+    return None
+
+
+def _hidden(batches: Any) -> Iterator[Any]:
+    """Loaders that an object without a state of its own takes its batches from."""
+    if isinstance(batches, DataLoader):
+        batches = batches.dataset if isinstance(batches.dataset, IterableDataset) else None
+    if has_state(batches):
         return
-    reason = _why_not_exact(batches)
-    if reason is not None and any(isinstance(callback, Checkpoint) for callback in callbacks):
-        warnings.warn(
-            f"this run cannot be counted on to resume exactly from its checkpoints: batches is a "
-            f"{type(batches).__name__} with {reason}",
-            stacklevel=3,
-        )
-    order = order_of(batches)
-    if world_size() > 1 and gives_all(batches):
-        warnings.warn(
-            f"each of the {world_size()} processes gets the whole data set of its {type(batches).__name__}, whose "
+    # These hold much, and take no batches from a loader.
+    for value in held(batches, closed=(nn.Module, Optimizer, DataLoader, Dataset)):
+        stateful = isinstance(value, Iterable) and not isinstance(value, nn.Module | Dataset) and has_state(value)
+        if value is not batches and (stateful or isinstance(value, DataLoader)):
+            yield value
+
+
+def _why_not_shared(loader: Any) -> str | None:
+    """What is wrong with the share of samples that a process gets."""
+    hidden = not isinstance(loader, DataLoader)
+    if hidden:
+        loader, outer = next((inner for inner in _hidden(loader) if isinstance(inner, DataLoader)), None), loader
+    if loader is None or world_size() == 1:
+        return None
+    kind, order = type(loader).__name__, order_of(loader)
+    if gives_all(loader) and rank() == 0:
+        return (
+            f"each of the {world_size()} processes gets the whole data set of its {kind}, whose "
             f"sampler is a {type(order).__name__}: unless that data set is the process's own share already, "
-            "give sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or take a data.TensorLoader",
-            stacklevel=3,
+            "give sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or take a data.TensorLoader"
         )
+    if not is_torchs(order, "DistributedSampler"):
+        return None
+    if (order.num_replicas, order.rank) != (world_size(), rank()):
+        return (
+            f"the DistributedSampler of this {kind} is for process {order.rank} of {order.num_replicas}, but this is "
+            f"{rank()} of {world_size()}: make it after ganlib.distributed.init(), without num_replicas and rank"
+        )
+    if hidden and order.shuffle and rank() == 0 and not hasattr(outer, "sampler"):
+        return (
+            f"every epoch has the same order: batches is a {type(outer).__name__} around a {kind} whose "
+            "DistributedSampler cannot be told the epoch; make it by data.map_loader or data.zip_loaders"
+        )
+    return None
 
 
-def _why_not_exact(loader: DataLoader[Any]) -> str | None:
-    stateful = isinstance(loader, Stateful)
+def _flaw(loader: DataLoader[Any]) -> str | None:
+    stateful = has_state(loader)
     order = order_of(loader)
     if loader.num_workers > 1 and not getattr(loader, "in_order", True):  # torchdata's has it since 0.11
         return "in_order=False, which gives out batches in the order that its workers happen to end in; leave it True"

@@ -1,19 +1,19 @@
 """An endless stream of batches from a loader, which knows its position and can go back to it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from typing_extensions import Self
 
-from ganlib._random import load_random_state, random_state
+from ganlib._random import load_random_state, random_state, seeded
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
-from ganlib.protocols import Stateful
+from ganlib.protocols import Batch, Stateful
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "has_state"]
 
 
 class Stream:
@@ -25,6 +25,7 @@ class Stream:
 
     Args:
         batches: anything that can be iterated.
+        name: of the argument that it was given as, for errors.
 
     Attributes:
         length: batches in an epoch, or None where that is not known.
@@ -36,20 +37,21 @@ class Stream:
         ArgumentValueError: it is empty.
     """
 
-    def __init__(self, batches: Iterable[Any]) -> None:
-        if not isinstance(batches, Iterable):
-            raise ArgumentTypeError(f"batches (={batches!r}) must be iterable, such as a DataLoader")
-        try:
-            self.length: int | None = len(batches)  # type: ignore[arg-type]  # what has no length says so by TypeError
-        except TypeError:
-            self.length = None
-        if self.length == 0:
-            raise ArgumentValueError(f"batches (={batches!r}) is empty: it has length 0")
+    def __init__(self, batches: Iterable[Any], name: str = "batches") -> None:
         self._batches = batches
+        self._name = name
+        if not isinstance(batches, Iterable):
+            raise ArgumentTypeError(f"{self._named()} must be iterable, such as a DataLoader")
+        if isinstance(batches, Batch | Mapping | str):
+            raise ArgumentTypeError(f"{self._named()} must give batches, one after another, such as [samples]")
+        self.length = _length(batches)
+        if self.length == 0:
+            raise ArgumentValueError(f"{self._named()} is empty: it has length 0")
         self._batches_left: Iterator[Any] | None = None
         self._ahead: list[Any] = []
         self._random_at_start: dict[str, Any] | None = None
         self._position = 0
+        self._loaded = False
         self.epoch = 0
         self.samples = 0
 
@@ -72,6 +74,11 @@ class Stream:
         return batch
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it is within an epoch."""
+        return self._batches_left is not None
+
+    @property
     def epochs(self) -> float:
         """Epochs so far, with the fraction of the unfinished one where the length is known."""
         return self.epoch + (self._position / self.length if self.length else 0.0)
@@ -90,6 +97,7 @@ class Stream:
             return True
         if self._batches_left is None:
             self._batches_left = self._begin_epoch()
+        self._loaded = False
         try:
             self._ahead.append(next(self._batches_left))
         except StopIteration:
@@ -98,15 +106,18 @@ class Stream:
                 self._end_epoch()
             elif self.epoch:
                 raise BatchesExhaustedError(
-                    f"batches (={self._batches!r}) ran out after {self.epoch} epoch(s) and gave nothing when iterated "
+                    f"{self._named()} ran out after {self.epoch} epoch(s) and gave nothing when iterated "
                     "again; give a loader that can be iterated again"
                 ) from None
             else:
-                raise ArgumentValueError(f"batches (={self._batches!r}) is empty: it gave nothing") from None
+                raise ArgumentValueError(f"{self._named()} is empty: it gave nothing") from None
         return bool(self._ahead)
 
+    def _named(self) -> str:
+        return f"{self._name} (={self._batches!r:.200})"
+
     def _begin_epoch(self) -> Iterator[Any]:
-        self._random_at_start = None if isinstance(self._batches, Stateful) else random_state(self._batches)
+        self._random_at_start = None if has_state(self._batches) else random_state(self._batches)
         # DistributedSampler shuffles by the epoch that it is told.
         batch_sampler: Any = getattr(self._batches, "batch_sampler", None)
         for sampler in (
@@ -117,7 +128,23 @@ class Stream:
             set_epoch = getattr(sampler, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(self.epoch)
+        self.length = _length(self._batches)  # which may have changed, with the number of processes for example
         return iter(self._batches)
+
+    def begin(self) -> None:
+        """Begin an epoch where none has begun, and draw its order."""
+        if self._batches_left is None:
+            self._batches_left = self._begin_epoch()
+            self._draw_order()
+
+    def restart(self) -> None:
+        """Leave an epoch that is given out in part; the next batch is the first one of another."""
+        if self._position and self._loaded and has_state(self._batches):
+            with seeded(0):  # a loader goes to the next epoch where it has given a batch of this one
+                self.peek()
+        if self._position:
+            self._ahead = []
+            self._end_epoch()
 
     def _end_epoch(self) -> None:
         self.epoch += 1
@@ -129,15 +156,13 @@ class Stream:
 
         It is always within an epoch: to begin one draws random numbers, which a resume must not repeat.
         """
-        if self._batches_left is None:
-            self._batches_left = self._begin_epoch()
-            self._draw_order()
+        self.begin()
         return {
             "epoch": self.epoch,
             "samples": self.samples,
             "position": self._position,
             "length": self.length,
-            "loader": self._batches.state_dict() if isinstance(self._batches, Stateful) else None,
+            "loader": self._batches.state_dict() if has_state(self._batches) else None,
             "random_at_start": self._random_at_start,
         }
 
@@ -156,17 +181,17 @@ class Stream:
             if not (type(state[name]) is int and state[name] >= 0):
                 raise CheckpointError(f"its {name} (={state[name]!r:.80}) is not a count")
         loader, random_at_start = state["loader"], state["random_at_start"]
-        if isinstance(self._batches, Stateful):
+        if has_state(self._batches):
             if loader is None:
-                raise CheckpointError(f"the state is of batches without a state of their own, not of {self._batches!r}")
+                raise CheckpointError(f"the state is of batches without a state of their own, not of {self._named()}")
         elif random_at_start is None:
-            raise CheckpointError(f"the state is of a loader with a state of its own, not of {self._batches!r}")
+            raise CheckpointError(f"the state is of a loader with a state of its own, not of {self._named()}")
         self.epoch, self.samples, self._position = state["epoch"], state["samples"], state["position"]
-        self._ahead, self._batches_left = [], None
+        self._ahead, self._batches_left, self._loaded = [], None, True
         if other_ranks and not (loader and "world_size" in loader):
             self._position = 0
             return
-        if isinstance(self._batches, Stateful):
+        if has_state(self._batches):
             if other_ranks and self.length and state["length"]:
                 self._position = self._position * self.length // state["length"]
             self._batches.load_state_dict(loader)
@@ -177,7 +202,7 @@ class Stream:
             for place in range(self._position):
                 if next(self._batches_left, self) is self:
                     raise CheckpointError(
-                        f"batches (={self._batches!r}) cannot be resumed: an epoch was at batch {self._position}, but "
+                        f"{self._named()} cannot be resumed: an epoch was at batch {self._position}, but "
                         f"it now ends after {place}"
                     )
             if not self._position:
@@ -185,9 +210,24 @@ class Stream:
 
     def _draw_order(self) -> None:
         # A shuffling loader draws the order of an epoch with its first batch; one with an own state would count it.
-        if not isinstance(self._batches, Stateful):
+        if not has_state(self._batches):
             with contextlib.suppress(BatchesExhaustedError):
                 self.peek()
+
+
+def has_state(loader: Any) -> TypeGuard[Stateful]:
+    """Whether a loader has a state of its own, also where it forwards that of another by ``__getattr__``.
+
+    A check of the :class:`ganlib.protocols.Stateful` protocol does not see what is forwarded from Python 3.12 on.
+    """
+    return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _length(batches: Any) -> int | None:
+    try:
+        return len(batches)
+    except TypeError:
+        return None
 
 
 def _samples_in(batch: Any) -> int:

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from ganlib import data
 from ganlib._random import load_random_state
+from ganlib._stream import Stream, has_state
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
-from ganlib.training._loop._stream import Stream
+from ganlib.protocols import Batch
 
 
 def test_endless() -> None:
@@ -78,6 +80,49 @@ def test_looking_ahead_gives_nothing_out() -> None:
     assert [next(stream).item(), next(stream).item()] == [0, 1]
     assert not stream.peek()
     assert stream.epoch == 1
+
+
+@pytest.mark.parametrize("batches", [Batch(torch.zeros(8, 2)), {"train": [1]}, "batches", list])
+def test_what_gives_no_batches_is_refused(batches: Any) -> None:
+    """A batch itself, a dict of loaders, text and a class are an ArgumentTypeError, though most can be iterated."""
+    with pytest.raises(ArgumentTypeError, match=r"(?s)^real \(=.* must (give|be)"):
+        Stream(batches, "real")
+
+
+def test_a_length_that_changes_is_followed() -> None:
+    """A list that has grown between two epochs is given out whole, and its epochs are counted right."""
+    batches = [torch.zeros(1)]
+    stream = Stream(batches)
+    next(stream)
+    batches.append(torch.ones(1))
+    assert [next(stream).item() for _ in range(4)] == [0, 1, 0, 1]
+    assert (stream.length, stream.epoch) == (2, 3)
+
+
+def test_a_restart_begins_another_epoch() -> None:
+    """What is left of an epoch is not given out, whether or not the loader has a state; a new one is left as it is."""
+    for loader in (data.TensorLoader(TensorDataset(torch.arange(8.0)), 2), list(torch.arange(8.0).split(2))):
+        stream = Stream(loader)
+        next(stream)
+        for _ in range(2):
+            stream.restart()
+            assert stream.epoch == 1
+        assert sorted(x for _ in range(4) for x in tree_leaves(next(stream))[0].tolist()) == list(range(8))
+
+
+def test_a_forwarded_state_is_seen() -> None:
+    """A wrapper that forwards by __getattr__ has the state of its loader, in every version of Python."""
+
+    class Forwarding:
+        """Has what its loader has."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(loader, name)
+
+    loader = data.TensorLoader(TensorDataset(torch.arange(8.0)), 2)
+    assert has_state(Forwarding())
+    assert has_state(loader)
+    assert not has_state([loader])
 
 
 def test_what_runs_out_or_is_empty_is_refused() -> None:

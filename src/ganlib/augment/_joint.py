@@ -1,0 +1,78 @@
+"""The same augmentation for samples and for maps that belong to them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.augment._diff_augment import DiffAugment
+from ganlib.augment._samples import check_tensor
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+
+__all__ = ["Joint"]
+
+
+class Joint(nn.Module):
+    """Applies a geometric transform to samples and their maps alike, joined along the channels.
+
+    It is a ``joint_transform`` of :class:`ganlib.data.TensorLoader`. What the transform fills in (the ``fill`` of
+    :class:`RandomRotation`), it fills into both.
+
+    Args:
+        transform: ``transform(samples, generator) -> samples`` of the same shape, which moves values and does not mix
+            channels: :class:`RandomHorizontalFlip`, :class:`RandomRotation`, or your own.
+
+    Raises:
+        ArgumentTypeError: the transform cannot be called.
+        ArgumentValueError: it changes colors.
+
+    Example:
+        >>> from ganlib import augment
+        >>> joint = Joint(augment.RandomHorizontalFlip(p=1.0))
+        >>> photos, sketches = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[3.0, 4.0]]]])
+        >>> joint(photos, sketches)
+        (tensor([[[[2., 1.]]]]), tensor([[[[4., 3.]]]]))
+    """
+
+    def __init__(self, transform: Callable[..., Tensor]) -> None:
+        super().__init__()
+        if not callable(transform) or isinstance(transform, type):
+            raise ArgumentTypeError(f"transform (={transform!r}) must be callable and not a class")
+        if isinstance(transform, DiffAugment) and "color" in transform.policy.split(","):
+            raise ArgumentValueError(f"transform (={transform!r}) changes colors, and would mix samples and maps")
+        self.transform = transform
+
+    def forward(
+        self, samples: Tensor, condition: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Transform both.
+
+        Args:
+            samples: (N, C, *spatial) float.
+            condition: (N, D, *spatial) float.
+            generator: source of random numbers, on the samples' device; None is torch's default.
+
+        Returns:
+            Both, of the same shapes and dtypes.
+
+        Raises:
+            ArgumentTypeError: the condition is not a tensor, or the transform does not return one.
+            ShapeError: the condition is not maps of the size of the samples, or the transform has changed the shape.
+        """
+        check_tensor("samples", samples)
+        check_tensor("condition", condition)
+        same = condition.ndim == samples.ndim >= 3 and condition.shape[2:] == samples.shape[2:]
+        if not (same and len(condition) == len(samples)):
+            raise ShapeError(
+                f"condition {tuple(condition.shape)} must be maps (N, channels, *spatial) of the size of the samples "
+                f"{tuple(samples.shape)}"
+            )
+        joined = torch.cat([samples, condition], 1)
+        moved = self.transform(joined, generator)
+        if not isinstance(moved, Tensor) or moved.shape != joined.shape:
+            made = tuple(moved.shape) if isinstance(moved, Tensor) else f"a {type(moved).__name__}"
+            raise ShapeError(
+                f"transform (={self.transform!r}) must keep the shape {tuple(joined.shape)}, but made {made}"
+            )
+        parts = moved.split([samples.shape[1], condition.shape[1]], 1)
+        return parts[0].to(samples.dtype), parts[1].to(condition.dtype)

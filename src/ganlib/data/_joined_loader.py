@@ -1,0 +1,143 @@
+"""A loader whose batches are made of those of other loaders."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from ganlib._random import generators_of, load_random_state, mixed_seed, random_state, seeded
+from ganlib._stream import Stream, has_state
+from ganlib.distributed import world_size
+from ganlib.errors import ArgumentValueError, CheckpointError
+
+__all__ = ["JoinedLoader"]
+
+
+class JoinedLoader:
+    """Combines the batches of loaders, one of each, and knows its exact position in all of them.
+
+    Args:
+        loaders: by the names that errors have for them.
+        combine: the batches of all loaders -> a batch.
+        longest: whether an epoch ends with that of the loader that has the most batches, while the others begin again;
+            otherwise it ends with the first one that has no more.
+
+    Attributes:
+        loaders: the loaders.
+    """
+
+    def __init__(
+        self, loaders: dict[str, Iterable[Any]], combine: Callable[[list[Any]], Any], *, longest: bool = False
+    ) -> None:
+        self._streams = [Stream(loader, name) for name, loader in loaders.items()]
+        self.loaders = tuple(loaders.values())
+        self._combine = combine
+        self._longest = longest
+        self._began = [0] * len(loaders)  # the epoch of each in which the epoch of all began
+        self._seed: int | None = None
+        self._resumed = False
+        leaves = [leaf for leaf in _leaves(self) if has_state(leaf) or isinstance(leaf, Iterator)]
+        if twice := [leaf for index, leaf in enumerate(leaves) if any(leaf is other for other in leaves[:index])]:
+            raise ArgumentValueError(
+                f"{list(loaders)[-1]} (={twice[0]!r}) is there twice, but it has one position: make another loader "
+                "for the second place"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch.
+
+        Raises:
+            TypeError: it is not known, as one of the loaders has no length.
+        """
+        lengths = [len(loader) for loader in self.loaders]  # type: ignore[arg-type]  # raises the TypeError
+        return max(lengths) if self._longest else min(lengths)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.
+
+        Returns:
+            The batches.
+        """
+        if not self._resumed:
+            self._restart()
+        return self._batches()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in every loader, and the states of their own random generators.
+
+        Returns:
+            Tensors and plain values.
+        """
+        self._begin()
+        return {
+            "streams": [stream.state_dict() for stream in self._streams],
+            "seed": self._seed,
+            "began": list(self._began),
+            "generators": [[own.get_state() for own in generators_of(loader)] for loader in self.loaders],
+            "world_size": world_size(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position; the random state of the process stays as it is.
+
+        Args:
+            state: the result of :meth:`state_dict`.
+
+        Raises:
+            CheckpointError: the state is of other loaders.
+        """
+        streams = state.get("streams")
+        if not isinstance(streams, list) or len(streams) != len(self._streams):
+            count = len(streams) if isinstance(streams, list) else "other"
+            raise CheckpointError(f"the state is of {count} loaders, not of {len(self._streams)} that are joined")
+        before = random_state()
+        for stream, own in zip(self._streams, streams, strict=True):
+            stream.load_state_dict(own, other_ranks=state["world_size"] != world_size())
+        load_random_state(before)
+        for loader, saved in zip(self.loaders, state["generators"], strict=True):
+            for generator, own in zip(generators_of(loader), saved, strict=False):
+                generator.set_state(own)
+        self._seed, self._began, self._resumed = state["seed"], list(state["began"]), True
+
+    def _batches(self) -> Iterator[Any]:
+        self._resumed = False
+        while self._goes_on():
+            yield self._combine([next(stream) for stream in self._streams])
+        self._restart()
+
+    def _begin(self) -> None:
+        """Begin an epoch of each loader that is between two; its order depends on nothing but a seed and the epoch."""
+        if self._seed is None:
+            self._seed = int(torch.randint(2**62, ()))
+        for index, stream in enumerate(self._streams):
+            if not stream.has_begun:
+                with seeded(mixed_seed(self._seed, index, stream.epoch)):
+                    stream.begin()
+
+    def _goes_on(self) -> bool:
+        """Whether there is another batch; a loader without a length has to be asked for one."""
+        for stream, over in zip(self._streams, self._ended(), strict=True):
+            if not over:
+                self._begin()
+                stream.peek()
+        ended = self._ended()
+        goes_on = not (all(ended) if self._longest else any(ended))
+        if goes_on:
+            self._begin()
+        return goes_on
+
+    def _ended(self) -> list[bool]:
+        return [stream.epoch > began for stream, began in zip(self._streams, self._began, strict=True)]
+
+    def _restart(self) -> None:
+        for stream in self._streams:
+            stream.restart()
+        self._began = [stream.epoch for stream in self._streams]
+
+
+def _leaves(loader: Any) -> Iterator[Any]:
+    if isinstance(loader, JoinedLoader):
+        for inner in loader.loaders:
+            yield from _leaves(inner)
+    else:
+        yield loader

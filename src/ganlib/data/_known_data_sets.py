@@ -1,0 +1,98 @@
+"""The data sets that are in memory as a whole, and need not be read item by item."""
+
+import sys
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
+
+from ganlib.data._image_folder import ImageFolder
+from ganlib.errors import DTypeError
+
+__all__ = ["in_memory", "plain"]
+
+_MNIST = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")  # not QMNIST, whose items are made in another way
+_CIFAR = ("CIFAR10", "CIFAR100")
+
+
+def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
+    """Return copies of the samples and conditions, (L, ...), that a data set has in memory, or None.
+
+    That is for exactly those classes whose items are known to be nothing else; a subclass may change them.
+
+    Example:
+        >>> in_memory(TensorDataset(torch.ones(2, 1)))
+        (tensor([[1.],
+                [1.]]), None)
+    """
+    kind, torchvision = type(dataset), sys.modules.get("torchvision.datasets")
+    if kind is TensorDataset:
+        return _of_tensors(dataset)
+    if kind is Subset:
+        return _of_subset(dataset)
+    if kind is ImageFolder:
+        data = dataset.data
+        if not (_is_uint8(data) and data.ndim in (3, 4)) or dataset.crop == "random":
+            return None
+        images = (data if data.ndim == 4 else data.unsqueeze(3)).permute(0, 3, 1, 2)
+    elif any(kind is getattr(torchvision, name, None) for name in (*_MNIST, *_CIFAR)):
+        if dataset.transform is not None or dataset.target_transform is not None:
+            return None
+        images = dataset.data
+        if kind.__name__ in _MNIST:
+            if not (_is_uint8(images) and images.ndim == 3):
+                return None
+            images = images.unsqueeze(1)
+        else:
+            if not (type(images) is numpy.ndarray and images.dtype == numpy.uint8 and images.shape[3:] == (3,)):
+                return None
+            images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    else:
+        return None
+    length = len(dataset)
+    labels = _whole_numbers(dataset.targets, length)
+    if labels is None or len(images) < length:
+        return None
+    return images[:length].clone(memory_format=torch.contiguous_format), labels
+
+
+def _is_uint8(data: Any) -> bool:
+    return type(data) is Tensor and data.dtype == torch.uint8 and data.device.type == "cpu"
+
+
+def _of_tensors(dataset: TensorDataset) -> tuple[Tensor, Tensor | None] | None:
+    tensors, length = dataset.tensors, len(dataset)
+    known = all(type(tensor) is Tensor and tensor.ndim and len(tensor) >= length for tensor in tensors)
+    if len(tensors) not in (1, 2) or not known:
+        return None
+    samples, *conditions = (plain(tensor, "dataset")[:length] for tensor in tensors)
+    return samples, conditions[0] if conditions else None
+
+
+def _of_subset(dataset: Subset[Any]) -> tuple[Tensor, Tensor | None] | None:
+    indices, whole = _whole_numbers(dataset.indices, len(dataset)), in_memory(dataset.dataset)
+    if indices is None or whole is None or not bool(((indices >= 0) & (indices < len(whole[0]))).all()):
+        return None
+    return whole[0][indices], None if whole[1] is None else whole[1][indices]
+
+
+def _whole_numbers(values: Any, length: int) -> Tensor | None:
+    """Return a copy of the first values, int64, if they are nothing but whole numbers, and enough of them."""
+    if type(values) in (list, tuple, range):
+        if not all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
+            return None
+        values = torch.tensor(values)
+    elif type(values) is numpy.ndarray and values.dtype == numpy.int64:
+        values = torch.from_numpy(values.copy())
+    if type(values) is not Tensor or values.dtype != torch.int64 or values.ndim != 1 or len(values) < length:
+        return None
+    return values[:length].cpu().clone()
+
+
+def plain(tensor: Tensor, name: str) -> Tensor:
+    """Return a copy, since the data set may write its next item to the same memory."""
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
+        raise DTypeError(f"{name} holds a sparse, nested, quantized or meta tensor; it must be a dense one with values")
+    return tensor.detach().as_subclass(Tensor).clone()

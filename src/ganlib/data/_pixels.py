@@ -1,0 +1,97 @@
+"""The pixels of an image of Pillow: one reader for the files of a folder and for the items of a data set."""
+
+import numpy
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+__all__ = ["eight_bit", "grey_range", "pixels"]
+
+_GREYS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies greys of so many bits
+_SAVE_IT = "save it as 8 or 16 bits without a sign"
+
+
+def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
+    """Return an image in mode L or RGB on black, or with its alpha channel, if it has one, as LA or RGBA.
+
+    An image that is still the opened file is turned as its EXIF data say; what a program made of it stays as it is.
+
+    Raises:
+        ValueError: black and white are unknown, or there are no pixels.
+
+    Example:
+        >>> eight_bit(Image.new("I;16", (1, 1), 257 * 90)).getpixel((0, 0))
+        90
+    """
+    if 0 in image.size:
+        raise ValueError(f"it has {image.width} x {image.height} pixels")
+    limits = grey_range(image)
+    if image.format is not None:
+        _scale_transparency(image)
+        image = ImageOps.exif_transpose(image)
+    if limits:
+        image = _scaled(image, *limits)
+    grey = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    transparent = image.has_transparency_data
+    mode = grey + "A" if transparent else grey
+    if image.mode != mode and (alpha or image.mode not in ("La", "RGBa")):
+        image = image.convert(mode)
+    if transparent and not alpha:
+        *multiplied_by_alpha, _ = image.convert(grey + "a").split()
+        image = Image.merge(grey, multiplied_by_alpha)
+    return image
+
+
+def grey_range(image: Image.Image) -> tuple[int, int] | None:
+    """Return black and white of a grey image of more than 8 bits, None for others; this decodes no pixels.
+
+    Raises:
+        ValueError: they are unknown.
+
+    Example:
+        >>> grey_range(Image.new("I;16", (1, 1)))
+        (0, 65535)
+    """
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if image.mode == "F":
+        raise ValueError(f"its pixels are floats, whose black and white are unknown; {_SAVE_IT}")
+    if 2 in tags.get(339, ()):
+        raise ValueError(f"its pixels are integers with a sign, whose black and white are unknown; {_SAVE_IT}")
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # which have no more than 16 bits
+        raise ValueError(f"its pixels are 32-bit integers, whose white is unknown; {_SAVE_IT}")
+    if not image.mode.startswith("I"):
+        return None
+    white = (1 << tags.get(258, (16,))[0]) - 1
+    return (white, 0) if tags.get(262) == 0 else (0, white)
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """Return the pixels of an image of 8 bits, uint8 (H, W, C).
+
+    Example:
+        >>> pixels(Image.new("RGB", (1, 1), (10, 120, 30))).tolist()
+        [[[10, 120, 30]]]
+    """
+    return torch.from_numpy(numpy.array(image)).view(image.height, image.width, -1)
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Correct the transparent colour of a PNG whose pixels Pillow scales to 8 bits when it loads them, but not this."""
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if key is None or not tiles:
+        return
+    raw_mode = tiles[0][3]
+    if raw_mode in _GREYS:
+        image.info["transparency"] = key * _GREYS[raw_mode]
+    elif raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _scaled(image: Image.Image, black: int, white: int) -> Image.Image:
+    values = numpy.asarray(image.convert("I"))
+    span = abs(white - black)
+    grey = Image.fromarray(((510 * abs(values - black) + span) // (2 * span)).astype(numpy.uint8))
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey.putalpha(Image.fromarray(numpy.where(values == key, 0, 255).astype(numpy.uint8)))
+    return grey

@@ -1,0 +1,282 @@
+"""The transforms of a ``TensorLoader``: of whole batches, or of single samples, as torchvision's are."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganlib._held import held
+from ganlib._random import mixed_seed, seeded
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
+
+__all__ = ["Transforms", "scaled"]
+
+_TRIED = 8  # samples
+_FAR = 10.0  # beyond what a normalization leaves
+# Of torchvision: what clamps floats to [0, 1], in silence.
+_CLAMPS = (
+    *(
+        "AugMix",
+        "AutoAugment",
+        "ColorJitter",
+        "GaussianNoise",
+        "RandAugment",
+        "RandomAdjustSharpness",
+        "RandomAutocontrast",
+    ),
+    *("RandomEqualize", "RandomInvert", "RandomPhotometricDistort", "RandomPosterize", "RandomSolarize"),
+    "TrivialAugmentWide",
+)
+
+
+class Transforms:
+    """Scales and transforms the samples of a batch, and the conditions with them if it is a joint transform.
+
+    Args:
+        transform: ``(samples, generator) -> samples``, ``sample -> sample``, or None.
+        joint_transform: ``(samples, condition, generator) -> (samples, condition)``, torchvision's, or None.
+
+    Raises:
+        ArgumentTypeError: one that cannot be called, or holds parts that take another form.
+        ArgumentValueError: both are given.
+    """
+
+    def __init__(self, transform: Callable[..., Any] | None, joint_transform: Callable[..., Any] | None) -> None:
+        for name, value in (("transform", transform), ("joint_transform", joint_transform)):
+            if not (value is None or callable(value)) or isinstance(value, type):
+                raise ArgumentTypeError(f"{name} (={value!r}) must be callable and not a class, or None")
+        if transform is not None and joint_transform is not None:
+            raise ArgumentValueError(
+                f"transform (={transform!r}) and joint_transform (={joint_transform!r}) exclude each other: let the "
+                "joint transform change the samples too"
+            )
+        self._joint = joint_transform is not None
+        self._name = "joint_transform" if self._joint else "transform"
+        self._transform = joint_transform if self._joint else transform
+        self._single = False
+        if self._transform is not None:
+            self._single = _of_torchvision(self._transform) if self._joint else _takes_one(self._transform)
+        if self._joint and self._single and not _of_torchvision(joint_transform, "torchvision.transforms.v2"):
+            raise ArgumentTypeError(
+                f"{self._shown()} is one of torchvision.transforms, which changes one thing only: take that of "
+                "torchvision.transforms.v2"
+            )
+
+    def __bool__(self) -> bool:
+        return self._transform is not None
+
+    def __call__(self, samples: Tensor, conditions: list[Tensor], seeds: tuple[int, ...]) -> list[Tensor]:
+        """Give the samples, float, and the conditions.
+
+        Args:
+            samples: (N, C, ...) as they are stored; may be overwritten.
+            conditions: none, or the one of the samples.
+            seeds: what the random numbers begin with.
+        """
+        if self._transform is None:
+            return [scaled(samples), *conditions]
+        return self._applied(self._transform, samples, conditions, seeds)
+
+    def _applied(
+        self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor], seeds: tuple[int, ...]
+    ) -> list[Tensor]:
+        count = len(samples)
+        if not self._single:
+            samples = scaled(samples)
+            generator = torch.Generator(samples.device).manual_seed(mixed_seed(*seeds))
+            given = (samples, *conditions) if self._joint else (samples,)
+            result = transform(*given, generator)
+            result = self._pair(result) if self._joint else [self._checked(result), *conditions]
+        else:
+            with seeded(mixed_seed(*seeds)):
+                result = self._one_by_one(transform, samples, conditions)
+        for tensor in result:
+            if tensor.ndim == 0 or len(tensor) != count:
+                raise ShapeError(f"{self._shown()} made {tuple(tensor.shape)} of {count} samples")
+        return result
+
+    def try_on(self, samples: Tensor, conditions: list[Tensor]) -> None:
+        """Apply a copy to the first samples, and leave no trace; whatever goes wrong is an error of ours.
+
+        Args:
+            samples: (N, C, ...) as they are stored.
+            conditions: none, or the one of the samples.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the transform does not fit the samples.
+        """
+        if self._transform is None:
+            return
+        self._check_conditions(samples, conditions)
+        if self._single:
+            samples, conditions = samples[:_TRIED], [condition[:_TRIED] for condition in conditions]
+        given = f"{tuple(samples.shape)[1:]} of {samples.dtype}"
+        try:
+            tried = copy.deepcopy(self._transform)
+        except Exception:  # what cannot be copied is called itself
+            tried = self._transform
+        try:
+            with seeded(0), _watched(tried, samples.ndim - 1 if self._single else -1):
+                results = self._applied(tried, samples.clone(), [each.clone() for each in conditions], (0,))
+        except GanlibError:
+            raise
+        except Exception as error:
+            kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+            raise kind(
+                f"{self._shown()} fails on samples {given}: {type(error).__name__}: {error}; {self._form(samples)}"
+            ) from error
+        if not all(result.isfinite().all() for result in results):
+            raise ArgumentValueError(f"{self._shown()} makes samples that are not finite")
+        result = results[0]
+        if self._single and samples.dtype == torch.uint8 and result.abs().max() > _FAR:
+            raise ArgumentValueError(
+                f"{self._shown()} makes floats from {result.min():.4g} to {result.max():.4g} of uint8 samples, and "
+                "floats are not scaled: return uint8, or scale them, by "
+                "v2.ToDtype(torch.float32, scale=True) and v2.Normalize([0.5], [0.5]) for example"
+            )
+
+    def _check_conditions(self, samples: Tensor, conditions: list[Tensor]) -> None:
+        if self._joint:
+            if not conditions:
+                raise ArgumentValueError(f"{self._shown()} needs conditions, and the data set has none: give transform")
+            return
+        for condition in conditions:
+            spatial = samples.ndim > 2 and condition.shape[1:] == samples.shape[2:]
+            if condition.ndim >= 3 and (condition.ndim == samples.ndim or spatial):
+                raise ArgumentValueError(
+                    f"{self._shown()} would change the samples {tuple(samples.shape)} and not their maps "
+                    f"{tuple(condition.shape)}: give joint_transform instead, (samples, condition, generator) -> "
+                    "(samples, condition), such as augment.Joint(augment.RandomHorizontalFlip())"
+                )
+
+    def _one_by_one(self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor]) -> list[Tensor]:
+        """Call the transform once per sample, since one call of torchvision's draws one set of random numbers."""
+        if self._joint:
+            from torchvision import tv_tensors  # whose transform this is
+
+            made = [
+                self._pair(transform(tv_tensors.Image(sample), tv_tensors.Mask(each) if each.ndim > 1 else each))
+                for sample, each in zip(samples, conditions[0], strict=True)
+            ]
+            return [scaled(self._stacked([sample for sample, _ in made])), self._stacked([each for _, each in made])]
+        made_samples = [self._checked(transform(sample)) for sample in samples]
+        return [scaled(self._stacked(made_samples)), *conditions]
+
+    def _stacked(self, tensors: list[Tensor]) -> Tensor:
+        kinds = {(tuple(tensor.shape), tensor.dtype) for tensor in tensors}
+        if len(kinds) > 1:
+            (shape, dtype), (other, its), *_ = sorted(kinds, key=str)
+            raise ShapeError(
+                f"{self._shown()} must make samples of one shape and dtype, but made {shape} of {dtype} and {other} of "
+                f"{its}"
+            )
+        return torch.stack(tensors)
+
+    def _pair(self, result: Any) -> list[Tensor]:
+        if not isinstance(result, tuple | list) or len(result) != 2 or not isinstance(result[1], Tensor):
+            raise ArgumentTypeError(f"{self._shown()} must return (samples, condition), two tensors")
+        return [self._checked(result[0]), result[1].as_subclass(Tensor)]
+
+    def _checked(self, result: Any) -> Tensor:
+        """A plain tensor of samples."""
+        if not isinstance(result, Tensor):
+            raise ArgumentTypeError(f"{self._shown()} must return a tensor, but returned a {type(result).__name__}")
+        if not (result.is_floating_point() or (self._single and result.dtype == torch.uint8)):
+            raise DTypeError(f"{self._shown()} must return floats, but returned {result.dtype}")
+        return result.as_subclass(Tensor)
+
+    def _shown(self) -> str:
+        return f"{self._name} (={self._transform!r:.200})"
+
+    def _form(self, samples: Tensor) -> str:
+        """What it must be, for errors."""
+        if self._joint:
+            return "it must take (samples, condition, generator), or be one of torchvision.transforms.v2"
+        if self._single and _of_torchvision(self._transform) and samples.dtype == torch.uint8:
+            return (
+                "it is given uint8 tensors: leave ToTensor out, and let v2.ToDtype(torch.float32, scale=True) come "
+                "before v2.Normalize"
+            )
+        return "it must take (samples, generator), or a single sample as it is in the data set"
+
+
+def scaled(samples: Tensor) -> Tensor:
+    """Samples in [-1, 1], of bytes; floats are not changed."""
+    if samples.dtype == torch.uint8:
+        return samples.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+    return samples
+
+
+def _takes_one(transform: Any) -> bool:
+    """Whether a transform takes a sample, and not a batch and a generator."""
+    if _of_torchvision(transform):
+        return True
+    try:
+        signature = inspect.signature(transform.forward if isinstance(transform, nn.Module) else transform)
+    except (TypeError, ValueError):  # of C, as torch's functions are
+        return True
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return True
+    _, second, *_ = [*signature.parameters.values(), None]
+    if second is None or second.kind is second.VAR_POSITIONAL or second.default is second.empty:
+        return False
+    # An optional second argument may be anything; it is a generator where it is called one.
+    return not ("gen" in second.name.lower() or second.name == "rng" or "Generator" in str(second.annotation))
+
+
+def _of_torchvision(transform: Any, package: str = "torchvision") -> bool:
+    """Whether a transform's class, or one that it derives from, is of a package."""
+    return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(transform).__mro__)
+
+
+@contextmanager
+def _watched(transform: Any, of_sample: int) -> Iterator[None]:
+    """A context in which modules inside a transform refuse what they would silently take for something else."""
+    parts = [part for part in held(transform, within=12) if isinstance(part, nn.Module)]
+    hooks = [part.register_forward_pre_hook(_refuse) for part in parts if _of_torchvision(part)]
+    hooks += [
+        part.register_forward_pre_hook(partial(_refuse_sample, ndim=of_sample))
+        for part in parts
+        if _of_torchvision(part, "ganlib.augment")
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _refuse_sample(module: nn.Module, inputs: tuple[Any, ...], *, ndim: int) -> None:
+    """Of ganlib's transforms, which would take the channels of a sample for samples."""
+    if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == ndim:
+        raise ArgumentTypeError(
+            f"transform is called with one sample at a time, but holds a {type(module).__name__} of ganlib, which "
+            "takes a batch: give a function (samples, generator) that calls all parts with the whole batch"
+        )
+
+
+def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Of torchvision's transforms, which would clamp a sample, or leave it as it is."""
+    name, given = type(module).__name__, inputs[0] if inputs else None
+    if not isinstance(given, Tensor):
+        return
+    if name in ("ToTensor", "PILToTensor"):
+        raise ArgumentTypeError(
+            f"transform contains {name}, which leaves tensors as they are, and TensorLoader's samples are tensors: "
+            "leave it out; bytes are scaled to [-1, 1], or take v2.ToDtype(torch.float32, scale=True)"
+        )
+    clamps = name in _CLAMPS and getattr(module, "clip", True)
+    if clamps and given.is_floating_point() and given.numel():
+        low, high = (float(value) for value in given.aminmax())
+        if low < 0 or high > 1:
+            raise ArgumentValueError(
+                f"transform contains {name}, which clamps floats to [0, 1], but it is given values from {low:.4g} to "
+                f"{high:.4g}: let it come before they are normalized, or give TensorLoader uint8 samples"
+            )
