@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from ganlib._sampling import count_entries, draw, evaluating
 from ganlib.conditioning import ConditionalBatchNorm, OneHot
@@ -132,10 +133,63 @@ def test_entries_are_counted():
             count_entries("x", wrong)
 
 
-def test_a_norm_that_sees_one_value_is_named():
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (nn.BatchNorm1d, (3, 5)),
+        (nn.BatchNorm2d, (3, 4, 4)),
+        (nn.SyncBatchNorm, (3, 4, 4)),
+        (lambda n: nn.InstanceNorm2d(n, track_running_stats=True), (3, 4, 4)),
+        (lambda n: nn.InstanceNorm1d(n, affine=True, track_running_stats=True), (3, 5)),
+        (lambda n: nn.BatchNorm2d(n, track_running_stats=False), (3, 4, 4)),
+    ],
+)
+@pytest.mark.parametrize("around", [nn.Sequential, nn.DataParallel])
+def test_every_norm_with_running_averages_can_use_a_samples_own(norm, shape, around):
+    """Batch and instance norms normalize each sample with its own mean and variance; all they hold stays as it is."""
+    layer = norm(3)
+    if layer.running_mean is not None:
+        layer.running_mean.fill_(7.0)
+    x = 3 + torch.randn(4, *shape)
+    held = dict(vars(layer))
+    axes = tuple(range(2, x.ndim))
+    expected = (x - x.mean(axes, keepdim=True)) / (x.var(axes, keepdim=True, correction=0) + layer.eps).sqrt()
+    torch.testing.assert_close(draw(around(layer), x, batch_norm="sample"), expected)
+    assert vars(layer) == held
+
+
+def _forms():
+    spectral = nn.utils.spectral_norm(nn.Linear(4, 4))
+    return [
+        nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+        spectral,
+        nn.utils.weight_norm(nn.Linear(4, 4)),
+        prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5),
+        torch.compile(nn.Linear(4, 4), backend="eager"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.(weight|spectral)_norm` is deprecated")
+def test_vectors_and_masks_of_parametrized_weights_do_not_move(number):
+    """Two draws are equal, and the state is what it was, whatever computes a weight."""
+    generator = _forms()[number]
+    before, latent = _state(generator), torch.randn(3, 4)
+    one, two = draw(generator, latent), draw(generator, latent)
+    after = _state(generator)
+    assert torch.equal(one, two)
+    assert all(torch.equal(*pair) for pair in zip(before[0], after[0], strict=True))
+    assert before[1] == after[1]
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.BatchNorm1d(3), nn.Sequential(nn.Unflatten(1, (3, 1)), nn.InstanceNorm1d(3, track_running_stats=True))]
+)
+def test_a_norm_that_sees_one_value_is_named(norm):
     """A batch norm of vectors has no statistics of one sample: an error of ours says so."""
     with pytest.raises(ValueError, match=r"batch_norm \(='sample'\)") as caught:
-        draw(nn.BatchNorm1d(3), torch.randn(4, 3), batch_norm="sample")
+        draw(norm, torch.randn(4, 3), batch_norm="sample")
     assert isinstance(caught.value, GanlibError)
 
 

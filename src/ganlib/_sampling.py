@@ -1,5 +1,6 @@
 """Drawing samples from a generator without changing it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
@@ -7,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganlib._checks import check_option
@@ -61,7 +62,7 @@ def draw(
                 [generator(*tree_map_only(Tensor, itemgetter(slice(start, start + size)), inputs)) for start in starts]
             )
         except ValueError as error:
-            if alone and "more than 1 value per channel" in str(error):
+            if alone and re.search("more than 1 (value per channel|spatial element)", str(error)):
                 raise ArgumentValueError(
                     f"batch_norm (='sample') needs several values of each channel in one sample: {error}"
                 ) from error
@@ -83,13 +84,14 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _without_running_averages(network: nn.Module, asked: bool) -> Iterator[None]:
-    """Let batch norms in evaluation mode use the statistics of their input, computed in this process alone."""
-    norms = [module for module in network.modules() if asked and isinstance(module, _BatchNorm)]
-    averages = [(norm, norm.running_mean, norm.running_var) for norm in norms]
+    """Let batch and instance norms use the statistics of their input, computed in this process alone."""
+    norms = [module for module in network.modules() if asked and isinstance(module, _NormBase)]
+    averages = [(norm, norm.running_mean, norm.running_var, norm.track_running_stats) for norm in norms]
     for norm in norms:
         norm.running_mean = norm.running_var = None
+        norm.track_running_stats = False  # instance norms go by that
     try:
         yield
     finally:
-        for norm, mean, variance in averages:
-            norm.running_mean, norm.running_var = mean, variance
+        for norm, mean, variance, tracked in averages:
+            norm.running_mean, norm.running_var, norm.track_running_stats = mean, variance, tracked

@@ -1,24 +1,46 @@
 """Weight initialization of whole networks: each function changes a module in place and returns it.
 
-Weights of convolutions, transposed convolutions and linear layers are drawn and their biases set to 0. The gain of an
-affine norm is set to 1 and its bias to 0; :func:`dcgan_`, and :func:`normal_` if asked, draw the gain too. Embeddings
-keep torch's N(0, 1). Of a parametrized weight (spectral norm), the underlying parameter is set.
+Drawn are the weights of torch's linear, bilinear, convolutional, transposed convolutional, recurrent and attention
+layers, each gate of a recurrent layer and each projection of an attention layer by itself. Their biases are set to 0.
+The gain of an affine norm is set to 1 and its bias to 0; :func:`dcgan_`, and :func:`normal_` if asked, draw the gain
+too. Embeddings keep torch's N(0, 1), ``nn.PReLU`` keeps its slope, and parameters that a module of your own holds stay
+as they are.
+
+It does not matter whether a function is called before or after something is put around a weight, as a parametrization
+or as a hook: weight norm, spectral norm, pruning, or a parametrization of your own. The function acts as if it had been
+called first. So a layer with weight norm computes with the weight that was drawn, and a spectral norm divides that
+weight by its largest singular value. A mask of pruning stays. A parametrization gets the weight through its
+``right_inverse``; one without ``right_inverse`` is applied to the weight that was drawn, as torch does.
+
+Weights in half precision are drawn in float32 and then rounded.
 
 Example:
     >>> from torch import nn
     >>> init_ed = dcgan_(nn.Conv2d(1, 64, 4))
     >>> bool(init_ed.weight.std() < 0.03)
     True
+    >>> normed = nn.utils.parametrizations.weight_norm(nn.Linear(64, 64))
+    >>> bool(dcgan_(normed).weight.std() < 0.03)
+    True
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from ganlib._checks import check_number
-from ganlib.errors import ArgumentTypeError
+from ganlib._checks import check_flag, check_number
+from ganlib._spectral import spectral_vectors
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["dcgan_", "kaiming_", "normal_", "orthogonal_", "xavier_"]
 
@@ -26,6 +48,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _LAYERS = (
     nn.Linear,
+    nn.Bilinear,
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
@@ -33,7 +56,8 @@ _LAYERS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_KEPT = (nn.Embedding, nn.EmbeddingBag, nn.PReLU)
 
 
 def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
@@ -46,6 +70,10 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
     Returns:
         The same module.
 
+    Raises:
+        ArgumentValueError: std is below 0 or not finite, or a layer has no weights yet.
+        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+
     Example:
         >>> dcgan_(nn.Linear(2, 1)).bias
         Parameter containing:
@@ -54,8 +82,12 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
     References:
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 4.
     """
+    std = check_number("std", std)
     return _initialize(
-        module, lambda weight: nn.init.normal_(weight, 0.0, std), lambda gain: nn.init.normal_(gain, 1.0, std)
+        module,
+        {"std": std},
+        lambda weight: nn.init.normal_(weight, 0.0, std),
+        lambda gain: nn.init.normal_(gain, 1.0, std),
     )
 
 
@@ -74,8 +106,8 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
         The same module.
 
     Raises:
-        ArgumentValueError: std is below 0 or not finite.
-        ArgumentTypeError: gains is not a bool.
+        ArgumentValueError: std is below 0 or not finite, or a layer has no weights yet.
+        ArgumentTypeError: gains is not a bool, module is not one, or a weight of it cannot be drawn.
 
     Example:
         >>> normal_(nn.BatchNorm1d(2)).weight
@@ -84,14 +116,13 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
         >>> bool(normal_(nn.BatchNorm1d(2), gains=True).weight.abs().max() < 0.2)
         True
     """
-    if not isinstance(gains, bool):
-        raise ArgumentTypeError(f"gains (={gains!r}) must be True or False; std is the deviation of both")
-    check_number("std", std)
+    gains = check_flag("gains", gains)
+    std = check_number("std", std)
 
     def draw_(weight: Tensor) -> Tensor:
         return nn.init.normal_(weight, 0.0, std)
 
-    return _initialize(module, draw_, draw_) if gains else _initialize(module, draw_)
+    return _initialize(module, {"std": std}, draw_, draw_) if gains else _initialize(module, {"std": std}, draw_)
 
 
 def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
@@ -104,6 +135,10 @@ def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
     Returns:
         The same module.
 
+    Raises:
+        ArgumentValueError: gain is below 0 or not finite, or a layer has no weights yet.
+        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+
     Example:
         >>> bool(xavier_(nn.Linear(3, 3)).weight.abs().max() <= 1)
         True
@@ -111,7 +146,8 @@ def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
     References:
         Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
     """
-    return _initialize(module, lambda weight: nn.init.xavier_uniform_(weight, gain))
+    gain = check_number("gain", gain)
+    return _initialize(module, {"gain": gain}, lambda weight: nn.init.xavier_uniform_(weight, gain))
 
 
 def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
@@ -119,10 +155,14 @@ def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
 
     Args:
         module: changed in place, with all its submodules.
-        negative_slope: of the activation; 0 is ReLU.
+        negative_slope: of the activation; 0 is ReLU, and it may be below 0.
 
     Returns:
         The same module.
+
+    Raises:
+        ArgumentValueError: negative_slope is not finite, or a layer has no weights yet.
+        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
 
     Example:
         >>> kaiming_(nn.Conv2d(1, 8, 3), negative_slope=0.2).weight.shape
@@ -131,7 +171,8 @@ def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
     References:
         He et al., "Delving Deep into Rectifiers", 2015, equations 10 and 15.
     """
-    return _initialize(module, lambda weight: nn.init.kaiming_normal_(weight, negative_slope))
+    slope = _check_real("negative_slope", negative_slope)
+    return _initialize(module, {}, lambda weight: nn.init.kaiming_normal_(weight, slope))
 
 
 def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
@@ -144,6 +185,10 @@ def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
     Returns:
         The same module.
 
+    Raises:
+        ArgumentValueError: gain is below 0 or not finite, or a layer has no weights yet.
+        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+
     Example:
         >>> import torch
         >>> weight = orthogonal_(nn.Linear(3, 3)).weight
@@ -154,27 +199,196 @@ def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
         Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
         used in BigGAN (Brock et al., 2019).
     """
-    return _initialize(module, lambda weight: nn.init.orthogonal_(weight, gain))
+    gain = check_number("gain", gain)
+    return _initialize(module, {"gain": gain}, lambda weight: nn.init.orthogonal_(weight, gain))
+
+
+class _Tensor(NamedTuple):
+    """A tensor that a layer computes with: what it is for, and how many matrices are stacked in it."""
+
+    layer: nn.Module
+    path: str
+    name: str
+    kind: str
+    parts: int
+    is_meta: bool
+
+    def __str__(self) -> str:
+        kind = type(self.layer).__name__
+        return f"{self.name} of {f'{self.path} (={kind})' if self.path else kind}"
 
 
 def _initialize(
     module: ModuleT,
+    scale: dict[str, float],
     weight_: Callable[[Tensor], object],
     gain_: Callable[[Tensor], object] = nn.init.ones_,
 ) -> ModuleT:
     """Draw the weights and gains of a module and its submodules, and set biases to 0."""
-    for layer in module.modules():
-        if isinstance(layer, _LAYERS):
-            weight_(_own_weight(layer))
-        elif isinstance(layer, _NORMS) and layer.weight is not None:
-            gain_(layer.weight)
-        else:
-            continue
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    if not isinstance(module, nn.Module):
+        raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module, whose layers are initialized")
+    tensors = list(_tensors(module))
+    norms = [norm for norm in spectral_vectors(module) if not norm.vectors[0].is_meta]
+    for name, value in scale.items():
+        if norms and value == 0:
+            raise ArgumentValueError(
+                f"{name} (={value!r}) must be above 0: a spectral norm cannot divide a weight of 0s"
+            )
+    if not tensors and any(map(_has_own_parameters, module.modules())):
+        warnings.warn(
+            f"module (={type(module).__name__}) stays as it is: none of its layers is one of torch's whose weights are "
+            "drawn. Initialize parameters of your own with torch.nn.init",
+            stacklevel=3,
+        )
+    draw_ = {"weight": weight_, "gain": gain_, "bias": nn.init.zeros_}
+    with torch.no_grad():
+        for tensor in tensors:
+            if tensor.is_meta:  # made for its shapes alone
+                continue
+            try:
+                _assign(tensor.layer, tensor.name, _drawn(tensor, draw_[tensor.kind]))
+            except Exception as error:  # of a parametrization, or of a dtype that has no random numbers
+                raise ArgumentTypeError(f"{tensor} cannot be initialized: {error}") from error
+        for norm in norms:
+            norm.restart()
     return module
 
 
-def _own_weight(layer: Any) -> Tensor:
-    """Return the weight that is a parameter, below a parametrization."""
-    return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight
+def _tensors(module: nn.Module) -> Iterator[_Tensor]:
+    lists = [part for part in module.modules() if isinstance(part, parametrize.ParametrizationList)]
+    inner = {id(part) for each in lists for part in each.modules()}
+    for path, layer in module.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise ArgumentTypeError(
+                f"module (={type(module).__name__}) is TorchScript: initialize it before it is scripted"
+            )
+        if id(layer) in inner:
+            continue
+        for name, kind, parts in _names(layer):
+            given = _given(layer, name)
+            if given is not None or getattr(layer, name, None) is not None:
+                tensor = _Tensor(layer, path, name, kind, parts, given is not None and given.is_meta)
+                _check(tensor, given)
+                yield tensor
+
+
+def _names(layer: Any) -> Iterator[tuple[str, str, int]]:
+    """The names of a layer's weights, gain and biases, and how many matrices each weight is a stack of."""
+    stacked = {}
+    if isinstance(layer, _LAYERS):
+        names = ["weight", "bias"]
+    elif isinstance(layer, _NORMS):
+        yield "weight", "gain", 1
+        names = ["bias"]
+    elif isinstance(layer, nn.MultiheadAttention):
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias"]
+        stacked = {"in_proj_weight": 3}
+    elif isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+        names = getattr(layer, "_flat_weights_names", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+        recurrent = [_given(layer, name) for name in names if name.startswith("weight_hh")]
+        gates = len(recurrent[0]) // layer.hidden_size if recurrent and recurrent[0] is not None else 1
+        stacked = {name: gates for name in names if not name.startswith("weight_hr")}  # an LSTM's projection is one
+    else:
+        names = []
+    for name in names:
+        yield name, "bias" if "bias" in name else "weight", stacked.get(name, 1)
+
+
+def _check(tensor: _Tensor, given: Tensor | None) -> None:
+    if given is None:
+        raise ArgumentTypeError(
+            f"{tensor} cannot be initialized: it is no parameter, and what computes it is not of torch. Initialize the "
+            "layer before that is put around it"
+        )
+    if nn.parameter.is_lazy(given):
+        raise ArgumentValueError(
+            f"{tensor} cannot be initialized: it has no shape yet. Call the module with a batch first"
+        )
+    if tensor.is_meta and not torch.empty(0).is_meta:
+        raise ArgumentValueError(
+            f"{tensor} cannot be initialized: it is on the meta device, which holds no numbers. Call "
+            "to_empty(device=...) of the module first"
+        )
+
+
+def _has_own_parameters(part: nn.Module) -> bool:
+    kept = isinstance(part, _KEPT) or type(part).__module__.startswith("ganlib.")
+    return not kept and any(parameter is not None for parameter in part._parameters.values())
+
+
+def _hook(owner: nn.Module, name: str) -> Any:
+    """The hook of torch's that computes a tensor before each call."""
+    for hook in owner._forward_pre_hooks.values():
+        known = isinstance(hook, WeightNorm | SpectralNorm) and hook.name == name
+        if known or (isinstance(hook, BasePruningMethod) and hook._tensor_name == name):
+            return hook
+    return None
+
+
+def _given(owner: Any, name: str) -> Tensor | None:
+    """A tensor as a layer computes with it, or one of its shape and dtype; None where its origin is not known."""
+    if parametrize.is_parametrized(owner, name):
+        steps = owner.parametrizations[name]
+        plain = all(isinstance(step, _SpectralNorm) for step in steps)
+        return _given(steps, "original") if plain else getattr(owner, name).detach()
+    hook = _hook(owner, name)
+    if hook is not None:
+        return _given(owner, f"{name}_v" if isinstance(hook, WeightNorm) else f"{name}_orig")
+    return owner._parameters.get(name, owner._buffers.get(name))
+
+
+def _drawn(tensor: _Tensor, draw_: Callable[[Tensor], object]) -> Tensor:
+    given = _given(tensor.layer, tensor.name)
+    assert given is not None
+    narrow = given.is_floating_point() and given.dtype.itemsize < 4
+    dtype = torch.float32 if narrow else given.dtype
+    value = torch.empty_like(given, dtype=dtype, requires_grad=False, memory_format=torch.contiguous_format)
+    for part in value.chunk(tensor.parts):
+        draw_(part)
+    return value
+
+
+def _assign(owner: Any, name: str, value: Tensor) -> None:
+    """Set what a tensor is computed from, so that it becomes a value."""
+    if parametrize.is_parametrized(owner, name):
+        steps = owner.parametrizations[name]
+        values: Any = value
+        for step in reversed(list(steps)):
+            values = _inverse(step, values)
+        values = list(values) if isinstance(values, Sequence) else [values]
+        names = ["original"] if steps.is_tensor else [f"original{i}" for i in range(steps.ntensors)]
+        for original, one in zip(names, values, strict=True):
+            _assign(steps, original, one)
+        return
+    hook = _hook(owner, name)
+    if hook is None:
+        _given(owner, name).copy_(value)  # type: ignore[union-attr]
+        return
+    if isinstance(hook, WeightNorm):
+        for suffix, one in zip("gv", _gain_and_direction(value, hook.dim), strict=True):
+            _assign(owner, f"{name}_{suffix}", one)
+    else:
+        _assign(owner, f"{name}_orig", value)
+    with torch.enable_grad():
+        hook(owner, ())
+
+
+def _inverse(step: Any, value: Any) -> Any:
+    if isinstance(step, _WeightNorm):
+        return _gain_and_direction(value, step.dim)
+    try:
+        return step.right_inverse(value) if hasattr(step, "right_inverse") else value
+    except NotImplementedError:  # torch takes the identity too
+        return value
+
+
+def _gain_and_direction(value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """What weight norm computes a value from; a row of 0s has any direction."""
+    gain = torch.norm_except_dim(value, 2, dim)
+    return gain, value + (gain == 0)
+
+
+def _check_real(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
+        raise ArgumentValueError(f"{name} (={value!r}) must be a finite number")
+    return float(value)

@@ -5,6 +5,7 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -250,6 +251,30 @@ def test_a_generator_in_half_precision_is_given_its_own_dtype() -> None:
     """Latents come as the generator's weights are."""
     batch = next(models.sample(nn.Linear(4, 2).to(torch.bfloat16), latents.Gaussian(4), 2))
     assert batch.sample.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_conditions_are_given_in_the_generators_precision(dtype: torch.dtype) -> None:
+    """Vectors and maps are, as latents are, and indices stay; the batch has the conditions that were given."""
+
+    class Sums(nn.Linear):
+        def forward(self, latent: Tensor, condition: Any = None) -> Tensor:
+            assert condition["index"].dtype == torch.int64
+            return super().forward(latent) + super().forward(condition["vector"])
+
+    condition: Any = {"vector": torch.randn(3, 4), "index": torch.arange(3)}
+    (batch,) = models.sample(Sums(4, 2).to(dtype), torch.randn(3, 4), condition=condition)
+    assert batch.sample.dtype == dtype
+    given: Any = batch.condition
+    assert torch.equal(given["vector"], condition["vector"])
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    """As the number of samples, the size of a batch and the seed."""
+    batches = list(models.sample(Same(), latents.Gaussian(3), np.int64(5), batch_size=np.int64(2), seed=np.int64(7)))  # type: ignore[arg-type]
+    assert [len(batch.sample) for batch in batches] == [2, 2, 1]
+    expected = _all(Same(), latents.Gaussian(3), 5, batch_size=2, seed=7)
+    assert torch.equal(torch.cat([batch.sample for batch in batches]), expected.sample)
 
 
 @pytest.mark.parametrize("n", [None, 5])

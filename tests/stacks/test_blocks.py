@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
-from ganlib.stacks import PixelNorm, UpsampleConv, make_activation, make_norm
+from ganlib.stacks import (
+    ConvStack,
+    ConvTransposeStack,
+    PixelNorm,
+    StackPlan,
+    Stage,
+    UNet,
+    UpsampleConv,
+    make_activation,
+    make_norm,
+)
 from ganlib.stacks._blocks import Block, needs_bias
 
 
@@ -52,6 +62,25 @@ def test_a_function_makes_its_own_norm():
     made = make_norm(lambda channels: nn.LayerNorm([channels, 2]), 6, 1)
 
     assert made.normalized_shape == (6, 2)
+
+
+def test_a_function_may_name_an_option():
+    """What it gives is a norm, one of the options, or None; anything else is an error, not a layer without a norm."""
+    assert type(make_norm(lambda channels: "batch" if channels > 4 else "none", 6, 2)) is nn.BatchNorm2d
+    assert type(make_norm(lambda channels: "batch" if channels > 4 else "none", 4, 2)) is nn.Identity
+    assert type(make_norm(lambda channels: None, 4, 2)) is nn.Identity
+    for made, error in ((3, ArgumentTypeError), (nn.BatchNorm2d, ArgumentTypeError), ("layer", ArgumentValueError)):
+        with pytest.raises(error, match="norm"):
+            make_norm(lambda channels: made, 4, 2)  # noqa: B023
+
+
+@pytest.mark.parametrize("name", ["spectral_norm", "bias"])
+@pytest.mark.parametrize("make", [ConvStack, ConvTransposeStack, UNet])
+def test_a_switch_is_true_or_false(name, make):
+    """A string or a number in place of one is an error of ours, as "no" would turn it on."""
+    plan = StackPlan((1, 8, 8), [Stage(2), Stage(2)])
+    with pytest.raises(ArgumentTypeError, match=rf"{name} \(='no'\) must be True or False"):
+        make(plan, **{name: "no"})
 
 
 @pytest.mark.parametrize(("norm", "dims"), [("layer", 2), ("instance", 0), (None, 2), (1, 2), (nn.Identity(), 2)])

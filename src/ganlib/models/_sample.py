@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ganlib._checks import check_positive, check_seed, check_sizes
+from ganlib._checks import check_count, check_positive, check_seed
 from ganlib._random import mixed_seed, seed_of_rank, seeded
 from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
 from ganlib.distributed import rank
@@ -44,16 +44,16 @@ def sample(
     \tau`. Samples become better and less varied (the truncation trick).
 
     Args:
-        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients, in the
-            precision of its weights.
+        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients; latents and
+            conditions that are no integers are given to it in the precision of its weights.
         latent: a distribution of latents, such as ``latents.Gaussian(100)``, or the (N, dim) latents themselves.
         n: the number of samples, at least 1; None is the number of conditions, or of latents.
         condition: N conditions, a tensor or a dict or tuple of tensors; or a function n -> n conditions, such as a
             trainer's ``fake_conditions``; None if the generator takes none.
         batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
             variance of each sample by itself, as in scripts that call a generator in training mode with one latent at a
-            time. All else, such as dropout, is in evaluation mode either way. It acts on torch's batch norm modules. A
-            batch norm of vectors has no statistics of one sample.
+            time. All else, such as dropout, is in evaluation mode either way. It acts on torch's batch norm modules,
+            and on instance norms with running averages. A batch norm of vectors has no statistics of one sample.
         batch_size: the number of samples in a batch, at least 1; the last batch may have fewer.
         seed: from 0 to 2**64 - 1, of the latents, and of torch's random numbers in a function ``condition``. These
             are the same on every device and for every batch size. Each of several processes draws its own; those of
@@ -88,13 +88,11 @@ def sample(
     if not isinstance(latent, Tensor) and (isinstance(latent, type) or not callable(latent)):
         raise ArgumentTypeError(f"latent (={latent!r}) must be a distribution of latents, or a tensor of them")
     check_batch_norm(batch_norm)
-    check_sizes(batch_size=batch_size)
-    if n is not None:
-        check_sizes(n=n)
-    if seed is not None:
-        check_seed("seed", seed)
+    batch_size = check_count("batch_size", batch_size, least=1)
+    n = None if n is None else check_count("n", n, least=1)
+    seed = None if seed is None else check_seed("seed", seed)
     if truncation is not None:
-        check_positive("truncation", truncation)
+        truncation = check_positive("truncation", truncation)
         if isinstance(latent, Tensor):
             raise ArgumentValueError(
                 f"truncation (={truncation!r}) must be None where latent is a tensor, which is drawn already"
@@ -107,7 +105,7 @@ def sample(
     elif n is None:
         raise ArgumentValueError("n (=None) must say how many samples to draw: there are no conditions to count")
     tensors = chain(generator.parameters(), generator.buffers())
-    first = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
+    first = next((tensor for tensor in tensors if _has_precision(tensor)), torch.zeros(()))
     if isinstance(latent, Tensor):
         count_entries("latent", latent, n)
     else:
@@ -133,7 +131,8 @@ def _batches(
         part = itemgetter(slice(start, start + batch_size))
         own = tree_map_only(Tensor, methodcaller("to", like.device), tree_map_only(Tensor, part, condition))
         with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), start)):  # of noise in the generator
-            samples = draw(generator, part(latent).to(like), own, batch_norm=batch_norm)
+            given = tree_map_only(Tensor, lambda tensor: tensor.to(like) if _has_precision(tensor) else tensor, own)
+            samples = draw(generator, part(latent).to(like), given, batch_norm=batch_norm)
         yield Batch(samples, own)
 
 
@@ -154,3 +153,7 @@ def _draw_latents(latent: Latent, n: int, device: torch.device, seed: int | None
     raise ArgumentValueError(
         f"truncation (={truncation!r}) must be larger for latent (={latent!r}), which has hardly any values that small"
     )
+
+
+def _has_precision(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_flag
 from ganlib._condition import check_condition, needs_condition
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Condition
@@ -32,7 +33,8 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
     Args:
         norm: ``"batch"``, ``"instance"`` (with a gain and bias), ``"group"`` (as many groups as divide both the
             channels and 32), ``"pixel"`` (:class:`PixelNorm`, which has neither), ``"none"``, or a function from a
-            number of channels to a module. A module that has ``needs_condition = True`` is called with (x, condition).
+            number of channels to a module, one of these names or None. A module that has ``needs_condition = True`` is
+            called with (x, condition).
         channels: how many channels it normalizes.
         spatial_dims: 0 (vectors) to 3.
 
@@ -41,6 +43,7 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
 
     Raises:
         ArgumentValueError: another option, or instance norm of vectors.
+        ArgumentTypeError: the function returned something else.
 
     Example:
         >>> make_norm("group", 48, spatial_dims=2)
@@ -61,7 +64,12 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
     if norm == "instance" and spatial_dims > 0:
         return getattr(nn, f"InstanceNorm{spatial_dims}d")(channels, affine=True)
     if callable(norm) and not isinstance(norm, nn.Module):  # one module cannot serve several layers
-        return norm(channels)
+        made = norm(channels)
+        if isinstance(made, str):
+            return make_norm(made, channels, spatial_dims)
+        if not isinstance(made, nn.Module | None):
+            raise ArgumentTypeError(f"norm (={norm!r}) returned {made!r}, which must be a module or an option's name")
+        return nn.Identity() if made is None else made
     raise ArgumentValueError(
         f"norm (={norm!r}) must be 'batch', 'instance' (not of vectors), 'group', 'pixel', 'none' or a function from "
         "a number of channels to a module"
@@ -134,7 +142,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.wide = wide
-        self.layer = normalize_spectrally(layer) if spectral_norm else layer
+        self.layer = normalize_spectrally(layer) if check_flag("spectral_norm", spectral_norm) else layer
         self.norm = make_norm(norm, channels, spatial_dims)
         made: Any = make_activation(activation)
         # These two need only their own output in the backward pass. A norm of your own may need what they overwrite.

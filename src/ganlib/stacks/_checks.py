@@ -35,7 +35,9 @@ def check_shape(x: Tensor, shape: tuple[int, ...], name: str) -> None:
 
 
 def check_maps(x: Tensor, channels: int, spatial_dims: int, name: str = "x", least: int = 1) -> None:
-    """Raise a ShapeError unless x is (N, channels, *spatial) with sizes of at least ``least``."""
+    """Raise an error unless x is a tensor (N, channels, *spatial) with sizes of at least ``least``."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(f"{name} must be a tensor, but it is a {type(x).__name__}")
     if x.ndim != spatial_dims + 2 or x.shape[1] != channels:
         raise ShapeError(
             f"{name} {tuple(x.shape)} must have shape (N, {channels}, *spatial) with {spatial_dims} spatial dimensions"

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ganlib._checks import check_fraction, check_option
+from ganlib._checks import check_flag, check_fraction, check_option
 from ganlib._condition import needs_condition
 from ganlib._recipe import rebuildable
 from ganlib.errors import ShapeError
@@ -84,7 +84,7 @@ class ConvStack(nn.Module):
                 plan.kernel_sizes[stage],
                 stride=plan.strides[stage],
                 padding=plan.paddings[stage],
-                bias=needs_bias(stage_norm) if bias is None else bias,
+                bias=needs_bias(stage_norm) if bias is None else check_flag("bias", bias),
             )
             blocks.append(
                 Block(
@@ -184,7 +184,7 @@ class ConvTransposeStack(nn.Module):
         blocks = []
         for stage in reversed(range(len(plan.stages))):
             stage_norm: Norm = "none" if stage == 0 else norm
-            stage_bias = needs_bias(stage_norm) if bias is None else bias
+            stage_bias = needs_bias(stage_norm) if bias is None else check_flag("bias", bias)
             ends = channels[stage + 1], channels[stage]
             # From a single pixel each output is reached by at most one tap of the kernel: nothing overlaps.
             if upsample == "transposed" or prod(plan.shapes[stage + 1][1:]) == 1:

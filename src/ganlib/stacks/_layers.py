@@ -5,6 +5,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from ganlib._checks import check_flag
 from ganlib.stacks._checks import Sizes
 
 __all__ = ["make_convolution", "normalize_spectrally"]
@@ -27,7 +28,7 @@ def make_convolution(
 ) -> nn.Module:
     """Make torch's convolution for 1 to 3 spatial dimensions."""
     layer = getattr(nn, f"Conv{spatial_dims}d")(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
-    return normalize_spectrally(layer) if spectral_norm else layer
+    return normalize_spectrally(layer) if check_flag("spectral_norm", spectral_norm) else layer
 
 
 def normalize_spectrally(module: ModuleT) -> ModuleT:

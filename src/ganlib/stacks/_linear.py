@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ganlib._checks import check_fraction
+from ganlib._checks import check_flag, check_fraction
 from ganlib._condition import needs_condition
 from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentValueError, ShapeError
@@ -76,7 +76,9 @@ class LinearStack(nn.Module):
             layer_norm: Norm = "none" if last else norm
             blocks.append(
                 Block(
-                    nn.Linear(fan_in, fan_out, bias=needs_bias(layer_norm) if bias is None else bias),
+                    nn.Linear(
+                        fan_in, fan_out, bias=needs_bias(layer_norm) if bias is None else check_flag("bias", bias)
+                    ),
                     norm=layer_norm,
                     channels=fan_out,
                     spatial_dims=0,

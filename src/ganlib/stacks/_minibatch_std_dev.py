@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32
 from ganlib._recipe import rebuildable
-from ganlib.errors import ShapeError
+from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 
 __all__ = ["MinibatchStdDev"]
 
@@ -61,8 +61,13 @@ class MinibatchStdDev(nn.Module):
             (N, C + channels, *spatial).
 
         Raises:
+            ArgumentTypeError, DTypeError: x is not a tensor, or not floating point.
             ShapeError: x has another shape.
         """
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"x must be a tensor, but is a {type(x).__name__}")
+        if not x.is_floating_point():
+            raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
         if x.ndim < 2 or x.shape[1] == 0 or x.shape[1] % self.channels:
             raise ShapeError(
                 f"x {tuple(x.shape)} must have shape (N, C, *spatial) with C divisible by channels (={self.channels})"

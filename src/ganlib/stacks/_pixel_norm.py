@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_positive
 from ganlib._logits import at_least_float32
 from ganlib._recipe import rebuildable
-from ganlib.errors import ShapeError
+from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 
 __all__ = ["PixelNorm"]
 
@@ -48,8 +48,13 @@ class PixelNorm(nn.Module):
             The same shape and dtype.
 
         Raises:
+            ArgumentTypeError, DTypeError: x is not a tensor, or not floating point.
             ShapeError: x has no channels.
         """
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"x must be a tensor, but is a {type(x).__name__}")
+        if not x.is_floating_point():
+            raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
         if x.ndim < 2:
             raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial)")
         # Squares of half-precision numbers overflow, and eps is 0 in float16.

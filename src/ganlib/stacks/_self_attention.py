@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
+from ganlib._logits import as_dtype, at_least_float32, without_autocast
 from ganlib._recipe import rebuildable
 from ganlib.stacks._checks import check_maps
 from ganlib.stacks._layers import make_convolution
@@ -27,7 +28,8 @@ class SelfAttention(nn.Module):
     channels // reduction channels and values channels // 2, at least 1 each: the authors' code halves the channels of
     the values, where their paper reduces them like the keys'. (That code also pools keys and values; this does not.)
 
-    Time and memory grow with the square of the number of positions.
+    The weights :math:`\beta` are computed in float32 or better, also under autocast. Time and memory grow with the
+    square of the number of positions.
 
     Args:
         channels: channels of x, at least 1.
@@ -78,6 +80,9 @@ class SelfAttention(nn.Module):
         """
         check_maps(x, self.channels, self.spatial_dims)
         keys, queries, values = (part(x).flatten(2) for part in (self.key, self.query, self.value))
-        # torch's fused attention kernels have no second derivative, and gradient penalties need one.
-        attention = (queries.mT @ keys).softmax(-1)
-        return x + self.gate * self.output((values @ attention.mT).unflatten(2, x.shape[2:]))
+        # torch's fused attention kernels have no second derivative, and gradient penalties need one. As they do, this
+        # computes the weights in float32: the products leave the range of float16.
+        with without_autocast(x.device.type):
+            attention = (at_least_float32(queries).mT @ at_least_float32(keys)).softmax(-1)
+        attended = values @ as_dtype(attention, values.dtype).mT
+        return x + self.gate * self.output(attended.unflatten(2, x.shape[2:]))

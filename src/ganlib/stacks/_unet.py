@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_fraction, check_sizes
+from ganlib._checks import check_flag, check_fraction, check_sizes
 from ganlib._condition import check_condition, needs_condition
 from ganlib._recipe import rebuildable
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias
@@ -110,7 +110,7 @@ class UNet(nn.Module):
                 plan.strides[stage],
                 plan.paddings[stage],
                 plan.output_paddings[stage],
-                bias=needs_bias(stage_norm) if bias is None else bias,
+                bias=needs_bias(stage_norm) if bias is None else check_flag("bias", bias),
             )
             blocks.append(
                 Block(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_number, check_sizes
 from ganlib._logits import at_least_float32, without_autocast
 from ganlib._recipe import rebuildable
-from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -130,11 +130,18 @@ class VectorQuantizer(nn.Module):
         Raises:
             ArgumentTypeError, DTypeError: indices that are not a tensor, or not int64.
             ShapeError: a single index.
+            ArgumentValueError: indices out of range (read on the CPU only).
         """
         if not isinstance(indices, Tensor):
             raise ArgumentTypeError(f"indices (={indices!r}) must be a tensor")
         if indices.dtype != torch.int64:
             raise DTypeError(f"indices must be int64, but their dtype is {indices.dtype}")
+        if indices.device.type == "cpu" and indices.numel() and not torch.compiler.is_compiling():
+            low, high = (int(end) for end in indices.aminmax())
+            if low < 0 or high >= self.num_codes:
+                raise ArgumentValueError(
+                    f"indices hold {low if low < 0 else high}, but must be from 0 to num_codes (={self.num_codes}) - 1"
+                )
         if indices.ndim < 1:
             raise ShapeError(f"indices {tuple(indices.shape)} must have shape (N, *spatial)")
         return F.embedding(indices, self.codebook).movedim(-1, 1).contiguous()

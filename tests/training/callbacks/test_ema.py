@@ -2,17 +2,21 @@
 
 import copy
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
 from ganlib import training
 from ganlib._files import load_plain, save_plain
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib._wrappers import unwrapped
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from tests.training.players import MyTrainer, make_players, points
 
 
@@ -209,6 +213,7 @@ def test_a_copy_together_with_the_live_module_follows_the_copy(copied: Any) -> N
 def test_an_update_on_a_device_does_not_wait(sync_debug_mode: Any) -> None:
     """An average that was made on the CPU and moved, as Lightning does, is updated without a wait, and right."""
     generator, _ = make_players()
+    generator = nn.Sequential(generator, parametrizations.spectral_norm(nn.Linear(2, 2)), nn.Linear(2, 2).half())
     host = copy.deepcopy(generator)
     ema, on_host = training.EMA(generator), training.EMA(host)
     generator.cuda()
@@ -232,3 +237,271 @@ def test_wrong_arguments_are_named() -> None:
             training.EMA(nn.Linear(1, 1), decay=decay)
     with pytest.raises(ArgumentTypeError, match=r"module \(=<built-in function len>\)"):
         training.EMA(len)  # type: ignore[arg-type]
+
+
+def _twice(make: Any) -> Any:
+    """A layer under it with weights that hooks have computed, as they are after a step of training."""
+    return lambda: nn.Sequential(make(nn.Linear(4, 6)), nn.Tanh(), make(nn.Linear(6, 4)))
+
+
+def _pruned(layer: nn.Linear) -> nn.Linear:
+    return prune.custom_from_mask(layer, "weight", torch.ones_like(layer.weight).triu())
+
+
+class Tied(nn.Module):
+    """One weight under two names, an embedding of integers, a flag, and a parameter that is None."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+        self.register_parameter("none", None)
+        self.register_buffer("flag", torch.tensor([True]))
+        self.chosen = nn.Parameter(torch.tensor([2, 0, 1, 3]), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Both layers."""
+        return self.two(self.one(x)[:, self.chosen])
+
+
+class Keeping(nn.Module):
+    """Keeps what it computed, and registers a buffer when it is first called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.kept: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One layer."""
+        if "offset" not in self._buffers:
+            self.register_buffer("offset", torch.ones(4), persistent=False)
+        self.kept = [self.layer(x) + self.offset]
+        return self.kept[0]
+
+
+class Recurrent(nn.Module):
+    """An LSTM with a weight norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.utils.weight_norm(nn.LSTM(4, 4), "weight_hh_l0")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The states."""
+        states: torch.Tensor = self.lstm(x)[0]
+        return states
+
+
+FORMS: dict[str, Any] = {
+    "plain": _twice(lambda layer: layer),
+    "weight norm": _twice(parametrizations.weight_norm),
+    "weight norm, a hook": _twice(nn.utils.weight_norm),
+    "orthogonal": _twice(parametrizations.orthogonal),
+    "pruned": _twice(_pruned),
+    "pruned twice": _twice(lambda layer: prune.random_unstructured(_pruned(layer), "weight", 0.2)),
+    "tied": Tied,
+    "keeping": Keeping,
+    "recurrent": Recurrent,
+    "batch norm": lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)),
+    "compiled": lambda: torch.compile(nn.Linear(4, 4), backend="eager"),
+    "compiled inside": lambda: nn.Sequential(torch.compile(nn.Linear(4, 4), backend="eager")),
+    "several devices": lambda: nn.DataParallel(nn.Linear(4, 4)),
+    "frozen": lambda: nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 4)),
+    "bfloat16": lambda: nn.Linear(4, 4).to(torch.bfloat16),
+    "float16": lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).to(torch.float16),
+    "float64": lambda: nn.Linear(4, 4).double(),
+    "bfloat16 with weight norm": lambda: _twice(nn.utils.weight_norm)().to(torch.bfloat16),
+    "channels last": lambda: nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Conv2d(4, 4, 1)).to(
+        memory_format=torch.channels_last  # type: ignore[call-overload]
+    ),
+}
+SPECTRAL: dict[str, Any] = {
+    "a parametrization": _twice(parametrizations.spectral_norm),
+    "a hook": _twice(nn.utils.spectral_norm),
+    "over weight norm": _twice(lambda layer: parametrizations.spectral_norm(parametrizations.weight_norm(layer))),
+    "bfloat16": lambda: _twice(parametrizations.spectral_norm)().to(torch.bfloat16),
+}
+hooks = pytest.mark.filterwarnings("ignore:`torch.nn.utils.(weight|spectral)_norm` is deprecated")
+
+
+def _train(module: nn.Module, x: torch.Tensor, steps: int) -> Any:
+    """Train a module, with a pause after each step."""
+    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (module(x).float() - 1).square().mean().backward()
+        optimizer.step()
+        yield
+
+
+@pytest.mark.parametrize("form", [*FORMS, *(f"spectral norm: {form}" for form in SPECTRAL)])
+@hooks
+def test_it_averages_a_module_of_any_form(form: str) -> None:
+    """Parameters follow the recursion in float64; the average stands alone, goes through a state and copies."""
+    make = FORMS.get(form) or SPECTRAL[form.removeprefix("spectral norm: ")]
+    torch.manual_seed(0)
+    module = make()
+    dtype = next(p.dtype for p in module.parameters() if p.is_floating_point())
+    x = torch.randn(8, 4).to(dtype)
+    list(_train(module, x, 1))  # so that hooks have computed something
+    ema = training.EMA(module, decay=0.5)
+    plain = unwrapped(module)
+    expected = {name: p.detach().clone().double() for name, p in ema.module.named_parameters()}
+    for n, _ in enumerate(_train(module, x, 12)):
+        ema.update()
+        decay = min(0.5, (1 + n) / (10 + n))
+        for name, p in plain.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * p.detach().double()
+    assert [*expected] == [name for name, _ in plain.named_parameters()]
+    for name, p in ema.module.named_parameters():
+        assert p.dtype.itemsize >= 4
+        torch.testing.assert_close(p.double(), expected[name], rtol=1e-6, atol=1e-7)
+
+    # What it gives is what the module gives with these weights.
+    wide = copy.deepcopy(ema.module).double().eval()
+    before = ema.eval()(x).clone()
+    assert before.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(before.double(), wide(x.double()), rtol=1e-5, atol=1e-6)
+    for name, buffer in plain.named_buffers():
+        if not name.endswith(("_u", "_v")):
+            torch.testing.assert_close(ema.module.get_buffer(name), buffer, check_dtype=False, rtol=0, atol=0)
+
+    state = copy.deepcopy(ema.state_dict())
+    list(_train(module, x, 2))
+    assert torch.equal(ema(x), before)
+    copied, other = copy.deepcopy(ema), training.EMA(make(), decay=0.5)
+    other.load_state_dict(state)
+    assert torch.equal(other.eval()(x), before)
+    for each in (copied, ema):
+        each.update()
+    assert torch.equal(copied(x), ema(x))
+    assert not torch.equal(ema(x), before)
+
+
+@pytest.mark.parametrize("form", SPECTRAL)
+@hooks
+def test_a_spectral_norm_of_an_average_is_1(form: str) -> None:
+    """The norm of an averaged layer is 1, where that with the vectors of the trained module would be above it."""
+    torch.manual_seed(0)
+    module, copied = SPECTRAL[form](), []
+    ema = training.EMA(module, decay=0.99)
+    for n in range(300):
+        change(module, n % 7)
+        module(torch.randn(2, 4).to(next(module.parameters()).dtype))  # moves its vectors
+        ema.update()
+    ema.eval()(torch.randn(1, 4))
+    for layer in (ema.module[0], ema.module[2]):  # type: ignore[index]
+        assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=1e-3)
+    with torch.no_grad():
+        for own, live in zip(ema.module.buffers(), module.buffers(), strict=True):
+            own.copy_(live)
+    ema(torch.randn(1, 4))
+    copied = [torch.linalg.matrix_norm(layer.weight, 2).item() for layer in (ema.module[0], ema.module[2])]  # type: ignore[index]
+    assert min(copied) > 1.001
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_small_steps_in_half_precision_are_not_lost(dtype: torch.dtype) -> None:
+    """After thousands of updates the average has arrived, also where the EMA was turned to half precision."""
+    module = nn.Linear(1, 1, bias=False).to(dtype)
+    nn.init.constant_(module.weight, 1.0)
+    both = nn.ModuleList([module, training.EMA(module, decay=0.999)]).to(dtype)
+    nn.init.constant_(module.weight, 1.25)
+    expected = 1.0
+    for n in range(4000):
+        both[1].update()
+        decay = min(0.999, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * 1.25
+    assert both[1].module.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert both[1](torch.ones(1, 1, dtype=dtype)).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel, training.EMA])
+def test_of_a_wrapped_module_the_one_inside_is_averaged(wrap: Any) -> None:
+    """So the average has its names, calls and class, and also takes states that have the names of the wrapper."""
+    module = nn.Linear(2, 2)
+    ema = training.EMA(wrap(module))
+    assert type(ema.module) is nn.Linear
+    assert ema.state_dict().keys() == training.EMA(module).state_dict().keys()
+    for name in ("module._orig_mod", "module.module"):
+        values = torch.ones(2, 2), torch.full((2,), 3.0), torch.tensor(7)
+        old = dict(zip((f"a.{name}.weight", f"a.{name}.bias", "a._extra_state"), values, strict=True))
+        nn.ModuleDict({"a": ema}).load_state_dict(old)
+        assert torch.equal(ema.module.bias, torch.full((2,), 3.0))
+
+
+def test_a_complex_weight_is_averaged() -> None:
+    """Real and imaginary parts."""
+    module = nn.Linear(2, 2, bias=False, dtype=torch.complex64)
+    start, ema = module.weight.detach().clone(), training.EMA(module, decay=0.5)
+    nn.init.constant_(module.weight, 1 + 2j)  # type: ignore[arg-type]
+    ema.update()
+    torch.testing.assert_close(ema.module.weight, 0.1 * start + 0.9 * (1 + 2j))
+
+
+CHANGES: dict[str, Any] = {
+    "a layer more": lambda m: m.append(nn.Linear(2, 2)),
+    "a parameter more": lambda m: m[0].register_parameter("gain", nn.Parameter(torch.ones(2))),
+    "another shape": lambda m: setattr(m[0], "weight", nn.Parameter(torch.ones(1, 2))),
+    "no bias": lambda m: setattr(m[0], "bias", None),
+    "a weight norm": lambda m: parametrizations.weight_norm(m[0]),
+}
+
+
+@pytest.mark.parametrize("change_", CHANGES)
+@pytest.mark.parametrize("updates", [0, 2])
+def test_a_network_that_has_grown_is_named(change_: str, updates: int) -> None:
+    """Another layer, parameter or shape is an error of ours at the next update, not a broadcast."""
+    module = nn.Sequential(nn.Linear(2, 2))
+    ema = training.EMA(module)
+    for _ in range(updates):
+        ema.update()
+    CHANGES[change_](module)
+    with pytest.raises(GanlibRuntimeError, match="make a new EMA"):
+        ema.update()
+    training.EMA(module).update()
+
+
+def _locked() -> nn.Module:
+    module = nn.Linear(1, 1)
+    module.lock = threading.Lock()  # type: ignore[assignment]
+    return module
+
+
+@pytest.mark.parametrize(
+    ("make", "builtin", "message"),
+    [
+        (lambda: nn.Sequential(nn.LazyLinear(2)), ValueError, r"module has no 0\.weight yet"),
+        (lambda: nn.Linear(1, 1, device="meta"), ValueError, "module has weight on the meta device"),
+        (_locked, TypeError, r"module \(=Linear\) cannot be copied.*lock"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_modules_that_cannot_be_averaged_are_named(make: Any, builtin: type[Exception], message: str) -> None:
+    """At once, not at the first update."""
+    with pytest.raises(builtin, match=message) as caught:
+        training.EMA(make())
+    assert isinstance(caught.value, GanlibError)
+
+
+def test_it_may_be_made_and_updated_in_inference_mode() -> None:
+    """And updated outside of it later."""
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    with torch.inference_mode():
+        ema = training.EMA(module)
+        ema.update()
+    ema.update()
+    with torch.inference_mode():
+        made_there = nn.Linear(2, 2)
+    training.EMA(made_there).update()
+
+
+@pytest.mark.parametrize("decay", [np.float64(0.5), np.float32(0.5)])
+def test_a_decay_of_numpy_is_a_number(decay: Any) -> None:
+    """It becomes Python's, which a state can hold; a bool or a string is refused."""
+    assert type(training.EMA(nn.Linear(1, 1), decay=decay).decay) is float
+    wrong: Any
+    for wrong in (True, "0.5", None):
+        with pytest.raises(ArgumentValueError, match=r"decay \(="):
+            training.EMA(nn.Linear(1, 1), decay=wrong)

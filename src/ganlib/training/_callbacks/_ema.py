@@ -1,16 +1,24 @@
 """The exponential moving average of a module."""
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganlib._checks import check_fraction
-from ganlib.errors import ArgumentTypeError
+from ganlib._spectral import SpectralVectors, spectral_vectors
+from ganlib._wrappers import renamed, unwrapped
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
 from ganlib.protocols import Run
 
 __all__ = ["EMA"]
+
+_Pair: TypeAlias = tuple[Tensor, Tensor]
+_NEW = "make a new EMA of a module that has grown or was changed"
 
 
 class EMA(nn.Module):
@@ -23,24 +31,35 @@ class EMA(nn.Module):
 
     so that the average soon forgets the untrained weights. Buffers, such as the statistics of batch norm, are copied.
 
+    What is averaged are the module's parameters. Under weight norm, pruning or another parametrization these are what a
+    weight is computed from, and the average computes its weights from their averages. The vectors of a spectral norm
+    are not copied but follow the averaged weight, by one iteration of the power method at each update: with those of
+    the trained module, which belong to another weight, the norm of a layer would be well above 1.
+
+    Parameters and buffers in half precision are averaged in float32, and ``module`` is in float32, also after
+    ``.half()`` or ``.to(torch.bfloat16)``: in half precision, steps as small as :math:`1 - \text{decay}` are lost.
+    Calling the EMA takes inputs in half precision too; ``ema.module`` takes float32.
+
     As a callback of :func:`fit` it updates the average after each iteration. In a training loop of your own, call
     ``update()`` after each step of the optimizer. It is an ``nn.Module``: ``.to()`` moves the average, its
-    ``state_dict()`` holds the average and the number of updates, and Lightning saves it as a part of your module. The
-    module that is averaged is not a submodule of it. Calling it calls the average.
+    ``state_dict()`` holds the average and the number of updates, but not the decay, and Lightning saves it as a part of
+    your module. The module that is averaged is not a submodule of it. Calling it calls the average.
 
-    The average is in training mode, as the module was: where it has batch norm or dropout, call ``ema.eval()`` before
-    you use it.
+    The average is in the mode that the module was in, so mostly in training mode: where it has batch norm or dropout,
+    call ``ema.eval()`` before you use it.
 
     Args:
-        module: the module that is trained; the average starts as a copy of it.
+        module: the module that is trained; the average starts as a copy of it. Of a compiled or distributed module, the
+            module inside is meant, and of another EMA its average.
         decay: d, in [0, 1).
 
     Attributes:
         module: the average, a module like the one that is trained; its parameters need no gradients.
 
     Raises:
-        ArgumentTypeError: the module is not an ``nn.Module``.
-        ArgumentValueError: decay is not in [0, 1).
+        ArgumentTypeError: the module is not an ``nn.Module``, is TorchScript, or cannot be copied.
+        ArgumentValueError: decay is not in [0, 1), or the module's weights have no shape or no numbers yet, as those of
+            lazy layers and those on the meta device.
 
     Example:
         >>> generator = nn.Linear(100, 784)
@@ -56,54 +75,109 @@ class EMA(nn.Module):
         arXiv:1710.10196. The warm-up is that of TensorFlow's ``ExponentialMovingAverage(num_updates=...)``.
     """
 
-    unrecorded = ("_updates", "_parts", "_own_parts", "_children", "_live")  # only update() uses them
+    is_average = True  # so that its module is what models.save_generator saves
+    unrecorded = ("_updates", "_parts", "_children", "_norms", "_live")  # only update() uses them
 
     def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
-            raise ArgumentTypeError(f"module (={module!r}) must be a torch.nn.Module")
-        check_fraction("decay", decay, below_1=True)
-        self.decay = decay
-        self.module = copy.deepcopy(module).requires_grad_(False)
-        self._live = (module,)  # in a tuple, since a module would be registered as a submodule
-        self._parts: list[nn.Module] = []
-        self._own_parts: list[nn.Module] = []
+            raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module")
+        self.decay = check_fraction("decay", decay, below_1=True)
+        live = unwrapped(module, averages=True)
+        self.module = _copied(live).requires_grad_(False)
+        self._live = (live,)  # in a tuple, since a module would be registered as a submodule
+        self._parts: list[_Part] = []
         self._children: list[nn.Module | None] = []
+        self._norms: list[SpectralVectors] = []
         self._updates = 0  # not a buffer: to read one that is on a device would wait for the device
+        self._apply(lambda tensor: tensor)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Update the average, in place, from the present weights."""
-        children = [child for part in self._parts for child in vars(part)["_modules"].values()]
-        if not self._parts or children != self._children:
+        """Update the average, in place, from the present weights.
+
+        Raises:
+            GanlibRuntimeError: the module has other layers, or weights of other shapes, than its average.
+        """
+        if not self._parts or self._now() != self._children:
             self._find_parts()
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
-        weights = self._pairs("_parameters")
-        if weights:
-            averages = [average for average, _ in weights]
-            torch._foreach_lerp_(averages, [weight.to(average) for average, weight in weights], 1 - decay)
-        kinds: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
-        for copied, buffer in self._pairs("_buffers"):
-            kinds.setdefault(copied.dtype, []).append((copied, buffer))
+        averaged, copied = self._pairs()
+        if averaged:
+            owns, weights = zip(*((own, weight.to(own)) for own, weight in averaged.values()), strict=True)
+            torch._foreach_lerp_(owns, weights, 1 - decay)
+        kinds: dict[torch.dtype, list[_Pair]] = {}
+        for own, tensor in copied.values():
+            kinds.setdefault(own.dtype, []).append((own, tensor))
         for pairs in kinds.values():  # one kernel for each
-            torch._foreach_copy_([copied for copied, _ in pairs], [buffer for _, buffer in pairs])
+            torch._foreach_copy_([own for own, _ in pairs], [tensor for _, tensor in pairs])
+        for norm in self._norms:
+            norm.iterate()
         self._updates += 1
+
+    def _pairs(self) -> tuple[dict[int, _Pair], dict[int, _Pair]]:
+        """The tensors of the average and of the module, to be averaged and to be copied; tied ones once."""
+        averaged, copied = dict[int, _Pair](), dict[int, _Pair]()
+        for part in self._parts:
+            parameters, lives = part.own._parameters, part.live._parameters
+            if parameters or lives:
+                if parameters.keys() != lives.keys():
+                    part.refuse(min(parameters.keys() ^ lives.keys()))
+                for name, own in parameters.items():
+                    live = lives[name]
+                    if own is not None and live is not None and own.shape == live.shape:
+                        (averaged if own.is_floating_point() or own.is_complex() else copied)[id(own)] = own, live
+                    elif own is not live:
+                        part.refuse(name)
+            buffers = part.own._buffers
+            for name, buffer in part.live._buffers.items():
+                held = buffers.get(name)
+                if held is not None and buffer is not None and held.shape == buffer.shape:
+                    if name not in part.apart:
+                        copied[id(held)] = held, buffer
+                elif held is not buffer:  # it is there since the last update, or of another shape
+                    buffers[name] = None if buffer is None else buffer.detach().clone()
+        return averaged, copied
+
+    def _now(self) -> list[nn.Module | None]:
+        owns = [child for part in self._parts for child in part.own._modules.values()]
+        return owns + [child for part in self._parts for child in part.live._modules.values()]
 
     def _find_parts(self) -> None:
         """Walk through all submodules, which takes longer than an update: only where one of them is another."""
-        self._parts = list(self._live[0].modules())
-        self._own_parts = list(self.module.modules())
-        self._children = [child for part in self._parts for child in vars(part)["_modules"].values()]
+        (live,) = self._live
+        owns, lives = dict(self.module.named_modules()), dict(live.named_modules())
+        if owns.keys() != lives.keys():
+            differ = ", ".join(sorted(owns.keys() ^ lives.keys()))
+            raise GanlibRuntimeError(f"module has other layers than its average ({differ:.200}): {_NEW}")
+        self._norms = spectral_vectors(self.module)
+        names: dict[int, tuple[str, ...]] = {}
+        for norm in self._norms:
+            names[id(norm.holder)] = (*names.get(id(norm.holder), ()), *norm.names)
+        self._parts = [_Part(name, own, lives[name], names.get(id(own), ())) for name, own in owns.items()]
+        self._children = self._now()
 
-    def _pairs(self, kind: str) -> list[tuple[Tensor, Tensor]]:
-        """The tensors of the average and of the module, each once."""
-        own, live = (
-            [tensor for part in parts for tensor in vars(part)[kind].values()]
-            for parts in (self._own_parts, self._parts)
-        )
-        pairs = {id(average): (average, tensor) for average, tensor in zip(own, live, strict=True)}
-        pairs.pop(id(None), None)
-        return list(pairs.values())
+    def __deepcopy__(self, memo: dict[int, Any]) -> "EMA":
+        memo |= {key: value for key, value in _computed(self._live[0]).items() if key not in memo}
+        twin = memo[id(self)] = object.__new__(type(self))
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "EMA":
+        """Move or convert the average, but not to half precision."""
+
+        def wide(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device, torch.float32) if _is_half(moved) else moved
+
+        return super()._apply(wide, recurse)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load an average of a module that was wrapped, too."""
+        given = {key.removeprefix(prefix): key for key in state_dict if key.startswith(prefix)}
+        state = {name: state_dict.pop(key) for name, key in given.items()}
+        state_dict.update({prefix + name: value for name, value in renamed(state, self.state_dict()).items()})
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def on_iteration(self, run: Run) -> None:
         """Update the average.
@@ -123,6 +197,7 @@ class EMA(nn.Module):
         Returns:
             What the average returns.
         """
+        args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
         return self.module(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
@@ -132,3 +207,52 @@ class EMA(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the number of updates, for ``load_state_dict``."""
         self._updates = int(state)
+
+
+class _Part(NamedTuple):
+    """A module inside the average and the one that it follows, and the names of buffers that are not copied."""
+
+    path: str
+    own: nn.Module
+    live: nn.Module
+    apart: tuple[str, ...]
+
+    def refuse(self, name: str) -> NoReturn:
+        """Raise the error that names a parameter."""
+        live, own = (part._parameters.get(name) for part in (self.live, self.own))
+        shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (live, own)]
+        path = f"{self.path}.{name}".removeprefix(".")
+        raise GanlibRuntimeError(f"module has another {path} {shapes[0]} than its average {shapes[1]}: {_NEW}")
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise ArgumentTypeError(f"module (={type(module).__name__}) is TorchScript: average what it was scripted from")
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            raise ArgumentValueError(f"module has no {name} yet: call it with a batch first, which gives it its shape")
+        if tensor.is_meta:
+            raise ArgumentValueError(f"module has {name} on the meta device, which holds no numbers to average")
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            return copy.deepcopy(module, _computed(module))
+    except Exception as error:  # whatever the module holds
+        raise ArgumentTypeError(
+            f"module (={type(module).__name__}) cannot be copied, and its average is a copy of it: {error}"
+        ) from error
+
+
+def _computed(module: nn.Module) -> dict[int, Any]:
+    """Copies of the tensors in a module that hooks have computed from its weights; torch copies no such tensors."""
+    leaves = tree_leaves([dict(vars(part)) for part in module.modules()])
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not leaf.is_leaf]
+    return {id(tensor): tensor.detach().clone() for tensor in tensors}
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype.itemsize < 4
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """A tensor in the least precision of an average, unless autocast chooses it."""
+    return tensor.float() if _is_half(tensor) and not torch.is_autocast_enabled(tensor.device.type) else tensor
