@@ -24,7 +24,7 @@ from torch import nn
 from ganlib import conditioning, data, models, stacks, training, viz
 from ganlib._files import load_plain, save_plain
 from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError
-from ganlib.models._files import _checksum
+from ganlib.models._format import checksum
 from tests.training.players import MyTrainer, points
 
 ROUNDS = 300
@@ -63,6 +63,12 @@ def _make_generator(folder):
     generator = models.mlp_gan((1, 4, 4), 3, (5,))[0]
     models.save_generator(folder / "generator.safetensors", generator, info={"classes": ["a"]})
     return folder / "generator.safetensors"
+
+
+def _make_discriminator(folder):
+    discriminator = models.mlp_gan((1, 4, 4), 3, (5,))[1]
+    models.save_discriminator(folder / "discriminator.safetensors", discriminator, info={"classes": ["a"]})
+    return folder / "discriminator.safetensors"
 
 
 def _make_old_generator(folder):
@@ -128,6 +134,23 @@ def _read_generator(path):
     assert not generator.training
 
 
+def _read_discriminator(path):
+    assert not models.load_discriminator(path).training
+
+
+def _read_into_module(path, *, partial=False):
+    """A module that is given gets all weights, or keeps its own."""
+    module = models.mlp_gan((1, 4, 4), 3, (5,))[0]
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what does not fit
+            models.load_generator(path, module, partial=partial)
+    except GanlibError:
+        assert all(map(torch.equal, module.state_dict().values(), before.values()))
+        raise
+
+
 def _read_grids(path):
     gif = viz.TrainingGif(path.with_name("x.gif"), path.parent)
     with warnings.catch_warnings(record=True) as caught:
@@ -153,12 +176,19 @@ READERS = {
     "Checkpoint.load": (_make_best, _load),
     "load_generator": (_make_generator, _read_generator),
     "load_generator, format 1": (_make_old_generator, _read_generator),
+    "load_generator, a module": (_make_generator, _read_into_module),
+    "load_generator, a part": (_make_generator, functools.partial(_read_into_module, partial=True)),
+    "load_generator, format 1, a module": (_make_old_generator, _read_into_module),
+    "load_discriminator": (_make_discriminator, _read_discriminator),
     "TrainingGif": (_make_grids, _read_grids),
     "TrainingGif, the last": (_make_last_grid, _read_grids),
     "CSVLogger": (_make_table, _read_table),
     "ImageFolder": (_make_images, _read_images),
 }
-ARCHIVES = ["Checkpoint.newest", "Checkpoint.newest, best.pt", "Checkpoint.load", "load_generator, format 1"]
+ARCHIVES = [
+    *("Checkpoint.newest", "Checkpoint.newest, best.pt", "Checkpoint.load"),
+    *("load_generator, format 1", "load_generator, format 1, a module"),
+]
 
 
 @pytest.fixture
@@ -311,7 +341,7 @@ def _rewritten(path, weights=None, **texts):
     weights = load_file(path) if weights is None else weights
     with safe_open(path, "pt") as file:
         metadata = file.metadata() | texts
-    return save(weights, metadata | {"checksum": str(_checksum(metadata, weights))})
+    return save(weights, metadata | {"checksum": str(checksum(metadata, weights))})
 
 
 def _with_header(content, change):
@@ -322,7 +352,7 @@ def _with_header(content, change):
     return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
-NAMES = ["recipe", "info", "sample_range", "shared", "ganlib", "checksum"]
+NAMES = ["recipe", "info", "sample_range", "shared", "ganlib", "checksum", "kind"]
 ODD_JSON = [
     *(None, True, False, -1, 0, 0.5, 10**12, 2**70, float("nan"), float("inf"), "", "x" * 1000, "\ud800", [], {}),
     *([[[[]]]], {"a": 1}, [1, -1], [True, False], functools.reduce(lambda inner, _: [inner], range(60), 0)),
@@ -409,14 +439,14 @@ def test_metadata_that_is_not_json(generator):
 
 
 def test_metadata_that_is_missing(generator):
-    """Without one of its values a generator's file is refused, and without any of them it holds weights only."""
+    """Without one of its values a file is refused, but for its kind, and without any of them it holds weights only."""
     for name in NAMES:
 
         def drop(header, name=name):
             texts = {key: text for key, text in header["__metadata__"].items() if key != name}
             return header | {"__metadata__": texts}
 
-        assert generator(_with_header(generator.good, drop)) is None
+        assert (generator(_with_header(generator.good, drop)) is None) == (name != "kind")
     bare = _with_header(generator.good, lambda header: header | {"__metadata__": {"format": "pt"}})
     assert generator(bare) is None
     assert models.load_generator(generator.path, models.mlp_gan((1, 4, 4), 3, (5,))[0]).info == {}

@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlib._wrappers import unwrapped
+
 __all__ = ["describe", "rebuild", "rebuildable"]
 
 ClassT = TypeVar("ClassT", bound=type)
@@ -147,6 +149,8 @@ def _described(value: Any, seen: dict[int, dict[str, Any]]) -> Any:
         return [_described(member, seen) for member in value]
     if isinstance(value, _Maker):
         return {"makes": _described(value.made, seen)}
+    if isinstance(value, nn.Module):
+        value = unwrapped(value)
     if id(value) in seen:
         first = seen[id(value)]
         first.setdefault("id", sum("id" in recipe for recipe in seen.values()))

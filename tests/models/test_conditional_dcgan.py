@@ -124,7 +124,7 @@ def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, conditio
         generator_conditioning=generator_conditioning,
     )
     assert isinstance(discriminator, AuxiliaryClassifierHead)
-    images = torch.rand(4, *plan.image_shape)
+    images = 2 * torch.rand(4, *plan.image_shape) - 1
     output = copy.deepcopy(discriminator).eval()(images, asked)
     assert output.class_logits.shape == (4, 6 if condition == "tags" else 5)
     assert torch.equal(output.logits, copy.deepcopy(discriminator).eval()(images, asked.flip(0)).logits)

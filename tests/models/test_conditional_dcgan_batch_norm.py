@@ -52,7 +52,7 @@ def test_conditional_norms_learn_from_one_step(plan):
 
     assert torch.equal(*images(generator))
     assert not torch.allclose(*images(noisy(copy.deepcopy(generator))), atol=1e-4)
-    make_trainer(generator, discriminator).train_step(iter([(torch.rand(4, *plan.image_shape), LABELS % 2)]))
+    make_trainer(generator, discriminator).train_step(iter([(2 * torch.rand(4, *plan.image_shape) - 1, LABELS % 2)]))
     assert not torch.equal(*images(generator))
 
 
@@ -112,7 +112,7 @@ def test_an_average_moves_a_shared_encoder_once():
     trainer, ema = make_trainer(generator, discriminator), training.EMA(generator, decay=0.5)
     live, average = (conditional_norms(network)[0].encoder for network in (generator, ema.module))
     expected = live.weight.detach().double().clone()
-    start, batch = expected.clone(), (torch.rand(4, 1, 12, 8), torch.eye(4, 6))
+    start, batch = expected.clone(), (2 * torch.rand(4, 1, 12, 8) - 1, torch.eye(4, 6))
     for n in range(4):
         training.fit(trainer, [batch], iterations=n + 1, callbacks=[ema])
         decay = min(0.5, (1 + n) / (10 + n))

@@ -1,10 +1,20 @@
-"""Recipes: stacks, conditioning and initialization put together; generators on disk, and trained ones."""
+"""Recipes: stacks, conditioning and initialization put together; networks on disk, and trained generators."""
 
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan
-from ganlib.models._files import load_generator, save_generator
+from ganlib.models._files import load_discriminator, load_generator, save_discriminator, save_generator
 from ganlib.models._mlp_gan import mlp_gan
 from ganlib.models._pretrained import pretrained
 from ganlib.models._sample import sample
 
-__all__ = ["conditional_dcgan", "dcgan", "load_generator", "mlp_gan", "pretrained", "sample", "save_generator"]
+__all__ = [
+    "conditional_dcgan",
+    "dcgan",
+    "load_discriminator",
+    "load_generator",
+    "mlp_gan",
+    "pretrained",
+    "sample",
+    "save_discriminator",
+    "save_generator",
+]

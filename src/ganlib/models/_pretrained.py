@@ -13,15 +13,16 @@ __all__ = ["pretrained"]
 _FOLDER = Path(__file__).with_name("pretrained")
 
 
-def pretrained(name: str) -> nn.Module:
+def pretrained(name: str, *, train: bool = False) -> nn.Module:
     """Load a trained generator that comes with ganlib, without a download.
 
     Args:
         name: ``"mnist_cdcgan"`` draws handwritten digits of 28x28 pixels, ``"mnist_cdcgan64"`` of 64x64 pixels, turned
             by up to 25 degrees.
+        train: whether it is returned in training mode, to train it further.
 
     Returns:
-        A generator in float32, on the CPU, in evaluation mode: Gaussian latents (N, latent_dim) and labels (N,) int64
+        A generator in float32, on the CPU: Gaussian latents (N, latent_dim) and labels (N,) int64
         from 0 to 9 -> samples (N, 1, size, size) in [-1, 1]. Its ``info`` holds ``latent_dim``, ``classes``, the
         ``command`` that trained it, and what was measured on 10,000 samples, as ``figures``: ``read_as_asked``, the
         share that a classifier reads as the label; ``frechet_distance`` to test images, in the classifier's features;
@@ -30,6 +31,7 @@ def pretrained(name: str) -> nn.Module:
 
     Raises:
         ArgumentValueError: there is no generator of that name.
+        ArgumentTypeError: ``train`` is not a bool.
 
     Example:
         >>> import torch
@@ -45,7 +47,7 @@ def pretrained(name: str) -> nn.Module:
     """
     check_option("name", name, _names())
     # They are stored in half precision.
-    return load_generator(_FOLDER / f"{name}.safetensors").float()
+    return load_generator(_FOLDER / f"{name}.safetensors", train=train).float()
 
 
 def _names() -> tuple[Any, ...]:

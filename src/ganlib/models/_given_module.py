@@ -1,0 +1,137 @@
+"""Weights put into a module that a user made: all of them, or those that fit, or none."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ganlib._wrappers import renamed
+from ganlib.errors import ArgumentValueError
+
+__all__ = ["fill"]
+
+
+def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
+    """Put weights into a module without wrappers; on an error it keeps its own.
+
+    Returns:
+        What did not fit, where only a part has to.
+
+    Raises:
+        ArgumentValueError: the module has no values that could be replaced.
+        Exception: of whatever kind, the weights are of another architecture.
+    """
+    own = module.state_dict(keep_vars=True)
+    weights = dict(renamed(weights, own))
+    for name, tensor in own.items():
+        if isinstance(tensor, Tensor) and tensor.is_meta:
+            raise ArgumentValueError(
+                f"module has {name} on the meta device, where nothing can be loaded: make it on a device, or call "
+                "module.to_empty(device=...) first"
+            )
+    left_out = _left_out(weights, own) if partial else {}
+    weights = {name: tensor for name, tensor in weights.items() if name not in left_out}
+    if partial and not weights:
+        raise ValueError("not one tensor has a name and a shape that fit")
+    _check_values(weights, own)
+    _make_writable(module)
+    put_back = _keep(module)
+    try:
+        module.load_state_dict(weights, strict=not partial)
+    except Exception:
+        put_back()
+        raise
+    return [f"{name} {why}" for name, why in left_out.items()]
+
+
+def _make_writable(module: nn.Module) -> None:
+    """Give tensors that torch would not copy anything into memory of their own."""
+    for part in module.modules():
+        for kind in ("_parameters", "_buffers"):
+            members = vars(part).get(kind, {})
+            for name, tensor in members.items():
+                if tensor is None or is_lazy(tensor) or tensor.is_meta:
+                    continue
+                if tensor.is_inference() and not torch.is_inference_mode_enabled():
+                    copy = tensor.clone()
+                    members[name] = nn.Parameter(copy) if isinstance(tensor, nn.Parameter) else copy
+                elif 0 in tensor.stride():  # one number for several
+                    tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+
+
+def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
+    """Which tensors do not fit, and why; a layer's statistics come over only with all that they belong to."""
+    found = dict[str, str]()
+    for name in [*own, *(name for name in weights if name not in own)]:
+        there, here = weights.get(name), own.get(name)
+        if there is None:
+            found[name] = "is not in the file"
+        elif not isinstance(here, Tensor):
+            found[name] = f"{_shown(there)} is not in the module"
+        elif not is_lazy(here) and there.shape != here.shape:
+            found[name] = f"is {_shown(there)} in the file and {_shown(here)} in the module"
+        elif why := _cannot_be_cast(there, here):
+            found[name] = why
+    layers = {_layer(name): name for name in reversed(found)}
+    for name, tensor in own.items():
+        if name not in found and not isinstance(tensor, nn.Parameter) and _layer(name) in layers:
+            found[name] = f"belongs to {layers[_layer(name)]}"
+    return found
+
+
+def _check_values(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse what torch would cut to whole numbers, or overwrite."""
+    first = dict[int, str]()
+    for name, here in own.items():
+        if name not in weights:
+            continue
+        there, one = weights[name], first.setdefault(id(here), name)
+        if why := _cannot_be_cast(there, here):
+            raise ValueError(f"{name} {why}")
+        if there is not weights[one] and not torch.equal(there, weights[one]):
+            raise ValueError(f"{one} and {name} are the same tensor in the module, and differ in the file")
+
+
+def _cannot_be_cast(there: Tensor, here: Tensor) -> str | None:
+    fits = torch.can_cast(there.dtype, here.dtype)
+    return None if fits else f"is {there.dtype} in the file and {here.dtype} in the module"
+
+
+def _keep(module: nn.Module) -> Callable[[], None]:
+    """Copy the tensors of a module, and return a function that puts them back."""
+    copies, lazy = list[tuple[Tensor, Tensor]](), list[tuple[dict[str, Any], str, Tensor]]()
+    for tensor in (*module.parameters(), *module.buffers()):
+        if not is_lazy(tensor):
+            copies.append((tensor, tensor.detach().clone()))
+    for part in module.modules():
+        for kind in ("_parameters", "_buffers"):
+            members = vars(part).get(kind, {})
+            lazy += [(members, name, tensor) for name, tensor in members.items() if is_lazy(tensor)]
+    unmade = [(members, name, _unmade(tensor)) for members, name, tensor in lazy]
+
+    @torch.no_grad()
+    def put_back() -> None:
+        for tensor, copy in copies:
+            tensor.copy_(copy)
+        for members, name, tensor in unmade:
+            members[name] = tensor
+
+    return put_back
+
+
+def _unmade(tensor: Any) -> Tensor:
+    """Another tensor that is not made yet; a copy of one would be refused."""
+    again: Tensor = type(tensor)(device=tensor.device, dtype=tensor.dtype)
+    return again
+
+
+def _layer(name: str) -> str:
+    """The layer of a tensor, or the weight that a parametrization computes of it."""
+    return re.sub(r"(parametrizations\.\w+)\..*", r"\1", name.rpartition(".")[0])
+
+
+def _shown(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
