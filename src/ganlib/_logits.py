@@ -1,5 +1,7 @@
 """A discriminator's output as several packages need it: logits in float32 or better, one tensor for each scale."""
 
+import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -7,10 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError
+from ganlib._ending import last_operation
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput, Logits
 
-__all__ = ["as_dtype", "as_output", "at_least_float32", "check_output", "scales", "sum_over_scales", "without_autocast"]
+__all__ = [
+    "as_dtype",
+    "as_output",
+    "at_least_float32",
+    "check_output",
+    "scales",
+    "sum_over_scales",
+    "warn_of_probabilities",
+    "without_autocast",
+]
+
+_warned = weakref.WeakSet[Any]()  # losses
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -21,7 +35,11 @@ def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """Convert a half-precision tensor to float32, and return any other as it is."""
     # Asked for first, since it is nearly always so, and the rest takes longer than a small loss.
-    return x if x.dtype is torch.float32 else x.to(torch.promote_types(x.dtype, torch.float32))
+    if x.dtype is torch.float32:
+        return x
+    # Of 8-bit floats torch knows no promotion.
+    narrow = x.is_floating_point() and x.dtype.itemsize == 1
+    return x.to(torch.float32 if narrow else torch.promote_types(x.dtype, torch.float32))
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[object]:
@@ -51,9 +69,14 @@ def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
     return (at_least_float32(logits),) if isinstance(logits, Tensor) else tuple(as_output(logits).logits)
 
 
-def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> Tensor:
-    """Return a formula of logits, which are given by name; with several scales, the sum of its values at each."""
-    if all(isinstance(value, Tensor) and value.dtype is torch.float32 for value in logits.values()):
+def sum_over_scales(formula: Callable[..., Tensor], loss: Any = None, /, **logits: Logits | None) -> Tensor:
+    """Return a formula of logits, which are given by name; with several scales, the sum of its values at each.
+
+    The loss that it is the formula of warns of logits that are none.
+    """
+    if all(isinstance(value, Tensor) and _is_plain(value) for value in logits.values()):
+        for value in logits.values():
+            warn_of_probabilities(loss, value)
         return formula(*logits.values())  # one scale, and nothing to convert: small networks feel the rest
     parts = {name: _checked(name, value) for name, value in logits.items()}
     if len({len(tensors) for tensors in parts.values()}) > 1:
@@ -61,8 +84,34 @@ def sum_over_scales(formula: Callable[..., Tensor], **logits: Logits | None) -> 
             "logits must have the same number of scales, but "
             + " and ".join(f"{name} has {len(tensors)}" for name, tensors in parts.items())
         )
+    for tensors in parts.values():
+        warn_of_probabilities(loss, tensors[0])
     values = [formula(*tensors) for tensors in zip(*parts.values(), strict=True)]
     return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+
+def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator") -> None:
+    """Warn once for each loss of logits that end in a sigmoid or the like; the name is of what ends in it.
+
+    With ``needs_unbounded_logits = True`` (absent means False) the loss makes probabilities of logits, and a tanh at
+    the end is a mistake too.
+    """
+    if loss is None or torch.compiler.is_compiling() or loss in _warned:
+        return
+    ending = last_operation(logits)
+    wrong = ending in ("sigmoid", "hardsigmoid", "softmax")
+    if ending in ("tanh", "hardtanh"):
+        wrong = getattr(loss, "needs_unbounded_logits", False)
+    if ending in ("clamp", "hardtanh") and not wrong:
+        wrong = _clamped_to_probabilities(logits)
+        _warned.add(loss)  # in any case, since to read values waits for the device
+    if wrong:
+        _warned.update(loss.modules())  # of a weighted sum, those that it adds
+        warnings.warn(
+            f"{name} ends in a {ending}, but {type(loss).__name__} takes logits, which can be any numbers: remove the "
+            f"{ending}",
+            stacklevel=4,
+        )
 
 
 def check_output(output: Any, side: str) -> DiscriminatorOutput:
@@ -75,6 +124,18 @@ def check_output(output: Any, side: str) -> DiscriminatorOutput:
             "neither class_logits nor features, so the discriminator must return one"
         )
     return output
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.dtype is torch.float32 and value.numel() > 0 and value.layout is torch.strided
+
+
+def _clamped_to_probabilities(logits: Tensor) -> bool:
+    """Whether values lie in [0, 1] and reach an end of it, as those of a clamp to a wider range do by chance only."""
+    if logits.is_meta or (logits.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return False
+    low, high = logits.detach().aminmax()
+    return bool((low >= 0) & (high <= 1) & ((low == 0) | (high == 1)))
 
 
 def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:
@@ -91,6 +152,10 @@ def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:
     for part in parts:
         if not isinstance(part, Tensor):
             raise ArgumentTypeError(f"{name} must be a tensor or a tuple of tensors, but holds {type(part).__name__}")
-        if not part.is_floating_point():
-            raise DTypeError(f"{name} must be floating point, but its dtype is {part.dtype}")
+        if not part.is_floating_point() or part.layout is not torch.strided:
+            raise DTypeError(
+                f"{name} must be dense and floating point, but is {str(part.layout)[6:]} and of dtype {part.dtype}"
+            )
+        if not part.numel():
+            raise ShapeError(f"{name} {tuple(part.shape)} must hold at least one number, as the mean of none is NaN")
     return tuple(at_least_float32(part) for part in parts)

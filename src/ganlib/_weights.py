@@ -11,7 +11,7 @@ from ganlib.errors import ArgumentValueError
 __all__ = ["check_weight", "show_weight", "weighted"]
 
 
-def check_weight(name: str, value: Any, check: Callable[[str, Any], None] = check_number) -> None:
+def check_weight(name: str, value: Any, check: Callable[[str, Any], object] = check_number) -> None:
     """Raise an ArgumentValueError unless the value is a number, or a 0-dim tensor that holds one, which passes a check.
 
     The tensor may change later, and its owner keeps it. On a device its value is not read, as that would wait.

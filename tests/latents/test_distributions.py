@@ -3,8 +3,10 @@
 import copy
 import math
 import pickle
+import re
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -211,8 +213,44 @@ def test_uniform_latents_stay_in_their_cube(low, width):
     assert drawn.max() <= low + width + 1e-6
 
 
-@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)])
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
 def test_an_empty_cube_is_refused(low, high):
     """Uniform wants low below high, and quotes both."""
     with pytest.raises(ArgumentValueError, match=rf"low \(={low}\) must be below high \(={high}\)"):
         Uniform(3, low, high)
+
+
+@pytest.mark.parametrize("end", [math.nan, math.inf, -math.inf, 1e39, None, "1", True])
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_ends_that_are_no_numbers_are_refused(name, end):
+    """An end of the cube that float32 does not have raises an error that quotes it."""
+    with pytest.raises(ArgumentValueError, match=rf"{name} \(={re.escape(repr(end))}\) must be a finite"):
+        Uniform(3, **{name: end})
+
+
+@distributions
+@pytest.mark.parametrize("n", [np.int64(5), np.uint8(5)])
+def test_a_number_of_numpys_is_a_number(latent, n):
+    """NumPy's whole numbers say how many too."""
+    assert latent(n).shape == (5, 7)
+
+
+@distributions
+@pytest.mark.parametrize("n", [-1, True, 2.0, 2.5, "3", None, (3,), torch.tensor(3), np.float64(3)])
+def test_what_is_no_number_of_latents_is_refused(latent, n):
+    """Anything but a whole number of at least 0 raises an error that quotes it."""
+    with pytest.raises(ArgumentValueError, match=rf"^n \(={re.escape(repr(n))}\) must be a whole number of at least 0"):
+        latent(n)
+
+
+@distributions
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_default_dtype_leaves_latents_finite(latent, dtype):
+    """Whatever torch's default dtype is, latents are finite, and of a mixture float32."""
+    torch.set_default_dtype(dtype)
+    try:
+        drawn = latent(4000, generator=torch.Generator().manual_seed(0))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert drawn.isfinite().all()
+    assert drawn.dtype == (torch.float32 if isinstance(latent, GaussianMixture) else dtype)

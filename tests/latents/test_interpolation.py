@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
+from ganlib.errors import ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.latents import lerp, slerp
 from tests import strategies
 
@@ -223,4 +224,50 @@ def test_ends_that_are_not_floats_of_one_dtype_are_refused(way, dtypes):
 def test_fewer_than_two_steps_are_refused(way, steps):
     """Both ends are included, so that there must be two; the error quotes the number."""
     with pytest.raises(ArgumentValueError, match=rf"steps \(={steps}\)"):
+        way(torch.zeros(3), torch.ones(3), steps)
+
+
+@ways
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 6e4])
+def test_in_half_precision_a_way_is_the_rounded_one_of_float64(way, dtype, scale):
+    """Points in half precision are, within its rounding, those of float64, also where a difference leaves its range."""
+    scale = min(scale, 3e4) if way is slerp else scale  # a circle goes further out than its ends
+    a, b = (scale * torch.linspace(-1, 1, 24).view(2, 4, 3).sin()).to(dtype)
+    a = -b if way is lerp else a
+
+    points, expected = way(a, b, 7), way(a.double(), b.double(), 7)
+
+    assert points.dtype == dtype
+    torch.testing.assert_close(points.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-4 * scale)
+
+
+WRONG = {
+    "lists": ([1.0], [2.0]),
+    "None": (None, torch.zeros(3)),
+    "arrays": (np.zeros(3), np.zeros(3)),
+    "no dimensions": (torch.tensor(1.0), torch.tensor(2.0)),
+    "no numbers": (torch.zeros(2, 0), torch.zeros(2, 0)),
+    "shapes that broadcast": (torch.zeros(2, 3), torch.zeros(1, 3)),
+    "whole numbers": (torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64)),
+    "complex": (torch.zeros(3, dtype=torch.complex64), torch.ones(3, dtype=torch.complex64)),
+    "two devices": (torch.zeros(3), torch.zeros(3, device="meta")),
+    "eight bits": (torch.zeros(3).to(torch.float8_e4m3fn), torch.ones(3).to(torch.float8_e4m3fn)),
+}
+
+
+@ways
+@pytest.mark.parametrize("ends", WRONG.values(), ids=WRONG.keys())
+def test_ends_that_are_no_two_points_are_refused(way, ends):
+    """Anything but two float tensors of one shape and dtype raises an error of ganlib."""
+    with pytest.raises(GanlibError, match=r"^(a|b) "):
+        way(*ends, 5)
+
+
+@ways
+@pytest.mark.parametrize("steps", [1, 0, -1, 2.5, True, None, "5", torch.tensor(5)])
+def test_steps_that_are_no_number_are_refused(way, steps):
+    """Anything but a whole number of at least 2 raises an error that quotes it; NumPy's is one."""
+    assert len(way(torch.zeros(3), torch.ones(3), np.int64(4))) == 4
+    with pytest.raises(ArgumentValueError, match=r"^steps \(="):
         way(torch.zeros(3), torch.ones(3), steps)

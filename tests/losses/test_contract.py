@@ -1,14 +1,21 @@
 """One contract that every adversarial loss of the package keeps, and the numbers that others publish."""
 
+import contextlib
+import copy
 import math
+import pickle
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import ganlib.losses
+from ganlib import models, stacks
+from ganlib._logits import as_output
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.losses import (
     AdversarialLoss,
@@ -164,6 +171,20 @@ def test_under_bf16_autocast_losses_are_float32(case):
 
 
 @every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 6e4])
+def test_of_logits_in_half_precision_it_is_that_of_float64(case, dtype, scale):
+    """Logits in half precision, up to the end of its range, give what the same numbers give in float64."""
+    real, fake = (scale * REAL / REAL.abs().max()).to(dtype), (scale * FAKE / FAKE.abs().max()).to(dtype)
+
+    (actual, _), (expected, _) = gradients(case, real, fake), gradients(case, real.double(), fake.double())
+
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one.double(), other, rtol=1e-6, atol=1e-6)
+
+
+@every_case
 def test_it_is_an_adversarial_loss_that_says_what_it_needs(case):
     """It is an AdversarialLoss, and asks for real logits in the generator's update if and only if it pairs."""
     assert isinstance(case.loss, AdversarialLoss)
@@ -222,6 +243,25 @@ def test_logits_that_are_not_floating_point_are_refused(case, dtype):
 
 
 @every_case
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (4, 0)])
+def test_logits_that_hold_nothing_are_refused(case, shape):
+    """Of no logits the mean would be NaN: an error quotes their shape."""
+    for dtype in (torch.float32, torch.float16):
+        for name, call in wrong_logits(case, torch.zeros(shape, dtype=dtype)):
+            with pytest.raises(ShapeError, match=rf"^{name} \({shape[0]},.*\) must hold at least one number"):
+                call()
+
+
+@every_case
+@pytest.mark.parametrize("wrong", [1.0, [1.0], np.zeros(4), ((torch.zeros(4),),), torch.zeros(4).to_sparse(), (), "x"])
+def test_what_is_no_logits_is_refused(case, wrong):
+    """Anything else than dense tensors raises an error of ganlib that names the argument."""
+    for name, call in wrong_logits(case, wrong):
+        with pytest.raises(GanlibError, match=f"^{name} "):
+            call()
+
+
+@every_case
 def test_a_discriminators_whole_output_is_refused(case):
     """A DiscriminatorOutput, which is a tuple too, is not taken for scales: an error says to give its logits."""
     for name, call in wrong_logits(case, DiscriminatorOutput(torch.zeros(4))):
@@ -255,3 +295,85 @@ def test_tf_gans_minimax_numbers_are_those_of_its_defaults():
     assert pytest.approx(-fake) == MinimaxLoss().generator(FAKE).item()
     assert pytest.approx(6.19637, abs=1e-5) == MinimaxLoss(LabelSmoothing(real=0.875)).discriminator(REAL, FAKE).item()
     assert pytest.approx(-4.82408, abs=1e-5) == MinimaxLoss().generator(FAKE).item() - math.log1p(1 / math.e)
+
+
+ENDINGS = {
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": nn.Hardsigmoid(),
+    "softmax": lambda x: x.softmax(1),
+    "clamp": lambda x: x.clamp(0, 1),
+}
+RESHAPED = [lambda x: x, lambda x: x.flatten().unsqueeze(0), lambda x: x.half(), lambda x: (x, x)]
+
+
+def new(case):
+    """A copy of a loss, which has warned of nothing."""
+    return copy.deepcopy(case.loss)
+
+
+@every_case
+@pytest.mark.parametrize("reshape", RESHAPED)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sigmoid_at_the_end_is_warned_of_once(case, ending, reshape):
+    """Whatever reshapes its values, each loss warns once that its logits end in one, in either player's update."""
+    raw = torch.tensor([[-2.0, 0.5], [3.0, 0.25]], requires_grad=True)
+    probabilities = reshape(ENDINGS[ending](raw))
+    for update in ("discriminator", "generator"):
+        loss = new(case)
+        with pytest.warns(
+            UserWarning, match=f"the discriminator ends in a {ending}, .*: remove the {ending}"
+        ) as caught:
+            getattr(loss, update)(probabilities, probabilities)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        loss.discriminator(probabilities, probabilities)  # a second warning would be an error
+        pickle.loads(pickle.dumps(loss)).discriminator(REAL, REAL)
+
+
+@every_case
+def test_a_tanh_at_the_end_is_warned_of_where_it_bounds_probabilities(case):
+    """A loss that makes probabilities of logits warns of a tanh; to others it is a bounded critic."""
+    logits = torch.tensor([[-2.0], [3.0]], requires_grad=True).tanh()
+    with (
+        pytest.warns(UserWarning, match="ends in a tanh")
+        if getattr(case.loss, "needs_unbounded_logits", False)
+        else contextlib.nullcontext()
+    ):
+        new(case).discriminator(logits, logits)
+
+
+@every_case
+def test_healthy_logits_are_not_warned_of(case):
+    """Neither logits that all lie in [0, 1], nor clamped, scaled or detached ones, nor those of a compiled loss."""
+    raw = torch.rand(6, 1, requires_grad=True)
+    with torch.no_grad():
+        detached = raw.sigmoid()
+    for logits in (raw, 0.5 * raw, raw.clamp(-10, 10), 4 * raw.sigmoid() - 2, F.leaky_relu(raw), detached):
+        loss = new(case)
+        loss.discriminator(logits, logits)
+        generator_loss(case._replace(loss=loss), logits, logits)
+    loss = new(case)
+    torch.compile(lambda x: loss.discriminator(x.sigmoid(), x.sigmoid()), backend="eager", fullgraph=True)(raw)
+    torch.compiler.reset()
+
+
+def discriminators():
+    """One of each network of ganlib's that discriminates, and its samples."""
+    plan = stacks.StackPlan((1, 8, 8), [stacks.Stage(4), stacks.Stage(6)])
+    yield models.dcgan(plan, 5)[1], torch.randn(4, 1, 8, 8), None
+    yield models.mlp_gan((1, 8, 8), 5, [6])[1], torch.randn(4, 1, 8, 8), None
+    for conditioning in ("projection", "channels", "features", "auxiliary"):
+        network = models.conditional_dcgan(plan, 5, 3, conditioning=conditioning)[1]
+        yield network, torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    yield stacks.PatchDiscriminator(1), torch.randn(4, 1, 32, 32), None
+    members = [stacks.PatchDiscriminator(1, channels=8, layers=2) for _ in range(2)]
+    yield stacks.MultiScaleDiscriminator(members), torch.randn(4, 1, 64, 64), None
+
+
+@pytest.mark.filterwarnings("error")
+def test_ganlibs_discriminators_are_not_warned_of():
+    """None of the networks that discriminate ends in what a loss warns of."""
+    for network, samples, *condition in discriminators():
+        logits = as_output(network(samples, *[c for c in condition if c is not None])).logits
+        for case in CASES.values():
+            new(case).discriminator(logits, logits)

@@ -192,7 +192,7 @@ def test_a_generator_learns_the_mean_with_it():
         latent=latents.Gaussian(3),
         auxiliary_losses=[FeatureMatching()],
     )
-    real = torch.tensor([[2.0, -1.0]]).repeat(64, 1)
+    real = torch.tensor([[2.0, -1.0]]) + 0.01 * torch.randn(64, 2)
     for _ in range(60):
         metrics = trainer.train_step(iter([real]))
 

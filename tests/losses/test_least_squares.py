@@ -18,7 +18,7 @@ logits = strategies.logits(largest=20, dtype=torch.float64)
 @given(logits, logits, targets, targets, targets)
 def test_targets_are_free(real, fake, b, a, c):
     """With targets b, a and c the losses are half the mean squares of the distances from them."""
-    assume(a != b)
+    assume((c - a) * (b - a) > 0)
     loss = LeastSquaresLoss(real_target=b, fake_target=a, generator_target=c)
 
     assert torch.allclose(((real - b) ** 2).mean() / 2 + ((fake - a) ** 2).mean() / 2, loss.discriminator(real, fake))
@@ -37,8 +37,9 @@ def test_the_targets_of_the_second_choice_of_the_paper():
 @given(logits, logits, targets, targets, st.floats(0, 1), st.floats(0, 1))
 def test_smoothing_is_read_on_the_scale_from_the_fake_to_the_real_target(real, fake, b, a, smooth_real, smooth_fake):
     """A smoothed target t lies at a + t (b - a): 0 is the fake target and 1 the real one."""
-    assume(a != b)
-    loss = LeastSquaresLoss(LabelSmoothing(real=smooth_real, fake=smooth_fake), real_target=b, fake_target=a)
+    assume(a != b and smooth_real > smooth_fake)
+    smoothing = LabelSmoothing(real=smooth_real, fake=smooth_fake)
+    loss = LeastSquaresLoss(smoothing, real_target=b, fake_target=a, generator_target=b)
 
     expected = ((real - (a + smooth_real * (b - a))) ** 2).mean() / 2
     expected = expected + ((fake - (a + smooth_fake * (b - a))) ** 2).mean() / 2
@@ -46,12 +47,14 @@ def test_smoothing_is_read_on_the_scale_from_the_fake_to_the_real_target(real, f
     assert torch.allclose(expected, loss.discriminator(real, fake))
 
 
+@pytest.mark.filterwarnings("ignore:flip")
 @given(logits, logits, targets, targets)
 def test_a_flip_exchanges_the_two_targets(real, fake, b, a):
     """With every label flipped the discriminator's loss is the one of exchanged targets."""
     assume(a != b)
-    flipped = LeastSquaresLoss(LabelSmoothing(real=1.0, flip=1.0), real_target=b, fake_target=a)
-    exchanged = LeastSquaresLoss(real_target=a, fake_target=b)
+    smoothing = LabelSmoothing(real=1.0, flip=1.0)
+    flipped = LeastSquaresLoss(smoothing, real_target=b, fake_target=a, generator_target=b)
+    exchanged = LeastSquaresLoss(real_target=a, fake_target=b, generator_target=a)
 
     assert torch.allclose(exchanged.discriminator(real, fake), flipped.discriminator(real, fake))
 
@@ -68,7 +71,7 @@ def test_smoothing_does_not_reach_the_generator(fake):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_targets_that_are_not_finite_are_refused(name, value):
     """A target that is not finite raises an error that names it."""
-    with pytest.raises(ArgumentValueError, match=rf"{name} \(={value}\) must be finite") as caught:
+    with pytest.raises(ArgumentValueError, match=rf"{name} \(={value}\) must be a finite number") as caught:
         LeastSquaresLoss(**{name: value})
     assert isinstance(caught.value, GanlibError)
 
@@ -77,6 +80,14 @@ def test_equal_targets_of_the_discriminator_are_refused():
     """Real and fake targets that are equal, which leave nothing to tell apart, raise an error that quotes both."""
     with pytest.raises(ArgumentValueError, match=r"real_target \(=0\.0\) must differ from fake_target \(=0\.0\)"):
         LeastSquaresLoss(real_target=0.0)
+
+
+@pytest.mark.parametrize("targets", [(1.0, 0.0, 0.0), (1.0, 0.0, -1.0), (0.0, 1.0, 1.0), (-1.0, 1.0, 2.0)])
+def test_a_generators_target_on_the_side_of_fakes_is_refused(targets):
+    """A target that makes the generator's samples fake raises an error that quotes all three."""
+    real, fake, generator = targets
+    with pytest.raises(ArgumentValueError, match=rf"generator_target \(={generator}\) .* \(={real}\) .* \(={fake}\)"):
+        LeastSquaresLoss(real_target=real, fake_target=fake, generator_target=generator)
 
 
 def test_repr_shows_the_targets():

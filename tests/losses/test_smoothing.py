@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
@@ -17,6 +17,8 @@ probabilities = st.floats(0, 1)
 @given(strategies.logits(), probabilities, probabilities)
 def test_fixed_targets_are_the_numbers_given(logits, real, fake):
     """Without jitter and flips every target is the number that was given."""
+    assume(real != fake)
+    real, fake = max(real, fake), min(real, fake)
     smoothing = LabelSmoothing(real=real, fake=fake)
 
     assert torch.equal(torch.full_like(logits, real), smoothing.real_targets(logits))
@@ -37,7 +39,7 @@ def test_jitter_stays_within_its_width(logits, jitter):
     assert (targets - 0.8).abs().max() <= jitter + 1e-6
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
+@given(st.floats(0, 1), st.floats(0, 0.5))
 def test_all_targets_of_one_sample_are_equal(jitter, flip):
     """Jitter and flips are drawn per sample: a map of logits has one target."""
     targets = LabelSmoothing(jitter=jitter, flip=flip).fake_targets(torch.zeros(4, 1, 3, 2))
@@ -56,6 +58,7 @@ def test_jitter_is_uniform_and_differs_between_samples():
     assert len(targets.unique()) == 20_000
 
 
+@pytest.mark.filterwarnings("ignore:flip")
 def test_a_flipped_sample_gets_the_other_sides_target():
     """With flip=1 the sides change places; with flip=0.25 a quarter of the samples do."""
     torch.manual_seed(0)
@@ -68,6 +71,7 @@ def test_a_flipped_sample_gets_the_other_sides_target():
     assert pytest.approx(0.25, abs=0.02) == (sometimes.real_targets(logits) < 0.5).double().mean().item()
 
 
+@pytest.mark.filterwarnings("ignore:flip")
 def test_flips_and_jitter_act_together():
     """A flipped sample's jitter lies around the other side's target."""
     targets = LabelSmoothing(real=0.9, fake=0.1, jitter=0.05, flip=1.0).real_targets(torch.zeros(100, 1))
@@ -102,6 +106,20 @@ def test_targets_and_probabilities_out_of_range_are_refused(name, value):
         LabelSmoothing(**{name: value})
     assert isinstance(caught.value, GanlibError)
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(("real", "fake"), [(0.1, 0.9), (0.5, 0.5), (0.0, 0.0)])
+def test_a_real_target_that_is_not_above_the_fake_one_is_refused(real, fake):
+    """Targets that are exchanged or equal, with which the generator learns the opposite, raise an error."""
+    with pytest.raises(ArgumentValueError, match=rf"real \(={real}\) must be above fake \(={fake}\)"):
+        LabelSmoothing(real=real, fake=fake)
+
+
+def test_more_flips_than_not_are_warned_of():
+    """A probability of flips above 0.5 is warned of, and one of 0.5 is not."""
+    LabelSmoothing(flip=0.5)
+    with pytest.warns(UserWarning, match=r"flip \(=0.9\) is the probability of a wrong target"):
+        LabelSmoothing(flip=0.9)
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from torch import nn
 from torch.func import functional_call
 
 import ganlib.penalties
-from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.conditioning import ConditionalBatchNorm, OneHot
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.penalties import Penalty
 from ganlib.protocols import DiscriminatorOutput
+from ganlib.stacks import PixelNorm
 from tests import strategies
 from tests.penalties.cases import CASES, CRITICS, F64, SHAPE, every_case, network
 
@@ -272,6 +275,156 @@ def test_half_precision_samples_are_widened(case):
 
     assert torch.float32 == actual.dtype
     assert torch.allclose(expected, actual, rtol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("critic", CRITICS.values(), ids=CRITICS.keys())
+def test_of_samples_in_half_precision_it_is_that_of_float64(case, dtype, scale, critic):
+    """Samples in half precision cost what the same numbers in float64 cost, also where squares leave its range."""
+    real, fake = ((scale * torch.randn(4, *SHAPE)).to(dtype) for _ in range(2))
+    fake = real if case.mixes else fake
+
+    actual = case.make(num_scales=critic.num_scales)(critic.logits, real, fake)
+    expected = case.make(num_scales=critic.num_scales)(critic.logits, real.double(), fake.double())
+
+    assert actual.dtype in (torch.float32, torch.float64)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("call", [lambda critic: critic, lambda critic: critic.forward])
+def test_a_critic_in_half_precision_is_called_in_it(case, dtype, call):
+    """A module whose weights are in half precision gets samples in it; the norms are float32."""
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    expected = seeded(case.make(), critic, real, fake)
+
+    actual = seeded(case.make(), call(critic.to(dtype)), real.to(dtype), fake.to(dtype))
+
+    assert torch.float32 == actual.dtype
+    torch.testing.assert_close(actual, expected, rtol=0.1, atol=0.1)
+
+
+@every_case
+def test_half_does_not_round_what_it_keeps(case):
+    """Made half precision with a network, a penalty keeps its means in float32."""
+    critic, real, fake = network(), torch.randn(6, 3), torch.randn(6, 3)
+    penalties = case.make(), nn.ModuleDict({"penalty": case.make()}).half()["penalty"]
+
+    first, second = (seeded(penalty, critic, real, fake) + seeded(penalty, critic, fake, real) for penalty in penalties)
+
+    assert all(buffer.dtype == torch.float32 for buffer in penalties[1].buffers())
+    assert torch.equal(first, second)
+
+
+WRONG = {
+    "none": None,
+    "a list": [1.0],
+    "an array": np.zeros((4, 3)),
+    "whole numbers": torch.ones(4, 3, dtype=torch.uint8),
+    "no samples": torch.zeros(0, 3),
+    "no numbers": torch.zeros(4, 0),
+    "no dimensions": torch.tensor(1.0),
+    "complex": torch.zeros(4, 3, dtype=torch.complex64),
+}
+
+
+@every_case
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_what_are_no_samples_is_refused(case, wrong):
+    """On each side that it reads, anything but float samples raises an error of ganlib that names the argument."""
+    sides = {"mixed": ("real", "fake")}
+    for side in {side for seen in case.sees for side in sides.get(seen, (seen,))}:
+        given = {"real": torch.randn(4, 3), "fake": torch.randn(4, 3)} | {side: wrong}
+        with pytest.raises(GanlibError, match=f"^{side} "):
+            case.make()(network(), given["real"], given["fake"])
+
+
+@every_case
+@pytest.mark.parametrize("wrong", [None, "discriminator", 3])
+def test_what_cannot_be_called_is_refused(case, wrong):
+    """A discriminator that cannot be called raises an error that quotes it."""
+    with pytest.raises(ArgumentTypeError, match=rf"discriminator \(={wrong!r}\) must be callable"):
+        case.make()(wrong, torch.randn(4, 3), torch.randn(4, 3))
+
+
+OF_NORMS = ["GradientPenalty", "DRAGAN"]
+of_norms = pytest.mark.parametrize("case", [CASES[name] for name in OF_NORMS], ids=OF_NORMS)
+MESSAGE = "the discriminator has a batch norm in training mode, which mixes the samples"
+
+
+def normalized(*norm):
+    """A critic of images with a norm."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *norm, nn.LeakyReLU(), nn.Flatten(), nn.LazyLinear(1))
+
+
+class Inner(nn.Module):
+    """A critic inside another."""
+
+    def __init__(self, critic):
+        super().__init__()
+        self.critic = critic
+
+    def scores(self, x):
+        """What the critic gives."""
+        return self.critic(x)
+
+    def forward(self, x):
+        """The same, as a whole output."""
+        return DiscriminatorOutput((self.scores(x),))
+
+
+WAYS = {
+    "a module": lambda critic: critic,
+    "a module in a module": Inner,
+    "a method": lambda critic: Inner(critic).scores,
+    "a function": lambda critic: lambda x: critic(2 * x),
+    "compiled": lambda critic: torch.compile(critic, backend="eager"),
+}
+
+
+@of_norms
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), ConditionalBatchNorm(4, OneHot(2)).norm])
+def test_batch_norm_is_warned_of_once(case, way, norm):
+    """However the discriminator is given, a batch norm in training mode is warned of at the first call."""
+    critic, real = normalized(norm), torch.randn(4, 1, 5, 5)
+    critic(real)
+    penalty = case.make()
+    with pytest.warns(UserWarning, match=MESSAGE) as caught:
+        penalty(WAYS[way](critic), real, real)
+    assert [one.filename for one in caught] == [__file__]
+    penalty(WAYS[way](critic), real, real)  # a second warning would be an error
+    torch.compiler.reset()
+
+
+@of_norms
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.BatchNorm2d(4).eval(),
+        nn.InstanceNorm2d(4),
+        nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm([4, 3, 3]),
+        PixelNorm(),
+    ],
+)
+def test_other_norms_are_not_warned_of(case, norm):
+    """Norms of each sample by itself, and batch norm in evaluation mode, are no mistake."""
+    critic, real = normalized(norm), torch.randn(4, 1, 5, 5)
+    critic(real)
+    case.make()(critic, real, real)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in OF_NORMS])
+def test_batch_norm_is_no_business_of_the_others(name):
+    """Penalties on logits see no gradient; R1 and R2 of a small weight train well with it, as the examples show."""
+    critic, real = normalized(nn.BatchNorm2d(4)), torch.randn(4, 1, 5, 5)
+    critic(real)
+    CASES[name].make()(critic, real, real)
 
 
 @every_case

@@ -322,3 +322,17 @@ def test_what_has_no_paths_is_refused() -> None:
         PathLength()(lambda w: torch.zeros(2, 4), torch.zeros(2, 3))
     with pytest.raises(ArgumentValueError, match="do not depend on latent"):
         PathLength()(lambda w: torch.zeros(2, 4, requires_grad=True) + w.detach().sum(), torch.zeros(2, 3))
+
+
+def test_batch_norm_in_the_generator_is_warned_of():
+    """The lengths of a batch with batch norm are not of each sample alone; in evaluation mode they are."""
+    generator, latent = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), torch.randn(6, 3)
+    with pytest.warns(UserWarning, match="the generator has a batch norm in training mode"):
+        PathLength()(generator, latent)
+    PathLength()(generator.eval(), latent)
+
+
+def test_half_does_not_round_its_mean():
+    """Made half precision with a network, it keeps its mean in float32."""
+    path_length = PathLength().half()
+    assert path_length(nn.Linear(3, 4), torch.randn(6, 3)).dtype == path_length.mean.dtype == torch.float32

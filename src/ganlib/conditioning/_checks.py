@@ -8,7 +8,7 @@ from torch import Tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
 
-__all__ = ["check_classes", "check_encoder", "check_floats", "encode"]
+__all__ = ["check_classes", "check_device", "check_encoder", "check_floats", "check_input", "encode"]
 
 
 def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
@@ -46,8 +46,12 @@ def check_classes(condition: Any, num_classes: int) -> None:
 def check_floats(condition: Any, features: int, *, maps: bool, what: str) -> None:
     """Raise an error unless it is float (N, features), or (N, features, *spatial) for maps, and finite on the host."""
     _check_tensor(condition)
-    if not condition.is_floating_point():
-        raise DTypeError(f"condition must be {what} of a floating-point dtype, but its dtype is {condition.dtype}")
+    dense = condition.layout is torch.strided and condition.dtype.itemsize > 1
+    if not (condition.is_floating_point() and dense):
+        raise DTypeError(
+            f"condition must be {what} of a floating-point dtype, but its dtype is {condition.dtype}"
+            + ("" if condition.layout is torch.strided else f", and its layout {condition.layout}")
+        )
     if (condition.ndim < 3 if maps else condition.ndim != 2) or condition.shape[1] != features:
         shape = f"(N, {features}, *spatial)" if maps else f"(N, {features})"
         raise ShapeError(f"condition {tuple(condition.shape)} must be {what} of shape {shape}")
@@ -55,6 +59,20 @@ def check_floats(condition: Any, features: int, *, maps: bool, what: str) -> Non
         raise ArgumentValueError(f"condition holds {what} that are not finite")
 
 
+def check_device(condition: Tensor, weight: Tensor) -> None:
+    """Raise an ArgumentValueError unless a condition is where the weight is."""
+    if condition.device != weight.device:
+        raise ArgumentValueError(f"condition is on {condition.device}, but its encoder on {weight.device}")
+
+
+def check_input(name: str, x: Any) -> None:
+    """Raise an error unless what is joined with a condition is a tensor (N, C, ...)."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(f"{name} must be a tensor, but is a {type(x).__name__}")
+    if x.ndim < 2:
+        raise ShapeError(f"{name} {tuple(x.shape)} must have shape (N, C), or (N, C, *spatial)")
+
+
 def _check_tensor(condition: Any) -> None:
     if not isinstance(condition, Tensor):
-        raise ArgumentTypeError(f"condition (={condition!r}) must be a tensor")
+        raise ArgumentTypeError(f"condition (={condition!r:.80}) must be a tensor")

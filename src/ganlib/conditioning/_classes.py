@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_classes
+from ganlib.conditioning._checks import check_classes, check_device
 from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["ClassEmbedding", "OneHot"]
@@ -117,4 +117,5 @@ class ClassEmbedding(Encoder):
             DTypeError, ShapeError, ArgumentValueError: the condition is something else.
         """
         self.check(condition)
+        check_device(condition, self.embedding.weight)
         return self.embedding(condition)

@@ -7,8 +7,8 @@ from ganlib._condition import call
 from ganlib._logits import as_dtype
 from ganlib._recipe import rebuildable
 from ganlib.conditioning._adapter import copy_sample_range
-from ganlib.conditioning._checks import check_encoder, encode
-from ganlib.errors import ShapeError
+from ganlib.conditioning._checks import check_encoder, check_input, encode
+from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput, Logits
 
 __all__ = ["ConcatChannels", "ConcatFeatures", "ConcatLatent", "join"]
@@ -165,6 +165,7 @@ class ConcatFeatures(nn.Module):
         """
         encoding = encode(condition, self.encoder)
         features = call(self.backbone, sample, condition)
+        check_input("the backbone's output", features)
         if features.shape[2:].numel() == 1:
             features = features.flatten(1)
         return self.head(join(features, encoding, "the backbone's features"))
@@ -172,6 +173,9 @@ class ConcatFeatures(nn.Module):
 
 def join(x: Tensor, encoding: Tensor, name: str) -> Tensor:
     """Concatenate along dimension 1; a flat tensor is repeated at every position of the other."""
+    check_input(name, x)
+    if x.device != encoding.device:
+        raise ArgumentValueError(f"condition's encoding is on {encoding.device}, but {name} on {x.device}")
     if x.shape[0] != encoding.shape[0]:
         raise ShapeError(f"condition has {len(encoding)} entries, but {name} {tuple(x.shape)} has {len(x)} samples")
     if x.ndim == 2 and encoding.ndim > 2:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_encoder, encode
+from ganlib.conditioning._checks import check_encoder, check_input, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
 
@@ -66,6 +66,7 @@ class FiLM(nn.Module):
             ShapeError: x of other channels, a condition of another length or shape, or an encoder that gives maps.
             DTypeError: a condition of another dtype.
         """
+        check_input("x", x)
         encoding = encode(condition, self.encoder).to(self.gain.dtype)
         if encoding.ndim != 2 or len(encoding) != len(x):
             raise ShapeError(
@@ -114,6 +115,7 @@ class ConditionalBatchNorm(nn.Module):
         super().__init__()
         check_sizes(channels=channels)
         check_option("spatial_dims", spatial_dims, (0, 1, 2, 3))
+        self.spatial_dims = spatial_dims
         self.norm = getattr(nn, f"BatchNorm{max(1, spatial_dims)}d")(channels, affine=False)
         self.film = FiLM(channels, encoder)
 
@@ -137,4 +139,11 @@ class ConditionalBatchNorm(nn.Module):
             ShapeError: a condition of another length or shape, or an encoder that gives maps.
             DTypeError: a condition of another dtype.
         """
+        check_input("x", x)
+        channels, dims = self.film.gain.shape[1], x.ndim - 2
+        if x.shape[1] != channels or (dims != self.spatial_dims and max(dims, self.spatial_dims) > 1):
+            raise ShapeError(
+                f"x {tuple(x.shape)} must have {channels} channels, and spatial_dims (={self.spatial_dims}) dimensions "
+                "after them"
+            )
         return self.film(self.norm(x), condition)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._condition import call
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_encoder, encode
+from ganlib.conditioning._checks import check_encoder, check_input, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput
 
@@ -143,4 +143,5 @@ class AuxiliaryClassifierHead(nn.Module):
 
 def positions(x: Tensor) -> Tensor:
     """Return (N, C) or (N, C, *spatial) as (N, positions, C)."""
+    check_input("the backbone's output", x)
     return (x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)).mT

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from ganlib._logits import as_dtype
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_floats
+from ganlib.conditioning._checks import check_device, check_floats
 from ganlib.conditioning._encoder import Encoder
 
 __all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
@@ -54,7 +55,7 @@ class TagEmbedding(Encoder):
         """Encode sets of tags.
 
         Args:
-            condition: (N, num_tags) float.
+            condition: (N, num_tags) float; it is converted to the dtype of the weights.
 
         Returns:
             (N, dim) float.
@@ -63,7 +64,8 @@ class TagEmbedding(Encoder):
             DTypeError, ShapeError, ArgumentValueError: the condition is something else.
         """
         self.check(condition)
-        return condition @ self.weight
+        check_device(condition, self.weight)
+        return as_dtype(condition, self.weight.dtype) @ self.weight
 
 
 @rebuildable
@@ -108,7 +110,7 @@ class VectorEmbedding(Encoder):
         """Encode vectors.
 
         Args:
-            condition: (N, in_features) float.
+            condition: (N, in_features) float; it is converted to the dtype of the weights.
 
         Returns:
             (N, dim) float.
@@ -117,7 +119,8 @@ class VectorEmbedding(Encoder):
             DTypeError, ShapeError, ArgumentValueError: the condition is something else.
         """
         self.check(condition)
-        return self.linear(condition)
+        check_device(condition, self.linear.weight)
+        return self.linear(as_dtype(condition, self.linear.weight.dtype))
 
 
 @rebuildable

@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count, check_sizes
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["Gaussian", "TruncatedGaussian", "Uniform"]
 
 _LAST_BELOW_ONE = 1 - 2**-24
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,17 @@ class Gaussian:
         """Draw n latents.
 
         Args:
-            n: how many.
+            n: how many, at least 0.
             device: the device of the latents.
             generator: source of random numbers, on that device; None is torch's default.
 
         Returns:
-            (n, dim) float32.
+            (n, dim) float32, or whatever torch's default dtype is.
+
+        Raises:
+            ArgumentValueError: n is not a whole number of at least 0.
         """
+        n = check_count("n", n, least=0)
         return torch.randn(n, self.dim, device=device, generator=generator)
 
 
@@ -86,7 +93,8 @@ class TruncatedGaussian:
 
     def __post_init__(self) -> None:
         check_sizes(dim=self.dim)
-        if not (isinstance(self.threshold, int | float) and self.threshold > 0):
+        threshold: Any = self.threshold
+        if isinstance(threshold, bool) or not (isinstance(threshold, Real) and float(threshold) > 0):
             raise ArgumentValueError(f"threshold (={self.threshold!r}) must be a number above 0")
 
     def __call__(
@@ -95,19 +103,25 @@ class TruncatedGaussian:
         """Draw n latents.
 
         Args:
-            n: how many.
+            n: how many, at least 0.
             device: the device of the latents.
             generator: source of random numbers, on that device; None is torch's default.
 
         Returns:
-            (n, dim) float32.
+            (n, dim) float32, or whatever torch's default dtype is.
+
+        Raises:
+            ArgumentValueError: n is not a whole number of at least 0.
         """
+        n = check_count("n", n, least=0)
         root_half = math.sqrt(0.5)
         half = math.erf(self.threshold * root_half)
-        drawn = torch.empty(n, self.dim, device=device).uniform_(-half, half, generator=generator)
+        # Half precision, where it is torch's default, rounds the last number below 1 to 1.
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        drawn = torch.empty(n, self.dim, device=device, dtype=dtype).uniform_(-half, half, generator=generator)
         # At -1, which uniform_ may give where half rounds to 1, erfinv is infinite.
         drawn = drawn.clamp_(-_LAST_BELOW_ONE, _LAST_BELOW_ONE).erfinv_() / root_half
-        return drawn.clamp_(-self.threshold, self.threshold)
+        return drawn.clamp_(-self.threshold, self.threshold).to(torch.get_default_dtype())
 
 
 @dataclass(frozen=True)
@@ -116,11 +130,11 @@ class Uniform:
 
     Args:
         dim: size of a latent, at least 1.
-        low: lower end of every coordinate.
-        high: upper end, above low.
+        low: lower end of every coordinate, finite.
+        high: upper end, finite, above low.
 
     Raises:
-        ArgumentValueError: dim is below 1, or low is not below high.
+        ArgumentValueError: dim is below 1, or an end is not finite, or low is not below high.
 
     Example:
         >>> bool(Uniform(100)(3).abs().max() <= 1)
@@ -133,6 +147,10 @@ class Uniform:
 
     def __post_init__(self) -> None:
         check_sizes(dim=self.dim)
+        ends: dict[str, Any] = {"low": self.low, "high": self.high}
+        for name, end in ends.items():
+            if isinstance(end, bool) or not (isinstance(end, Real) and abs(float(end)) <= _LARGEST):
+                raise ArgumentValueError(f"{name} (={end!r}) must be a finite number in the range of float32")
         if not self.low < self.high:
             raise ArgumentValueError(f"low (={self.low}) must be below high (={self.high})")
 
@@ -142,11 +160,15 @@ class Uniform:
         """Draw n latents.
 
         Args:
-            n: how many.
+            n: how many, at least 0.
             device: the device of the latents.
             generator: source of random numbers, on that device; None is torch's default.
 
         Returns:
-            (n, dim) float32.
+            (n, dim) float32, or whatever torch's default dtype is.
+
+        Raises:
+            ArgumentValueError: n is not a whole number of at least 0.
         """
+        n = check_count("n", n, least=0)
         return torch.empty(n, self.dim, device=device).uniform_(self.low, self.high, generator=generator)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._checks import check_count
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["GaussianMixture"]
@@ -80,13 +81,17 @@ class GaussianMixture:
         """Draw n latents.
 
         Args:
-            n: how many.
+            n: how many, at least 0.
             device: the device of the latents.
             generator: source of random numbers, on that device; None is torch's default.
 
         Returns:
             (n, dim) float32.
+
+        Raises:
+            ArgumentValueError: n is not a whole number of at least 0.
         """
+        n = check_count("n", n, least=0)
         position = torch.rand(n, device=device, dtype=torch.float32, generator=generator)
         noise = torch.randn(n, self.dim, device=device, dtype=torch.float32, generator=generator)
         ends, means, std = self._on(position.device)
@@ -117,6 +122,8 @@ class GaussianMixture:
 
 def _numbers(name: str, value: Any) -> Tensor:
     """Return a copy on the host in float64, so that it cannot change and ``repr`` shows the numbers as given."""
+    if isinstance(value, Tensor) and (value.is_meta or value.is_complex() or value.dtype == torch.bool):
+        raise ArgumentTypeError(f"{name} must be real numbers, but are {value.dtype} on {value.device}")
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:

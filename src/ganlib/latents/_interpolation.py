@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganlib._checks import check_count
-from ganlib.errors import DTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["lerp", "slerp"]
 
@@ -19,19 +19,21 @@ def lerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
         steps: how many points, both ends included; at least 2.
 
     Returns:
-        (steps, ..., dim).
+        (steps, ..., dim), of the dtype of a; computed in float32 or better.
 
     Raises:
-        ShapeError: a and b differ in shape.
+        ArgumentTypeError: a or b is not a tensor.
+        ShapeError: a and b differ in shape, or have no numbers.
         DTypeError: a or b is not floating point, or they differ in dtype.
-        ArgumentValueError: steps is not a whole number of at least 2.
+        ArgumentValueError: steps is not a whole number of at least 2, or a and b are on two devices.
 
     Example:
         >>> lerp(torch.zeros(1), torch.ones(1), 3).flatten()
         tensor([0.0000, 0.5000, 1.0000])
     """
     _check(a, b, steps)
-    return torch.lerp(a, b, _times(a, steps))
+    wide = torch.promote_types(a.dtype, torch.float32)  # in which the difference of two numbers stays in range
+    return torch.lerp(a.to(wide), b.to(wide), _times(a.to(wide), steps)).to(a.dtype)
 
 
 def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
@@ -55,12 +57,13 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
         steps: how many points, both ends included; at least 2.
 
     Returns:
-        (steps, ..., dim).
+        (steps, ..., dim), of the dtype of a; computed in float32 or better.
 
     Raises:
-        ShapeError: a and b differ in shape.
+        ArgumentTypeError: a or b is not a tensor.
+        ShapeError: a and b differ in shape, or have no numbers.
         DTypeError: a or b is not floating point, or they differ in dtype.
-        ArgumentValueError: steps is not a whole number of at least 2.
+        ArgumentValueError: steps is not a whole number of at least 2, or a and b are on two devices.
 
     Example:
         >>> middle = slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3)[1]
@@ -104,9 +107,16 @@ def _polar(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check(a: Tensor, b: Tensor, steps: int) -> None:
+    for name, end in (("a", a), ("b", b)):
+        if not isinstance(end, Tensor):
+            raise ArgumentTypeError(f"{name} must be a tensor, but is a {type(end).__name__}")
+    if a.device != b.device:
+        raise ArgumentValueError(f"a on {a.device} and b on {b.device} must be on one device")
+    if a.ndim == 0 or a.shape[-1] == 0:
+        raise ShapeError(f"a {tuple(a.shape)} must have shape (..., dim), with dim of at least 1")
     if a.shape != b.shape:
         raise ShapeError(f"a {tuple(a.shape)} and b {tuple(b.shape)} must have one shape")
-    if not a.is_floating_point() or a.dtype != b.dtype:
+    if not a.is_floating_point() or a.dtype != b.dtype or a.dtype.itemsize == 1:
         raise DTypeError(f"a and b must be floating point of one dtype, but they are {a.dtype} and {b.dtype}")
     check_count("steps", steps, least=2)
 

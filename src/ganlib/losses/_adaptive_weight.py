@@ -1,10 +1,12 @@
 """VQGAN's adaptive weight."""
 
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganlib._logits import at_least_float32
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
@@ -32,7 +34,7 @@ def adaptive_weight(
         maximum: the largest weight, above 0.
 
     Returns:
-        A detached scalar, in [0, maximum].
+        A detached scalar, float32 or better, in [0, maximum].
 
     Raises:
         ArgumentTypeError: a loss or the last layer is not a tensor.
@@ -48,9 +50,10 @@ def adaptive_weight(
         Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (VQGAN), 2021, arXiv:2012.09841,
         equation 7.
     """
-    for name, number in (("epsilon", epsilon), ("maximum", maximum)):
-        if not number > 0:
-            raise ArgumentValueError(f"{name} (={number}) must be above 0")
+    numbers: dict[str, Any] = {"epsilon": epsilon, "maximum": maximum}
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not (isinstance(number, Real) and float(number) > 0):
+            raise ArgumentValueError(f"{name} (={number!r}) must be above 0")
     wanted = _gradient_norm(reconstruction, "reconstruction", last_layer)
     return (wanted / (_gradient_norm(adversarial, "adversarial", last_layer) + epsilon)).clamp(max=maximum)
 
@@ -68,4 +71,4 @@ def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
         (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise ArgumentValueError(f"{name} does not depend on last_layer, so it has no gradient there")
-    return mean_over_ranks(gradient.detach()).norm()
+    return mean_over_ranks(at_least_float32(gradient.detach())).norm()  # whose squares leave the range of float16

@@ -1,10 +1,12 @@
 """The auxiliary loss of AC-GAN."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlib._logits import at_least_float32, check_output
+from ganlib._logits import at_least_float32, check_output, warn_of_probabilities
 from ganlib._weights import check_weight, show_weight
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, DiscriminatorOutput, Step
@@ -55,18 +57,18 @@ class AuxiliaryClassifier(nn.Module):
         """Compute the cross-entropy of real samples, plus that of fakes with ``on_fakes``.
 
         Args:
-            step: outputs with class_logits (N, K), and conditions: classes (N,) int64, or tags (N, K) float. Where
-                ``fake_condition`` is None, the fakes have ``condition``.
+            step: outputs with class_logits (N, K), and conditions: classes (N,) int64, or tags (N, K) float in
+                [0, 1]. Where ``fake_condition`` is None, the fakes have ``condition``.
 
         Returns:
             A scalar, float32 or better, without the weight.
 
         Raises:
             ArgumentValueError: no class logits, or no condition.
-            ShapeError, DTypeError: conditions that do not fit the class logits.
+            ShapeError, DTypeError: class logits that are not float, or conditions that do not fit them.
             ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
         """
-        value = _cross_entropy(step.real_output, step.condition, "real")
+        value = _cross_entropy(self, step.real_output, step.condition, "real")
         return value + self.generator(step) if self.on_fakes else value
 
     def generator(self, step: Step) -> Tensor:
@@ -80,11 +82,11 @@ class AuxiliaryClassifier(nn.Module):
 
         Raises:
             ArgumentValueError: no class logits, or no condition.
-            ShapeError, DTypeError: conditions that do not fit the class logits.
+            ShapeError, DTypeError: class logits that are not float, or conditions that do not fit them.
             ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
         """
         return _cross_entropy(
-            step.fake_output, step.condition if step.fake_condition is None else step.fake_condition, "fake"
+            self, step.fake_output, step.condition if step.fake_condition is None else step.fake_condition, "fake"
         )
 
     def extra_repr(self) -> str:
@@ -92,7 +94,7 @@ class AuxiliaryClassifier(nn.Module):
         return f"weight={show_weight(self.weight)}, on_fakes={self.on_fakes}"
 
 
-def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, side: str) -> Tensor:
+def _cross_entropy(loss: Any, output: DiscriminatorOutput | None, condition: Condition, side: str) -> Tensor:
     output = check_output(output, side)
     if output.class_logits is None:
         raise ArgumentValueError(
@@ -108,10 +110,24 @@ def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, sid
             f"condition of the {side} samples is a {type(condition).__name__}; AuxiliaryClassifier needs a tensor, so "
             "give it one part of the condition"
         )
+    if not isinstance(output.class_logits, Tensor):
+        raise ArgumentTypeError(f"class_logits must be a tensor, but is a {type(output.class_logits).__name__}")
+    if not output.class_logits.is_floating_point():
+        raise DTypeError(f"class_logits must be floating point, but its dtype is {output.class_logits.dtype}")
     logits = at_least_float32(output.class_logits)
+    if not logits.numel():
+        raise ShapeError(f"class_logits {tuple(logits.shape)} must not be empty, as the mean of nothing is NaN")
+    warn_of_probabilities(loss, logits, "the discriminator's classifier")
+    # To read values on a device would wait for it.
+    readable = condition.device.type == "cpu" and not torch.compiler.is_compiling()
     if condition.is_floating_point():
         if condition.shape != logits.shape:
             raise ShapeError(f"class_logits {tuple(logits.shape)} must have the shape of tags {tuple(condition.shape)}")
+        if readable and not bool(((condition >= 0) & (condition <= 1)).all()):
+            raise ArgumentValueError(
+                f"condition holds tags from {float(condition.min())} to {float(condition.max())}, but they must be in "
+                "[0, 1]"
+            )
         return F.binary_cross_entropy_with_logits(logits, condition.to(logits.dtype))
     if condition.dtype != torch.int64:
         raise DTypeError(f"condition must be int64 classes or float tags, but its dtype is {condition.dtype}")
@@ -120,11 +136,7 @@ def _cross_entropy(output: DiscriminatorOutput | None, condition: Condition, sid
             f"class_logits {tuple(logits.shape)} must be (N, K) for classes (N,), but condition is "
             f"{tuple(condition.shape)}"
         )
-    if (
-        condition.device.type == "cpu"
-        and len(condition)
-        and not 0 <= condition.min() <= condition.max() < logits.shape[1]
-    ):
+    if readable and not 0 <= condition.min() <= condition.max() < logits.shape[1]:
         raise ArgumentValueError(
             f"condition holds classes from {int(condition.min())} to {int(condition.max())}, but class_logits "
             f"{tuple(logits.shape)} know those from 0 to {logits.shape[1] - 1}"

@@ -1,6 +1,6 @@
 """Feature matching."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from ganlib._checks import check_option
 from ganlib._logits import at_least_float32, check_output
 from ganlib._weights import check_weight, show_weight
 from ganlib.distributed import mean_over_ranks
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Step
 
 __all__ = ["FeatureMatching"]
@@ -89,10 +89,15 @@ class FeatureMatching(nn.Module):
 
         Raises:
             ArgumentValueError: no real output, no features, or another number of them.
-            ShapeError: features of different shapes.
-            ArgumentTypeError: bare logits instead of a DiscriminatorOutput.
+            ShapeError: features of different shapes, or empty ones.
+            DTypeError: features that are not floating point.
+            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or features that are not tensors.
         """
         fake, real = check_output(step.fake_output, "fake"), check_output(step.real_output, "real")
+        for side, output in (("real", real), ("fake", fake)):
+            own: Any = output.features
+            if not isinstance(own, tuple | list) or not all(isinstance(one, Tensor) for one in own):
+                raise ArgumentTypeError(f"features of {side} samples must be a tuple of tensors")
         if not real.features or len(real.features) != len(fake.features):
             raise ArgumentValueError(
                 "FeatureMatching needs as many features of real samples as of fakes, at least one: real has "
@@ -107,7 +112,13 @@ class FeatureMatching(nn.Module):
         return f"weight={show_weight(self.weight)}, kind={self.kind!r}"
 
     def _distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        if not (fake.is_floating_point() and real.is_floating_point()):
+            raise DTypeError(f"features must be floating point, but are {real.dtype} (real) and {fake.dtype} (fake)")
         fake, real = at_least_float32(fake), at_least_float32(real)
+        if not (fake.ndim and fake.numel() and real.ndim and real.numel()):
+            raise ShapeError(
+                f"features of real {tuple(real.shape)} and fake {tuple(fake.shape)} must be (N, ...), and not be empty"
+            )
         if fake.shape[1:] != real.shape[1:] or (self.kind == "paired" and len(fake) != len(real)):
             raise ShapeError(f"features of real {tuple(real.shape)} and fake {tuple(fake.shape)} do not match")
         if self.kind == "paired":

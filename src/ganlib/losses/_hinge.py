@@ -49,6 +49,7 @@ class HingeLoss(nn.Module):
         """
         return sum_over_scales(
             lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+            self,
             real_logits=real_logits,
             fake_logits=fake_logits,
         )
@@ -66,4 +67,4 @@ class HingeLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(lambda fake: -fake.mean(), fake_logits=fake_logits)
+        return sum_over_scales(lambda fake: -fake.mean(), self, fake_logits=fake_logits)

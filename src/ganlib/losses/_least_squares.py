@@ -1,6 +1,8 @@
 """The least-squares loss."""
 
 import math
+from numbers import Real
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,12 +29,13 @@ class LeastSquaresLoss(nn.Module):
             None leaves them there.
         real_target: b, finite.
         fake_target: a, finite, not equal to b.
-        generator_target: c, finite. With b - c = 1 and b - a = 2 (say a = -1, b = 1, c = 0), the players minimize
-            the Pearson :math:`\chi^2` divergence.
+        generator_target: c, finite, above a if b is, and otherwise below. With b - c = 1 and b - a = 2 (say a = -1,
+            b = 1, c = 0), the players minimize the Pearson :math:`\chi^2` divergence.
 
     Raises:
         ArgumentTypeError: the smoothing is not a LabelSmoothing.
-        ArgumentValueError: a target that is not finite, or two equal ones of the discriminator.
+        ArgumentValueError: a target that is not finite, two equal ones of the discriminator, or one of the generator
+            that makes its samples fake.
 
     Example:
         >>> import torch
@@ -56,16 +59,25 @@ class LeastSquaresLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_smoothing(smoothing)
-        targets = {"real_target": real_target, "fake_target": fake_target, "generator_target": generator_target}
+        targets: dict[str, Any] = {
+            "real_target": real_target,
+            "fake_target": fake_target,
+            "generator_target": generator_target,
+        }
         for name, target in targets.items():
-            if not math.isfinite(target):
-                raise ArgumentValueError(f"{name} (={target}) must be finite")
+            if isinstance(target, bool) or not (isinstance(target, Real) and math.isfinite(target)):
+                raise ArgumentValueError(f"{name} (={target!r}) must be a finite number")
         if real_target == fake_target:
             raise ArgumentValueError(f"real_target (={real_target}) must differ from fake_target (={fake_target})")
+        if (generator_target - fake_target) * (real_target - fake_target) <= 0:
+            raise ArgumentValueError(
+                f"generator_target (={generator_target}) must be on the side of real_target (={real_target}) as seen "
+                f"from fake_target (={fake_target}), since the generator is trained to be taken for real"
+            )
         self.smoothing = smoothing
-        self.real_target = real_target
-        self.fake_target = fake_target
-        self.generator_target = generator_target
+        self.real_target = float(real_target)
+        self.fake_target = float(fake_target)
+        self.generator_target = float(generator_target)
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Compute half the mean squared distance of logits from their target, for real plus for fake.
@@ -80,7 +92,7 @@ class LeastSquaresLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(self._distances, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(self._distances, self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
         """Compute half the mean squared distance of fake logits from the generator's target.
@@ -95,7 +107,9 @@ class LeastSquaresLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(lambda fake: (fake - self.generator_target).square().mean() / 2, fake_logits=fake_logits)
+        return sum_over_scales(
+            lambda fake: (fake - self.generator_target).square().mean() / 2, self, fake_logits=fake_logits
+        )
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

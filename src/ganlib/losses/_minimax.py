@@ -13,6 +13,8 @@ __all__ = ["MinimaxLoss", "NonSaturatingLoss"]
 class _CrossEntropyLoss(nn.Module):
     """The discriminator's side, which both losses share."""
 
+    needs_unbounded_logits = True
+
     def __init__(self, smoothing: LabelSmoothing | None = None) -> None:
         super().__init__()
         check_smoothing(smoothing)
@@ -31,7 +33,7 @@ class _CrossEntropyLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(self._cross_entropies, real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(self._cross_entropies, self, real_logits=real_logits, fake_logits=fake_logits)
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
@@ -89,7 +91,7 @@ class MinimaxLoss(_CrossEntropyLoss):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(lambda fake: -F.softplus(fake).mean(), fake_logits=fake_logits)
+        return sum_over_scales(lambda fake: -F.softplus(fake).mean(), self, fake_logits=fake_logits)
 
 
 class NonSaturatingLoss(_CrossEntropyLoss):
@@ -133,4 +135,4 @@ class NonSaturatingLoss(_CrossEntropyLoss):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(lambda fake: F.softplus(-fake).mean(), fake_logits=fake_logits)
+        return sum_over_scales(lambda fake: F.softplus(-fake).mean(), self, fake_logits=fake_logits)

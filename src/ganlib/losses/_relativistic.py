@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganlib._logits import sum_over_scales
 from ganlib.distributed import mean_over_ranks
-from ganlib.errors import ShapeError
+from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Logits
 
 __all__ = ["RelativisticAverageLoss", "RelativisticLoss"]
@@ -40,6 +40,7 @@ class RelativisticLoss(nn.Module):
     """
 
     needs_real_logits = True
+    needs_unbounded_logits = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class RelativisticLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(partial(_paired, sign=1), real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_paired, sign=1), self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
         """Compute the mean softplus of each real logit minus its fake one.
@@ -75,7 +76,7 @@ class RelativisticLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(partial(_paired, sign=-1), real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_paired, sign=-1), self, real_logits=real_logits, fake_logits=fake_logits)
 
 
 class RelativisticAverageLoss(nn.Module):
@@ -106,6 +107,7 @@ class RelativisticAverageLoss(nn.Module):
     """
 
     needs_real_logits = True
+    needs_unbounded_logits = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ class RelativisticAverageLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(partial(_averaged, sign=1), real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_averaged, sign=1), self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
         """Compute the discriminator's loss with real and fake exchanged.
@@ -141,7 +143,7 @@ class RelativisticAverageLoss(nn.Module):
             ShapeError: the shapes differ.
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(partial(_averaged, sign=-1), real_logits=real_logits, fake_logits=fake_logits)
+        return sum_over_scales(partial(_averaged, sign=-1), self, real_logits=real_logits, fake_logits=fake_logits)
 
 
 def _check_pairs(real: Tensor, fake: Tensor) -> None:
@@ -151,6 +153,8 @@ def _check_pairs(real: Tensor, fake: Tensor) -> None:
             f"real_logits {tuple(real.shape)} and fake_logits {tuple(fake.shape)} must have one shape: this loss "
             "compares them with each other"
         )
+    if real.device != fake.device:
+        raise ArgumentValueError(f"real_logits on {real.device} and fake_logits on {fake.device} must be on one device")
 
 
 def _paired(real: Tensor, fake: Tensor, sign: int) -> Tensor:

@@ -1,12 +1,13 @@
 """Targets other than 1 and 0, for the losses that have targets."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_fraction, check_number
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["LabelSmoothing", "check_smoothing"]
 
@@ -22,13 +23,13 @@ class LabelSmoothing:
     gradient, even if a target leaves [0, 1].)
 
     Args:
-        real: target of real samples, in [0, 1]. One-sided smoothing is ``real=0.9, fake=0.0``.
+        real: target of real samples, in [0, 1], above ``fake``. One-sided smoothing is ``real=0.9, fake=0.0``.
         fake: target of fake samples, in [0, 1].
         jitter: half-width of the noise on every target, 0 or more.
-        flip: probability of the other side's target, in [0, 1].
+        flip: probability of the other side's target, in [0, 1]. Above 0.5 most targets are wrong, which is warned of.
 
     Raises:
-        ArgumentValueError: a value is out of its range.
+        ArgumentValueError: a value is out of its range, or ``real`` is not above ``fake``.
 
     Example:
         >>> smoothing = LabelSmoothing(real=0.9)
@@ -49,6 +50,17 @@ class LabelSmoothing:
         for name in ("real", "fake", "flip"):
             check_fraction(name, getattr(self, name))
         check_number("jitter", self.jitter)
+        if self.real <= self.fake:
+            raise ArgumentValueError(
+                f"real (={self.real}) must be above fake (={self.fake}): a discriminator with these targets would take "
+                "fakes for real samples, and the generator would learn the opposite"
+            )
+        if self.flip > 0.5:
+            warnings.warn(
+                f"flip (={self.flip}) is the probability of a wrong target: above 0.5 the discriminator learns to take "
+                "fakes for real samples",
+                stacklevel=3,
+            )
 
     def real_targets(self, logits: Tensor) -> Tensor:
         """Return targets for the logits of real samples.

@@ -46,7 +46,7 @@ class WassersteinLoss(nn.Module):
             DTypeError: logits that are not floating point.
         """
         return sum_over_scales(
-            lambda real, fake: fake.mean() - real.mean(), real_logits=real_logits, fake_logits=fake_logits
+            lambda real, fake: fake.mean() - real.mean(), self, real_logits=real_logits, fake_logits=fake_logits
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
@@ -62,4 +62,4 @@ class WassersteinLoss(nn.Module):
         Raises:
             DTypeError: logits that are not floating point.
         """
-        return sum_over_scales(lambda fake: -fake.mean(), fake_logits=fake_logits)
+        return sum_over_scales(lambda fake: -fake.mean(), self, fake_logits=fake_logits)

@@ -1,6 +1,7 @@
 """Several losses as one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class WeightedSum(nn.Module):
         needs_real_logits: whether any of the losses needs them.
 
     Raises:
-        ArgumentTypeError: one of the losses is not an AdversarialLoss.
+        ArgumentTypeError: losses or weights are not sequences, or one of the losses is not an AdversarialLoss.
         ArgumentValueError: no losses, another number of weights, or a weight out of its range.
 
     Example:
@@ -42,6 +43,10 @@ class WeightedSum(nn.Module):
 
     def __init__(self, losses: Sequence[AdversarialLoss], weights: Sequence[float | Tensor]) -> None:
         super().__init__()
+        sequences: dict[str, Any] = {"losses": losses, "weights": weights}
+        for name, members in sequences.items():
+            if not isinstance(members, Iterable) or (isinstance(members, Tensor) and not members.ndim):
+                raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence, such as a list")
         self.losses = tuple(losses)
         self.weights = tuple(weights)
         for loss in self.losses:
@@ -57,6 +62,7 @@ class WeightedSum(nn.Module):
         for weight in self.weights:
             check_weight("a weight", weight)
         self.needs_real_logits = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
+        self.needs_unbounded_logits = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
         # A loss with parameters or buffers of its own is moved and saved with the sum.
         self.parts = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
 
@@ -75,6 +81,7 @@ class WeightedSum(nn.Module):
         """
         return sum_over_scales(
             lambda real, fake: self._sum([loss.discriminator(real, fake) for loss in self.losses]),
+            self,
             real_logits=real_logits,
             fake_logits=fake_logits,
         )
@@ -96,6 +103,7 @@ class WeightedSum(nn.Module):
         needed = {"real_logits": real_logits} if self.needs_real_logits else {}
         return sum_over_scales(
             lambda *logits: self._sum([loss.generator(*logits) for loss in self.losses]),
+            self,
             fake_logits=fake_logits,
             **needed,
         )

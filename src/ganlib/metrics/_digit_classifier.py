@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlib._once import once
 from ganlib.errors import ShapeError
+from ganlib.metrics._range import warn_of_range
 
 __all__ = ["DigitClassifier"]
 
@@ -20,7 +21,8 @@ class DigitClassifier(nn.Module):
     """A small convolutional classifier of grey 28x28 digits.
 
     Two stages of two 3x3 convolutions with batch norm, ReLU and pooling, 128 features, and a linear layer.
-    ``DigitClassifier()`` is untrained; :meth:`pretrained` is trained on MNIST.
+    ``DigitClassifier()`` is untrained; :meth:`pretrained` is trained on MNIST. It warns once of samples that lie in
+    [0, 1] or [0, 255].
 
     Attributes:
         num_features: 128.
@@ -84,6 +86,7 @@ class DigitClassifier(nn.Module):
         """
         if samples.shape[1:] != (1, 28, 28):
             raise ShapeError(f"samples {tuple(samples.shape)} must have shape (N, 1, 28, 28)")
+        warn_of_range(self, samples)
         return once(self.body, samples, lambda: self.body(samples))
 
     def forward(self, samples: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ganlib.errors import (
     MissingExtraError,
     ShapeError,
 )
+from ganlib.metrics._range import warn_of_range
 
 __all__ = ["InceptionFeatures", "inception"]
 
@@ -45,7 +46,8 @@ class InceptionFeatures(nn.Module):
             ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity and ``pt_inception-2015-12-05-6726825d.pth``
             of pytorch-fid. It is read without running code. None is the published file in the folder ``checkpoints`` of
             ``torch.hub.get_dir()``, where torchmetrics has it too. If it is not there, it is downloaded (96 MB).
-        sample_range: (low, high), the values of black and white; other values are clipped.
+        sample_range: (low, high), the values of black and white; other values are clipped. Samples that seem to have
+            another range are warned of once.
 
     Attributes:
         num_features: 2048.
@@ -141,6 +143,7 @@ class InceptionFeatures(nn.Module):
             raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
         if not samples.isfinite().all():
             raise ArgumentValueError("samples hold values that are not finite")
+        warn_of_range(self, samples, self.sample_range)
         if self.network.fc.weight.device != samples.device:
             self.to(samples.device)
         low, high = self.sample_range

@@ -1,5 +1,6 @@
 """The inception score of generated samples."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -55,6 +56,7 @@ class InceptionScore(GanMetric):
         self, classifier: Callable[[Tensor], Tensor] | Literal["inception"], *, timeout: float = 60.0, **options: Any
     ) -> None:
         super().__init__("classifier", classifier, timeout, options)
+        self._has_warned = False
         # Sums over the samples.
         self.add_state("entropies", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum", persistent=True)
         self.add_state("probabilities", torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum", persistent=True)
@@ -71,7 +73,9 @@ class InceptionScore(GanMetric):
             ArgumentValueError: samples or logits are not finite.
             ShapeError: a classifier that gives something else than (N, K), or another K than before.
         """
-        probabilities = self._call(samples).double().softmax(1)
+        logits = self._call(samples).double()
+        self._warn_of_probabilities(logits)
+        probabilities = logits.softmax(1)
         if self.count and len(self.probabilities) != probabilities.shape[1]:
             raise ShapeError(
                 f"classifier gave {tuple(probabilities.shape)}, but it gave {len(self.probabilities)} logits before"
@@ -79,6 +83,16 @@ class InceptionScore(GanMetric):
         self.entropies = self.entropies + torch.special.entr(probabilities).sum()
         self.probabilities = self.probabilities + probabilities.sum(0)
         self.count = self.count + len(samples)
+
+    def _warn_of_probabilities(self, logits: Tensor) -> None:
+        if self._has_warned or len(logits) < 2 or logits.shape[1] < 2 or bool((logits < 0).any()):
+            return
+        if bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
+            self._has_warned = True
+            warnings.warn(
+                "classifier gives probabilities, but InceptionScore takes logits: remove the softmax at its end",
+                stacklevel=5,
+            )
 
     def compute(self) -> Tensor:
         """Compute the score so far; of several processes, all call this together.

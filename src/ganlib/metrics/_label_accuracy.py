@@ -71,6 +71,8 @@ class LabelAccuracy(GanMetric):
             raise DTypeError(f"labels must be a tensor of whole numbers, not {given}")
         if labels.shape != logits.shape[:1]:
             raise ShapeError(f"labels {tuple(labels.shape)} must have one entry for each of the {len(samples)} samples")
+        if labels.is_meta:
+            raise ArgumentValueError("labels on the meta device have no values")
         labels = labels.to(logits.device, torch.int64)
         wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
         if len(wrong):

@@ -3,23 +3,27 @@
 import functools
 import io
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils._pytree import tree_map_only
+from typing_extensions import Self
 
-from ganlib._checks import check_positive
+from ganlib._checks import check_flag, check_positive
 from ganlib._files import write_atomically
 from ganlib._once import once
 from ganlib._ranks import first_does, meet
 from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, DTypeError, ShapeError
+from ganlib.metrics._digit_classifier import DigitClassifier
 from ganlib.metrics._extra import Metric
-from ganlib.metrics._inception import inception
+from ganlib.metrics._inception import InceptionFeatures, inception
 
 __all__ = ["Features", "GanMetric", "RealFakeMetric", "RowsMetric", "State", "check_samples", "rows_of"]
 
@@ -54,6 +58,7 @@ class GanMetric(Metric):
             network = inception() if role == "features" else inception().logits
         if isinstance(network, type) or not callable(network):
             raise ArgumentTypeError(f"{role} (={network!r}) must be callable, and not a class, or 'inception'")
+        _check_kind(role, network)
         check_positive("timeout", timeout)
         self.timeout = timeout
         self._role = role
@@ -78,7 +83,7 @@ class GanMetric(Metric):
             raise ShapeError(f"{self._role} gave {gave} for {len(samples)} samples; it must give (N, {columns})")
         if outputs.is_complex():
             raise DTypeError(f"{self._role} gave {outputs.dtype}; it must give real numbers")
-        if not outputs.isfinite().all():
+        if not _all_finite(self._role, outputs):
             raise ArgumentValueError(f"samples have {what} that are not finite")
         return outputs.detach().to(self.device, torch.promote_types(outputs.dtype, torch.float32))
 
@@ -101,6 +106,17 @@ class GanMetric(Metric):
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``compute`` reads the states of the other processes itself."""
 
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Do nothing: statistics and counts in half precision would be wrong, or infinite.
+
+        Args:
+            dst_type: is ignored.
+
+        Returns:
+            The metric itself.
+        """
+        return self
+
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> nn.Module:
         states = dict(self.metric_state)
         super()._apply(fn, *args, **kwargs)
@@ -115,6 +131,19 @@ class GanMetric(Metric):
         super()._load_from_state_dict(*args, **kwargs)
         for name, value in _moved(dict(self.metric_state), self.device).items():  # and lists of its own
             setattr(self, name, value)
+
+
+def _check_kind(role: str, network: Any) -> None:
+    """Refuse features where a metric reads logits, and warn of the reverse; of networks that are known."""
+    if role == "classifier" and isinstance(network, InceptionFeatures):
+        raise ArgumentValueError("classifier (=InceptionFeatures) gives features: give its logits, a method of it")
+    if role == "classifier" and getattr(network, "__func__", None) is DigitClassifier.features:
+        raise ArgumentValueError("classifier (=DigitClassifier.features) gives features: give the classifier itself")
+    if role == "features" and isinstance(network, DigitClassifier):
+        warnings.warn(
+            "features (=DigitClassifier) gives 10 logits, too few to compare samples by: give its method features",
+            stacklevel=4,
+        )
 
 
 class RealFakeMetric(GanMetric):
@@ -163,7 +192,11 @@ class RealFakeMetric(GanMetric):
 
         Args:
             real: whether to forget all else too: the real side, and training samples.
+
+        Raises:
+            ArgumentTypeError: ``real`` is not a bool.
         """
+        check_flag("real", real)
         kept = {name: value for name, value in self.metric_state.items() if not (real or name.startswith("fake_"))}
         kept = {name: list(value) if isinstance(value, list) else value for name, value in kept.items()}
         super().reset()  # which empties lists in place
@@ -177,10 +210,20 @@ class RealFakeMetric(GanMetric):
             path: the file, written completely or not at all; it is there when this returns, on all processes.
 
         Raises:
-            ArgumentValueError: there is no real side.
+            ArgumentTypeError, ArgumentValueError: the path is none, or there is no real side.
             RunFolderError: the file cannot be written.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentTypeError(f"path (={path!r}) must be the path of a file")
+        if not Path(path).name:
+            raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
         arrays: dict[str, Any] = {name: np.asarray(value.cpu()) for name, value in self._arrays(self._states()).items()}
+        try:
+            self._loaded(arrays)
+        except ValueError as error:  # their squares are not finite, for example
+            raise ArgumentValueError(
+                f"the real side has statistics that {type(self).__name__} could not load again: {error}"
+            ) from error
 
         def write() -> None:
             archive = io.BytesIO()  # numpy wants to seek in it
@@ -307,8 +350,17 @@ def check_samples(samples: Any) -> None:
         raise ArgumentTypeError(f"samples (={samples!r:.80}) must be a tensor")
     if samples.ndim == 0:
         raise ShapeError("samples () must have shape (N, ...)")
-    if samples.is_floating_point() and not samples.isfinite().all():
+    if not _all_finite("samples", samples):
         raise ArgumentValueError("samples hold values that are not finite")
+
+
+def _all_finite(name: str, values: Tensor) -> bool:
+    try:
+        return not values.is_floating_point() or bool(values.isfinite().all())
+    except (RuntimeError, NotImplementedError) as error:  # those of 8 bits, on the meta device, sparse ones
+        raise DTypeError(
+            f"{name}: values of {values.dtype} on {values.device} with {values.layout} cannot be read: {error}"
+        ) from error
 
 
 def rows_of(arrays: dict[str, Any], name: str) -> Tensor:
@@ -332,9 +384,11 @@ def _run(network: Any, samples: Tensor) -> Any:
         try:
             return network(samples)
         except RuntimeError as error:
-            if samples.is_floating_point():
+            if not samples.is_floating_point():
+                raise DTypeError(f"samples are {samples.dtype}, which the network cannot compute: {error}") from error
+            if type(error) is not RuntimeError or "CUDA" in str(error):  # out of memory, for example
                 raise
-            raise DTypeError(f"samples are {samples.dtype}, which the network cannot compute: {error}") from error
+            raise ShapeError(f"samples {tuple(samples.shape)} cannot be computed by the network: {error}") from error
 
 
 def _module_of(network: Any) -> nn.Module | None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ganlib._logits import scales
 from ganlib._weights import check_weight, weighted
-from ganlib.errors import ArgumentTypeError
-from ganlib.penalties._penalty import LazyPenalty, call_exactly
+from ganlib.errors import ArgumentTypeError, ShapeError
+from ganlib.penalties._penalty import LazyPenalty, call_exactly, check_samples
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["Consistency"]
@@ -86,6 +86,7 @@ class Consistency(LazyPenalty):
         Returns:
             A scalar, float32 or better, with a graph to the parameters of the discriminator.
         """
+        check_samples(discriminator, real=real, fake=fake)
         value = weighted(self.weight, self._unlikeness(discriminator, real, condition))
         if isinstance(self.fake_weight, Tensor) or self.fake_weight:  # to ask a tensor would wait for its device
             own = condition if fake_condition is None else fake_condition
@@ -96,5 +97,11 @@ class Consistency(LazyPenalty):
         samples = samples.detach()
         plain = scales(call_exactly(discriminator, samples, condition))
         augmented = scales(call_exactly(discriminator, self.augment(samples), condition))
+        for one, other in zip(plain, augmented, strict=True):
+            if one.shape != other.shape or one.ndim == 0:
+                raise ShapeError(
+                    f"discriminator gave logits {tuple(one.shape)} of samples and {tuple(other.shape)} of their "
+                    "augmented copies; they must be (N, ...), and equal in shape"
+                )
         pairs = zip(plain, augmented, strict=True)
         return torch.stack([(one - other).square().reshape(len(one), -1).sum(1) for one, other in pairs]).sum(0).mean()

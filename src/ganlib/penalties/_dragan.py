@@ -6,7 +6,7 @@ from torch import Tensor
 from ganlib._logits import at_least_float32
 from ganlib._weights import check_weight, weighted
 from ganlib.distributed import mean_over_ranks, world_size
-from ganlib.penalties._penalty import LazyPenalty, gradient_norms
+from ganlib.penalties._penalty import LazyPenalty, check_samples, gradient_norms
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["DRAGAN"]
@@ -18,6 +18,9 @@ class DRAGAN(LazyPenalty):
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(x_i + \delta_i) \rVert - 1)^2, \qquad
         \delta_i \sim N(0, (\text{noise} \cdot s)^2 I), \quad s \text{ the standard deviation of all numbers in } x
+
+    A discriminator with batch norm mixes the samples of a batch, and this is then not a penalty on the gradient of
+    each: that is warned of.
 
     Over several processes :math:`s` is that of the whole batch, so that all processes must call it together; each
     process draws the noise of its own samples.
@@ -69,9 +72,10 @@ class DRAGAN(LazyPenalty):
         Raises:
             ArgumentValueError: logits that do not depend on the samples.
         """
+        check_samples(discriminator, real=real)
         real = at_least_float32(real.detach())  # noise in half precision would be other noise
         near = real + weighted(self.noise, _deviation(real)) * torch.randn_like(real)
-        return weighted(self.weight, (gradient_norms(discriminator, near, condition) - 1).square().mean())
+        return weighted(self.weight, (gradient_norms(discriminator, near, condition, self) - 1).square().mean())
 
 
 def _deviation(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganlib._weights import weighted
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.penalties._penalty import LazyPenalty, gradient_norms
+from ganlib.penalties._penalty import LazyPenalty, check_samples, gradient_norms
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["GradientPenalty"]
@@ -20,6 +20,9 @@ class GradientPenalty(LazyPenalty):
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(\hat x_i) \rVert - 1)^2, \qquad
         \hat x_i = \epsilon_i x_i + (1 - \epsilon_i) G(z_i), \quad \epsilon_i \sim U(0, 1) \text{ per sample}
+
+    A discriminator with batch norm mixes the samples of a batch, and this is then not a penalty on the gradient of
+    each: that is warned of. The paper has layer norm instead (section 4, "No critic batch normalization").
 
     Over several processes, each process draws the :math:`\epsilon_i` of its own samples.
 
@@ -64,6 +67,7 @@ class GradientPenalty(LazyPenalty):
             ShapeError: real and fake differ in shape.
             ArgumentValueError: the two sides have different conditions, or the logits do not depend on the samples.
         """
+        check_samples(discriminator, real=real, fake=fake)
         if real.shape != fake.shape:
             raise ShapeError(f"real {tuple(real.shape)} and fake {tuple(fake.shape)} must have one shape to be mixed")
         if fake_condition is not None and not _equal(condition, fake_condition):
@@ -73,7 +77,7 @@ class GradientPenalty(LazyPenalty):
             )
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         mixed = share * real.detach() + (1 - share) * fake.detach()
-        return weighted(self.weight, (gradient_norms(discriminator, mixed, condition) - 1).square().mean())
+        return weighted(self.weight, (gradient_norms(discriminator, mixed, condition, self) - 1).square().mean())
 
 
 def _equal(one: Any, other: Any) -> bool:

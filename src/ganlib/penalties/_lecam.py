@@ -9,7 +9,7 @@ from ganlib._checks import check_fraction, check_sizes
 from ganlib._logits import scales
 from ganlib._weights import check_weight, weighted
 from ganlib.errors import ArgumentValueError
-from ganlib.penalties._penalty import LazyPenalty, call_exactly, move_mean_
+from ganlib.penalties._penalty import LazyPenalty, call_exactly, check_samples, move_mean_
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits, Step
 
 __all__ = ["LeCam"]
@@ -142,6 +142,7 @@ class LeCam(LazyPenalty):
         Raises:
             ArgumentValueError: another number of scales.
         """
+        check_samples(discriminator, real=real, fake=fake)
         own = condition if fake_condition is None else fake_condition
         real_logits = call_exactly(discriminator, real.detach(), condition)
         return self.of(real_logits, call_exactly(discriminator, fake.detach(), own))

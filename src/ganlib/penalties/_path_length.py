@@ -5,19 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganlib._checks import check_fraction
 from ganlib._logits import at_least_float32, without_autocast
 from ganlib._weights import check_weight, show_weight, weighted
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from ganlib.penalties._penalty import call_exactly, move_mean_
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.penalties._penalty import PreciseBuffers, call_exactly, move_mean_, warn_of_batch_norm
 from ganlib.protocols import Condition
 
 __all__ = ["PathLength"]
 
 
-class PathLength(nn.Module):
+class PathLength(PreciseBuffers):
     r"""Path length regularization: a step in latent space should change the sample by the same amount everywhere.
 
     With the Jacobian :math:`J_w = \partial G(w) / \partial w` of a generator,
@@ -32,6 +32,9 @@ class PathLength(nn.Module):
     :math:`a \leftarrow \text{decay} \cdot a + (1 - \text{decay}) \operatorname{mean}`. It is a buffer, changed in
     place, and moved to the device of the lengths at the first call. Over several processes it is updated with the mean
     of the whole batch, so that all processes must call it together.
+
+    A generator with batch norm mixes the samples of a batch, whose lengths are then not of each alone: that is
+    warned of.
 
     It regularizes a generator, so it is not one of a trainer's ``penalties``, which are called with a discriminator. It
     is a player of a :class:`ganlib.training.GameTrainer`, which shares the generator's optimizer and plays rarely:
@@ -124,17 +127,23 @@ class PathLength(nn.Module):
             (N,) float32 or better, with a graph.
 
         Raises:
-            ArgumentTypeError: the latent or the samples are not tensors.
+            ArgumentTypeError: the generator cannot be called, or the latent or the samples are not tensors.
+            DTypeError: the latent is not floating point.
             ShapeError: a latent of another number of dimensions, or an empty one; samples that are not one for each.
             ArgumentValueError: samples that do not depend on the latent.
 
         Example:
+            >>> from torch import nn
             >>> generator = nn.Linear(3, 4)
             >>> PathLength().lengths(generator, torch.randn(8, 3)).shape
             torch.Size([8])
         """
         if not isinstance(latent, Tensor):
             raise ArgumentTypeError(f"latent must be a tensor, but it is a {type(latent).__name__}")
+        if not latent.is_floating_point():
+            raise DTypeError(f"latent must be floating point, but its dtype is {latent.dtype}")
+        if not callable(generator):
+            raise ArgumentTypeError(f"generator (={generator!r}) must be callable")
         if latent.ndim not in (2, 3) or latent.numel() == 0:
             raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D), and not be empty")
         latent = at_least_float32(latent)
@@ -148,6 +157,7 @@ class PathLength(nn.Module):
                     f"generator gave samples {tuple(samples.shape)} for latent {tuple(latent.shape)}; it must give one "
                     "sample for each latent"
                 )
+            warn_of_batch_norm(self, latent, samples, "generator")
             samples = at_least_float32(samples)
             noise = torch.randn_like(samples) / math.sqrt(math.prod(samples.shape[2:]))
             gradient = None

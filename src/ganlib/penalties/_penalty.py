@@ -1,6 +1,8 @@
 """What penalties share: their weight, how they call the discriminator, and the norms of its gradient."""
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from numbers import Real
@@ -10,24 +12,43 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import at_least_float32, scales, without_autocast
+from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.distributed import mean_over_ranks
-from ganlib.errors import ArgumentValueError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = [
     "LazyPenalty",
+    "PreciseBuffers",
     "call_exactly",
+    "check_samples",
     "gradient_norms",
     "move_mean_",
     "squared_gradient_norms",
     "squared_gradient_norms_of",
+    "warn_of_batch_norm",
 ]
 
+_HALVES = (torch.float16, torch.bfloat16)
+_looked_at = weakref.WeakSet[Any]()  # penalties
 
-class LazyPenalty(nn.Module):
+
+class PreciseBuffers(nn.Module):
+    """A module whose running means stay in float32 or better where it is made half precision, as ``half()`` does."""
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "PreciseBuffers":
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            now = getattr(self, name)
+            if now.dtype.itemsize < buffer.dtype.itemsize:
+                setattr(self, name, buffer.to(now.device))
+        return self
+
+
+class LazyPenalty(PreciseBuffers):
     """A penalty with a weight, which the trainer applies at iterations divisible by ``every``, multiplied by it."""
 
     def __init__(self, weight: float | Tensor = 10.0, *, every: int = 1) -> None:
@@ -46,19 +67,45 @@ class LazyPenalty(nn.Module):
 
 
 def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -> Any:
-    """Call a network in eager mode, without autocast, in float32 or better; with the condition where there is one."""
-    x, condition = at_least_float32(x), _widened(condition)
+    """Call a network in eager mode, without autocast, in float32 or better; with the condition where there is one.
+
+    A network whose weights are in half precision takes nothing else, and is given that.
+    """
+    weight = _first_weight(network)
+    if weight is None or weight.dtype not in _HALVES:
+        x, condition = at_least_float32(x), _widened(condition)
+    else:
+        x = as_dtype(x, weight.dtype)
     # A compiled module refuses a second derivative. Inside a compiled function the stance cannot be set.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
     with eager, without_autocast(x.device.type):
         return network(x) if condition is None else network(x, condition)
 
 
-def squared_gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
-    """Return (N,) the squared norm of the gradient of the sum of each sample's logits, with a graph."""
+def check_samples(discriminator: Any, **samples: Any) -> None:
+    """Raise an error unless the discriminator can be called, and samples, by name, are float (N, ...)."""
+    if not callable(discriminator):
+        raise ArgumentTypeError(f"discriminator (={discriminator!r}) must be callable")
+    for name, value in samples.items():
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(f"{name} must be a tensor of samples, but is a {type(value).__name__}")
+        if not value.is_floating_point():
+            raise DTypeError(f"{name} must be floating point, but its dtype is {value.dtype}")
+        if not (value.ndim and value.numel()):
+            raise ShapeError(f"{name} {tuple(value.shape)} must have shape (N, ...), and hold at least one number")
+
+
+def squared_gradient_norms(
+    discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None
+) -> Tensor:
+    """Return (N,) the squared norm of the gradient of the sum of each sample's logits, with a graph.
+
+    The penalty that they are for warns of batch norm.
+    """
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.enable_grad():
         logits = call_exactly(discriminator, samples, condition)
+    warn_of_batch_norm(penalty, samples, logits)
     return squared_gradient_norms_of(samples, logits, "discriminator gave logits that do not depend on its samples")
 
 
@@ -68,7 +115,7 @@ def squared_gradient_norms_of(
     message: str = "logits do not depend on samples: they must be computed from this very tensor, with gradients on",
 ) -> Tensor:
     """Return (N,) the same from logits that are there; the message is for logits that do not depend on the samples."""
-    if not samples.requires_grad:
+    if not (isinstance(samples, Tensor) and samples.requires_grad):
         raise ArgumentValueError(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
@@ -83,10 +130,45 @@ def squared_gradient_norms_of(
         return at_least_float32(gradient).reshape(len(gradient), -1).square().sum(1)
 
 
-def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
+def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None) -> Tensor:
     """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
     # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
-    return squared_gradient_norms(discriminator, samples, condition).clamp_min(1e-24).sqrt()
+    return squared_gradient_norms(discriminator, samples, condition, penalty).clamp_min(1e-24).sqrt()
+
+
+def warn_of_batch_norm(
+    penalty: Any, samples: Tensor, logits: Logits | DiscriminatorOutput, network: str = "discriminator"
+) -> None:
+    """Warn once for each penalty of a batch norm in training mode on the way from the samples to the logits.
+
+    The graph is searched, and not the discriminator's modules, so that it may be a function, or wrapped in anything.
+    """
+    if penalty is None or torch.compiler.is_compiling() or penalty in _looked_at:
+        return
+    seen, waiting = {samples.grad_fn}, [scale.grad_fn for scale in scales(logits)]
+    if not any(waiting):
+        return
+    _looked_at.add(penalty)
+    while waiting:
+        node: Any = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if "BatchNorm" in node.name() and getattr(node, "_saved_training", True) and _mixes(node):
+            warnings.warn(
+                f"the {network} has a batch norm in training mode, which mixes the samples of a batch: "
+                f"{type(penalty).__name__} is then not a penalty on the gradient of each sample. Replace it by another "
+                "norm, such as group norm or instance norm, or by none",
+                stacklevel=7,  # where the penalty was called
+            )
+            return
+        waiting += [function for function, _ in node.next_functions]
+
+
+def _mixes(node: Any) -> bool:
+    """Whether a batch norm sees several samples: instance norm is computed as that of a single one."""
+    shapes = [metadata.shape for metadata in getattr(node, "_input_metadata", ())]
+    return not shapes or shapes[0][0] > 1
 
 
 @torch.no_grad()
@@ -100,8 +182,15 @@ def move_mean_(mean: Tensor, value: Tensor, decay: float | Tensor, started: Tens
     mean.lerp_(mean_over_ranks(value).to(mean.dtype), share)
 
 
+def _first_weight(network: Any) -> Tensor | None:
+    """Return the first floating-point parameter of a module, or of the module that a method belongs to."""
+    owner = getattr(network, "__self__", network)
+    parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
+    return next((parameter for parameter in parameters if parameter.is_floating_point()), None)
+
+
 def _widened(condition: Condition) -> Condition:
     """The condition with float32 in place of half precision; where it has none, the condition itself."""
-    if not any(part.dtype in (torch.float16, torch.bfloat16) for part in tensors_of(condition)):
+    if not any(part.dtype in _HALVES for part in tensors_of(condition)):
         return condition
     return mapped(condition, lambda part: at_least_float32(part) if part.is_floating_point() else part)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ganlib._weights import weighted
-from ganlib.penalties._penalty import LazyPenalty, squared_gradient_norms, squared_gradient_norms_of
+from ganlib.penalties._penalty import LazyPenalty, check_samples, squared_gradient_norms, squared_gradient_norms_of
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = ["R1", "R2"]
@@ -15,7 +15,8 @@ class R1(LazyPenalty):
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(x_i) \rVert^2
 
     Of several logits of a sample (patches, scales), :math:`D` is the sum. A discriminator with batch norm mixes the
-    samples of a batch, and this is then not a penalty per sample: prefer ``norm="none"``.
+    samples of a batch, and this is then not a penalty per sample. With a small weight, as the examples have, it still
+    steadies the training, so that nothing is warned of; otherwise prefer ``norm="none"``.
 
     Args:
         weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
@@ -61,6 +62,7 @@ class R1(LazyPenalty):
         Raises:
             ArgumentValueError: logits that do not depend on the samples.
         """
+        check_samples(discriminator, real=real)
         return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
@@ -95,7 +97,7 @@ class R2(LazyPenalty):
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(G(z_i)) \rVert^2
 
-    Of several logits of a sample (patches, scales), :math:`D` is the sum.
+    Of several logits of a sample (patches, scales), :math:`D` is the sum. Of batch norm, see :class:`R1`.
 
     Args:
         weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
@@ -138,6 +140,7 @@ class R2(LazyPenalty):
         Raises:
             ArgumentValueError: logits that do not depend on the samples.
         """
+        check_samples(discriminator, fake=fake)
         own = condition if fake_condition is None else fake_condition
         return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own).mean())
 

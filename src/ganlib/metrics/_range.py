@@ -1,0 +1,36 @@
+"""Samples in another range than a network was trained with."""
+
+import warnings
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+
+__all__ = ["warn_of_range"]
+
+_warned = WeakSet[Any]()  # networks
+_FEWEST = 8  # samples: among fewer, images of the right range may happen to have no dark pixel
+
+
+def warn_of_range(network: Any, samples: Tensor, sample_range: tuple[float, float] = (-1.0, 1.0)) -> None:
+    """Warn once for each network of samples that lie in [0, 1], [0, 255] or [-1, 1], where it takes another range.
+
+    Samples of a network that has not learned its range yet are not meant: these reach both ends of the wrong one.
+    """
+    unread = torch.compiler.is_compiling() or samples.is_meta or not samples.is_floating_point()
+    if unread or len(samples) < _FEWEST or network in _warned:
+        return
+    if samples.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
+    low, high = (float(end) for end in samples.detach().aminmax())
+    for name, first, last in (("[0, 1]", 0.0, 1.0), ("[0, 255]", 0.0, 255.0), ("[-1, 1]", -1.0, 1.0)):
+        near = 0.05 * (last - first)
+        if first <= low <= first + near and last - near <= high <= last and sample_range != (first, last):
+            _warned.add(network)
+            warnings.warn(
+                f"samples seem to lie in {name}, from {low:.3g} to {high:.3g}, but {type(network).__name__} takes them "
+                f"in [{sample_range[0]:g}, {sample_range[1]:g}]: scale them",
+                stacklevel=4,
+            )
+            return
