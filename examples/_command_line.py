@@ -22,15 +22,15 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
     add("--data", "--dataset", choices=DATA_SETS, default=data, help=f"what to train on ({own})")
     add("--root", "--root_datasets_dir", type=Path, default=Path("data"), metavar="DIR", help=f"its folder ({own})")
     add("--download", "--download_datasets", type=switch, nargs="?", const=True, default=False, help="fetch it first")
-    add("--image-size", type=int, metavar="N", help="pixels of a side (default: the data set's)")
+    add("--image-size", type=whole, metavar="N", help="pixels of a side (default: the data set's)")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--iterations", type=int, metavar="N")
-    limit.add_argument("--epochs", "--n_epochs", type=int, metavar="N", help=recipe)
-    limit.add_argument("--minutes", type=float, metavar="M", help="of this call")
-    add("--batch-size", "--batch_size", type=int, metavar="N", help=f"of each process ({recipe})")
+    limit.add_argument("--iterations", type=whole, metavar="N")
+    limit.add_argument("--epochs", "--n_epochs", type=whole, metavar="N", help=recipe)
+    limit.add_argument("--minutes", type=above_zero, metavar="M", help="of this call")
+    add("--batch-size", "--batch_size", type=whole, metavar="N", help=f"of each process ({recipe})")
     add("--lr", type=above_zero, help=f"learning rate of both players ({recipe})")
     latent_dim = ("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length")
-    add(*latent_dim, type=int, default=100, metavar="N", help=f"numbers in a latent ({own})")
+    add(*latent_dim, type=whole, default=100, metavar="N", help=f"numbers in a latent ({own})")
     add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help=f"folder of the run ({own})")
     add("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
     fast = "(default: what is fast; plain float32 with --recipe original)"
@@ -41,8 +41,8 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
         "--compile", **yes, default=False, help="compile the networks; the first iterations take a minute (default: no)"
     )
     add_cuda_graph(parser)
-    add("--seed", type=int, default=0, metavar="N", help=own)
-    add("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
+    add("--seed", type=seed, default=0, metavar="N", help=own)
+    add("--checkpoint-every", type=whole, default=500, metavar="N", help=f"iterations ({own})")
     measured = "iterations between two measurements of samples against test images; the best checkpoint is kept"
     add("--evaluate-every", type=whole, metavar="N", help=f"{measured} (default: none)")
     add("--evaluate-samples", type=whole, default=10_000, metavar="N", help=f"of a measurement ({own})")
@@ -74,21 +74,46 @@ def above_zero(text: str) -> float:
     return number
 
 
-def whole(text: str) -> int:
+def from_zero(text: str) -> float:
+    """A finite number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be a finite number of at least 0")
+    return number
+
+
+def whole(text: str, least: int = 1) -> int:
     """A whole number of at least 1."""
-    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least {least}")
+    return int(text)
+
+
+def label(text: str) -> int:
+    """The number of a class, from 0 on."""
+    return whole(text, least=0)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 to 2**64 - 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 21 and int(text) < 2**64):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number from 0 to 2**64 - 1")
     return int(text)
 
 
 def device(name: str) -> str:
     """A device that torch knows, and that is there."""
     try:
-        kind = torch.device(name).type
+        asked = torch.device(name)
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"{name!r} is not a device: {str(error).splitlines()[0]}") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds no CUDA device")
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {torch.cuda.device_count()} CUDA devices")
+    if asked.type == "meta":
+        raise argparse.ArgumentTypeError(f"{name!r} has no values to train with")
     return name
 
 

@@ -65,10 +65,11 @@ def _torchvision(name: str, root: Path, download: bool, size: int, *, train: boo
         raw = root / folder
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
+        state += f": {error}" if found or download else ""  # without files, torchvision names an option of its own
         how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
         if name == "cifar10":
             how += "; if you have it as images in a folder for each class, use --data folder"
-        raise DataError(f"--data {name}: {kind} {state}: {error}; {how}") from error
+        raise DataError(f"--data {name}: {kind} {state}; {how}") from error
 
 
 def with_conditions(dataset: Dataset[Any], table: Tensor) -> TensorDataset:

@@ -1,12 +1,14 @@
 """What the example scripts share once a generator is trained: load it, sample from it, write an image."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _command_line import label, seed, whole
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ def add_sampling_options(parser: argparse.ArgumentParser, *, run: str, out: str)
     """Add the options of every subcommand that samples from a trained generator."""
     own = "default: %(default)s"
     parser.add_argument("--run", type=Path, default=Path(run), metavar="RUN", help=f"folder of the run ({own})")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help=f"of the latents ({own})")
     parser.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)
     parser.add_argument(
         "--batch-norm",
@@ -34,9 +36,9 @@ def add_sample_options(parser: argparse.ArgumentParser, *, run: str, labels: boo
     add_sampling_options(parser, run=run, out="samples.png")
     if labels:
         which = "which classes, by number in their order (default: all)"
-        parser.add_argument("--labels", type=int, nargs="+", metavar="N", help=which)
+        parser.add_argument("--labels", type=label, nargs="+", metavar="N", help=which)
     how_many = ("of each label" if labels else "how many") + " (default: %(default)s)"
-    parser.add_argument("--count", type=int, default=count, metavar="N", help=how_many)
+    parser.add_argument("--count", type=whole, default=count, metavar="N", help=how_many)
     parser.add_argument("--npz", type=Path, metavar="X.npz", help="images (N C H W in [-1, 1]) and labels as well")
 
 
@@ -48,6 +50,9 @@ def generator_file(run: Path) -> Path | None:
 def load(run: Path, script: str, **wanted: Any) -> nn.Module:
     """The generator of a run, which this script must have trained, and what else is wanted of its info."""
     path = generator_file(run)
+    if path is None and not run.is_dir():
+        what = "is a file" if run.exists() else "is not there"
+        raise ArgumentValueError(f"--run (={run}) {what}: give the folder of a run, the --out of its train")
     if path is None:
         raise ArgumentValueError(
             f"--run (={run}) holds no generator.safetensors, which a training writes when it ends: "
@@ -65,8 +70,6 @@ def draw_samples(
     arguments: argparse.Namespace, generator: nn.Module, latent: Latent, conditions: Tensor | None = None
 ) -> None:
     """Write ``count`` samples of each condition, or in all if there are none, as an image, and as numbers if wanted."""
-    if arguments.count < 1:
-        raise ArgumentValueError(f"--count (={arguments.count}) must be at least 1")
     repeated = None if conditions is None else conditions.repeat_interleave(arguments.count, dim=0)
     n = arguments.count if repeated is None else len(repeated)
     images = draw(
@@ -75,8 +78,7 @@ def draw_samples(
         repeated,
         batch_norm=arguments.batch_norm,
     )
-    columns = None if repeated is None else min(arguments.count, 50)
-    save_image(viz.image_grid(images, columns=columns), arguments.out)
+    save_image(grid(images, None if repeated is None else min(arguments.count, 50)), arguments.out)
     if arguments.npz is not None:
         classes = repeated is not None and not repeated.is_floating_point()
         labels = repeated if classes else torch.full((n,), -1)
@@ -92,12 +94,32 @@ def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, bat
     return torch.cat([batch.sample for batch in batches])
 
 
+def enlargement(side: int, most: int) -> int:
+    """The ``scale`` of a grid with at most so many samples in a row or column, of so many pixels a side."""
+    return _enlargement(side, most * (side + 2) + 2)
+
+
+def grid(samples: Tensor, columns: int | None = None, **options: Any) -> Image.Image:
+    """An image of samples that is large enough to look at; the options are those of ``viz.image_grid``."""
+    image = viz.image_grid(samples, columns=columns, **options)
+    scale = _enlargement(min(samples.shape[2:]), max(image.size))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def _enlargement(side: int, longest: int) -> int:
+    """By how much a sample has at least 56 pixels a side, and the longest side of the image 600."""
+    return max(1, math.ceil(56 / side), math.ceil(600 / longest))
+
+
 def save_image(image: Image.Image, out: Path) -> None:
     """Write an image, whose folder is made, and say where it is."""
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise ArgumentValueError(f"--out (={out}) must end in .png or another suffix of an image")
     out.parent.mkdir(parents=True, exist_ok=True)
-    image.save(out)
+    try:
+        image.save(out)
+    except ValueError as error:  # a format has a largest size, for example
+        raise ArgumentValueError(f"--out (={out}) cannot be written: {error}") from error
     print(f"the image is {out}")
 
 

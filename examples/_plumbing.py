@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 from ganlib import models, training
 from ganlib.data import TensorLoader
 from ganlib.distributed import init, rank, world_size
-from ganlib.errors import ArgumentValueError, GanlibError, RunFolderError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, RunFolderError
 from ganlib.protocols import Run
 
 
@@ -143,7 +143,8 @@ def finish(
 def run_main(main: Callable[[], None]) -> None:
     """Run a script, in each of the processes that torchrun has started, if it has.
 
-    An error of ganlib's or the system's is for the user, so it is shown without a traceback.
+    An error of ganlib's or the system's is for the user, so it is shown without a traceback; the status is 2, as of a
+    wrong command line, if an argument is wrong, and else 1.
     """
     name = Path(sys.argv[0]).name
     try:
@@ -152,7 +153,8 @@ def run_main(main: Callable[[], None]) -> None:
         if world_size() > 1:
             distributed.destroy_process_group()
     except (GanlibError, OSError) as error:
-        sys.exit(f"{name}: {error}")
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; the same command with --resume continues from the last checkpoint", file=sys.stderr)
         sys.exit(130)  # what a shell calls an end by Ctrl-C

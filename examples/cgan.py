@@ -25,7 +25,7 @@ import torch
 from _command_line import add_train_options, fill_in, limits, speed
 from _conditions import bags_of_words, multi_hot, print_unknown, tag_table, text_table
 from _data import open_data, with_conditions
-from _drawing import add_sample_options, draw, draw_samples, load, save_animation
+from _drawing import add_sample_options, draw, draw_samples, enlargement, grid, load, save_animation
 from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, describe, finish, make_loader, run_main
 from torch import Tensor
@@ -105,6 +105,7 @@ def train(arguments: argparse.Namespace) -> None:
                 latent=columns.repeat(len(classes), 1),
                 condition=table.repeat_interleave(len(columns), dim=0),
                 columns=len(columns),
+                scale=enlargement(loader.samples.shape[-1], max(len(columns), len(classes))),
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
             viz.LossCurves(run / "losses.png", against="epoch"),
@@ -119,7 +120,7 @@ def train(arguments: argparse.Namespace) -> None:
         ema.module.eval()
         noise = latent(20 * len(table), generator=torch.Generator().manual_seed(arguments.seed)).to(arguments.device)
         frames = [draw(ema.module, some, table.to(arguments.device)) for some in noise.chunk(20)]
-        save_animation([viz.image_grid(frame, columns=len(table)) for frame in frames], run / "final.gif")
+        save_animation([grid(frame, len(table)) for frame in frames], run / "final.gif")
 
 
 def sample(arguments: argparse.Namespace) -> None:

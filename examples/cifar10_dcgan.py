@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from _command_line import add_train_options, fill_in, limits, speed, switch, whole
 from _data import open_data
-from _drawing import add_sample_options, draw, draw_samples, generator_file, load, save_image
+from _drawing import add_sample_options, draw, draw_samples, enlargement, generator_file, grid, load, save_image
 from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 from torch import Tensor, nn
@@ -121,7 +121,7 @@ def train(arguments: argparse.Namespace) -> None:
     if distributed.rank() == 0:
         latent = latents.Gaussian(arguments.latent_dim)(10, generator=torch.Generator().manual_seed(arguments.seed))
         rows = [draw(load(arguments.out / name, SCRIPT, class_name=name), latent) for name in dataset.classes]
-        save_image(viz.image_grid(torch.cat(rows), columns=len(latent)), arguments.out / "classes.png")
+        save_image(grid(torch.cat(rows), len(latent)), arguments.out / "classes.png")
 
 
 def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, run: Path) -> None:
@@ -163,7 +163,14 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
             *measures,
             # A row an epoch: the means of both losses, of D(x), and of D(G(z)) in either update.
             training.CSVLogger(run / "metrics.csv", every=epoch, mean=True),
-            viz.SampleGrid(final, images_folder, latent=one, every=epoch, batch_norm=arguments.batch_norm),
+            viz.SampleGrid(
+                final,
+                images_folder,
+                latent=one,
+                every=epoch,
+                scale=enlargement(loader.samples.shape[-1], 1),
+                batch_norm=arguments.batch_norm,
+            ),
             viz.TrainingGif(run / "training.gif", images_folder),
             viz.LossCurves(run / "losses.png", against="epoch"),
             training.Checkpoint(run, every=arguments.checkpoint_every, monitor=MONITOR if measures else None),

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import add_cuda_graph, device
+from _command_line import above_zero, add_cuda_graph, device, seed, whole
 from _gaussian_verdict import REAL_SHARE, SAMPLES, Mixture, Outcome, Table, draw, judge
 from _plumbing import run_main
 from matplotlib.figure import Figure
@@ -243,6 +243,8 @@ def train(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Train every combination, and show all of them in one image: a row a loss, a column a penalty."""
     mixture, words = MIXTURES[arguments.data](), recipe(arguments, arguments.losses, arguments.penalties)
+    if arguments.out.suffix.lower().lstrip(".") not in Figure().canvas.get_supported_filetypes():
+        raise ArgumentValueError(f"--out (={arguments.out}) must end in .png or another suffix of an image")
     cells = list(product(arguments.losses, arguments.penalties))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = len(arguments.losses), len(arguments.penalties)
@@ -284,9 +286,6 @@ def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: 
     words = {name: getattr(arguments, name) for name in names}
     if arguments.iterations is None and arguments.minutes is None:
         words["iterations"] = arguments.default_iterations
-    for name, least in (("batch_size", 1), ("iterations", 0), ("minutes", 0)):
-        if words[name] is not None and not words[name] >= least:
-            raise ArgumentValueError(f"--{name.replace('_', '-')} (={words[name]}) must be at least {least}")
     return words
 
 
@@ -296,10 +295,12 @@ def add_common_options(parser: argparse.ArgumentParser, *, iterations: int) -> N
         "--data", choices=list(MIXTURES), default="grid", help="what to train on (default: %(default)s)"
     )
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--iterations", type=int, metavar="N", help=f"of each training (default: {iterations})")
-    limit.add_argument("--minutes", type=float, metavar="M", help="of each training")
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N")
-    parser.add_argument("--lr", type=float, default=4e-3, help="learning rate of both players (default: %(default)s)")
+    limit.add_argument("--iterations", type=whole, metavar="N", help=f"of each training (default: {iterations})")
+    limit.add_argument("--minutes", type=above_zero, metavar="M", help="of each training")
+    parser.add_argument("--batch-size", type=whole, default=256, metavar="N")
+    parser.add_argument(
+        "--lr", type=above_zero, default=4e-3, help="learning rate of both players (default: %(default)s)"
+    )
     here = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", type=device, default=here, help="(default: %(default)s)")
     add_cuda_graph(parser)
@@ -322,7 +323,7 @@ def main(options: Sequence[str] | None = None) -> None:
         metavar="NAME[,NAME]",
         help=f"none, or some of {', '.join(PENALTIES)} (default: %(default)s)",
     )
-    train_command.add_argument("--seed", "--seeds", dest="seeds", type=int, nargs="+", default=[0], metavar="S")
+    train_command.add_argument("--seed", "--seeds", dest="seeds", type=seed, nargs="+", default=[0], metavar="S")
     train_command.add_argument(
         "--out", type=Path, default=Path("runs/gaussians"), metavar="RUN", help="folder of the run"
     )
@@ -332,7 +333,7 @@ def main(options: Sequence[str] | None = None) -> None:
     add_common_options(compare_command, iterations=2000)
     compare_command.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="NAME", help="the rows")
     compare_command.add_argument("--penalties", nargs="+", default=COLUMNS, metavar="NAME[,NAME]", help="the columns")
-    compare_command.add_argument("--seed", type=int, default=0, metavar="S")
+    compare_command.add_argument("--seed", type=seed, default=0, metavar="S")
     compare_command.add_argument("--out", type=Path, default=Path("gaussians.png"), metavar="X.png")
     compare_command.set_defaults(do=compare)
 

@@ -21,9 +21,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_options, fill_in, limits, speed, whole
+from _command_line import add_train_options, fill_in, from_zero, limits, speed, whole
 from _data import image_size, open_data
-from _drawing import add_sample_options, add_sampling_options, draw, draw_samples, load, save_animation, save_image
+from _drawing import (
+    add_sample_options,
+    add_sampling_options,
+    draw,
+    draw_samples,
+    enlargement,
+    grid,
+    load,
+    save_animation,
+    save_image,
+)
 from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main, sync_batch_norm
 from torch import Tensor, nn
@@ -149,6 +159,7 @@ def train(arguments: argparse.Namespace) -> None:
                 latent=columns.repeat(len(classes), 1),
                 condition=labels.repeat_interleave(len(columns)),
                 columns=len(columns),
+                scale=enlargement(loader.samples.shape[-1], max(len(columns), len(classes))),
                 batch_norm=arguments.batch_norm,
             ),
             viz.TrainingGif(run / "training.gif", run / "samples"),
@@ -223,7 +234,7 @@ def digits(arguments: argparse.Namespace) -> None:
     # Of 64 pixels a side, the rows from 4 to 60 and the columns from 10 to 58.
     rows, columns = slice(height * 4 // 64, height * 60 // 64), slice(width * 10 // 64, width * 58 // 64)
     number = torch.cat([-image[:, rows, columns] for image in images], dim=2)
-    save_image(viz.image_grid(number.unsqueeze(0), padding=0), arguments.out)
+    save_image(grid(number.unsqueeze(0), padding=0), arguments.out)
 
 
 def interpolate(arguments: argparse.Namespace) -> None:
@@ -235,8 +246,8 @@ def interpolate(arguments: argparse.Namespace) -> None:
     path, labels = way(*seeded(arguments, generator, 2), arguments.steps), all_labels(generator)
     asked = labels.repeat_interleave(len(path))
     images = draw(generator, path.repeat(len(labels), 1), asked, batch_norm=arguments.batch_norm)
-    save_image(viz.image_grid(images, columns=len(path)), arguments.out)
-    frames = [viz.image_grid(step, columns=len(labels)) for step in images.unflatten(0, (len(labels), -1)).unbind(1)]
+    save_image(grid(images, len(path)), arguments.out)
+    frames = [grid(step, len(labels)) for step in images.unflatten(0, (len(labels), -1)).unbind(1)]
     save_animation([*frames, *frames[-2:0:-1]], arguments.out.with_suffix(".gif"))
 
 
@@ -247,7 +258,7 @@ def same_latent(arguments: argparse.Namespace) -> None:
     images = draw(
         generator, seeded(arguments, generator, 1).expand(len(labels), -1), labels, batch_norm=arguments.batch_norm
     )
-    save_image(viz.image_grid(images, columns=len(labels)), arguments.out)
+    save_image(grid(images, len(labels)), arguments.out)
 
 
 def latent_of(generator: Any) -> latents.Gaussian:
@@ -281,7 +292,7 @@ def main(options: Sequence[str] | None = None) -> None:
         default="latent",
         help="how the generator is given the class (default: %(default)s)",
     )
-    command.add_argument("--rotation", type=float, metavar="DEGREES", help="turn real images by up to so much")
+    command.add_argument("--rotation", type=from_zero, metavar="DEGREES", help="turn real images by up to so much")
     command.add_argument(
         "--sync-batch-norm",
         action="store_true",
@@ -301,7 +312,9 @@ def main(options: Sequence[str] | None = None) -> None:
     command = commands.add_parser("interpolate", help="interpolate between two latents, as an image and an animation")
     add_sampling_options(command, run=RUN, out="interpolation.png")
     command.add_argument("--way", choices=["lerp", "slerp"], default="slerp", help="(default: %(default)s)")
-    command.add_argument("--steps", type=int, default=10, metavar="N", help="both ends included (default: %(default)s)")
+    command.add_argument(
+        "--steps", type=whole, default=10, metavar="N", help="both ends included (default: %(default)s)"
+    )
     command.set_defaults(do=interpolate)
 
     command = commands.add_parser("same-latent", help="draw one latent as each of the classes")

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from _command_line import add_train_options, fill_in, limits, speed
+from _command_line import add_train_options, fill_in, limits, speed, whole
 from _data import open_data
-from _drawing import add_sample_options, draw_samples, load
+from _drawing import add_sample_options, draw_samples, enlargement, load
 from _evaluation import MONITOR, evaluation
 from _plumbing import RunFile, Summary, averaging, describe, finish, make_loader, run_main
 
@@ -94,6 +94,7 @@ def train(arguments: argparse.Namespace) -> None:
                 latent=latent(16, generator=torch.Generator().manual_seed(arguments.seed)),
                 every=epoch,
                 columns=16,
+                scale=enlargement(loader.samples.shape[-1], 16),
             ),
             viz.Timeline(run / "timeline.png", run / "samples"),
             viz.TrainingGif(run / "training.gif", run / "samples"),
@@ -120,7 +121,7 @@ def main(options: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_options(command, out=RUN, data="digits")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
-    command.add_argument("--hidden", type=int, nargs="+", metavar="N", help="sizes of the generator's hidden layers")
+    command.add_argument("--hidden", type=whole, nargs="+", metavar="N", help="sizes of the generator's hidden layers")
     command.set_defaults(do=train)
     command = commands.add_parser("sample", help="draw with a trained generator")
     add_sample_options(command, run=RUN, labels=False, count=64)

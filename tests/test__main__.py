@@ -15,10 +15,10 @@ def test_it_draws(tmp_path: Path) -> None:
 
 
 def test_an_error_is_a_line_on_stderr(tmp_path: Path) -> None:
-    """A wrong number ends with status 1, without a traceback and without a file."""
+    """A wrong number ends with status 2, without a traceback and without a file."""
     done = run("draw", "7 up", folder=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "ganlib: NUMBER (='7 up') must be digits from 0 to 9\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "python -m ganlib: NUMBER (='7 up') must be digits from 0 to 9\n"
     assert files(tmp_path) == []
 
 

@@ -1,6 +1,9 @@
 """The command line that all games share, and what follows from it, so that their pages hold the game."""
 
 import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,17 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 
 from ganlib import data, training
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 
 
 def parse_flags(
-    page: str | None, *, iterations: int, batch_size: int, out: str, weights: dict[str, float] | None = None
+    page: str | None,
+    *,
+    iterations: int,
+    batch_size: int,
+    out: str,
+    least: int = 1,
+    weights: dict[str, float] | None = None,
 ) -> argparse.Namespace:
     """Read the command line.
 
@@ -22,6 +32,7 @@ def parse_flags(
         iterations: the default of ``--iterations``.
         batch_size: the default of ``--batch-size``.
         out: the default of ``--out``.
+        least: the smallest batch; batch norm after a linear layer needs two samples.
         weights: further flags that are numbers, such as ``--path-weight``, with their defaults.
     """
     parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,24 +41,74 @@ def parse_flags(
     if "--data" in (page or ""):
         words = "folder that holds MNIST/raw (default: the built-in digits alone)"
         parser.add_argument("--data", metavar="DIR", help=words)
-    parser.add_argument("--iterations", type=int, default=iterations, metavar="N", help=own)
-    parser.add_argument("--batch-size", type=int, default=batch_size, metavar="N", help=f"of each process ({own})")
+    parser.add_argument("--iterations", type=whole, default=iterations, metavar="N", help=own)
+    smallest = partial(whole, least=least)
+    parser.add_argument("--batch-size", type=smallest, default=batch_size, metavar="N", help=f"of each process ({own})")
     for name, default in (weights or {}).items():
-        parser.add_argument(name, type=float, default=default, metavar="X", help=f"0 gives that part no weight ({own})")
-    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help=f"batches for each update ({own})")
+        parser.add_argument(
+            name, type=weight, default=default, metavar="X", help=f"0 gives that part no weight ({own})"
+        )
+    parser.add_argument("--accumulate", type=whole, default=1, metavar="N", help=f"batches for each update ({own})")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
     graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
     parser.add_argument("--cuda-graph", choices=["auto", "yes", "no"], default="auto", help=f"{graph} ({own})")
-    parser.add_argument("--device", default=device, help=own)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help=own)
+    parser.add_argument("--device", type=on_device, default=device, help=own)
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help=own)
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
-    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help=f"iterations ({own})")
+    parser.add_argument("--checkpoint-every", type=whole, default=500, metavar="N", help=f"iterations ({own})")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     flags = parser.parse_args()
     folder = getattr(flags, "data", None)
     if folder is not None and not (Path(folder) / "MNIST/raw").is_dir():
         parser.error(f"--data {folder} holds no MNIST/raw")
     return flags
+
+
+def whole(text: str, least: int = 1) -> int:
+    """A whole number."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least {least}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 to 2**64 - 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 21 and int(text) < 2**64):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number from 0 to 2**64 - 1")
+    return int(text)
+
+
+def weight(text: str) -> float:
+    """A finite number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be a finite number of at least 0")
+    return number
+
+
+def on_device(name: str) -> str:
+    """A device that torch knows, and that is there."""
+    try:
+        asked = torch.device(name)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{name!r} is not a device: {str(error).splitlines()[0]}") from None
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {torch.cuda.device_count()} CUDA devices")
+    if asked.type == "meta":
+        raise argparse.ArgumentTypeError(f"{name!r} has no values to train with")
+    return name
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; what is wrong with an argument or the system is shown without a traceback."""
+    try:
+        main()
+    except (GanlibError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
 
 
 def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], Tensor]:

@@ -17,7 +17,7 @@ Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE: ...", 2017, arXiv
 """
 
 import torch
-from _flags import callbacks, load_digits, parse_flags, settings
+from _flags import callbacks, load_digits, parse_flags, run, settings
 from torch import Tensor, nn
 
 from ganlib import conditioning, data, distributed, init, losses, penalties, protocols, stacks, training, viz
@@ -87,8 +87,8 @@ def main() -> None:
         shares = f"Reconstructions nearest to their own of 1000 held-out digits: {share:.3f} (by chance: 0.001)"
         print(f"{shares}; spread of a pixel in samples: {spread:.3f} (in digits: {truth:.3f})")
         rows = [images[start : start + 16] for start in (0, 16, 32) for images in (held_out, again)]
-        viz.image_grid(torch.cat([*rows, fake[:32]]), columns=16).save(flags.out / "bigan.png")
+        viz.image_grid(torch.cat([*rows, fake[:32]]), columns=16, scale=2).save(flags.out / "bigan.png")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

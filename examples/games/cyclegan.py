@@ -17,7 +17,7 @@ Reference: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consiste
 from typing import Any
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, parse_flags, run, settings
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, max_pool2d
 from torch.utils.data import TensorDataset
@@ -90,11 +90,11 @@ def main() -> None:
         as_a = to_a(b)
         rows = [a, to_b(a), to_a(to_b(a)), b[:16], as_a[:16], to_b(as_a[:16])]
     if distributed.rank() == 0:
-        viz.image_grid(torch.cat(rows), columns=16).save(flags.out / "translations.png")
+        viz.image_grid(torch.cat(rows), columns=16, scale=2).save(flags.out / "translations.png")
         if not flags.data:
             l1, l1_of_mean = ((image - truth).abs().mean() for image in (as_a, mean))
             print(f"L1 of 1000 held-out outlines as digits: {l1:.4f} (the mean image: {l1_of_mean:.4f})")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

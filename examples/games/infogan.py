@@ -12,7 +12,7 @@ Reference: Chen et al., "InfoGAN: Interpretable Representation Learning by ...",
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, parse_flags, run, settings
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -38,7 +38,7 @@ def load(length: int, seed: int) -> Tensor:
 
 def main() -> None:
     """Read the command line, train, and measure what the codes mean."""
-    flags = parse_flags(__doc__, iterations=2000, batch_size=64, out="runs/infogan")
+    flags = parse_flags(__doc__, iterations=2000, batch_size=64, least=2, out="runs/infogan")
     distributed.init()
     torch.manual_seed(flags.seed)
     digits, held_out = TensorDataset(load(5000, seed=0)), load(1000, seed=1).to(flags.device)
@@ -93,8 +93,8 @@ def main() -> None:
         rows = latent[:15].repeat_interleave(10, dim=0)
         rows[:50, :10] = torch.eye(10).repeat(5, 1)
         rows[50:100, 10] = rows[100:, 11] = torch.linspace(-2, 2, 10).repeat(5)
-        viz.image_grid(generator(rows), columns=10).save(flags.out / "traversals.png")
+        viz.image_grid(generator(rows), columns=10, scale=2).save(flags.out / "traversals.png")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

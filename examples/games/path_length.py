@@ -13,7 +13,7 @@ Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, parse_flags, run, settings
 from torch import Tensor, nn
 
 from ganlib import conditioning, data, distributed, init, latents, losses, penalties, protocols, stacks, training, viz
@@ -93,8 +93,8 @@ def main() -> None:
             rows = draw(torch.lerp(style[:8, None], style[8:16, None], share).flatten(0, 1))
         print(f"Spread of the Jacobian's norm over 1000 styles: {norm.std() / norm.mean():.3f} of its mean", end="; ")
         print(f"of pixels over samples: {spread:.3f} (of the digits: {truth:.3f})")
-        viz.image_grid(rows, columns=16).save(flags.out / "path_length.png")
+        viz.image_grid(rows, columns=16, scale=4).save(flags.out / "path_length.png")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

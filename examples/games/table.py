@@ -11,7 +11,7 @@ Reference: Xu et al., "Modeling Tabular Data using Conditional GAN", 2019, arXiv
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, parse_flags, run, settings
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

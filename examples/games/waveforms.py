@@ -12,7 +12,7 @@ Donahue et al., "Adversarial Audio Synthesis", 2019, arXiv:1802.04208.
 """
 
 import torch
-from _flags import callbacks, parse_flags, settings
+from _flags import callbacks, parse_flags, run, settings
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

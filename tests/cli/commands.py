@@ -1,8 +1,10 @@
 """``python -m ganlib``, called as a user calls it, and in this process."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -36,15 +38,16 @@ def call(*words: object) -> None:
     main([str(word) for word in words])
 
 
-def refused(*words: object) -> str:
-    """Run a command that must fail with status 1; returns the line that it shows."""
-    with pytest.raises(SystemExit) as caught:
+def refused(*words: object, status: int = 2) -> str:
+    """Run a command that must fail with a status; returns the line that it shows."""
+    shown = io.StringIO()
+    with redirect_stderr(shown), pytest.raises(SystemExit) as caught:
         call(*words)
-    # What Python does with a string: it prints it to stderr, and the status is 1.
-    message = caught.value.code
-    assert isinstance(message, str)
-    assert message.startswith("ganlib: ")
-    assert len(message.splitlines()) == 1
+    assert caught.value.code == status
+    *usage, message = shown.getvalue().splitlines()
+    assert message.startswith("python -m ganlib")
+    assert "Traceback" not in "".join(usage)
+    assert not usage or usage[0].startswith("usage: ")  # argparse shows it above its own
     return message
 
 

@@ -60,7 +60,7 @@ def conditional() -> Any:
         ("7", (175, 196)),
         ("2026", (700, 196)),
         ("0123456789", (1000, 112)),
-        ("0123456789" * 6, (1500, 28)),
+        ("0123456789" * 6, (3000, 56)),  # but a digit has 56 pixels at least
     ],
 )
 def test_the_size_follows_from_the_number_of_digits(number: str, size: tuple[int, int], here: Path) -> None:
@@ -87,6 +87,7 @@ def test_a_classifier_reads_the_number(here: Path) -> None:
     number = "0123456789" * 10
     call("draw", number)
     image = torch.from_numpy(1 - pixels(here / "number.png") / 255 * 2).float()
+    image = nn.functional.avg_pool2d(image[None], 2)[0]  # it is twice as large as it was drawn
     digits = nn.functional.pad(torch.stack(image.split(25, dim=1)), (1, 2), value=-1.0).unsqueeze(1)
     assert digits.shape == (100, 1, 28, 28)
     read = metrics.DigitClassifier.pretrained()(digits).argmax(1)
@@ -101,13 +102,13 @@ def test_numbers_of_64_pixels(here: Path) -> None:
 
 def test_the_seed_says_which_image(here: Path) -> None:
     """The same seed gives the same file, another seed another, and none is 0; the global random state is not used."""
-    for name, words in {"none": (), "0": ("--seed", 0), "1": ("--seed", 1), "negative": ("--seed", -1)}.items():
+    for name, words in {"none": (), "0": ("--seed", 0), "1": ("--seed", 1), "last": ("--seed", 2**64 - 1)}.items():
         torch.manual_seed(len(name))
         before = torch.get_rng_state()
         call("draw", "58", *words, "--out", f"{name}.png")
         assert torch.equal(torch.get_rng_state(), before)
     assert (here / "none.png").read_bytes() == (here / "0.png").read_bytes()
-    assert len({(here / f"{name}.png").read_bytes() for name in ("0", "1", "negative")}) == 3
+    assert len({(here / f"{name}.png").read_bytes() for name in ("0", "1", "last")}) == 3
 
 
 def test_the_folder_of_the_image_is_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +124,7 @@ def test_the_folder_of_the_image_is_made(here: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("number", ["12a", "", " ", "1 2", "½", "٣", "²", "-5", "+5", "1.5", "1_0", "0x1", "two"])
 def test_a_number_that_is_not_digits(number: str, here: Path) -> None:
     """The number is quoted, and nothing is written."""
-    assert refused("draw", number) == f"ganlib: NUMBER (={number!r}) must be digits from 0 to 9"
+    assert refused("draw", number) == f"python -m ganlib: NUMBER (={number!r}) must be digits from 0 to 9"
     assert files(here) == []
 
 
@@ -133,17 +134,19 @@ def test_a_number_that_is_not_digits(number: str, here: Path) -> None:
         (["draw", "1", "--out", "x.xyz"], "--out (=x.xyz) must end in .png"),
         (["draw", "1", "--out", "png"], "--out (=png) must end in .png"),
         (["draw", "1", "--out", "new/x.psd"], "--out (=new/x.psd) must end in .png"),  # Pillow only reads these
-        (["draw", "1", "--seed", str(2**64)], f"--seed (={2**64}) must"),
+        (["draw", "1", "--seed", str(2**64)], f"argument --seed: {2**64} must"),
+        (["draw", "1", "--seed", "-1"], "argument --seed: -1 must be a whole number from 0"),
         (["draw", "1", "--run", "mnist"], "--run (=mnist) must be"),
         (["draw", "1", "--run", "mnist"], "'mnist_cdcgan' or 'mnist_cdcgan64'"),
         (["draw", "1", "--run", "runs/a"], "--run (=runs/a) must be"),
         (["draw", "1", "--run", "x.safetensors"], "--run (=x.safetensors) must be"),
         (["draw", "1", "--run", ""], "--run (=)"),
         (["sample", "--labels", "3", "10"], "--labels holds 10, but must be from 0 to 9"),
-        (["sample", "--labels", "-1"], "--labels holds -1, but must be from 0 to 9"),
-        (["sample", "--labels", str(2**70)], f"--labels holds {2**70}, but must be from 0 to 9"),
-        (["sample", "--count", "0"], "--count (=0) must be at least 1"),
-        (["sample", "--count", "-2"], "--count (=-2) must be at least 1"),
+        (["sample", "--labels", "-1"], "argument --labels: -1 must be a whole number of at least 0"),
+        (["sample", "--labels", str(2**70)], f"argument --labels: {2**70} must be a whole number"),
+        (["sample", "--labels", str(2**50)], f"--labels holds {2**50}, but must be from 0 to 9"),
+        (["sample", "--count", "0"], "argument --count: 0 must be a whole number of at least 1"),
+        (["sample", "--count", "-2"], "argument --count: -2 must be a whole number of at least 1"),
         (["sample", "--out", "samples"], "--out (=samples) must end in .png"),
     ],
 )
@@ -194,8 +197,8 @@ def test_a_generator_with_fewer_classes(here: Path) -> None:
     """A digit or label that it does not have is named, with the classes that it has."""
     save({"latent_dim": 4, "classes": ["ant", "bee", "cat"]})(here / "zoo")
     expected = "holds 3, but must be from 0 to 2: --run (=zoo) draws ant, bee, cat"
-    assert refused("draw", "123", "--run", "zoo") == f"ganlib: NUMBER {expected}"
-    assert refused("sample", "--labels", 1, 3, "--run", "zoo") == f"ganlib: --labels {expected}"
+    assert refused("draw", "123", "--run", "zoo") == f"python -m ganlib: NUMBER {expected}"
+    assert refused("sample", "--labels", 1, 3, "--run", "zoo") == f"python -m ganlib: --labels {expected}"
 
 
 @pytest.mark.parametrize(
@@ -286,3 +289,27 @@ def test_colours(here: Path) -> None:
     call("sample", "--run", "run")
     with Image.open(here / "samples.png") as image:
         assert (image.mode, image.size) == ("RGB", (102 * 9, 22 * 9))
+
+
+def test_a_folder_without_a_generator_does_not_hide_a_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of that name is taken only if it is a run's, and that is said."""
+    call("draw", "1", "--run", "mnist_cdcgan64", "--out", "named.png")
+    (here / "mnist_cdcgan64").mkdir()
+    call("draw", "1", "--run", "mnist_cdcgan64", "--out", "again.png")
+    assert (here / "named.png").read_bytes() == (here / "again.png").read_bytes()
+    assert capsys.readouterr().err == ""
+    save({"latent_dim": 4, "classes": ["a", "b"]})(here / "mnist_cdcgan64/generator.safetensors")
+    call("draw", "1", "--run", "mnist_cdcgan64", "--out", "own.png")
+    assert "is taken as mnist_cdcgan64/generator.safetensors" in capsys.readouterr().err
+    assert (here / "named.png").read_bytes() != (here / "own.png").read_bytes()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 0.5)])
+def test_black_and_white_are_the_range_of_the_generator(low: float, high: float, conditional: Any, here: Path) -> None:
+    """The values of a generator that says another range than [-1, 1] are drawn in that one."""
+    conditional.info = {"latent_dim": 4, "classes": ["a", "b", "c"]}
+    conditional.sample_range = (low, high)
+    models.save_generator(here / "run", conditional, conditional.info)
+    call("sample", "--run", "run", "--count", 2)
+    grid = viz.image_grid(drawn(conditional, [0, 0, 1, 1, 2, 2]), columns=2, sample_range=(low, high))
+    assert np.abs(pixels(here / "samples.png") - enlarged(grid, 25)).max() <= 2

@@ -303,7 +303,7 @@ def test_without_the_extra(here: Path) -> None:
     words = [sys.executable, "-c", code, "evaluate", "run"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("ganlib: torchmetrics is not installed")
+    assert done.stderr.startswith("python -m ganlib: torchmetrics is not installed")
     assert "pip install 'ganlib[metrics]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

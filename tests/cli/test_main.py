@@ -52,12 +52,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["paint"], "'paint'"),
         (["draw"], "NUMBER"),
-        (["draw", "1", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
+        (["draw", "1", "--seed", "x"], "argument --seed: x must be a whole number"),
         (["draw", "1", "2"], "unrecognized arguments: 2"),
-        (["demo", "--minutes", "few"], "argument --minutes: invalid float value: 'few'"),
+        (["demo", "--minutes", "few"], "argument --minutes: few must be a number above 0"),
         (["sample", "--labels"], "argument --labels"),
-        (["sample", "--labels", "three"], "argument --labels: invalid int value: 'three'"),
-        (["sample", "--count", "1.5"], "argument --count: invalid int value: '1.5'"),
+        (["sample", "--labels", "three"], "argument --labels: three must be a whole number"),
+        (["sample", "--count", "1.5"], "argument --count: 1.5 must be a whole number of at least 1"),
         (["evaluate"], "RUN"),
         (["evaluate", "run", "--metrics", "ssim"], "argument --metrics: invalid choice: 'ssim'"),
         (["evaluate", "run", "--data", "mnst"], "argument --data: invalid choice: 'mnst'"),
@@ -94,5 +94,5 @@ def test_the_words_are_those_of_the_command_line(
 def test_an_error_of_the_system_is_a_line(words: list[str], tmp_path: Path) -> None:
     """An image that cannot be written, since a file is in the way of its folder, is told with its path."""
     (tmp_path / "file").write_text("in the way")
-    assert str(tmp_path / "file") in refused(*words, "--out", tmp_path / "file/x.png")
+    assert str(tmp_path / "file") in refused(*words, "--out", tmp_path / "file/x.png", status=1)
     assert files(tmp_path) == ["file"]

@@ -144,7 +144,7 @@ def test_a_row_an_epoch_and_a_picture_an_epoch(cat: Path) -> None:
         assert all(0 < float(row[name]) < 1 for row in rows)
     assert {"discriminator_loss", "generator_loss"} <= rows[0].keys()
     assert sorted(path.name for path in (cat / "samples").iterdir()) == [f"{n:08d}.png" for n in (1, 2, 4)]
-    assert picture_size(cat / "samples/00000004.png") == (36, 36)
+    assert picture_size(cat / "samples/00000004.png") == (17 * 36, 17 * 36)
     assert frames(cat / "training.gif") == 3
 
 
@@ -173,11 +173,11 @@ def test_all_classes_are_trained_and_drawn(script: dict[str, Any], folder: Path,
     words = ("train", "--data", "folder", "--root", folder, "--all-classes", "--iterations", 1, *SMALL)
     for more in ((), ("--resume",)):
         call(script, *words, "--out", tmp_path, *more)
-        assert picture_size(tmp_path / "classes.png") == (10 * 34 + 2, 3 * 34 + 2)
+        assert picture_size(tmp_path / "classes.png") == (2 * (10 * 34 + 2), 2 * (3 * 34 + 2))
     for name in ("cat", "dog", "ship"):
         assert (tmp_path / name / "generator.safetensors").exists()
     call(script, "sample", "--run", tmp_path, "--class-name", "dog", "--count", 4, "--out", tmp_path / "dogs.png")
-    assert picture_size(tmp_path / "dogs.png") == (70, 70)
+    assert picture_size(tmp_path / "dogs.png") == (9 * 70, 9 * 70)
     with pytest.raises(GanlibError, match="holds a run for each of cat, dog, ship: say which by --class-name"):
         call(script, "sample", "--run", tmp_path, "--out", tmp_path / "x.png")
 

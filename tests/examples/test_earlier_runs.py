@@ -85,7 +85,7 @@ def test_a_run_of_several_classes(tmp_path: Path) -> None:
             "--out",
             tmp_path / f"{name}.png",
         )
-        assert picture_size(tmp_path / f"{name}.png") == (22, 22)
+        assert picture_size(tmp_path / f"{name}.png") == (28 * 22, 28 * 22)
     with pytest.raises(GanlibError, match=r"holds no generator\.safetensors"):
         call(script, "sample", "--run", tmp_path / "run", "--class-name", "frog", "--out", tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()

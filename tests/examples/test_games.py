@@ -37,16 +37,16 @@ class Game(NamedTuple):
     period: int = 1
 
 
-def grid(columns: int, rows: int, size: int = 28) -> tuple[int, int]:
-    """The size of a grid of images, with its borders."""
-    return columns * (size + 2) + 2, rows * (size + 2) + 2
+def grid(columns: int, rows: int, size: int = 28, scale: int = 2) -> tuple[int, int]:
+    """The size of a grid of images, with its borders; an image has 56 pixels or more a side."""
+    return (columns * (size + 2) + 2) * scale, (rows * (size + 2) + 2) * scale
 
 
 GAMES = {
     "bigan": Game("bigan.png", grid(16, 8), period=8),
     "cyclegan": Game("translations.png", grid(16, 6)),
     "infogan": Game("traversals.png", grid(10, 15)),
-    "path_length": Game("path_length.png", grid(16, 8, 16), period=16),
+    "path_length": Game("path_length.png", grid(16, 8, 16, 4), period=16),
     "pix2pix": Game("translations.png", grid(16, 3)),
     "table": Game("table.png", None),
     "vqgan": Game("reconstructions.png", grid(16, 3)),

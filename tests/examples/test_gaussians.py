@@ -191,8 +191,6 @@ def test_a_training_that_diverges_is_a_result(run: Callable[..., str], tmp_path:
         ("train --loss hing", "--loss (=hing) must be one of minimax, non-saturating"),
         ("train --penalty r3", "--penalty (=r3) must be none, or some of r1, r2"),
         ("train --penalty r1,r1", "--penalty (=r1,r1)"),
-        ("train --iterations -3", "iterations (=-3)"),
-        ("train --batch-size 0", "--batch-size (=0)"),
         ("compare --penalties r1 nothing", "--penalty (=nothing)"),
         ("compare --losses hinge gan", "--loss (=gan)"),
     ],
@@ -203,6 +201,16 @@ def test_a_wrong_word_is_answered(run: Callable[..., str], words: str, answer: s
         run(*words.split(), "--out", tmp_path / "x.png")
     assert answer in str(error.value)
     assert not list(tmp_path.iterdir()), "a wrong word leaves nothing behind"
+
+
+@pytest.mark.parametrize("name", ["x.xyz", "plot", "x.psd"])
+def test_an_image_that_cannot_be_written_is_answered_before_the_trainings(
+    run: Callable[..., str], name: str, tmp_path: Path
+) -> None:
+    """Not after all of them."""
+    with pytest.raises(GanlibError, match=r"--out \(=.*\) must end in \.png"):
+        run("compare", "--iterations", 1, "--losses", "hinge", "--penalties", "none", "--out", tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_data_set_is_answered(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_every_promised_file_is_there(finished: Path) -> None:
     for name in ("generator.safetensors", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
         assert (finished / name).stat().st_size > 0
     assert {"00000001.png", "00000020.png"} <= {path.name for path in (finished / "samples").iterdir()}
-    assert picture_size(finished / "samples/00000020.png") == (302, 302)
+    assert picture_size(finished / "samples/00000020.png") == (604, 604)
     rows = (finished / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["iteration", "20"]
 
@@ -83,7 +83,7 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
     assert np.abs(images).max() <= 1
     assert (labels.tolist(), labels.dtype) == ([3, 3, 3, 3, 1, 1, 1, 1], np.int64)
     assert np.array_equal(images, arrays[1][0])
-    assert picture_size(tmp_path / "a.png") == (122, 62)
+    assert picture_size(tmp_path / "a.png") == (610, 310)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_sample_draws_what_is_asked_for(finished: Path, tmp_path: Path) -> None:
         (["train", "--data", "mnist", "--root", "nowhere"], "MNIST is not there (no nowhere/MNIST/raw)"),
         (["train", "--data", "mnist", "--root", "nowhere"], "--download"),
         (["train", "--data", "mnst"], "digits"),
-        (["train", "--iterations", "-3"], "iterations (=-3)"),
-        (["train", "--batch-size", "0"], "batch_size (=0)"),
-        (["train", "--latent-dim", "0"], "latent_dim (=0)"),
+        (["train", "--iterations", "-3"], "argument --iterations: -3 must be a whole number of at least 1"),
+        (["train", "--batch-size", "0"], "argument --batch-size/--batch_size: 0 must be"),
+        (["train", "--latent-dim", "0"], "/--latent_vector_length: 0 must be"),
         (["train", "--device", "gpu"], "argument --device: 'gpu' is not a device"),
         (["train", "--lr", "-1"], "argument --lr: -1 must be a number above 0"),
-        (["sample", "--run", "nowhere"], "--run (=nowhere) holds no generator.safetensors"),
+        (["sample", "--run", "nowhere"], "--run (=nowhere) is not there"),
     ],
 )
 def test_a_wrong_word_is_answered_without_a_traceback(words: list[str], answer: str, tmp_path: Path) -> None:
@@ -113,7 +113,9 @@ def test_wrong_labels_and_counts_are_answered(finished: Path, tmp_path: Path) ->
     assert "class 11" in run("sample", "--run", finished, "--labels", 11, "--out", tmp_path / "x.png", fails=True)
     wrong = run("sample", "--run", finished, "--out", tmp_path / "x.png/y.png", fails=True)
     assert "Traceback" not in wrong
-    assert "--count (=0)" in run("sample", "--run", finished, "--count", 0, "--out", tmp_path / "x.png", fails=True)
+    assert "argument --count: 0 must be" in run(
+        "sample", "--run", finished, "--count", 0, "--out", tmp_path / "x.png", fails=True
+    )
 
 
 def test_a_second_run_leaves_the_first_alone(finished: Path) -> None:
@@ -177,18 +179,18 @@ def test_a_number_is_cropped_inverted_and_joined(script: dict[str, Any], decepti
     """Each digit keeps 56 rows and 48 columns of its 64, black on white; the same digits with the same seed."""
     out = tmp_path / "number.png"
     call(script, "digits", "--run", deceptive, "--number", "9830976450", "--seed", 1, "--out", out)
-    assert picture_size(out) == (480, 56)
+    assert picture_size(out) == (960, 112)
     call(script, "sample", "--run", deceptive, "--labels", *"9830976450", "--count", 1, "--seed", 1,
          "--out", tmp_path / "x.png", "--npz", tmp_path / "x.npz")  # fmt: skip
     with np.load(tmp_path / "x.npz") as arrays, Image.open(out) as number:
         expected = np.concatenate([1 - image[0, 4:60, 10:58] for image in arrays["images"]], axis=1) / 2 * 255
-        assert np.abs(np.asarray(number, dtype=float) - expected).max() <= 0.51
+        assert np.abs(np.asarray(number, dtype=float)[::2, ::2] - expected).max() <= 0.51
 
 
 def test_a_number_of_28_pixels_is_cropped_alike(script: dict[str, Any], finished: Path, tmp_path: Path) -> None:
     """The same shares of 28 pixels are kept: 25 rows and 21 columns."""
     call(script, "digits", "--run", finished, "--number", "07", "--out", tmp_path / "number.png")
-    assert picture_size(tmp_path / "number.png") == (42, 25)
+    assert picture_size(tmp_path / "number.png") == (15 * 42, 15 * 25)
 
 
 @pytest.mark.parametrize("way", ["lerp", "slerp"])
@@ -197,15 +199,15 @@ def test_interpolate_writes_an_image_and_an_animation_there_and_back(
 ) -> None:
     """A row of ten steps for each class; the animation has them all and comes back without repeating its ends."""
     call(script, "interpolate", "--run", finished, "--way", way, "--out", tmp_path / "between.png")
-    assert picture_size(tmp_path / "between.png") == (302, 302)
+    assert picture_size(tmp_path / "between.png") == (604, 604)
     assert frames(tmp_path / "between.gif") == 18
-    assert picture_size(tmp_path / "between.gif") == (302, 32)
+    assert picture_size(tmp_path / "between.gif") == (604, 64)
 
 
 def test_the_same_latent_is_drawn_as_each_class(script: dict[str, Any], finished: Path, tmp_path: Path) -> None:
     """One row, whose columns are the classes."""
     call(script, "same-latent", "--run", finished, "--seed", 3, "--out", tmp_path / "same.png")
-    assert picture_size(tmp_path / "same.png") == (302, 32)
+    assert picture_size(tmp_path / "same.png") == (604, 64)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import matplotlib.font_manager  # noqa: F401  # a kernel that is the first to lo
 import nbformat
 import numpy as np
 import pytest
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from PIL import Image, ImageSequence
 
@@ -250,6 +251,25 @@ def test_a_finished_training_says_so(other: NotebookNode, repeated: NotebookNode
     assert "finished" not in text(other)
     for one, two in zip(images(other), images(repeated), strict=True):
         assert np.array_equal(grey(one), grey(two))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "answer"),
+    [
+        ("width", 8, "width 4 (now 8)"),
+        ("r1", 0, "r1 0.02 (now 0)"),
+        ("data_set", "mnist", "data_set digits (now mnist)"),
+    ],
+)
+def test_other_settings_need_another_folder(
+    folder: Path, trained: NotebookNode, setting: str, value: Any, answer: str
+) -> None:
+    """Run again with another setting in the same folder, it says which, and what to do, and changes no file."""
+    before = {path: path.stat().st_mtime_ns for path in (folder / "first").rglob("*")}
+    with pytest.raises(CellExecutionError) as caught:
+        run("train", folder, **{**SMALL, setting: value}, run_folder="first")
+    assert f"first holds a training with {answer}: set it back, or choose another run_folder" in str(caught.value)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "first").rglob("*")} == before
 
 
 def test_each_setting_of_the_training_is_used() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ganlib.errors import RunFolderError
+from ganlib.errors import GanlibError, RunFolderError
+from ganlib.viz import LossCurves, Timeline, TrainingGif
 from ganlib.viz._images import even_selection, numbered_images, read_images, save_image
 
 
@@ -98,3 +99,55 @@ def test_a_folder_that_has_become_a_file_is_an_error_of_ours(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(RunFolderError, match=r"x\.png cannot be written"):
         save_image(tmp_path / "run" / "x.png", Image.new("L", (3, 2)).save, format="PNG")
+
+
+MAKERS = {
+    "curves": (lambda path: LossCurves(path, path.with_name("metrics.csv")), "png"),
+    "gif": (lambda path: TrainingGif(path, path.parent), "gif"),
+    "timeline": (lambda path: Timeline(path, path.parent), "png"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("kind", ["a folder in its place", "a file in the place of its folder", "a long name"])
+def test_what_cannot_be_written_at_the_end_is_refused_at_the_start(run, tmp_path, name, kind):
+    """Of all that is written when a run ends; an OSError of ours names it."""
+    make, suffix = MAKERS[name]
+    path = tmp_path / f"x.{suffix}"
+    if kind == "a folder in its place":
+        path.mkdir()
+    elif kind == "a file in the place of its folder":
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "x" / path.name
+    else:
+        path = tmp_path / f"{'x' * 300}.{suffix}"
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        make(path).on_start(run)
+    assert run.iteration == 0
+
+
+@pytest.mark.parametrize("make", [LossCurves, lambda path: TrainingGif(path, "s"), lambda path: Timeline(path, "s")])
+@pytest.mark.parametrize("path", [None, 3, b"x.png", ["x.png"], "", ".", "x.mp4", "x.xyz", "x.txt"])
+def test_what_is_not_the_path_of_an_image_is_refused_at_once(make, path):
+    """Neither a path, nor one with a name, nor with a suffix of a format that can be written."""
+    with pytest.raises(GanlibError, match=r"path \(="):
+        make(path)
+
+
+@pytest.mark.parametrize("make", [TrainingGif, Timeline])
+def test_a_folder_that_is_not_a_path_is_refused_at_once(make):
+    """As an error of ours."""
+    with pytest.raises(GanlibError, match=r"folder \(=3\) must be a path"):
+        make("x", 3)
+
+
+@pytest.mark.parametrize(("mode", "opaque"), [("LA", "L"), ("RGBA", "RGB")])
+def test_transparent_images_are_put_on_white(tmp_path, mode, opaque):
+    """Colors that are hidden stay hidden, opaque ones are what they are, and half transparent ones in the middle."""
+    image = Image.new(mode, (3, 1))
+    for x, alpha in enumerate((0, 255, 128)):
+        image.putpixel((x, 0), (40,) * (len(mode) - 1) + (alpha,))
+    image.save(tmp_path / "1.png")
+    (read,) = read_images([tmp_path / "1.png"], product="GIF").values()
+    assert read.mode == opaque
+    assert [*read.convert("L").tobytes()] == pytest.approx([255, 40, 147], abs=1)

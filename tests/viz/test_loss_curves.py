@@ -271,4 +271,50 @@ def test_a_run_shows_its_last_iteration(tmp_path, plotted):
     """A metric at the last iteration is a point, though no row was due; means are the table's."""
     callbacks = [training.CSVLogger(tmp_path / "metrics.csv", every=4, mean=True), LossCurves(tmp_path / "x.png")]
     training.fit(Going(float), [points()], iterations=6, callbacks=callbacks)
-    assert plotted[0][0]["loss"] == [[4, 2.5], [6, 5.5]]
+    assert plotted[-1][0]["loss"] == [[4, 2.5], [6, 5.5]]
+
+
+VALUES = ["nan", "inf", "-inf", "0", "-1", "1e308", "-1e308", "5e-324", "1e199", ""]
+
+
+@pytest.mark.parametrize("logged", [(), ("loss", "fid")], ids=["given", "logged"])
+@pytest.mark.parametrize(("one", "other"), [*zip(VALUES, VALUES[-1:] + VALUES[:-1], strict=True)])
+def test_any_values_are_drawn(run, tmp_path, one, other, logged):
+    """NaN, infinite, huge, tiny or missing ones, of the trainer's metrics and of logged ones: an image, no warning."""
+    table = f"iteration,epoch,loss,fid,real_score\n1,0,{one},{other},{one}\n2,0,{one},{one},{other}\n"
+    run.logged = dict.fromkeys(logged)
+    _end(run, LossCurves(tmp_path / "x.png"), table)
+    assert (tmp_path / "x.png").exists()
+
+
+def test_values_that_a_logarithm_would_hide_are_seen(run, tmp_path, monkeypatch):
+    """A metric of negative values next to one of positive ones has an axis that is not logarithmic."""
+    scales = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: scales.append(figure.axes[-1].get_yscale()))
+    run.logged = {"a": None, "b": None}
+    for b in (-50, 0, 50):
+        table = f"iteration,epoch,a,b\n1,0,1,{b}\n2,0,100,100\n"
+        _end(run, LossCurves(tmp_path / "x.png"), table)
+    assert scales == ["linear", "linear", "log"]
+
+
+@pytest.mark.parametrize("name", ["$a_$", "$", "cost_in_$_and_$", "x" * 500, "\u2603", "_hidden"])
+def test_any_name_is_drawn(run, tmp_path, name):
+    """Dollars are not read as mathematics, and a long name leaves space for its curve."""
+    _end(run, LossCurves(tmp_path / "x.png"), f"iteration,epoch,{name}\n1,0,1\n2,0,2\n")
+    assert (tmp_path / "x.png").exists()
+
+
+def test_what_cannot_be_drawn_is_warned_of(run, tmp_path, monkeypatch):
+    """An error of matplotlib at the end does not cost the checkpoint that comes after."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: 1 / 0)
+    with pytest.warns(UserWarning, match="LossCurves draws nothing: ZeroDivisionError"):
+        _end(run, LossCurves(tmp_path / "x.png"))
+
+
+def test_a_format_that_needs_more_is_refused_at_the_start(run, tmp_path, monkeypatch):
+    """Where matplotlib cannot write it, for want of another program, say."""
+    curves = LossCurves(tmp_path / "x.pgf")
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: 1 / 0)
+    with pytest.raises(GanlibError, match=r"path \(=.*x.pgf\) has a format that cannot be written here"):
+        curves.on_start(run)

@@ -1,5 +1,6 @@
 """Draw with a trained generator."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ __all__ = ["DEFAULT", "draw", "sample"]
 DEFAULT = "mnist_cdcgan"
 """The generator that draws if no other is asked for."""
 
-# Pixels that a sample is enlarged to at most, and the image of all samples.
-_SAMPLE, _IMAGE = 200, 1000
+# Pixels that a sample is enlarged to at most, and the image of all samples; and a sample at least.
+_SAMPLE, _IMAGE, _LEAST = 200, 1000, 56
 
 
 def draw(run: str | None, number: str, seed: int, out: Path) -> None:
@@ -57,15 +58,13 @@ def sample(run: str | None, labels: Sequence[int] | None, count: int, seed: int,
     Raises:
         ArgumentValueError: an argument is out of its range.
     """
-    if count < 1:
-        raise ArgumentValueError(f"--count (={count}) must be at least 1")
     _check_image(out)
     samples = _samples(run, "--labels", labels, count, seed)
     _write(viz.image_grid(samples, columns=count), samples.shape[-2], out)
 
 
 def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count: int, seed: int) -> Tensor:
-    """Draw so many samples of each label, which the argument of this name holds; None is all labels."""
+    """Draw so many samples in [-1, 1] of each label, which the argument of this name holds; None is all labels."""
     # A folder may have the name of the default.
     generator = models.pretrained(DEFAULT) if run is None else load_generator(run, "--run")
     run = DEFAULT if run is None else run
@@ -83,10 +82,7 @@ def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count
             raise ArgumentValueError(
                 f"{argument} holds {label}, but must be from 0 to {len(classes) - 1}: --run (={run}) draws {names:.200}"
             )
-    try:
-        random = torch.Generator().manual_seed(seed)
-    except (RuntimeError, ValueError):  # which of them depends on the version of torch
-        raise ArgumentValueError(f"--seed (={seed}) must be a number of 64 bits") from None
+    random = torch.Generator().manual_seed(seed)
     try:
         condition = torch.tensor(list(asked)).repeat_interleave(count)
         latent = latent_of(info)(len(condition), generator=random)
@@ -104,7 +100,7 @@ def _check_image(out: Path) -> None:
 
 def _write(image: Image.Image, height: int, out: Path) -> None:
     """Write an image, enlarged so that samples of this height can be seen."""
-    scale = max(1, min(_SAMPLE // height, _IMAGE // max(image.size)))
+    scale = max(1, math.ceil(_LEAST / height), min(_SAMPLE // height, _IMAGE // max(image.size)))
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC).save(out)

@@ -67,7 +67,7 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"samples ({own})")
     baseline = "measure as many training images too, for comparison: no generator is expected to be better"
     add("--baseline", action="store_true", help=baseline)
-    add("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    add("--seed", type=command_line.seed, default=0, metavar="S", help=f"of the latents ({own})")
     add("--device", type=command_line.device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
     add("--out", type=Path, metavar="X.json", help="with the image next to it (default: evaluation.json in the run)")
     return parser
@@ -213,8 +213,6 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
                 f"--data is missing, since RUN (={arguments.run}) does not say what it was trained on: give one of "
                 f"{', '.join(data_sets)}"
             )
-    if not 0 <= arguments.seed < 2**64:
-        raise ArgumentValueError(f"--seed (={arguments.seed}) must be from 0 to 2**64 - 1")
     arguments.image_size = subject.shape[-1]
     if arguments.features == "auto":
         arguments.features = "inception" if arguments.weights else shared.features_for(arguments.data)

@@ -40,6 +40,8 @@ def demo(minutes: float, out: Path) -> None:
         ArgumentValueError: the minutes are out of their range, or the folder holds something.
     """
     check_positive("--minutes", minutes)
+    if out.exists() and not out.is_dir():
+        raise ArgumentValueError(f"--out (={out}) is a file: choose a folder")
     if out.exists() and any(out.iterdir()):
         raise ArgumentValueError(f"--out (={out}) holds files already: remove it, or choose another folder")
     with scripts() as load:

@@ -5,14 +5,16 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ganlib import __version__
 from ganlib._cli._draw import DEFAULT, draw, sample
-from ganlib._cli._examples import copy_examples, demo, train
-from ganlib.errors import GanlibError
+from ganlib._cli._examples import copy_examples, demo, scripts, train
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 
 __all__ = ["main"]
 
+_NAME = "python -m ganlib"
 _EXAMPLES = """
   python -m ganlib draw 2026 --out number.png       draw a number, with a generator that comes with ganlib
   python -m ganlib demo                             train a generator for three minutes, and draw with it
@@ -30,7 +32,7 @@ def main(options: Sequence[str] | None = None) -> None:
         options: the words after ``python -m ganlib``; None takes them from the command line.
 
     Raises:
-        SystemExit: a wrong option, an error, or Ctrl-C.
+        SystemExit: 2 for a wrong option or argument, 1 for another error, 130 for Ctrl-C.
     """
     words = sys.argv[1:] if options is None else list(options)
     for stream in (sys.stdout, sys.stderr):
@@ -52,15 +54,18 @@ def main(options: Sequence[str] | None = None) -> None:
         else:
             arguments.do(arguments)
     except (GanlibError, OSError) as error:
-        sys.exit(f"ganlib: {error}")
+        print(f"{_NAME}: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
     except KeyboardInterrupt:
-        print("\nganlib: stopped", file=sys.stderr)
+        print(f"\n{_NAME}: stopped", file=sys.stderr)
         sys.exit(130)  # what a shell calls an end by Ctrl-C
 
 
 def _parser() -> argparse.ArgumentParser:
+    with scripts() as load:
+        numbers = load("_command_line")  # one reader of numbers for all command lines
     parser = argparse.ArgumentParser(
-        prog="python -m ganlib",
+        prog=_NAME,
         description=f"Draw with a trained GAN, or train one.\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("draw", help="draw a number in handwriting")
     command.add_argument("number", metavar="NUMBER", help="digits from 0 to 9")
-    _add_drawing(command, out="number.png")
+    _add_drawing(command, numbers, out="number.png")
     command.set_defaults(do=lambda arguments: draw(arguments.run, arguments.number, arguments.seed, arguments.out))
 
     command = commands.add_parser("demo", help="train a generator for some minutes, and draw with it")
-    command.add_argument("--minutes", type=float, default=3, metavar="M", help=f"of training ({own})")
+    command.add_argument("--minutes", type=numbers.above_zero, default=3, metavar="M", help=f"of training ({own})")
     command.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help=f"of the run ({own})")
     command.set_defaults(do=lambda arguments: demo(arguments.minutes, arguments.out))
 
@@ -84,9 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("sample", help="draw samples of classes")
     labels = "the classes, by their numbers (default: all)"
-    command.add_argument("--labels", type=int, nargs="+", metavar="N", help=labels)
-    command.add_argument("--count", type=int, default=10, metavar="N", help=f"of each class ({own})")
-    _add_drawing(command, out="samples.png")
+    command.add_argument("--labels", type=numbers.label, nargs="+", metavar="N", help=labels)
+    command.add_argument("--count", type=numbers.whole, default=10, metavar="N", help=f"of each class ({own})")
+    _add_drawing(command, numbers, out="samples.png")
     command.set_defaults(
         do=lambda arguments: sample(arguments.run, arguments.labels, arguments.count, arguments.seed, arguments.out)
     )
@@ -98,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_drawing(command: argparse.ArgumentParser, *, out: str) -> None:
+def _add_drawing(command: argparse.ArgumentParser, numbers: Any, *, out: str) -> None:
     own = "default: %(default)s"
     which = "the folder of a run, the file of a generator, or the name of one that comes with ganlib"
     command.add_argument("--run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64 (default: {DEFAULT})")
-    command.add_argument("--seed", type=int, default=0, metavar="S", help=f"of the latents ({own})")
+    command.add_argument("--seed", type=numbers.seed, default=0, metavar="S", help=f"of the latents ({own})")
     command.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)

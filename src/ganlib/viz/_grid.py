@@ -1,62 +1,84 @@
-"""Many images as one."""
+"""Many samples as one image."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
+from ganlib._checks import check_count
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.viz._cells import cells_of, tile
 
-__all__ = ["image_grid"]
+__all__ = ["check_layout", "image_grid"]
+
+_MOST = 2**28  # pixels
 
 
 def image_grid(
-    samples: Tensor, *, columns: int | None = None, sample_range: tuple[float, float] = (-1.0, 1.0), padding: int = 2
+    samples: Tensor,
+    *,
+    columns: int | None = None,
+    sample_range: tuple[float, float] = (-1.0, 1.0),
+    padding: int = 2,
+    scale: int = 1,
+    render: Callable[[Tensor], Image.Image] | None = None,
 ) -> Image.Image:
-    """Arrange images in rows, from left to right.
+    """Arrange samples in rows, from left to right.
+
+    A pixel of an image is ``255 (x - low) / (high - low)``, rounded. A volume is at most nine of its slices along D, at
+    equal distances, in rows. A signal is a plot of 160 x 80 pixels with a line for each channel and a grey one at 0.
+    Its axis of values goes from low to high in all plots.
 
     Args:
-        samples: (N, C, H, W) float with 1 (grey) or 3 (RGB) channels.
-        columns: images in a row, at least 1; None is the square root of N, rounded up.
-        sample_range: (low, high), the values of black and white; other values are clipped.
-        padding: black pixels around each image, at least 0.
+        samples: images (N, C, H, W) or volumes (N, C, D, H, W) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
+            channels, or signals (N, C, L) with at most 10. They are floating point, of ``torch.uint8`` (black is 0,
+            white 255), of ``torch.bool``, or other integers with their ``sample_range``. With ``render`` they are
+            anything (N, ...).
+        columns: samples in a row, at least 1, and at most N are; None is the square root of N, rounded up.
+        sample_range: (low, high), the values of black and white, or of none and all of alpha; other values are clipped.
+        padding: black pixels around each sample, at least 0.
+        scale: pixels of a side that each pixel of the grid becomes, at least 1: large enough to look at tiny images.
+        render: draws a sample (C, ...) on the CPU as a Pillow image, for samples of other kinds. Where the images
+            differ in size, smaller ones have black below and at their right.
 
     Returns:
-        A Pillow image, mode ``L`` or ``RGB``.
+        A Pillow image, mode ``L``, ``LA``, ``RGB`` or ``RGBA``.
 
     Raises:
-        ShapeError: samples are not images.
-        DTypeError: samples are not floating point.
-        ArgumentValueError: another argument is out of its range.
+        ShapeError: samples are none of these, and there is no ``render``.
+        DTypeError: samples are complex, or integers without a range.
+        ArgumentTypeError: samples are not a tensor, or ``render`` is not a function that returns an image.
+        ArgumentValueError: another argument is out of its range, samples hold NaN, ``render`` fails, or the image would
+            have more than 2**28 pixels.
 
     Example:
+        >>> import torch
         >>> image_grid(torch.zeros(10, 1, 28, 28), columns=5).size
         (152, 62)
+        >>> image_grid(torch.zeros(10, 1, 28, 28), columns=5, scale=4).size
+        (608, 248)
+        >>> rows = torch.zeros(3, 5)  # of a table
+        >>> image_grid(rows, render=lambda row: Image.new("L", (len(row), 1)), columns=1, padding=0).size
+        (5, 3)
     """
-    if samples.ndim != 4 or samples.shape[1] not in (1, 3) or not len(samples):
-        raise ShapeError(
-            f"samples {tuple(samples.shape)} must be (N, C, H, W) with 1 or 3 channels and N of at least 1"
-        )
-    if not samples.is_floating_point():
-        raise DTypeError(f"samples must be floating point, but their dtype is {samples.dtype}")
-    columns = math.ceil(math.sqrt(len(samples))) if columns is None else columns
-    low, high = sample_range
-    if columns < 1 or padding < 0 or not low < high:
+    columns, padding, scale = check_layout(columns, padding, scale, render)
+    cells = cells_of(samples, sample_range, render)
+    n, height, width = cells.shape[:3]
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    size = (columns * (width + padding) + padding, math.ceil(n / columns) * (height + padding) + padding)
+    if math.prod(size) * scale**2 > _MOST:
         raise ArgumentValueError(
-            f"columns (={columns}) must be at least 1, padding (={padding}) at least 0, and sample_range "
-            f"(={sample_range}) must increase"
+            f"the grid has {size[0]} x {size[1]} pixels, and scale (={scale}) times as many a side: more than 2**28"
         )
-    n, channels, height, width = samples.shape
-    rows = math.ceil(n / columns)
-    pixels = ((samples.detach().float().cpu() - low) / (high - low)).clamp(0, 1).mul(255).round().to(torch.uint8)
-    cells = torch.zeros(rows * columns, channels, height + padding, width + padding, dtype=torch.uint8)
-    cells[:n, :, :height, :width] = pixels
-    sheet = (
-        cells.reshape(rows, columns, *cells.shape[1:])
-        .permute(0, 3, 1, 4, 2)
-        .reshape(rows * (height + padding), columns * (width + padding), channels)
-    )
-    framed = torch.nn.functional.pad(sheet, (0, 0, padding, 0, padding, 0))
-    mode = "L" if channels == 1 else "RGB"
-    return Image.frombytes(mode, (framed.shape[1], framed.shape[0]), bytes(framed.contiguous().flatten().tolist()))
+    image = Image.fromarray(tile(cells, columns, padding).squeeze(2).numpy())
+    return image.resize((size[0] * scale, size[1] * scale), Image.Resampling.NEAREST)
+
+
+def check_layout(columns: Any, padding: Any, scale: Any, render: Any) -> tuple[int | None, int, int]:
+    """Raise an error unless each can be what ``image_grid`` takes; return the numbers as ints."""
+    if render is not None and not callable(render):
+        raise ArgumentTypeError(f"render (={render!r}) must be a function of one sample that returns a Pillow image")
+    columns = None if columns is None else check_count("columns", columns, least=1)
+    return columns, check_count("padding", padding, least=0), check_count("scale", scale, least=1)

@@ -1,6 +1,7 @@
 """Writing images, and reading those that a SampleGrid saved."""
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,36 @@ from typing import Any
 from PIL import Image
 
 from ganlib._files import write_atomically
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
-__all__ = ["even_selection", "numbered_images", "read_images", "save_image"]
+__all__ = [
+    "check_folder",
+    "check_path",
+    "even_selection",
+    "numbered_images",
+    "read_images",
+    "save_image",
+]
 
 _LARGEST = 65_535  # the longest side of a GIF
+_OPAQUE = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}
+
+
+def check_folder(name: str, folder: Any) -> Path:
+    """The folder as a path; raise an ArgumentTypeError for what is not one."""
+    if not isinstance(folder, str | os.PathLike):
+        raise ArgumentTypeError(f"{name} (={folder!r}) must be a path")
+    return Path(folder)
+
+
+def check_path(path: Any, *suffixes: str) -> Path:
+    """The file as a path; raise an error for what is not one, or ends in another suffix than these or none."""
+    path = check_folder("path", path)
+    if not path.name:
+        raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
+    if suffixes and path.suffix.lower() not in ("", *suffixes):
+        raise ArgumentValueError(f"path (={path}) must end in {' or '.join(suffixes)}")
+    return path
 
 
 def save_image(path: Path, save: Any, **options: Any) -> None:
@@ -36,14 +63,17 @@ def even_selection(paths: Sequence[Path], most: int) -> list[Path]:
 
 
 def read_images(paths: Sequence[Path], *, product: str) -> dict[Path, Image.Image]:
-    """The images that can be read and have the size and mode of the last one; warn of each that is left out."""
+    """The images that can be read and have the size and mode of the last one; warn of each that is left out.
+
+    Transparent ones are put on white.
+    """
     images: list[tuple[Path, Image.Image]] = []
     for path in reversed(paths):
         try:
             images.append((path, _read(path, like=images[0][1] if images else None)))
         except Exception as error:  # a damaged or hostile file can make Pillow raise anything
             warnings.warn(f"{path} is left out of the {product}: {type(error).__name__}: {error}", stacklevel=4)
-    return dict(reversed(images))
+    return {path: _on_white(image) for path, image in reversed(images)}
 
 
 def _read(path: Path, like: Image.Image | None) -> Image.Image:
@@ -53,6 +83,15 @@ def _read(path: Path, like: Image.Image | None) -> Image.Image:
         with Image.open(path, formats=["PNG"]) as image:  # for other formats Pillow may run other programs
             if like is not None and (image.mode, image.size) != (like.mode, like.size):
                 raise ValueError(f"it is {image.mode} {image.size}, but the last image is {like.mode} {like.size}")
-            if image.mode not in ("L", "RGB") or not all(1 <= side <= _LARGEST for side in image.size):
+            if image.mode not in _OPAQUE or not all(1 <= side <= _LARGEST for side in image.size):
                 raise ValueError(f"SampleGrid does not save images like this one, which is {image.mode} {image.size}")
             return Image.frombytes(image.mode, image.size, image.tobytes())
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The image without transparency: what is behind it is white."""
+    if _OPAQUE[image.mode] == image.mode:
+        return image
+    sheet = Image.new("RGBA", image.size, "white")
+    sheet.alpha_composite(image.convert("RGBA"))
+    return sheet.convert(_OPAQUE[image.mode])

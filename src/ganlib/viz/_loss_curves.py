@@ -1,10 +1,10 @@
 """Metrics as curves."""
 
+import io
 import math
 import os
 import warnings
 from itertools import takewhile
-from pathlib import Path
 from typing import Literal
 
 from matplotlib.backend_bases import FigureCanvasBase
@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from ganlib._checks import check_option
 from ganlib._files import prepare_file
 from ganlib._table import read_table
-from ganlib.errors import ArgumentValueError, CheckpointError
+from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError
 from ganlib.protocols import Run
-from ganlib.viz._images import save_image
+from ganlib.viz._images import check_folder, check_path, save_image
 
 __all__ = ["LossCurves"]
 
+_HUGE = 1e100  # larger values are not drawn, as infinite ones
+_LONG = 60  # letters of a name
 _WIDE = 30  # a larger ratio of the largest to the smallest value needs a logarithmic axis
 
 
@@ -58,8 +60,8 @@ class LossCurves:
         against: Literal["iteration", "epoch"] = "iteration",
     ) -> None:
         check_option("against", against, ("iteration", "epoch"))
-        self.path = Path(path)
-        self.table = self.path.with_name("metrics.csv") if table is None else Path(table)
+        self.path = check_path(path)
+        self.table = self.path.with_name("metrics.csv") if table is None else check_folder("table", table)
         self.against = against
         self._format = self.path.suffix.lstrip(".").lower() or "png"
         if self._format not in FigureCanvasBase.filetypes:
@@ -73,9 +75,16 @@ class LossCurves:
             run: the training.
 
         Raises:
-            RunFolderError: the folder cannot be written to.
+            ArgumentValueError: matplotlib cannot write the format here.
+            RunFolderError: the image cannot be written there.
         """
         prepare_file(self.path)
+        try:
+            Figure().savefig(io.BytesIO(), format=self._format)
+        except Exception as error:  # some formats need other programs, or a newer Pillow
+            raise ArgumentValueError(
+                f"path (={self.path}) has a format that cannot be written here: {type(error).__name__}: {error}"
+            ) from error
         before = takewhile(lambda callback: callback is not self, run.callbacks)
         paths = [getattr(callback, "path", None) for callback in before]
         written = [os.path.abspath(path) for path in paths if isinstance(path, str | os.PathLike)]
@@ -102,6 +111,14 @@ class LossCurves:
         except CheckpointError as error:
             warnings.warn(f"LossCurves draws nothing: {error}", stacklevel=4)
             return
+        try:
+            save_image(self.path, self._plot(rows, run).savefig, format=self._format, dpi=100)
+        except GanlibError:
+            raise
+        except Exception as error:  # matplotlib refuses values and sizes that it cannot draw
+            warnings.warn(f"LossCurves draws nothing: {type(error).__name__}: {error}", stacklevel=4)
+
+    def _plot(self, rows: list[dict[str, str]], run: Run) -> Figure:
         columns = list(rows[0])[2:] if rows else []
         deviations = {f"{name}_std" for name in run.logged} & {*run.logged}
         groups = _groups(
@@ -115,18 +132,20 @@ class LossCurves:
         losses, scores, *below = figure.subplots(2 + len(groups), sharex=True, height_ratios=[2, 2, *[1] * len(groups)])
         axes_of_logged = {name: axes for axes, group in zip(below, groups, strict=True) for name in group}
         for name in columns:
-            if name in deviations:
+            points = [(self._position(row, run), _drawable(row[name])) for row in rows if row[name]]
+            if name in deviations or not points:
                 continue
             axes = axes_of_logged.get(name, scores if name.endswith("_score") else losses)
-            points = [(self._position(row, run), float(row[name])) for row in rows if row[name]]
             marker = "." if name in axes_of_logged or len(points) == 1 else None  # a line of one point is invisible
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=0.8, marker=marker)
-            values = [value for _, value in points if math.isfinite(value)]
-            if name in axes_of_logged and values and max(values) > _WIDE * min(values) > 0:
-                axes.set_yscale("log")
+            label = name[:_LONG].replace("_", " ").replace("$", r"\$")  # dollars would be around mathematics
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=0.8, marker=marker)
             if name in axes_of_logged and f"{name}_std" in columns:
-                errors = [abs(float(row[f"{name}_std"] or "nan")) for row in rows if row[name]]
+                errors = [abs(_drawable(row[f"{name}_std"] or "nan")) for row in rows if row[name]]
                 axes.errorbar(*zip(*points, strict=True), errors, fmt="none", ecolor=axes.lines[-1].get_color())
+        for axes in below:
+            values = [value for line in axes.lines for value in line.get_ydata() if math.isfinite(value)]
+            if values and max(values) > _WIDE * min(values) > 0:
+                axes.set_yscale("log")
         losses.set_ylabel("loss")
         scores.set(ylabel="mean D", ylim=(0, 1))
         figure.axes[-1].set_xlabel(self.against)
@@ -134,7 +153,7 @@ class LossCurves:
             axes.grid(alpha=0.3)
             if axes.lines:
                 axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")  # outside, not over the curves
-        save_image(self.path, figure.savefig, format=self._format, dpi=100)
+        return figure
 
     def _position(self, row: dict[str, str], run: Run) -> float:
         iteration, epoch = int(row["iteration"]), int(row["epoch"])
@@ -145,6 +164,12 @@ class LossCurves:
             return min(max(drawn / len(run.batches), epoch), epoch + 1)
         except (TypeError, ZeroDivisionError):  # the number of batches is not known
             return epoch
+
+
+def _drawable(cell: str) -> float:
+    """The value, or NaN beyond what matplotlib can divide an axis into."""
+    value = float(cell)
+    return value if abs(value) < _HUGE else math.nan
 
 
 def _groups(columns: dict[str, list[float]]) -> list[list[str]]:

@@ -1,21 +1,32 @@
 """Samples of the same latents, as the generator learns."""
 
 import os
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from operator import itemgetter
+from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count
+from ganlib._ending import last_operation
 from ganlib._files import make_folder, remove_files, remove_leftovers
-from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
-from ganlib.errors import ArgumentTypeError
+from ganlib._random import load_random_state, random_state
+from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw, evaluating
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Condition, Run
-from ganlib.viz._grid import image_grid
-from ganlib.viz._images import save_image
+from ganlib.viz._cells import check_range
+from ganlib.viz._grid import check_layout, image_grid
+from ganlib.viz._images import check_folder, save_image
 
-__all__ = ["SampleGrid"]
+__all__ = ["SampleGrid", "warn_of_folder"]
+
+_FROM_0_TO_1 = ("sigmoid", "hardsigmoid", "softmax")
 
 
 class SampleGrid:
@@ -25,6 +36,12 @@ class SampleGrid:
     afterwards its modes are restored. A run that continues removes the image of its last stop, if no image was due
     then, so that its images are those of a run that was never stopped.
 
+    A grid is drawn at the start too, without being saved, so that a latent that does not fit the generator, for
+    example, is an error before the training. This leaves no trace in random numbers or in the modes of modules.
+
+    Black and white are ``generator.sample_range``, (low, high). A generator without it is taken to draw from 0 to 1 if
+    its last operation is a sigmoid, and else from -1 to 1.
+
     Args:
         generator: the one that is trained, or an average such as ``EMA(...).module``.
         folder: the folder of the images; images of later iterations than the start of the run are removed from it.
@@ -32,14 +49,17 @@ class SampleGrid:
         condition: N fixed conditions, a tensor or a dict or tuple of tensors; None if the generator takes none.
         every: iterations between two images, at least 1.
         columns: images in a row; None is the square root of N, rounded up.
+        scale: pixels of a side that each pixel becomes, as in :func:`image_grid`.
+        render: draws a sample as a Pillow image, as in :func:`image_grid`.
         batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
             variance of each sample by itself, as in scripts that call a generator in training mode with one latent at a
             time. All else, such as dropout, is in evaluation mode either way.
 
     Raises:
-        ArgumentTypeError: the generator is not a module, or the latent or condition is not a tensor (or nest of them).
-        ArgumentValueError: ``every`` is below 1, or ``batch_norm`` is not one of its options.
-        ShapeError: there are not as many conditions as latents.
+        ArgumentTypeError: the generator is not a module, the latent or condition is not a tensor (or nest of them),
+            the folder is not a path, or ``render`` is not a function.
+        ArgumentValueError: ``every``, ``columns`` or ``scale`` is below 1, or ``batch_norm`` is not one of its options.
+        ShapeError: there is no latent, or there are not as many conditions as latents.
 
     Example:
         >>> from ganlib import latents, models, stacks
@@ -60,24 +80,30 @@ class SampleGrid:
         condition: Condition = None,
         every: int = 500,
         columns: int | None = None,
+        scale: int = 1,
+        render: Callable[[Tensor], Image.Image] | None = None,
         batch_norm: BatchNormStatistics = "running",
     ) -> None:
         if not isinstance(generator, nn.Module):
             raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
         if not isinstance(latent, Tensor):
             raise ArgumentTypeError(f"latent (={latent!r}) must be a tensor")
+        if latent.ndim == 0 or not len(latent):
+            raise ShapeError(f"latent {tuple(latent.shape)} must be (N, dim) with N of at least 1")
         if condition is not None:
             count_entries("condition", condition, len(latent))
-        check_sizes(every=every)
         check_batch_norm(batch_norm)
         self.generator = generator
-        self.folder = Path(folder)
+        self.folder = check_folder("folder", folder)
         self.latent = latent
         self.condition = condition
-        self.every = every
-        self.columns = columns
+        self.every = check_count("every", every, least=1)
+        self.columns, _, self.scale = check_layout(columns, 0, scale, render)
+        self.render = render
         self.batch_norm = batch_norm
         self._saved_at: int | None = None
+        self._ends_in_sigmoid: bool | None = None
+        self._warned = False
 
     def draw(self) -> Image.Image:
         """Make the grid now.
@@ -85,23 +111,74 @@ class SampleGrid:
         Returns:
             A Pillow image.
         """
+        return self._arrange(self._samples())
+
+    def _samples(self) -> Tensor:
+        return draw(self.generator, *self._inputs(), batch_norm=self.batch_norm)
+
+    def _inputs(self) -> tuple[Tensor, Condition]:
         device = next(self.generator.parameters(), self.latent).device
-        latent, condition = tree_map_only(Tensor, lambda tensor: tensor.to(device), (self.latent, self.condition))
-        samples = draw(self.generator, latent, condition, batch_norm=self.batch_norm)
-        return image_grid(
-            samples, columns=self.columns, sample_range=getattr(self.generator, "sample_range", (-1.0, 1.0))
-        )
+        return tree_map_only(Tensor, lambda tensor: tensor.to(device), (self.latent, self.condition))
+
+    def _arrange(self, samples: Tensor) -> Image.Image:
+        low, high = self._range(samples)
+        if self.render is None and isinstance(samples, Tensor) and samples.isnan().any():
+            self._warn("the generator gives NaN, which is drawn black: the training has diverged")
+            samples = torch.where(samples.isnan(), low, samples)
+        return image_grid(samples, columns=self.columns, sample_range=(low, high), scale=self.scale, render=self.render)
+
+    def _range(self, samples: Tensor) -> tuple[float, float]:
+        own = getattr(self.generator, "sample_range", None)
+        if own is not None:
+            return check_range(own)
+        if self._ends_in_sigmoid is None and self.render is None and _within_0_and_1(samples):
+            self._ends_in_sigmoid = self._last_operation() in _FROM_0_TO_1
+        return (0.0, 1.0) if self._ends_in_sigmoid else (-1.0, 1.0)
+
+    def _last_operation(self) -> str | None:
+        latent, condition = tree_map_only(Tensor, itemgetter(slice(2)), self._inputs())
+        latent = latent.detach().clone().requires_grad_(latent.is_floating_point())
+        with _leaving_random_numbers(), torch.enable_grad(), evaluating(self.generator):
+            try:
+                return last_operation(self.generator(*((latent,) if condition is None else (latent, condition))))
+            except Exception:  # what is wrong is told where all samples are drawn
+                return None
+
+    def _look_at(self, samples: Tensor) -> None:
+        """Warn of a trained generator whose images are too bright, or too contrasty, since its range is another one."""
+        if (
+            self.render is not None
+            or not samples.is_floating_point()
+            or samples.ndim < 4
+            or getattr(self.generator, "sample_range", None) is not None
+        ):
+            return
+        low, high = (bound.item() for bound in samples.aminmax())
+        bright = not self._ends_in_sigmoid and low < high and _within_0_and_1(samples)
+        if bright or (samples.abs() > 1.5).float().mean() > 0.5:
+            self._warn(
+                f"the samples lie in [{low:.3g}, {high:.3g}], but a generator without sample_range is taken to draw "
+                "from -1 (black) to 1 (white): set generator.sample_range = (low, high), or (-1.0, 1.0) if it is so"
+            )
+
+    def _warn(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"SampleGrid: {message}", stacklevel=6)
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and remove the images that the run will save again.
+        """Make the folder, draw once, and remove the images that the run will save again.
 
         Args:
             run: the training.
 
         Raises:
+            ArgumentValueError: the grid cannot be drawn, since the latent or the condition does not fit the generator.
+            GanlibError: :func:`image_grid` cannot draw the samples.
             RunFolderError: the folder cannot be written to.
         """
         make_folder(self.folder)
+        self._try()
         self._saved_at = None
         is_stop = run.progress < 1 and not self._is_due(run.iteration)  # a run that is over keeps its last image
         numbered = (path for path in self.folder.glob("[0-9]*.png") if path.stem.isdecimal())
@@ -135,6 +212,51 @@ class SampleGrid:
     def _is_due(self, iteration: int) -> bool:
         return iteration == 1 or (iteration > 0 and iteration % self.every == 0)
 
+    def _try(self) -> None:
+        """Draw, and raise an error of ours where that is not possible."""
+        with _leaving_random_numbers():
+            try:
+                self.draw()
+            except GanlibError:
+                raise
+            except Exception as error:  # the generator can be any module
+                inputs = tree_map_only(Tensor, lambda tensor: tuple(tensor.shape), (self.latent, self.condition))
+                raise ArgumentValueError(
+                    f"SampleGrid cannot draw with latent {inputs[0]} and condition {inputs[1]}, which must be what the "
+                    f"generator takes: {type(error).__name__}: {error}"
+                ) from error
+
     def _save(self, iteration: int) -> None:
-        save_image(self.folder / f"{iteration:08d}.png", self.draw().save, format="PNG")
+        samples = self._samples()
+        image = self._arrange(samples)
+        if iteration > 1:
+            self._look_at(samples)
+        save_image(self.folder / f"{iteration:08d}.png", image.save, format="PNG")
         self._saved_at = iteration
+
+
+def _within_0_and_1(samples: Any) -> bool:
+    return isinstance(samples, Tensor) and samples.is_floating_point() and bool(((samples >= 0) & (samples <= 1)).all())
+
+
+@contextmanager
+def _leaving_random_numbers() -> Iterator[None]:
+    """A context that leaves no trace in random numbers."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        load_random_state(state)
+
+
+def warn_of_folder(callback: Any, run: Run) -> None:
+    """Warn if SampleGrids are there, but none before the callback, which reads its ``folder``, writes to that."""
+    grids = [other for other in run.callbacks if isinstance(other, SampleGrid)]
+    before = [*takewhile(lambda other: other is not callback, run.callbacks)]
+    if grids and os.path.abspath(callback.folder) not in [os.path.abspath(x.folder) for x in grids if x in before]:
+        name = type(callback).__name__
+        warnings.warn(
+            f"no SampleGrid before {name} writes images to {callback.folder}, which it reads: give both the same "
+            "folder, and put the SampleGrid first",
+            stacklevel=6,
+        )

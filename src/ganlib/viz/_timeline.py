@@ -3,14 +3,21 @@
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ganlib._checks import check_count
 from ganlib._files import prepare_file
 from ganlib.protocols import Run
-from ganlib.viz._images import even_selection, numbered_images, read_images, save_image
+from ganlib.viz._images import (
+    check_folder,
+    check_path,
+    even_selection,
+    numbered_images,
+    read_images,
+    save_image,
+)
+from ganlib.viz._sample_grid import warn_of_folder
 
 __all__ = ["Timeline"]
 
@@ -30,7 +37,8 @@ class Timeline:
         max_rows: at least 2.
 
     Raises:
-        ArgumentValueError: ``max_rows`` is below 2.
+        ArgumentTypeError: a path is not one.
+        ArgumentValueError: ``max_rows`` is below 2, or the path ends in another suffix.
 
     Example:
         >>> Timeline("run/timeline.png", "run/samples", max_rows=6).max_rows
@@ -40,13 +48,12 @@ class Timeline:
     rank_zero_only = True
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str], *, max_rows: int = 10) -> None:
-        check_count("max_rows", max_rows, least=2)
-        self.path = Path(path)
-        self.folder = Path(folder)
-        self.max_rows = max_rows
+        self.path = check_path(path, ".png")
+        self.folder = check_folder("folder", folder)
+        self.max_rows = check_count("max_rows", max_rows, least=2)
 
     def on_start(self, run: Run) -> None:
-        """Make the folder.
+        """Make the folder, and warn if no SampleGrid before this callback writes the images.
 
         Args:
             run: the training.
@@ -55,6 +62,7 @@ class Timeline:
             RunFolderError: the folder cannot be written to.
         """
         prepare_file(self.path)
+        warn_of_folder(self, run)
 
     def on_end(self, run: Run) -> None:
         """Stack the images, if there are any.

@@ -1,12 +1,19 @@
 """The sample grids of a run as a GIF."""
 
 import os
-from pathlib import Path
 
 from ganlib._checks import check_count, check_positive
 from ganlib._files import prepare_file
 from ganlib.protocols import Run
-from ganlib.viz._images import even_selection, numbered_images, read_images, save_image
+from ganlib.viz._images import (
+    check_folder,
+    check_path,
+    even_selection,
+    numbered_images,
+    read_images,
+    save_image,
+)
+from ganlib.viz._sample_grid import warn_of_folder
 
 __all__ = ["TrainingGif"]
 
@@ -25,7 +32,8 @@ class TrainingGif:
         max_frames: at least 2.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentTypeError: a path is not one.
+        ArgumentValueError: an argument is out of its range, or the path ends in another suffix.
 
     Example:
         >>> TrainingGif("run/training.gif", "run/samples", seconds=6.0).max_frames
@@ -42,15 +50,13 @@ class TrainingGif:
         seconds: float = 8.0,
         max_frames: int = 100,
     ) -> None:
-        check_positive("seconds", seconds)
-        check_count("max_frames", max_frames, least=2)
-        self.path = Path(path)
-        self.folder = Path(folder)
-        self.seconds = seconds
-        self.max_frames = max_frames
+        self.path = check_path(path, ".gif")
+        self.folder = check_folder("folder", folder)
+        self.seconds = check_positive("seconds", seconds)
+        self.max_frames = check_count("max_frames", max_frames, least=2)
 
     def on_start(self, run: Run) -> None:
-        """Make the folder.
+        """Make the folder, and warn if no SampleGrid before this callback writes the images.
 
         Args:
             run: the training.
@@ -59,6 +65,7 @@ class TrainingGif:
             RunFolderError: the folder cannot be written to.
         """
         prepare_file(self.path)
+        warn_of_folder(self, run)
 
     def on_end(self, run: Run) -> None:
         """Make the GIF, if there are images.
