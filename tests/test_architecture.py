@@ -22,8 +22,10 @@ LAYERS = [
     {"errors"},
     {"protocols"},
     {"distributed"},
-    {"_checks", "_condition", "_files", "_logits", "_nest", "_once", "_ranks", "_recipe"},
+    {"_checks", "_ending", "_held", "_nest", "_once", "_spectral", "_wrappers"},
+    {"_condition", "_files", "_logits", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
+    {"_stream"},
     {
         *("init", "latents", "losses", "penalties", "stacks", "conditioning"),
         *("augment", "data", "metrics", "viz", "training"),
@@ -39,21 +41,21 @@ TRAINING = ["_step", "_callbacks", "_loop", ""]
 # Private names of torch and of named tuples, for which there is no public one.
 PRIVATE = {
     *("_ConvNd", "_NormBase", "_asdict", "_fields", "_replace"),
-    # A sequence's modules with what is there twice; the module that torch.compile was put around.
-    *("_modules", "_orig_mod"),
-    # What a saved module would lose.
-    *("_forward_hooks", "_forward_pre_hooks"),
+    # A module's own parts, with what is there twice, and None where there is none.
+    *("_buffers", "_modules", "_parameters"),
+    # What a saved module would lose, and hooks that compute a weight from others.
+    *("_forward_hooks", "_forward_pre_hooks", "_reshape_weight_to_matrix", "_tensor_name"),
     # Of many tensors at once: torch's optimizers are made of them.
     *(f"_foreach_{name}" for name in ("add", "add_", "addcmul_", "copy_", "div", "div_", "lerp_", "maximum_")),
     *(f"_foreach_{name}" for name in ("mul", "mul_", "neg", "sqrt")),
 }
 
 PUBLIC = {
-    "augment": "DiffAugment RandomHorizontalFlip RandomRotation",
+    "augment": "DiffAugment Joint RandomHorizontalFlip RandomRotation",
     "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
     "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
     "distributed": "init mean_over_ranks rank world_size",
-    "data": "ImageFolder RenderedDigits TensorLoader only_class",
+    "data": "ImageFolder RenderedDigits TensorLoader map_loader only_class zip_loaders",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "
     "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError "
     "TrainingDivergedError",
@@ -64,7 +66,8 @@ PUBLIC = {
     "WassersteinLoss WeightedSum adaptive_weight",
     "metrics": "DigitClassifier FrechetDistance InceptionFeatures InceptionScore KernelDistance LabelAccuracy "
     "Memorization ModeCoverage PrecisionRecall nearest_neighbors",
-    "models": "conditional_dcgan dcgan load_generator mlp_gan pretrained sample save_generator",
+    "models": "conditional_dcgan dcgan load_discriminator load_generator mlp_gan pretrained sample save_discriminator "
+    "save_generator",
     "penalties": "Consistency DRAGAN GradientPenalty LeCam PathLength Penalty R1 R2",
     "protocols": "AdversarialLoss AuxiliaryLoss Batch Callback Condition ConditionChecker ConditionEncoder "
     "Discriminator DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run "
@@ -274,7 +277,8 @@ def test_no_helper_takes_the_trainer():
         "training/_loop/_fit.py: _check_conditions",
         "training/_loop/_fit.py: fit",
         "training/_loop/_run.py: __init__",
-        "training/_loop/_run.py: _networks",
+        "training/_step/_networks.py: networks_of",
+        "training/_step/_settings.py: optimizers_of",
     ]
 
 
@@ -302,7 +306,7 @@ def test_no_helper_takes_the_trainer():
         ("viz/_x.py", "from ganlib.errors import GanlibError\nfrom ganlib.viz._y import z\nfrom . import _y", None),
         ("viz/_x.py", "from ganlib._sampling import draw", None),
         ("_checks.py", "from ganlib._random import random_state", "_random"),
-        ("_files.py", "from ganlib._checks import check_sizes", "_checks"),
+        ("_checks.py", "from ganlib._files import save_plain", "_files"),
         ("viz/_x.py", "import ganlib\nganlib.data.only_class()", "data"),
         ("viz/_x.py", "import ganlib as g\ng.data.only_class()", "data"),
         ("viz/_x.py", "from ganlib.data import *", "data"),

@@ -7,16 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ganlib._files import (
     FolderLock,
+    as_plain,
     load_plain,
     make_folder,
     prepare_file,
@@ -77,13 +82,42 @@ class Subclass(torch.Tensor):
     """A tensor of a class that weights_only does not know."""
 
 
+class Shade(Enum):
+    """Values of a class of a user's."""
+
+    DARK = 1
+
+
+class Level(IntEnum):
+    """Numbers with names."""
+
+    HIGH = 3
+
+
+class Text(str):
+    """A string of a user's."""
+
+
+class Pair(NamedTuple):
+    """A tuple with names."""
+
+    first: Any
+    second: Any
+
+
 @pytest.mark.parametrize(
     ("value", "name"),
     [
         (Path("x"), "Path"),
         (nn.Linear, "type"),
         (nn.Linear(1, 1), "Linear"),
-        (torch.ones(2).as_subclass(Subclass), "Sub"),
+        (range(3), "range"),
+        (Decimal(1), "Decimal"),
+        (Fraction(1, 2), "Fraction"),
+        (Shade.DARK, "Shade"),
+        (frozenset([1]), "frozenset"),
+        (np.datetime64("NaT"), "datetime64"),
+        (np.longdouble(1), "longdouble"),
     ],
 )
 def test_what_could_not_be_read_again_is_refused_when_saved(value: Any, name: str, tmp_path: Path) -> None:
@@ -99,6 +133,80 @@ def test_what_could_not_be_read_again_is_refused_when_saved(value: Any, name: st
         with pytest.raises(ArgumentTypeError, match=rf"^{position} .*{name}"):
             save_plain(tmp_path / "x.pt", values)
     assert list(tmp_path.iterdir()) == []
+
+
+EQUALS = [
+    *((np.float64(0.5), 0.5), (np.float32(0.5), 0.5), (np.float16(0.5), 0.5), (np.int64(3), 3), (np.uint8(3), 3)),
+    *((np.True_, True), (np.complex64(1j), 1j), (np.str_("a"), "a"), (np.bytes_(b"a"), b"a")),
+    *((Level.HIGH, 3), (Text("a"), "a"), (defaultdict(list, {1: [2]}), {1: [2]})),
+    *((Pair(1, np.int64(2)), (1, 2)), ({np.int64(1): 2}, {1: 2}), ([np.float64(1)], [1.0]), ({np.int64(1)}, {1})),
+    (OrderedDict(a=np.float64(1)), OrderedDict(a=1.0)),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), EQUALS, ids=lambda value: type(value).__name__)
+def test_what_a_plain_value_equals_is_saved_as_that(value: Any, expected: Any, tmp_path: Path) -> None:
+    """Numbers of NumPy, and classes that derive from Python's own, are read again as the plain value, everywhere."""
+    noted = torch.ones(2)
+    noted.note = value  # type: ignore[attr-defined]
+    save_plain(tmp_path / "x.pt", {"a": [value, {"b": (value,)}], "noted": noted})
+    loaded = load_plain(tmp_path / "x.pt")
+    for found in (loaded["a"][0], loaded["a"][1]["b"][0], loaded["noted"].note):
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f8", "f2", "i8", "u1", "u2", "?", "c8"])
+def test_arrays_are_saved_as_tensors(dtype: str, tmp_path: Path) -> None:
+    """Of any order of bytes and any strides; the tensor is a copy."""
+    array = np.arange(12).reshape(3, 4).astype(dtype)[::2, ::-1]
+    save_plain(tmp_path / "x.pt", {"a": array, "scalar": np.array(3.0)})
+    loaded = load_plain(tmp_path / "x.pt")
+    assert np.array_equal(loaded["a"].numpy(), array)
+    assert loaded["scalar"] == 3.0
+    for odd in (np.array(["a"]), np.array([object()])):
+        with pytest.raises(ArgumentTypeError, match=r"^a .*ndarray"):
+            save_plain(tmp_path / "x.pt", {"a": odd})
+
+
+@pytest.mark.parametrize("make", [Subclass, nn.Parameter, nn.Buffer], ids=lambda make: make.__name__)
+def test_tensors_of_other_classes_are_saved_as_torchs(make: Any, tmp_path: Path) -> None:
+    """They have the same values, and still share their memory with their views."""
+    tensor = make(torch.arange(4.0))
+    save_plain(tmp_path / "x.pt", {"a": tensor, "view": tensor[1:]})
+    loaded = load_plain(tmp_path / "x.pt")
+    assert type(loaded["a"]) in (torch.Tensor, nn.Parameter)
+    loaded["a"].data[1] = 7
+    assert loaded["view"].tolist() == [7, 2, 3]
+
+
+def test_what_is_plain_is_not_copied() -> None:
+    """The very objects come back, so a trial costs no memory; the metadata of a module stays with its state."""
+    norm = nn.BatchNorm1d(2)
+    state = norm.state_dict()
+    values = {"a": [torch.ones(2), (1, "b")], "state": state}
+    assert as_plain(values) is values
+    state["more"] = np.float64(1)  # type: ignore[assignment]
+    plain = as_plain(state)
+    assert plain is not state
+    assert vars(plain) == vars(norm.state_dict())
+    assert plain["weight"] is state["weight"]
+
+
+def test_a_parameter_without_a_shape_can_be_tried_but_not_saved(tmp_path: Path) -> None:
+    """It gets one in the first iteration."""
+    state = nn.LazyLinear(2).state_dict()
+    assert as_plain({"a": state}, lazy=True)["a"] is state
+    with pytest.raises(ArgumentTypeError, match="a/weight is a parameter without a shape yet"):
+        save_plain(tmp_path / "x.pt", {"a": state})
+
+
+def test_an_int_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    """Up to 2,000 bits are read again."""
+    save_plain(tmp_path / "x.pt", {"a": 2**1999})
+    assert load_plain(tmp_path / "x.pt") == {"a": 2**1999}
+    with pytest.raises(ArgumentValueError, match="^a is an int of 2041 bits"):
+        save_plain(tmp_path / "x.pt", {"a": 2**2040})
 
 
 def test_values_with_too_many_levels_are_refused_when_saved(tmp_path: Path) -> None:

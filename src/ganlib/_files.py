@@ -9,13 +9,16 @@ import socket
 import tempfile
 import warnings
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, RunFolderError
 
@@ -26,6 +29,7 @@ except ImportError:  # on Windows no folder is locked
 
 __all__ = [
     "FolderLock",
+    "as_plain",
     "load_plain",
     "make_folder",
     "prepare_file",
@@ -36,7 +40,10 @@ __all__ = [
 ]
 
 _PLAIN = {bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device}
+_MAPPINGS = (dict, OrderedDict, Counter)
+_SCALARS = (bool, int, float, complex, str, bytes)
 _DEEPEST = 64  # levels of dicts, lists and tuples inside each other
+_WIDEST = 2000  # bits of an int; pickle writes longer ones in another way, which torch does not read
 
 _locked = set[Path]()  # by this process
 
@@ -71,8 +78,11 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
 
 def save_plain(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """Save tensors and plain values atomically; raise an ArgumentTypeError for what ``load_plain`` could not read."""
-    _check_plain(values, "")
-    write_atomically(path, lambda file: torch.save(values, file))
+    plain = as_plain(values)
+    try:
+        write_atomically(path, lambda file: torch.save(plain, file))
+    except KeyError as error:  # a dtype of a few bits
+        raise ArgumentTypeError(f"values hold a tensor that torch cannot save: {error}") from error
 
 
 def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -109,9 +119,17 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def prepare_file(path: Path) -> None:
-    """Make the folder of a file, and remove what a killed process left of ``write_atomically`` to it."""
+    """Make the folder of a file, raise a RunFolderError if it cannot be written, and remove what a kill left of it."""
     make_folder(path.parent)
     remove_leftovers(path.parent, glob.escape(path.name))
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except OSError as error:  # a name can be too long
+        raise RunFolderError(f"{path} cannot be written: {error}") from error
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
@@ -214,24 +232,110 @@ class _Sink:
         """Do nothing: the file is flushed at the end."""
 
 
-def _check_plain(value: Any, position: str, depth: int = 0) -> None:
-    """Raise an ArgumentTypeError that says where a value is that ``weights_only=True`` would not read."""
-    if type(value) in _PLAIN:
-        return
+def as_plain(values: Any, position: str = "", *, lazy: bool = False) -> Any:
+    """Return values as ``load_plain`` can read them; tensors are not copied.
+
+    Numbers and strings of NumPy, and of classes that derive from Python's, become Python's own; arrays become tensors;
+    dicts, lists, tuples and sets of other classes become plain ones. What needs no change is returned as it is.
+
+    Args:
+        values: any nest.
+        position: where they are, for the error.
+        lazy: whether parameters without a shape are let through; such a nest cannot be saved yet.
+
+    Raises:
+        ArgumentTypeError: something has no plain equivalent; the message says where it is.
+        ArgumentValueError: they are nested too deeply, or an int is too long.
+
+    Example:
+        >>> as_plain({"best": np.float64(0.5), "seen": [np.int64(3)]})
+        {'best': 0.5, 'seen': [3]}
+    """
+    return _plain(values, position, 0, lazy)
+
+
+def _plain(value: Any, position: str, depth: int, lazy: bool) -> Any:
+    kind = type(value)
+    if kind in _PLAIN and not (kind is int and value.bit_length() > _WIDEST):
+        return value
     if depth == _DEEPEST:
         raise ArgumentValueError(f"{position} has more than {_DEEPEST} levels, and could not be read again")
-    if type(value) in (Tensor, nn.Parameter):
-        members: Iterable[tuple[Any, Any]] = vars(value).items()  # attributes of a tensor are saved with it
-    elif type(value) in (dict, OrderedDict):
-        members = value.items()
-        for key in value:
-            _check_plain(key, f"{position} (a key)", depth + 1)
-    elif type(value) in (list, tuple, set):
-        members = enumerate(value)
-    else:
-        raise ArgumentTypeError(
-            f"{position or 'values'} (={value!r}) is a {type(value).__qualname__}; only tensors and plain values "
-            "(numbers, strings, None, and dicts, lists, tuples and sets of them) can be saved"
+    if isinstance(value, Tensor):
+        return _plain_tensor(value, position, depth, lazy)
+    if isinstance(value, np.ndarray | np.generic):
+        return _of_numpy(value, position)
+    if isinstance(value, int) and value.bit_length() > _WIDEST:
+        raise ArgumentValueError(f"{position or 'values'} is an int of {value.bit_length()} bits, too long to be read")
+    scalar: Any
+    for scalar in _SCALARS:
+        if isinstance(value, scalar):
+            return scalar(value.value if isinstance(value, Enum) else value)
+    if isinstance(value, dict):
+        pairs = [
+            (_plain(key, f"{position} (a key)", depth + 1, lazy), _plain(one, _within(position, key), depth + 1, lazy))
+            for key, one in value.items()
+        ]
+        attributes = vars(value) if isinstance(value, OrderedDict) else {}  # torch saves the metadata of a module so
+        plain_attributes = _plain(attributes, position, depth + 1, lazy) if attributes else attributes
+        same = all(
+            old is new
+            for pair, own in zip(value.items(), pairs, strict=True)
+            for old, new in zip(pair, own, strict=True)
         )
-    for key, member in members:
-        _check_plain(member, f"{position}/{key}" if position else str(key), depth + 1)
+        if kind in _MAPPINGS and same and plain_attributes is attributes:
+            return value
+        mapping = next(base for base in reversed(_MAPPINGS) if isinstance(value, base))(pairs)
+        if plain_attributes:
+            vars(mapping).update(plain_attributes)
+        return mapping
+    for sequence in (list, tuple, set):
+        if isinstance(value, sequence):
+            members = [_plain(one, _within(position, index), depth + 1, lazy) for index, one in enumerate(value)]
+            same = all(old is new for old, new in zip(value, members, strict=True))
+            return value if kind is sequence and same else sequence(members)
+    raise _not_plain(value, position)
+
+
+def _within(position: str, key: Any) -> str:
+    return f"{position}/{key}" if position else str(key)
+
+
+def _plain_tensor(value: Tensor, position: str, depth: int, lazy: bool) -> Tensor:
+    """A tensor or parameter of torch's own class; its attributes are saved with it."""
+    if is_lazy(value):
+        if lazy:
+            return value
+        raise ArgumentTypeError(
+            f"{position or 'values'} is a parameter without a shape yet, and could not be read again"
+        )
+    attributes = vars(value)
+    plain = _plain(attributes, position, depth, lazy) if attributes else attributes
+    if type(value) in (Tensor, nn.Parameter) and plain is attributes:
+        return value
+    if type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:  # what it holds is not where a tensor's is
+        raise _not_plain(value, position)
+    own = value.detach().as_subclass(Tensor)
+    if isinstance(value, nn.Parameter):
+        own = nn.Parameter(own, value.requires_grad)
+    vars(own).update(plain)
+    return own
+
+
+def _of_numpy(value: Any, position: str) -> Any:
+    """A scalar as Python's, an array as a tensor."""
+    if isinstance(value, np.ndarray):
+        try:
+            return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
+        except TypeError:
+            raise _not_plain(value, position) from None
+    plain = value.item() if value.dtype.kind in "biufcSU" else value  # a date has none, and NaT would become None
+    if type(plain) not in _PLAIN:  # a long double
+        raise _not_plain(value, position)
+    return plain
+
+
+def _not_plain(value: Any, position: str) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"{position or 'values'} (={value!r:.200}) is a {type(value).__qualname__}; only tensors and plain values "
+        "(numbers, strings, None, and dicts, lists, tuples and sets of them) can be saved"
+    )

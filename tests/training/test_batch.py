@@ -1,5 +1,6 @@
 """Batches in all their forms; one that cannot be trained on is refused by name and value, before it trains anything."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -116,9 +117,9 @@ def test_a_latent_that_is_not_a_distribution_is_refused() -> None:
 def test_labels_for_an_unconditional_network_are_refused() -> None:
     """A labelled data set and an unconditional network: the error points to Unconditional, which then works."""
     with pytest.raises(ArgumentValueError, match="Unconditional"):
-        make_trainer().train_step(iter([(torch.zeros(4, 2), LABELS)]))
+        make_trainer().train_step(iter([(points(4), LABELS)]))
     wrapped = [conditioning.Unconditional(network) for network in make_players()]
-    metrics = make_trainer(*wrapped).train_step(iter([(torch.zeros(4, 2), LABELS)]))
+    metrics = make_trainer(*wrapped).train_step(iter([(points(4), LABELS)]))
     assert metrics["generator_loss"].isfinite()
 
 
@@ -156,9 +157,9 @@ def test_encoders_inside_a_users_network_may_take_a_part_of_the_condition() -> N
     """Only encoders that are given the whole condition look at it beforehand."""
     trainer = make_trainer(Split(nn.Linear(3 + 7, 2)), Split(nn.Linear(2 + 7, 1)))
     pairs = torch.stack([torch.arange(4) % 2, torch.arange(4)], 1)
-    assert trainer.train_step(iter([(torch.zeros(4, 2), pairs)]))["generator_loss"].isfinite()
+    assert trainer.train_step(iter([(points(4), pairs)]))["generator_loss"].isfinite()
     with pytest.raises(ArgumentValueError, match="class 2"):
-        trainer.train_step(iter([(torch.zeros(4, 2), pairs + 1)]))
+        trainer.train_step(iter([(points(4), pairs + 1)]))
 
 
 def test_encoders_of_conditional_norms_look_at_labels_beforehand() -> None:
@@ -179,7 +180,7 @@ def test_a_growing_generator_may_change_the_shape() -> None:
     """The networks are tried again on samples of a new shape, so that a user's generator may grow with them."""
     generator = nn.Linear(3, 2)
     trainer = make_trainer(nn.Sequential(generator), nn.Sequential(nn.Linear(2, 1)))
-    trainer.train_step(iter([torch.zeros(4, 2)]))
+    trainer.train_step(iter([points(4)]))
     with pytest.raises(ShapeError, match=r"sample \(4, 3\)"):
         trainer.train_step(iter([torch.zeros(4, 3)]))
     trainer.generator[0], trainer.discriminator[0] = nn.Linear(3, 3), nn.Linear(3, 1)
@@ -425,3 +426,98 @@ def test_conditions_of_the_fakes_are_checked_too() -> None:
     with pytest.raises(ArgumentValueError, match=r"class 3.*num_classes \(=3\)"):
         trainer.train_step((images(), LABELS))
     assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
+
+
+def with_inference(tensor: Tensor) -> Tensor:
+    """The same, made in inference mode."""
+    with torch.inference_mode():
+        return tensor + 0
+
+
+class Own(torch.Tensor):
+    """A subclass."""
+
+
+KINDS: dict[str, Any] = {
+    "bool": lambda x: x > 0,
+    "uint8": lambda x: x.byte(),
+    "int64": lambda x: x.long(),
+    "half": lambda x: x.half(),
+    "bfloat16": lambda x: x.bfloat16(),
+    "double": lambda x: x.double(),
+    "float8": lambda x: x.to(torch.float8_e4m3fn),
+    "complex": lambda x: x.to(torch.complex64),
+    "quantized": lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8),
+    "sparse": lambda x: x.to_sparse(),
+    "compressed": lambda x: x.to_sparse_csr() if x.ndim == 2 else x.to_sparse(),
+    "mkldnn": lambda x: x.to_mkldnn() if x.is_floating_point() else x.to_sparse(),
+    "meta": lambda x: x.to("meta"),
+    "nested": lambda x: torch.nested.nested_tensor([*x.reshape(len(x), -1)]),
+    "jagged": lambda x: torch.nested.nested_tensor([*x.reshape(len(x), -1)], layout=torch.jagged),
+    "with a gradient": lambda x: x.requires_grad_() if x.is_floating_point() else x,
+    "with a graph": lambda x: x.requires_grad_() * 1.0 if x.is_floating_point() else x,
+    "of inference mode": with_inference,
+    "parameter": lambda x: nn.Parameter(x, requires_grad=x.is_floating_point()),
+    "subclass": lambda x: x.as_subclass(Own),
+    "not contiguous": lambda x: x.t().contiguous().t() if x.ndim == 2 else x.repeat_interleave(2)[::2],
+    "expanded": lambda x: x[:, :1].expand(x.shape) if x.ndim == 2 else x[:1].expand(x.shape),
+    "array": lambda x: x.numpy(),
+    "list": lambda x: x.tolist(),
+    "list of tensors": lambda x: [*x],
+    "empty": lambda x: x[:0],
+    "scalar": lambda x: x.flatten()[0],
+    "nan": lambda x: x * torch.nan,
+    "none": lambda x: None,
+    "text": lambda x: ["a"] * len(x),
+}
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_any_kind_trains_or_is_refused(kind: str, conditional: bool) -> None:
+    """Nothing else: no error of torch's, and no weight that has changed where there is an error."""
+    torch.manual_seed(0)
+    if conditional:
+        encoder = conditioning.OneHot(3)
+        networks = [
+            conditioning.ConcatLatent(nn.Linear(inside + 3, made), encoder) for inside, made in ((3, 2), (2, 1))
+        ]
+        given: Any = points(4), LABELS.clone()
+    else:
+        networks = [nn.Linear(3, 2), nn.Linear(2, 1)]
+        given = (points(4),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls some of them prototypes
+        batch = (*given[:-1], KINDS[kind](given[-1]))
+    trainer = make_trainer(*networks, penalties=[penalties.R1()])
+    before = weights(trainer)
+    try:
+        trainer.train_step(batch)
+    except GanlibError:
+        after = weights(trainer)
+        assert all(torch.equal(after[name], before[name]) for name in before)
+    else:
+        assert all(weight.isfinite().all() for weight in weights(trainer).values())
+
+
+def test_nothing_flows_back_into_the_data() -> None:
+    """A sample with a graph is one without."""
+    data_set = points(4).requires_grad_()
+    make_trainer().train_step(data_set * 1.0)
+    assert data_set.grad is None
+
+
+def test_conditions_that_are_nan_are_refused() -> None:
+    """As samples are, in networks without an encoder too; an infinite number may be a mask."""
+
+    class Joined(nn.Linear):
+        """Joins a vector to what it is given."""
+
+        def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+            """Without what is infinite."""
+            return super().forward(torch.cat([x, condition.isfinite() * 1.0], 1))
+
+    trainer = make_trainer(Joined(5, 2), Joined(4, 1))
+    trainer.train_step((points(4), torch.full((4, 2), -torch.inf)))
+    with pytest.raises(ArgumentValueError, match="condition holds NaN"):
+        trainer.train_step((points(4), torch.full((4, 2), torch.nan)))

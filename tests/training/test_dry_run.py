@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def run(generator: Any, discriminator: Any, batch: Batch, fake_condition: Any = None, **options: Any) -> Any:
     """A dry run on latents of 3 dimensions."""
-    given: dict[str, Any] = {"augment": None, "autocast": contextlib.nullcontext(), "warn": False} | options
+    given: dict[str, Any] = {"augment": None, "autocast": contextlib.nullcontext(), "first": False} | options
     return dry_run(generator, discriminator, torch.ones(len(batch.sample), 3), batch, fake_condition, **given)
 
 
@@ -89,9 +89,9 @@ def test_the_networks_are_called_as_a_step_calls_them() -> None:
 def test_the_last_activation_is_found_under_autocast_alone() -> None:
     """What makes the samples under bf16 is returned; in float32 nothing needs to be."""
     generator, discriminator = nn.Sequential(nn.Linear(3, 2), nn.Tanh()), nn.Linear(2, 1)
-    assert run(generator, discriminator, Batch(points())) is None
+    assert run(generator, discriminator, Batch(points())).last_activation is None
     autocast = torch.autocast("cpu", torch.bfloat16)
-    assert run(generator, discriminator, Batch(points()), autocast=autocast) is generator[1]
+    assert run(generator, discriminator, Batch(points()), autocast=autocast).last_activation is generator[1]
 
 
 def failing(error: Exception) -> nn.Module:
@@ -230,3 +230,39 @@ def test_no_source_of_random_numbers_moves_on(draw: Callable[[int], Tensor]) -> 
     with without_trace(draw):
         first = draw(20)
     assert torch.equal(draw(20), first)
+
+
+@pytest.mark.parametrize("condition", [None, torch.zeros(4, 2)])
+def test_networks_the_wrong_way_round_are_named(condition: Any) -> None:
+    """Where the discriminator makes samples of latents, whatever the generator does."""
+    size = 0 if condition is None else 2
+
+    class Joined(nn.Linear):
+        """Takes a vector too."""
+
+        def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+            """Join it."""
+            return super().forward(x if condition is None else torch.cat([x, condition], 1))
+
+    with pytest.raises(ArgumentValueError, match="wrong way round"):
+        run(Joined(2 + size, 1), Joined(3 + size, 2), Batch(points(4), condition), condition)
+
+
+def test_samples_with_the_channels_last_are_told_so() -> None:
+    """As NumPy and Pillow have them."""
+    generator = nn.Sequential(nn.Linear(3, 3 * 8 * 9), nn.Unflatten(1, (3, 8, 9)))
+    with pytest.raises(ShapeError, match="channels to the front"):
+        run(generator, nn.Flatten(), Batch(torch.zeros(4, 8, 9, 3)))
+
+
+def test_samples_of_another_precision_are_told_that_of_the_weights() -> None:
+    """What NumPy gives are doubles."""
+    with pytest.raises(ArgumentValueError, match=r"weights are torch\.float32"):
+        run(nn.Linear(3, 2), nn.Linear(2, 1), Batch(points(4).double()))
+
+
+def test_the_generators_last_operation_is_found_at_the_first_batch_only() -> None:
+    """It takes a graph, which a later dry run does without."""
+    generator = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
+    found = [run(generator, nn.Linear(2, 1), Batch(points(4)), first=first).last_operation for first in (True, False)]
+    assert found == ["sigmoid", None]

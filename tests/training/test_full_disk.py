@@ -104,7 +104,7 @@ def writers(folder: Path) -> dict[str, Any]:
         tensorboard["tfevents"] = training.TensorBoardLogger(folder, every=1)
     return tensorboard | {
         "metrics.csv": training.CSVLogger(folder / "metrics.csv", every=1),
-        "samples": viz.SampleGrid(generator, folder / "samples", latent=torch.rand(9, 16), every=2),
+        "samples": viz.SampleGrid(generator, folder / "samples", latent=torch.rand(9, 16) * 2 - 1, every=2),
         "losses.png": viz.LossCurves(folder / "losses.png"),
         "training.gif": viz.TrainingGif(folder / "training.gif", folder / "samples"),
         "timeline.png": viz.Timeline(folder / "timeline.png", folder / "samples"),

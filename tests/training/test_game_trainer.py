@@ -876,3 +876,24 @@ def test_names_of_the_tables_own_columns_are_refused(name: str) -> None:
     """A metric called as a column of metrics.csv would make a table that cannot be read back."""
     with pytest.raises(ArgumentValueError, match=f"{name}.*which the run gives already"):
         game(players=[player(objective=lambda b: (MODULE(b).sum(), {name: b.sum()}))]).train_step(torch.ones(4, 1))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_network_that_is_wrapped_for_several_devices_is_refused(inside: bool) -> None:
+    """The trainer averages over processes itself, and a state would have other names: give the bare network."""
+    network = nn.Linear(2, 2)
+    wrapped: nn.Module = nn.DataParallel(network)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    player = training.Player("one", optimizer, lambda batch: wrapped(batch).mean())
+    with pytest.raises(ArgumentTypeError, match="modules holds network, in which a DataParallel .* bare network"):
+        training.GameTrainer({"network": nn.Sequential(wrapped) if inside else wrapped}, [player])
+
+
+def test_optimizers_are_there_by_name() -> None:
+    """Each once, by the first player that has it; the dict is a copy."""
+    network = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    players = [training.Player(name, optimizer, lambda batch: network(batch).mean()) for name in ("one", "two")]
+    trainer = training.GameTrainer({"network": network}, players)
+    trainer.optimizers.clear()
+    assert trainer.optimizers == {"one_optimizer": optimizer}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import augment, latents, losses, penalties
+from ganlib import augment, latents, losses, penalties, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.training._gan_arguments import metric_names
 from tests.training.players import make_players, make_trainer, points
@@ -121,3 +121,42 @@ def test_names_of_metrics_never_collide() -> None:
 
     names = metric_names([L1(), L1(), L1_2()], [GeneratorLoss()])
     assert names == (["l1", "l1_2", "l1_2_2"], ["generator_loss_2"])
+
+
+def test_one_module_cannot_be_both_players() -> None:
+    """Two optimizers of it would undo each other's steps."""
+    both = nn.Linear(3, 3)
+    with pytest.raises(ArgumentValueError, match="same module"):
+        make_trainer(both, both)
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_an_optimizer_that_ascends_one_of_our_losses_is_warned_of(player: str) -> None:
+    """At the line where the trainer is made; an own loss may be one to be maximized."""
+    generator, discriminator = nn.Linear(3, 2), nn.Linear(2, 1)
+
+    class Value:
+        """The value of the game, which the discriminator maximizes."""
+
+        def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+            """Its value."""
+            return real.mean() - fake.mean()
+
+        def generator(self, fake: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+            """The part of it that the generator minimizes."""
+            return -fake.mean()
+
+    def make(loss: Any) -> None:
+        training.AdversarialTrainer(
+            generator,
+            discriminator,
+            torch.optim.Adam(generator.parameters(), maximize=player == "generator"),
+            torch.optim.Adam(discriminator.parameters(), maximize=player == "discriminator"),
+            loss=loss,
+            latent=latents.Gaussian(3),
+        )
+
+    with pytest.warns(UserWarning, match=f"{player}_optimizer has maximize=True") as caught:
+        make(losses.HingeLoss())
+    assert [warning.filename for warning in caught] == [__file__]
+    make(Value())

@@ -158,8 +158,9 @@ def of_game(device: torch.device) -> Trial:
 
 def of_average(device: torch.device) -> Trial:
     """The average of a module with buffers, which a step changes."""
-    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).to(device)
-    average = training.EMA(module)
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    average = training.EMA(module).to(device)  # none can be made on the meta device, which holds no numbers
+    module.to(device)
 
     def step() -> None:
         descend(module(torch.randn(4, 3, device=device)))
@@ -194,6 +195,7 @@ ONE_HOT, CLASSES = conditioning.OneHot(3), torch.arange(4) % 3
 VECTORS, MAPS = torch.ones(4, 5), torch.ones(4, 2, 8, 8)
 
 CASES: dict[str, Start] = {
+    "augment.Joint": of_module(lambda: augment.Joint(augment.RandomRotation(20)), SHAPE, (4, 2, 8, 8)),
     **{
         f"augment.{name}": of_module(make, SHAPE)
         for name, make in {

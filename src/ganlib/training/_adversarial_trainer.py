@@ -1,6 +1,7 @@
 """Algorithm 1 of Goodfellow et al. (2014), as a game of two players."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import torch
@@ -10,15 +11,17 @@ from ganlib._checks import check_sizes
 from ganlib._logits import as_dtype, as_output, scales
 from ganlib._weights import weighted
 from ganlib.errors import BatchesExhaustedError
-from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, DiscriminatorOutput, Latent, Penalty, Stateful, Step
+from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, Batch, DiscriminatorOutput, Latent, Penalty, Stateful, Step
+from ganlib.training._augmented import Augmented
 from ganlib.training._batch import CONDITION_KEY, BatchReader
 from ganlib.training._game_trainer import GameTrainer, Player
-from ganlib.training._gan_arguments import check_networks, check_parts, metric_names
+from ganlib.training._gan_arguments import check_networks, check_parts, metric_names, warn_of_ascent
+from ganlib.training._small_batches import SmallBatches, losses_and_gradients
 from ganlib.training._step._joint_pass import discriminate_together
 from ganlib.training._step._last_activation import widened
 from ganlib.training._step._networks import call, move, scalar
 from ganlib.training._step._precision import Precision, PrecisionName
-from ganlib.training._step._state import warn_of_changes
+from ganlib.training._step._state import reprs_of, warn_of_changes
 from ganlib.training._step._step_graphs import CudaGraph
 
 __all__ = ["AdversarialTrainer"]
@@ -115,9 +118,10 @@ class AdversarialTrainer:
 
     __slots__ = (
         *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "__weakref__"),
-        *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_augment", "_reuse_fakes"),
+        *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_reuse_fakes"),
         *("_joint_pass", "_precision", "_needs_real", "_weight", "_draw_early", "_batches_needed", "_kinds", "_read"),
-        "_game",
+        "_reprs",
+        *("_channels_last", "_game", "_augmented", "_small_batches"),
     )
 
     def __init__(
@@ -153,6 +157,8 @@ class AdversarialTrainer:
             functions={"latent": latent, "fake_conditions": fake_conditions, "augment": augment},
             choices={"reuse_fakes": reuse_fakes, "joint_pass": joint_pass},
         )
+        optimizers = {"generator_optimizer": generator_optimizer, "discriminator_optimizer": discriminator_optimizer}
+        warn_of_ascent(loss, optimizers, stacklevel=2)
         check_sizes(discriminator_steps=discriminator_steps, accumulate_grad_batches=accumulate_grad_batches)
         self.generator = generator
         self.discriminator = discriminator
@@ -162,8 +168,9 @@ class AdversarialTrainer:
         self._loss = loss
         self._latent = latent
         self._fake_conditions = fake_conditions
-        self._augment = augment
         self._reuse_fakes = reuse_fakes
+        self._channels_last = channels_last
+        self._augmented = Augmented(discriminator, augment)
         self._joint_pass = joint_pass
         self._precision = Precision(precision)
         recorded = cuda_graph is True or (cuda_graph == "auto" and self._weight.device.type == "cuda")
@@ -183,6 +190,7 @@ class AdversarialTrainer:
         present = {name: part for name, part in parts.items() if part is not None}
         self._kinds = {name: getattr(part, "__name__", type(part).__name__) for name, part in present.items()}
         self._kinds["reuse_fakes"] = str(reuse_fakes)
+        self._reprs = {**reprs_of(present), "joint_pass": str(joint_pass)}
         self._read = BatchReader(
             generator,
             discriminator,
@@ -195,6 +203,9 @@ class AdversarialTrainer:
             condition_key=condition_key,
         )
         stateful = {name: part for name, part in present.items() if isinstance(part, Stateful)}
+        self._small_batches = SmallBatches(
+            self._rehearse, [generator, discriminator], [*stateful.values()], any_error=True
+        )
         self._game = GameTrainer(
             {"generator": generator, "discriminator": discriminator, **stateful},
             [
@@ -323,6 +334,18 @@ class AdversarialTrainer:
         """
         self._read.check_conditions(condition)
 
+    def expect_batches(self, size: int, smallest: int) -> None:
+        """Say how large the batches will be; ``fit`` does so where the loader knows.
+
+        The smallest one is then tried with a part of the first batch, before anything is trained. Otherwise a batch
+        that is smaller than all before is tried when it comes.
+
+        Args:
+            size: of most batches.
+            smallest: of the smallest one, the last of an epoch say.
+        """
+        self._small_batches.announce(size, smallest)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact resume needs; over several processes, all must call it together.
 
@@ -330,7 +353,7 @@ class AdversarialTrainer:
             The iteration, and the states of the networks, the optimizers, and of the loss, auxiliary losses, penalties,
             latent and augmentation that have one.
         """
-        return {**self._game.state_dict(), "kinds": self._kinds}
+        return {**self._game.state_dict(), "kinds": self._kinds, "reprs": self._reprs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state.
@@ -343,17 +366,39 @@ class AdversarialTrainer:
         """
         self._game.load_state_dict(state)
         warn_of_changes(self._kinds, state["kinds"])
+        saved = state.get("reprs", {})  # an earlier version has none
+        same = [name for name in self._reprs if name in saved and self._kinds.get(name) == state["kinds"].get(name)]
+        warn_of_changes({name: self._reprs[name] for name in same}, {name: saved[name] for name in same})
 
     def _minibatches(self, batches: Iterator[Any]) -> Iterator[_Minibatch]:
         """The batches, checked, with the conditions of the fakes and the penalties of this iteration."""
         due = {name: () for name, one in self._penalties.items() if self.iteration % getattr(one, "every", 1) == 0}
         for item in batches:
-            sample, condition = self._read(item)
+            sample, condition = batch = self._read(item)
+            self._small_batches(batch)
             asked = self._fake_conditions is not None
             fake_condition = self._read.fake_conditions(len(sample)) if asked else condition
             later = self._read.fake_conditions(len(sample)) if self._draw_early else None
             yield _Minibatch(sample, condition, fake_condition, later, due)
         raise BatchesExhaustedError(f"batches ran out: an iteration needs {self._batches_needed} of them")
+
+    def _rehearse(self, batch: Batch) -> list[Tensor]:
+        """The losses and gradients of an iteration on a batch, those that have to be finite."""
+        sample, condition = batch
+        fake_condition = condition if self._fake_conditions is None else self._read.fake_conditions(len(sample))
+        due: dict[str, Any] = dict.fromkeys(self._penalties, ())
+        minibatch = _Minibatch(sample, condition, fake_condition, fake_condition, due)
+        minibatch = move(minibatch, self._weight.device, channels_last=self._channels_last)
+        context = partial(self._precision.autocast, self._weight.device.type)
+        if self._reuse_fakes:
+            with context():
+                minibatch = self._make_fakes(minibatch)
+        players = (
+            (self._discriminator_objective, self.discriminator_optimizer),
+            (self._generator_objective, self.generator_optimizer),
+        )
+        values = losses_and_gradients(players, minibatch, context)
+        return [] if self._precision.name == "fp16" else values  # whose scaler skips a step that is not finite
 
     def _generator_condition(self, batch: _Minibatch) -> Any:
         if self._fake_conditions is None:
@@ -361,9 +406,6 @@ class AdversarialTrainer:
         if self._draw_early:
             return batch.generator_condition
         return move(self._read.fake_conditions(len(batch.sample)), batch.sample.device, channels_last=False)
-
-    def _augmented(self, sample: Tensor, condition: Any = None) -> Any:
-        return call(self.discriminator, sample if self._augment is None else self._augment(sample), condition)
 
     def _discriminate(self, sample: Tensor, condition: Any) -> DiscriminatorOutput:
         return as_output(self._augmented(sample, condition))

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
 from ganlib.training._dry_run import draw_once, dry_run, without_trace
+from ganlib.training._samples import warn_of_maps, warn_of_samples
 from ganlib.training._step._networks import move
 from ganlib.training._step._precision import Precision
 
@@ -16,6 +19,7 @@ __all__ = ["CONDITION_KEY", "BatchReader"]
 
 CONDITION_KEY = "label"
 
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # Interpolation may carry a sample a rounding error past its range.
 _TOLERANCE = 1e-3
 
@@ -92,6 +96,8 @@ class BatchReader:
         _check_lengths(leaves[1:], len(sample), "condition")
         if condition is not None and (new or all(leaf.device.type == "cpu" for leaf in leaves[1:])):
             self.check_conditions(condition)
+            if any(leaf.is_floating_point() and bool(leaf.isnan().any()) for leaf in leaves[1:]):
+                raise ArgumentValueError("condition holds NaN")
         if new:
             self._try(batch, first=self._kind is None)
             self._kind = kind
@@ -135,8 +141,11 @@ class BatchReader:
         sample, condition = parts if len(parts) == 2 else (parts[0], None)
         if not isinstance(sample, Tensor):
             raise ArgumentTypeError(f"sample must be a tensor, but it is a {type(sample).__name__}")
+        sample = _dense(sample, "sample")
         if sample.ndim == 0:
             raise ShapeError("sample () must have a batch dimension")
+        if sample.requires_grad:  # a graph that ends in the data set, which is not trained
+            sample = sample.detach()
         return Batch(sample, None if condition is None else _as_condition(condition))
 
     def _of_mapping(self, item: Mapping[Any, Any]) -> tuple[Any, ...]:
@@ -167,10 +176,10 @@ class BatchReader:
         return list(shared.values())  # one encoder may be in several layers; it is asked once
 
     def _check_sample(self, sample: Tensor, *, whatever_the_device: bool) -> None:
-        if not sample.is_floating_point():
+        if sample.dtype not in _FLOATS:
             raise DTypeError(
                 f"sample must be floating point, but its dtype is {sample.dtype}; scale whole numbers to the "
-                "generator's range first"
+                "generator's range first, and convert others by .float()"
             )
         if len(sample) == 0:
             raise ShapeError(f"sample {tuple(sample.shape)} holds no samples")
@@ -196,7 +205,7 @@ class BatchReader:
                 self.check_conditions(fake_condition)
                 fake_condition = move(fake_condition, device, channels_last=False)
             latent = draw_once(self._latent, n, device).to(parameter.dtype)
-        self.last_activation = dry_run(
+        found = dry_run(
             self._generator,
             self._discriminator,
             latent,
@@ -204,8 +213,20 @@ class BatchReader:
             fake_condition,
             augment=self._augment,
             autocast=self._precision.autocast(device.type),
-            warn=first,
+            first=first,
         )
+        self.last_activation = found.last_activation
+        if first and rank() == 0:
+            warn_of_samples(batch.sample, getattr(self._generator, "sample_range", None), found.last_operation)
+            warn_of_maps(self._augment, batch.sample, batch.condition)
+
+
+def _dense(tensor: Tensor, name: str) -> Tensor:
+    """The tensor, which must be an ordinary one with values; one that was made in inference mode is copied."""
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type == "meta":
+        kind = "nested" if tensor.is_nested else tensor.device if tensor.device.type == "meta" else tensor.layout
+        raise ArgumentTypeError(f"{name} must be a dense tensor with values, but it is {kind}: call to_dense() first")
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _check_lengths(leaves: list[Tensor], n: int, name: str) -> None:
@@ -217,7 +238,7 @@ def _check_lengths(leaves: list[Tensor], n: int, name: str) -> None:
 def _as_condition(condition: Any, where: str = "it is", name: str = "condition") -> Any:
     """The condition, whose lists become tuples: torch's collate makes lists of the tuples of a data set."""
     if isinstance(condition, Tensor):
-        return condition
+        return _dense(condition, name)
     inside = f"the {type(condition).__name__} holds"
     if isinstance(condition, dict):
         return {key: _as_condition(value, inside, name) for key, value in condition.items()}

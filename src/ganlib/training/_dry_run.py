@@ -3,12 +3,13 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from ganlib._ending import last_operation
 from ganlib._logits import as_output
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
@@ -17,7 +18,22 @@ from ganlib.protocols import Batch, Latent, Stateful
 from ganlib.training._step._last_activation import last_activation, recorded_calls
 from ganlib.training._step._networks import call
 
-__all__ = ["draw_once", "dry_run", "without_trace"]
+__all__ = ["Findings", "draw_once", "dry_run", "without_trace"]
+
+
+_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+
+
+class Findings(NamedTuple):
+    """What a dry run found out about the generator.
+
+    Args:
+        last_activation: where it has to be computed in float32 under autocast, or None.
+        last_operation: that bounds its samples, such as ``"tanh"``; None where it is another, or was not looked for.
+    """
+
+    last_activation: nn.Module | None
+    last_operation: str | None
 
 
 def dry_run(
@@ -29,9 +45,9 @@ def dry_run(
     *,
     augment: Callable[[Tensor], Tensor] | None,
     autocast: AbstractContextManager[object],
-    warn: bool,
-) -> nn.Module | None:
-    """Run both networks in evaluation mode, without a graph or a change of any random state.
+    first: bool,
+) -> Findings:
+    """Run both networks in evaluation mode, without a trace or a change of any random state.
 
     Args:
         generator: called with the latents and the fakes' conditions.
@@ -41,10 +57,10 @@ def dry_run(
         fake_condition: the fakes' conditions, or None.
         augment: samples -> samples, or None.
         autocast: the context of the forward passes.
-        warn: whether to warn of samples in half precision.
+        first: whether to warn of samples in half precision, and to look for the generator's last operation.
 
     Returns:
-        The generator's last activation, where it has to be computed in float32 under autocast.
+        What was found out about the generator.
 
     Raises:
         ShapeError: the generator makes samples of another shape than the batch's.
@@ -52,18 +68,24 @@ def dry_run(
     """
     sample, condition = batch
     with without_trace(augment), evaluating(generator, discriminator), autocast:
-        with _explained("generator", "latent", latent, fake_condition), recorded_calls(generator) as calls:
-            fake = call(generator, latent, fake_condition)
-        if not isinstance(fake, Tensor):
-            raise ArgumentTypeError(f"generator gave {type(fake).__name__}; it must give samples, a tensor")
-        if fake.shape != sample.shape:
-            raise ShapeError(
-                f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
-            )
-        activation = last_activation(calls, fake, warn=warn)
-        with _explained("discriminator", "sample", sample, condition):
+        try:
+            with (
+                recorded_calls(generator) as calls,
+                torch.set_grad_enabled(first),
+            ):  # the graph names the last operation
+                fake = _make(generator, latent, fake_condition, sample)
+        except GanlibError as error:
+            if _makes(discriminator, latent, fake_condition, sample.shape):
+                raise ArgumentValueError(
+                    "generator and discriminator were given the wrong way round: it is discriminator that makes "
+                    "samples of latents"
+                ) from error
+            raise
+        ending, fake = last_operation(fake), fake.detach()
+        found = Findings(last_activation(calls, fake, warn=first), ending)
+        with _explained("discriminator", "sample", sample, condition, discriminator):
             as_output(call(discriminator, sample if augment is None else augment(sample), condition))
-    return activation
+    return found
 
 
 def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
@@ -98,13 +120,38 @@ def without_trace(*parts: Any) -> Iterator[None]:
             part.load_state_dict(state)
 
 
+def _make(generator: nn.Module, latent: Tensor, condition: Any, sample: Tensor) -> Tensor:
+    with _explained("generator", "latent", latent, condition, generator):
+        fake = call(generator, latent, condition)
+    if not isinstance(fake, Tensor):
+        raise ArgumentTypeError(f"generator gave {type(fake).__name__}; it must give samples, a tensor")
+    if fake.shape != sample.shape:
+        raise ShapeError(
+            f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"
+            + (": permute its channels to the front" if _channels_are_last(sample, fake) else "")
+        )
+    return fake
+
+
+def _makes(network: nn.Module, latent: Tensor, condition: Any, shape: torch.Size) -> bool:
+    try:
+        made = call(network, latent, condition)
+    except _ERRORS:
+        return False
+    return isinstance(made, Tensor) and made.shape == shape
+
+
+def _channels_are_last(sample: Tensor, fake: Tensor) -> bool:
+    return sample.ndim == fake.ndim > 2 and sample.movedim(-1, 1).shape == fake.shape
+
+
 @contextmanager
-def _explained(network: str, argument: str, x: Tensor, condition: Any) -> Iterator[None]:
+def _explained(name: str, argument: str, x: Tensor, condition: Any, network: nn.Module) -> Iterator[None]:
     try:
         yield
     except GanlibError:
         raise
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
+    except _ERRORS as error:
         hint = ""
         if isinstance(error, TypeError):
             hint = (
@@ -112,8 +159,11 @@ def _explained(network: str, argument: str, x: Tensor, condition: Any) -> Iterat
                 if condition is None
                 else " (conditioning.Unconditional wraps a network that ignores conditions)"
             )
+        dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), x.dtype)
+        if dtype != x.dtype and isinstance(error, RuntimeError):
+            hint = f" (its weights are {dtype}: give it {argument}s of that dtype, or choose a precision)"
         shapes = tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf, condition)
         given = "no condition" if condition is None else f"condition {shapes}"
         raise ArgumentValueError(
-            f"{network} cannot be called with {argument} {tuple(x.shape)} of {x.dtype} and {given}: {error}{hint}"
+            f"{name} cannot be called with {argument} {tuple(x.shape)} of {x.dtype} and {given}: {error}{hint}"
         ) from error

@@ -1,17 +1,20 @@
 """The engine: players that take turns in updating networks, whatever the game."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count, check_flag, check_positive
 from ganlib._ranks import gather
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
+from ganlib.training._small_batches import SmallBatches
 from ganlib.training._step._cuda_recorder import CudaRecorder
 from ganlib.training._step._networks import held_by, iterator_of, lay_out_, leaves_of, move
 from ganlib.training._step._precision import Precision, PrecisionName
@@ -66,7 +69,8 @@ class Player:
             )
         if not callable(self.objective) or isinstance(self.objective, type):
             raise ArgumentTypeError(f"the objective of {self.name} (={self.objective!r}) must be a function of a batch")
-        check_sizes(steps=self.steps, every=self.every)
+        for count in ("steps", "every"):
+            object.__setattr__(self, count, check_count(count, getattr(self, count), least=1))
         if self.steps > 1 and self.every > 1:
             raise ArgumentValueError(
                 f"steps (={self.steps}) and every (={self.every}) of {self.name} must not both be above 1"
@@ -142,10 +146,11 @@ class GameTrainer:
     """
 
     # What an objective that reaches the trainer does not read, unless it names it: see _step/_constants.py.
-    unrecorded = ("iteration", "_graphs", "_last_metrics", "_submodules")
+    unrecorded = ("iteration", "_graphs", "_last_metrics", "_small_batches", "_submodules")
 
     __slots__ = (
         *("iteration", "modules", "players", "_accumulate", "_channels_last", "_graphs", "_last_metrics"),
+        "_max_grad_norm",
         *(
             "_optimizers",
             "_parameter",
@@ -153,6 +158,7 @@ class GameTrainer:
             "_prepare",
             "_replicas",
             "_scalers",
+            "_small_batches",
             "_submodules",
             "_through",
             "_updates",
@@ -176,18 +182,17 @@ class GameTrainer:
         _check_parts(modules, players)
         if prepare is not None and not callable(prepare):
             raise ArgumentTypeError(f"prepare (={prepare!r}) must be a function of a batch, or None")
-        check_sizes(accumulate_grad_batches=accumulate_grad_batches)
-        if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ArgumentValueError(f"max_grad_norm (={max_grad_norm}) must be above 0, or None")
-        for name, choice in (("channels_last", channels_last), ("compile", compile)):
-            if not isinstance(choice, bool):
-                raise ArgumentTypeError(f"{name} (={choice!r}) must be True or False")
+        accumulate_grad_batches = check_count("accumulate_grad_batches", accumulate_grad_batches, least=1)
+        if max_grad_norm not in (None, math.inf):  # infinity clips nothing, as in torch
+            max_grad_norm = float(check_positive("max_grad_norm", max_grad_norm))
+        channels_last, compiles = check_flag("channels_last", channels_last), check_flag("compile", compile)
         if not (isinstance(cuda_graph, bool) or cuda_graph == "auto"):
             raise ArgumentTypeError(f"cuda_graph (={cuda_graph!r}) must be True, False or 'auto'")
         self.iteration = 0
         self.modules = dict(modules)
         self.players = tuple(players)
         self._accumulate = accumulate_grad_batches
+        self._max_grad_norm = max_grad_norm
         self._prepare = prepare
         # The players with weights in the graph of what is prepared: a compiled network refuses to keep a graph for two.
         self._through: set[str] | None = set() if prepare is None else None
@@ -219,6 +224,7 @@ class GameTrainer:
         }
         networks = [part for part in modules.values() if isinstance(part, nn.Module)]
         self._replicas = Replicas(networks)
+        self._small_batches: SmallBatches | None = None
         self._find_submodules()
         recorder, self._graphs = CudaRecorder(), None
         if cuda_graph is True and self.device.type != recorder.device_type:
@@ -236,7 +242,7 @@ class GameTrainer:
         for network in networks:
             if channels_last:
                 lay_out_(network)
-            if compile and next(network.parameters(), None) is not None:
+            if compiles and next(network.parameters(), None) is not None:
                 network.compile()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -249,6 +255,11 @@ class GameTrainer:
     def device(self) -> torch.device:
         """Where the first player's parameters are, and batches are moved to."""
         return self._parameter.device
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers, each once, by ``<player>_optimizer`` of the first player that has it."""
+        return dict(self._optimizers)
 
     @property
     def recorded_iterations(self) -> int:
@@ -284,6 +295,21 @@ class GameTrainer:
         self._last_metrics.update(metrics_over_ranks(metrics))
         return dict(self._last_metrics)
 
+    def expect_batches(self, size: int, smallest: int) -> None:
+        """Say how large the batches will be; ``fit`` does so where the loader knows.
+
+        A batch of one is then tried with a part of the first batch, before anything is trained, where the modules have
+        batch norms: of a single value for each channel these have no statistics.
+
+        Args:
+            size: of the first batch.
+            smallest: of the smallest one, the last of an epoch say.
+        """
+        networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
+        others = [part for part in self.modules.values() if not isinstance(part, nn.Module)]
+        self._small_batches = SmallBatches(self._rehearse, networks, others, any_error=False)
+        self._small_batches.announce(size, smallest)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact resume needs; over several processes, all must call it together.
 
@@ -314,7 +340,8 @@ class GameTrainer:
         """
         if missing := _STATE - {*state}:
             raise CheckpointError(f"the state holds no {', '.join(sorted(missing))}: it is not the state of a trainer")
-        warn_of_changes(self._choices(), state["settings"])
+        own, saved = self._choices(), state["settings"]
+        warn_of_changes({name: own[name] for name in own if name in saved}, saved)  # an earlier version saved fewer
         everyone = state["per_process"]
         modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
         load_states(self.modules, modules, exactly=True)
@@ -365,15 +392,29 @@ class GameTrainer:
                         f"accumulate_grad_batches (={self._accumulate}) * (1 + sum(steps - 1))"
                     ) from None
                 drawn.append(move(batch, self.device, channels_last=self._channels_last))
+                if self._small_batches is not None:
+                    self._small_batches(drawn[-1])
             yield drawn
+
+    def _rehearse(self, batch: Any) -> list[Tensor]:
+        """The forward passes of an iteration on a batch."""
+        with self._autocast():
+            prepared = batch if self._prepare is None else self._prepare(batch)
+            for player in self.players:
+                player.objective(prepared)
+        return []
 
     def _autocast(self) -> Any:
         return self._precision.autocast(self.device.type)
 
     def _choices(self) -> dict[str, str]:
         """What decides how a training goes on, besides states."""
-        optimizers = {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
-        return {"precision": self._precision.name, "device": self.device.type, **optimizers}
+        choices = {"precision": self._precision.name, "device": self.device.type}
+        choices |= {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
+        choices |= {"accumulate_grad_batches": str(self._accumulate), "max_grad_norm": str(self._max_grad_norm)}
+        for player in self.players:
+            choices |= {f"{player.name}.steps": str(player.steps), f"{player.name}.every": str(player.every)}
+        return choices
 
     def _kind(self) -> tuple[object, ...]:
         """What decides which kernels run, besides the batches: who takes part, and the modes of the modules."""
@@ -404,6 +445,12 @@ def _check_parts(modules: Any, players: Any) -> None:
                 f"modules holds {name} (={part!r}), which is not a torch.nn.Module, and has no state_dict and "
                 "load_state_dict"
             )
+        for module in part.modules() if isinstance(part, nn.Module) else ():
+            if isinstance(module, DataParallel | DistributedDataParallel):
+                raise ArgumentTypeError(
+                    f"modules holds {name}, in which a {type(module).__name__} is put around a network: give the bare "
+                    "network, since the trainer averages over processes itself"
+                )
     if not isinstance(players, Sequence) or not players or not all(isinstance(player, Player) for player in players):
         raise ArgumentTypeError(f"players (={players!r}) must be a sequence of at least one training.Player")
     names = [player.name for player in players]

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 from ganlib.training._step._networks import held_by
 
-__all__ = ["check_networks", "check_parts", "metric_names"]
+__all__ = ["check_networks", "check_parts", "metric_names", "warn_of_ascent"]
 
 
 def check_networks(
@@ -30,6 +31,8 @@ def check_networks(
             raise ArgumentTypeError(f"{name} (={network!r}) must be a torch.nn.Module")
         if next(network.parameters(), None) is None:
             raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
+    if generator is discriminator:
+        raise ArgumentValueError("generator and discriminator are the same module; they must be two")
     _check_optimizer("generator", generator_optimizer, generator, discriminator)
     _check_optimizer("discriminator", discriminator_optimizer, discriminator, generator)
     if reuse_fakes and held_by(discriminator_optimizer) & {id(p) for p in generator.parameters()}:
@@ -112,6 +115,25 @@ def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
             taken.add(names[-1])
         groups_of_names.append(names)
     return tuple(groups_of_names)
+
+
+def warn_of_ascent(loss: Any, optimizers: dict[str, torch.optim.Optimizer], *, stacklevel: int) -> None:
+    """Warn of optimizers that would ascend one of ganlib's losses, all of which are to be descended.
+
+    Args:
+        loss: the adversarial loss.
+        optimizers: by the names of the arguments.
+        stacklevel: of the warning, from the caller.
+    """
+    for name, optimizer in optimizers.items():
+        if type(loss).__module__.startswith("ganlib.") and any(
+            group.get("maximize") for group in optimizer.param_groups
+        ):
+            warnings.warn(
+                f"{name} has maximize=True, but both players minimize their part of {type(loss).__name__}: leave it "
+                "False",
+                stacklevel=stacklevel + 1,
+            )
 
 
 def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_count, check_sizes
+from ganlib._checks import check_count
 from ganlib.errors import ShapeError
 
 __all__ = ["ImagePool"]
@@ -58,11 +58,9 @@ class ImagePool(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], size: int = 50) -> None:
         super().__init__()
-        check_count("size", size, least=0)
-        for dimension, length in enumerate(image_shape):
-            check_sizes(**{f"image_shape[{dimension}]": length})
-        self.size = size
-        self.register_buffer("images", torch.zeros(size, *image_shape))
+        self.size = check_count("size", size, least=0)
+        shape = [check_count(f"image_shape[{axis}]", length, least=1) for axis, length in enumerate(image_shape)]
+        self.register_buffer("images", torch.zeros(self.size, *shape))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()

@@ -53,7 +53,7 @@ def test_a_checkpoint_holds_everything_plain(tmp_path: Path) -> None:
     train(tmp_path, 2)
     values = torch.load(tmp_path / "checkpoints/00000002.pt", weights_only=True)
     assert values["format"] == 3
-    assert set(values["run"]) == {"trainer", "metrics", "logged", "callbacks", "ranks"}
+    assert set(values["run"]) == {"trainer", "metrics", "logged", "callbacks", "ranks", "optimizers"}
     assert [set(rank) for rank in values["run"]["ranks"]] == [{"batches", "random"}]
 
 

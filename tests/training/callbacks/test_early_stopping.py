@@ -159,3 +159,24 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception]) -> Non
     name, value = next(iter(arguments.items()))
     with pytest.raises(error, match=rf"{name} \(={value!r}\)"):
         training.EarlyStopping(**({"monitor": "x", "patience": 1} | arguments))
+
+
+def test_it_says_once_that_it_ends_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """On standard error, with the metric and the iteration; a resume of a run that was stopped says so too."""
+    for _ in range(2):
+        stopping = training.EarlyStopping("distance", patience=2)
+        measures = Measures(dict.fromkeys(range(1, 100), 1.5))
+        training.fit(
+            MyTrainer(),
+            [points()],
+            iterations=100,
+            callbacks=[measures, stopping, training.Checkpoint(tmp_path)],
+            resume=True,
+        )
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.splitlines() == [
+            "EarlyStopping ends the run: distance has been no better than 1.5 for 2 measurements, up to iteration 3"
+        ]
+    training.fit(MyTrainer(), [points()], iterations=3, callbacks=[measures, training.EarlyStopping("distance", 9)])
+    assert capsys.readouterr().err == ""

@@ -1,12 +1,14 @@
 """The bar shows losses, scores and speed."""
 
 import contextlib
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import tqdm.std
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError, TrainingDivergedError
@@ -130,6 +132,56 @@ def test_a_bar_can_be_used_again(fails: bool, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().err
     assert all(words in shown for words in ("iteration 1,", "iteration 5,", "100%"))
     assert "iteration 2," not in shown
+
+
+def clocked(monkeypatch: pytest.MonkeyPatch) -> type[TripsOnce]:
+    """Stop the clocks of the run and of the bar; a trainer whose step takes a minute."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(tqdm.std, "time", lambda: now[0])
+
+    class Clocked(TripsOnce):
+        """Takes a minute."""
+
+        def train_step(self, batches: Any) -> dict[str, torch.Tensor]:
+            now[0] += 60
+            return super().train_step(batches)
+
+    return Clocked
+
+
+def times(iteration: int, shown: str) -> tuple[float, float]:
+    """The minutes that had passed at an iteration, and those that were left, as the bar shows them."""
+    part = next(part for part in shown.split("\r")[::-1] if f"iteration {iteration}," in part)
+    found = re.search(r" (\d+):(\d+)<(\d+):(\d+),", part)
+    assert found is not None
+    minutes, seconds, minutes_left, seconds_left = map(int, found.groups())
+    return minutes + seconds / 60, pytest.approx(minutes_left + seconds_left / 60, abs=1.1 / 60)
+
+
+def test_the_remaining_time_is_that_of_this_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """After a resume at 30 of 60 iterations of a minute each, and one more, 29 minutes are left."""
+    make = clocked(monkeypatch)
+    for end in (30, 60):
+        callbacks = [training.ProgressBar(seconds=0), training.Checkpoint(tmp_path, every=100)]
+        training.fit(make(0), [points()], iterations=end, callbacks=callbacks, resume=True)
+        shown = capsys.readouterr().err
+        assert times(end - 29, shown) == (1, 29)
+        assert times(end - 25, shown) == (5, 25)
+        assert times(end, shown) == (30, 0)
+    assert " 52%|" in shown
+
+
+def test_the_remaining_time_after_a_rollback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It counts from where the run went back to."""
+    callbacks = [training.ProgressBar(seconds=0), training.Checkpoint(tmp_path, every=10)]
+    with pytest.warns(UserWarning, match="goes back to iteration 10"):
+        training.fit(clocked(monkeypatch)(15), [points()], iterations=20, callbacks=callbacks, rollbacks=1)
+    assert times(11, capsys.readouterr().err) == (1, 9)
 
 
 def test_negative_seconds() -> None:

@@ -1,8 +1,11 @@
 """Learning rates follow the progress, whatever limits the run."""
 
 import math
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from ganlib import training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from tests.training.players import MyTrainer, points
+from tests.training.players import MyTrainer, make_trainer, points
 
 
 def make_optimizer() -> torch.optim.Optimizer:
@@ -175,3 +178,116 @@ def test_bad_arguments() -> None:
         training.LearningRateSchedule(object(), lambda progress: 1.0)
     with pytest.raises(ArgumentTypeError, match="factor"):
         training.LearningRateSchedule(make_optimizer(), 0.5)
+
+
+FUNCTIONS = {
+    "numpy": lambda progress: np.cos(progress),
+    "float32": lambda progress: np.float32(0.5),
+    "an array": lambda progress: np.array(0.5),
+    "a tensor": lambda progress: torch.tensor(0.5, dtype=torch.float64),
+    "a fraction": lambda progress: Fraction(1, 2),
+    "an int": lambda progress: 1,
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_a_number_of_any_kind_becomes_pythons(kind: str, tmp_path: Path) -> None:
+    """A schedule's function may return it, and the run is saved: the rate in the optimizer is a float."""
+    for iterations in (2, 4):
+        trainer = make_trainer()
+        tensor = torch.zeros(())
+        callbacks = [
+            training.LearningRateSchedule(trainer.generator_optimizer, FUNCTIONS[kind]),
+            training.Schedule(tensor, FUNCTIONS[kind]),
+            training.Checkpoint(tmp_path, every=1),
+        ]
+        training.fit(trainer, [points()], iterations=iterations, callbacks=callbacks, resume=True)
+        rate = trainer.generator_optimizer.param_groups[0]["lr"]
+        assert type(rate) is float
+        assert rate == pytest.approx(1e-2 * float(FUNCTIONS[kind](1.0)))
+        assert tensor.item() == pytest.approx(float(FUNCTIONS[kind](1.0)))
+
+
+def make_schedule(kind: str, function: Any) -> Any:
+    """One of each kind."""
+    if kind == "factor":
+        return training.LearningRateSchedule(make_trainer().generator_optimizer, function)
+    return training.Schedule(torch.zeros(()), function)
+
+
+@pytest.mark.parametrize("kind", ["factor", "function"])
+@pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("0.5", ArgumentTypeError),
+        (None, ArgumentTypeError),
+        (1j, ArgumentTypeError),
+        (True, ArgumentTypeError),
+        (torch.ones(2), ArgumentTypeError),
+        (float("nan"), ArgumentValueError),
+        (float("inf"), ArgumentValueError),
+        (np.float64("nan"), ArgumentValueError),
+        (ZeroDivisionError("it divides by 0"), ArgumentValueError),
+        (TypeError("it takes no progress"), ArgumentTypeError),
+    ],
+)
+def test_a_function_that_will_fail_is_refused_at_once(kind: str, at: float, value: Any, error: type[Exception]) -> None:
+    """At the start, in the middle or at the end of a run: the argument is named, with the reason."""
+
+    def function(progress: float) -> Any:
+        if progress == at and isinstance(value, Exception):
+            raise value
+        return value if progress == at else 0.5
+
+    with pytest.raises(error, match=rf"^{kind} \(=.*") as caught:
+        make_schedule(kind, function)
+    assert str(value) in str(caught.value) or repr(value) in str(caught.value)
+
+
+def test_a_negative_factor_is_refused() -> None:
+    """A learning rate cannot be negative; a value that a schedule writes can."""
+    with pytest.raises(ArgumentValueError, match=r"factor .*at least 0, but it returned -1\.0 at the progress 1\.0"):
+        make_schedule("factor", lambda progress: 1 - 2 * progress)
+    make_schedule("function", lambda progress: 1 - 2 * progress)
+
+
+@pytest.mark.parametrize("kind", ["factor", "function"])
+def test_a_value_between_those_that_were_tried_is_checked_too(kind: str) -> None:
+    """A value that is not finite ends the run where it comes, and is not trained with."""
+    trainer = make_trainer()
+    function = lambda progress: float("nan") if 0.6 < progress < 0.7 else 1.0  # noqa: E731
+    schedule = (
+        training.LearningRateSchedule(trainer.generator_optimizer, function)
+        if kind == "factor"
+        else training.Schedule(torch.zeros(()), function)
+    )
+    with pytest.raises(ArgumentValueError, match="returned nan at the progress 0.6"):
+        training.fit(trainer, [points()], iterations=3, callbacks=[schedule])
+    assert trainer.generator_optimizer.param_groups[0]["lr"] == 1e-2
+
+
+def test_two_schedules_of_one_thing_are_refused() -> None:
+    """Only the last would count; each optimizer and each tensor may have one of its own."""
+    trainer, tensor = make_trainer(), torch.zeros(())
+    half = lambda progress: 0.5  # noqa: E731
+    for make, name in (
+        (lambda: training.LearningRateSchedule(trainer.generator_optimizer, half), "optimizer"),
+        (lambda: training.Schedule(tensor, half), "tensor"),
+    ):
+        with pytest.raises(ArgumentValueError, match=f"have the same {name}"):
+            training.fit(trainer, [points()], iterations=1, callbacks=[make(), make()])
+    assert trainer.iteration == 0
+    optimizers = trainer.generator_optimizer, trainer.discriminator_optimizer
+    callbacks = [training.LearningRateSchedule(optimizer, half) for optimizer in optimizers]
+    training.fit(trainer, [points()], iterations=1, callbacks=[*callbacks, training.Schedule(tensor, half)])
+
+
+def test_a_group_that_is_added_later_has_its_own_base_rate() -> None:
+    """As when layers are unfrozen after the schedule was made."""
+    trainer = make_trainer()
+    optimizer = torch.optim.SGD([{"params": [next(trainer.generator.parameters())], "lr": 1.0}])
+    schedule = training.LearningRateSchedule(optimizer, lambda progress: 0.5)
+    optimizer.add_param_group({"params": [next(trainer.discriminator.parameters())], "lr": 3.0})
+    training.fit(trainer, [points()], iterations=1, callbacks=[schedule])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.5]

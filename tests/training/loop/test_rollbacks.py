@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_each_divergence_costs_one(tmp_path: Path) -> None:
 def test_a_number_of_rollbacks_that_is_not_one_is_refused(tmp_path: Path, rollbacks: Any) -> None:
     """Rollbacks must be a whole number of at least 0; the value is quoted, and nothing is trained."""
     trainer = Tripping()
-    with pytest.raises(ArgumentValueError, match=r"rollbacks \(=" + str(rollbacks).replace(".", r"\.")):
+    with pytest.raises(ArgumentValueError, match=rf"rollbacks \(={re.escape(repr(rollbacks))}\)"):
         training.fit(trainer, [points(2)], iterations=1, callbacks=[training.Checkpoint(tmp_path)], rollbacks=rollbacks)
     assert (trainer.met, [*tmp_path.iterdir()]) == ([], [])
 

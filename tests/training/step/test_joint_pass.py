@@ -92,7 +92,7 @@ def train(players: tuple[nn.Module, nn.Module], **options: Any) -> tuple[dict[st
     trainer = make_trainer(*copy.deepcopy(players), **options)
     torch.manual_seed(0)
     for _ in range(4):
-        metrics = trainer.train_step(iter([(torch.rand(6, 2, 8, 8), torch.arange(6) % 3)]))
+        metrics = trainer.train_step(iter([(2 * torch.rand(6, 2, 8, 8) - 1, torch.arange(6) % 3)]))
     return weights(trainer), metrics
 
 

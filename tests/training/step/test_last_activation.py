@@ -119,11 +119,11 @@ def test_what_stays_in_half_precision_is_warned_of_once(make):
     """There is one warning at the first batch, and none at a batch of another kind."""
     trainer = make_trainer(make(), make_players()[1], precision="bf16")
     with pytest.warns(UserWarning, match="samples in bfloat16"):
-        trainer.train_step(iter([points()]))
+        trainer.train_step(iter([points() / 4]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.discriminator.eval()  # the networks are tried again in another mode
-        trainer.train_step(iter([points()]))
+        trainer.train_step(iter([points() / 4]))
 
 
 @pytest.mark.parametrize("make", [*FOUND.values(), *LEFT.values()], ids=[*FOUND, *LEFT])

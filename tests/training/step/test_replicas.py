@@ -237,7 +237,7 @@ def train_images(options: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
     plan = stacks.StackPlan((1, 8, 8), [stacks.Stage(8), stacks.Stage(16)])
     players = models.dcgan(plan, latent_dim=3)
     trainer = make_trainer(*players, penalties=[penalties.R1(0.1, every=2)], **options)
-    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(distributed.rank()))
+    images = 2 * torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(distributed.rank())) - 1
     metrics = [trainer.train_step(iter([images] * trainer.batches_per_iteration)) for _ in range(3)]
     return weights(trainer), metrics[-1]
 

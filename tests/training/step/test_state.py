@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from ganlib import augment, latents, losses, penalties
 from ganlib.errors import CheckpointError
-from ganlib.training._step._state import load_states, states_of, warn_of_changes
-from tests.training.players import make_players, make_trainer, points
+from ganlib.training._step._state import load_states, reprs_of, states_of, warn_of_changes
+from tests.training.players import MyHinge, make_players, make_trainer, points
 
 
 class Counting(nn.Module):
@@ -91,3 +92,69 @@ def test_another_optimizer_is_refused_by_a_trainer() -> None:
     )
     with pytest.raises(CheckpointError, match="discriminator_optimizer was Adam, not SGD"):
         trainer.load_state_dict(make_trainer().state_dict())
+
+
+SETTINGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"discriminator_steps": 1}, {"discriminator_steps": 2}, r"discriminator\.steps was 1, and is 2 now"),
+    ({}, {"accumulate_grad_batches": 2}, "accumulate_grad_batches was 1, and is 2 now"),
+    ({"max_grad_norm": 1}, {"max_grad_norm": 2.0}, r"max_grad_norm was 1\.0, and is 2\.0 now"),
+    ({}, {"max_grad_norm": 2.0}, r"max_grad_norm was None, and is 2\.0 now"),
+    ({"joint_pass": False}, {"joint_pass": True}, "joint_pass was False, and is True now"),
+    (
+        {"loss": losses.NonSaturatingLoss(losses.LabelSmoothing(0.9))},
+        {"loss": losses.NonSaturatingLoss(losses.LabelSmoothing(0.8))},
+        r"loss was .*real=0\.9.*, and is .*real=0\.8",
+    ),
+    (
+        {"penalties": [penalties.R1(1.0)]},
+        {"penalties": [penalties.R1(10.0)]},
+        r"penalties\.0 was R1\(weight=1\.0, every=1\), and is R1\(weight=10\.0",
+    ),
+    (
+        {"auxiliary_losses": [losses.FeatureMatching(1.0)]},
+        {"auxiliary_losses": [losses.FeatureMatching(2.0)]},
+        r"auxiliary_losses\.0 was FeatureMatching\(weight=1\.0",
+    ),
+    ({"latent": latents.Uniform(3)}, {"latent": latents.Uniform(3, 0.0, 1.0)}, r"latent was Uniform\(dim=3, low=-1\.0"),
+    (
+        {"augment": augment.DiffAugment("color")},
+        {"augment": augment.DiffAugment("cutout")},
+        "augment was DiffAugment.*color.*cutout",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "message"), SETTINGS)
+def test_another_setting_is_warned_of(before: dict[str, Any], now: dict[str, Any], message: str) -> None:
+    """The code's counts; once, with both values. What an earlier version did not save is not warned of."""
+    state = make_trainer(**before).state_dict()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_trainer(**before).load_state_dict(state)
+    with pytest.warns(UserWarning, match=message) as caught:
+        make_trainer(**now).load_state_dict(state)
+    assert len(caught) == 1
+    earlier = {name: value for name, value in state.items() if name != "reprs"}
+    earlier["settings"] = {
+        name: value for name, value in state["settings"].items() if name in ("precision", "device") or "optim" in name
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_trainer(**now).load_state_dict(earlier)
+
+
+def test_a_setting_in_a_tensor_is_not_warned_of() -> None:
+    """A schedule writes it, so another value is no change."""
+    weight = torch.tensor(1.0)
+    sum_of_losses = losses.WeightedSum([losses.HingeLoss(), losses.HingeLoss()], [weight, 1.0])
+    options: dict[str, Any] = {"penalties": [penalties.R1(weight)], "loss": sum_of_losses}
+    state = make_trainer(**options).state_dict()
+    weight.fill_(2.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_trainer(**options).load_state_dict(state)
+
+
+def test_a_part_of_a_users_is_told_by_its_kind_alone() -> None:
+    """What its repr shows may change in training."""
+    assert reprs_of({"loss": MyHinge(), "ours": losses.HingeLoss()}) == {"ours": "HingeLoss()"}

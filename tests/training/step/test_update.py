@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.distributed import rank
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, ShapeError
 from ganlib.training._step._update import Update
 from tests.ranks import Ranks
 
@@ -153,6 +153,35 @@ def step_over_ranks(accumulate: int) -> float:
     for _ in range(2):
         update(batches, retain_graph=False)
     return weight.item()
+
+
+def test_a_batch_norm_that_gets_one_sample_is_explained() -> None:
+    """The error names the player, and drop_last; an error of the user's own code is left as it is."""
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
+    step = make_update(lambda x: network(x).sum(), *network.parameters())
+    with pytest.raises(ArgumentValueError, match="objective of walker.*batch of one.*drop_last"):
+        step([torch.zeros(1, 2)], retain_graph=False)
+
+    def own(x: Tensor) -> Tensor:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="^mine$"):
+        make_update(own, *network.parameters())([torch.zeros(1, 2)], retain_graph=False)
+
+
+def test_a_graph_that_was_changed_in_place_is_explained() -> None:
+    """It cannot be differentiated any more; nothing is trained."""
+    weight = nn.Parameter(torch.ones(2))
+
+    def objective(x: Tensor) -> Tensor:
+        root = (weight * x).exp()
+        total = root.sum()
+        root.add_(1)
+        return total
+
+    with pytest.raises(GanlibRuntimeError, match="objective of walker.*inplace"):
+        make_update(objective, weight)([torch.ones(2)], retain_graph=False)
+    assert torch.equal(weight, torch.ones(2))
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count
 from ganlib._files import FolderLock, load_plain, make_folder, remove_files, remove_leftovers, save_plain
 from ganlib._ranks import agree, first_does
 from ganlib.distributed import rank
@@ -18,6 +18,7 @@ from ganlib.errors import ArgumentTypeError, CheckpointError, RunFolderError
 from ganlib.protocols import Callback, Run, Trainer
 from ganlib.training._callbacks._monitor import Mode, Monitor
 from ganlib.training._callbacks._stateful import named_states
+from ganlib.training._step._settings import OptimizerSettings, optimizers_of
 
 __all__ = ["Checkpoint"]
 
@@ -73,10 +74,9 @@ class Checkpoint:
         monitor: str | None = None,
         mode: Mode = "min",
     ) -> None:
-        check_sizes(every=every, keep=keep)
         self.folder = Path(folder) / "checkpoints"
-        self.every = every
-        self.keep = keep
+        self.every = check_count("every", every, least=1)
+        self.keep = check_count("keep", keep, least=1)
         self._monitor = None if monitor is None else Monitor(monitor, mode)
         self._best_path = self.folder / "best.pt"
         self._best_value: float | None = None
@@ -201,7 +201,11 @@ class Checkpoint:
 
     @staticmethod
     def load(
-        path: str | os.PathLike[str], trainer: Trainer | None = None, callbacks: Sequence[Callback] = ()
+        path: str | os.PathLike[str],
+        trainer: Trainer | None = None,
+        callbacks: Sequence[Callback] = (),
+        *,
+        from_code: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Read a checkpoint of any kind, and load it into a trainer and callbacks, to use what was trained.
 
@@ -213,6 +217,8 @@ class Checkpoint:
             trainer: is given the trainer's state, if it is not None.
             callbacks: each that has a state is given the one that the run's callback of the same class had. Several of
                 one class (``EMA``, ``EMA#2``) are matched in their order. Those without a state are ignored.
+            from_code: the settings of the trainer's optimizers that stay as they are, as in :func:`fit`; the others
+                become those of the checkpoint, with a warning where they differ.
 
         Returns:
             A dict of tensors and plain values. ``"iteration"`` is an int. ``"metrics"`` has the values of that
@@ -222,7 +228,8 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is missing, damaged, or not a checkpoint of this version; it holds no state for
                 one of the callbacks, or one that does not fit.
-            ArgumentTypeError: ``trainer`` is not a trainer, or ``callbacks`` is not a sequence.
+            ArgumentTypeError: ``trainer`` is not a trainer, or ``callbacks`` or ``from_code`` is not a sequence.
+            ArgumentValueError: ``from_code`` holds what is no setting of an optimizer.
 
         Example:
             >>> import tempfile, torch
@@ -249,6 +256,7 @@ class Checkpoint:
             raise ArgumentTypeError(f"trainer (={trainer!r:.80}) must be a trainer, or None")
         if not isinstance(callbacks, Sequence):
             raise ArgumentTypeError(f"callbacks (={callbacks!r:.80}) must be a sequence of them, such as a list")
+        settings = None if trainer is None else OptimizerSettings(optimizers_of(trainer), from_code)
         values = _read(Path(path))
         try:
             own, states = named_states(callbacks), dict(values["run"]["callbacks"])
@@ -263,13 +271,17 @@ class Checkpoint:
                 "trainer": values["run"]["trainer"],
                 "callbacks": states,
             }
-            if trainer is not None:
+            overridden = []
+            if settings is not None and trainer is not None:
                 trainer.load_state_dict(loaded["trainer"])
+                overridden = settings.loaded(values["run"].get("optimizers", {}))
             for name, callback in own.items():
                 callback.load_state_dict(states[name])
         except Exception as error:  # the state of another training can make a part of it raise anything
             reason = error if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
             raise CheckpointError(f"{path} cannot be loaded: {reason}") from error
+        for sentence in overridden:
+            warnings.warn(sentence, stacklevel=2)
         return loaded
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count, check_flag
 from ganlib._files import prepare_file, write_atomically
 from ganlib._table import format_rows, read_table
 from ganlib.errors import RunFolderError
@@ -35,7 +35,8 @@ class CSVLogger:
         mean: whether a row holds means, instead of the values of its iteration.
 
     Raises:
-        ArgumentValueError: ``every`` is below 1.
+        ArgumentValueError: ``every`` is not a whole number of at least 1.
+        ArgumentTypeError: ``mean`` is not a bool.
 
     Example:
         >>> import tempfile, torch
@@ -57,10 +58,9 @@ class CSVLogger:
     reads_metrics = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 50, mean: bool = False) -> None:
-        check_sizes(every=every)
         self.path = Path(path)
-        self.every = every
-        self.mean = mean
+        self.every = check_count("every", every, least=1)
+        self.mean = check_flag("mean", mean)
         self._means = RunningMeans()
         if mean:  # as methods of the class, they would put a state into the checkpoints of every run that has a table
             self.state_dict = self._means.state_dict

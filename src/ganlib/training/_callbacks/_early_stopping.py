@@ -1,9 +1,13 @@
 """The end of a training that has stopped getting better."""
 
+import sys
 import warnings
 from typing import Any
 
-from ganlib._checks import check_number, check_sizes
+from tqdm import tqdm
+
+from ganlib._checks import check_count, check_number
+from ganlib.distributed import rank
 from ganlib.protocols import Run
 from ganlib.training._callbacks._monitor import Mode, Monitor
 
@@ -11,7 +15,7 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping:
-    r"""Ends the run when a metric has not improved for a number of measurements.
+    r"""Ends the run when a metric has not improved for a number of measurements, and says so on standard error.
 
     A metric that a callback logs (``Evaluate``, or your own by ``run.log``) is measured whenever it is logged. A metric
     of the trainer is measured, and read from the device, in every iteration: then ``patience`` counts iterations. The
@@ -49,7 +53,7 @@ class EarlyStopping:
         ...     torch.optim.SGD(generator.parameters(), lr=0.0), torch.optim.SGD(discriminator.parameters(), lr=0.0),
         ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
         >>> stopping = training.EarlyStopping("real_score", patience=3, mode="max")
-        >>> training.fit(trainer, [torch.ones(8, 2)], iterations=100, callbacks=[stopping])
+        >>> training.fit(trainer, [torch.randn(8, 2)], iterations=100, callbacks=[stopping])
         >>> stopping.stopped_at  # it learns nothing: the first value was the best, and three more followed
         4
     """
@@ -57,11 +61,9 @@ class EarlyStopping:
     reads_metrics = True
 
     def __init__(self, monitor: str, patience: int, *, mode: Mode = "min", min_delta: float = 0.0) -> None:
-        check_sizes(patience=patience)
-        check_number("min_delta", min_delta)
+        self.patience = check_count("patience", patience, least=1)
+        self.min_delta = check_number("min_delta", min_delta)
         self._monitor = Monitor(monitor, mode)
-        self.patience = patience
-        self.min_delta = min_delta
         self.stopped_at: int | None = None
         self._best, self._count, self._measured_at = self._monitor.worst, 0, 0
 
@@ -141,6 +143,13 @@ class EarlyStopping:
         self._best, self._count, self._measured_at = self._monitor.worst, 0, 0
 
     def _stop_if_due(self, run: Run) -> None:
-        if self._count >= self.patience:
-            self.stopped_at = self._measured_at
-            run.stop()
+        if self._count < self.patience:
+            return
+        if self.stopped_at is None and rank() == 0:
+            tqdm.write(
+                f"EarlyStopping ends the run: {self._monitor.name} has been no better than {self._best:.4g} for "
+                f"{self._count} measurements, up to iteration {self._measured_at}",
+                file=sys.stderr,
+            )
+        self.stopped_at = self._measured_at
+        run.stop()

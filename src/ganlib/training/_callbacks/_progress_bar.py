@@ -23,8 +23,9 @@ class ProgressBar:
     """Shows the progress of the training, its speed in images per second, and the metrics.
 
     What callbacks have logged stays on the bar until it is logged again; standard deviations (``<name>_std``) are not
-    shown. The speed leaves out the time of callbacks that are ``untimed``. Metrics are read only when the bar is
-    updated, since reading them waits for the device.
+    shown. The remaining time is estimated from what this call of ``fit`` has done so far. The speed leaves out the time
+    of callbacks that are ``untimed``. Metrics are read only when the bar is updated, since reading them waits for the
+    device.
 
     Args:
         seconds: the least time between two updates, at least 0.
@@ -42,8 +43,7 @@ class ProgressBar:
     reads_metrics = True
 
     def __init__(self, seconds: float = 1.0) -> None:
-        check_number("seconds", seconds)
-        self.seconds = seconds
+        self.seconds = check_number("seconds", seconds)
         self._updated = -math.inf
         self._seconds_at_start, self._samples_at_start = 0.0, 0
         self._bar: Any = None
@@ -58,7 +58,9 @@ class ProgressBar:
         self._updated = -math.inf
         if self._bar is not None:  # a run that goes back to a checkpoint starts again
             self._bar.close()
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}")
+        self._bar = tqdm(
+            total=1.0, initial=run.progress, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
+        )
 
     def on_iteration(self, run: Run) -> None:
         """Update the bar, if it is time.
@@ -87,5 +89,5 @@ class ProgressBar:
             for name, value in {**run.metrics, **run.logged}.items()
             if not (name.endswith("_std") and name.removesuffix("_std") in run.logged)
         ]
-        self._bar.n = round(run.progress, 4)
+        self._bar.n = run.progress
         self._bar.set_postfix_str(f"iteration {run.iteration}, {', '.join(shown)}, {rate:.0f} images/s", refresh=True)

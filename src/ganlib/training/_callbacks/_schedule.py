@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_fraction, check_number
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.protocols import Run
 
 __all__ = ["LearningRateSchedule", "Schedule", "cosine_decay", "linear_decay"]
@@ -21,13 +23,17 @@ class LearningRateSchedule:
     one follows ``run.progress``. Each optimizer needs its own schedule. A learning rate that is a tensor is changed in
     place.
 
+    The base rates :math:`\eta_0` are kept in the optimizer's groups as ``initial_lr``, as torch's schedulers do, so
+    that a later schedule starts from them again. A checkpoint holds them, so a resumed run goes on with its own;
+    ``fit(..., resume=True, from_code=("lr",))`` takes those of the script.
+
     Args:
-        optimizer: its learning rates when its first schedule is made are :math:`\eta_0`. They are kept in its groups as
-            ``initial_lr``, as torch's schedulers do, so that a later schedule starts from them again.
-        factor: a function from the progress in [0, 1] to a factor.
+        optimizer: its learning rates when its first schedule is made are :math:`\eta_0`.
+        factor: a function from the progress in [0, 1] to a factor, finite and at least 0. It is tried at 0, 1/2 and 1.
 
     Raises:
-        ArgumentTypeError: the optimizer is not one, or ``factor(0.0)`` is not a number.
+        ArgumentTypeError: the optimizer is not one, or the factor is not a function to numbers.
+        ArgumentValueError: a factor is negative or not finite, or the function fails.
 
     Example:
         >>> optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=2e-4)
@@ -39,31 +45,42 @@ class LearningRateSchedule:
     def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[float], float]) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentTypeError(f"optimizer (={optimizer!r}) must be a torch.optim.Optimizer")
-        _check_function("factor", factor)
+        _check_function("factor", factor, least=0.0)
         self.optimizer = optimizer
         self.factor = factor
-        self._rates = [group.setdefault("initial_lr", float(group["lr"])) for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", float(group["lr"]))
 
     def on_start(self, run: Run) -> None:
         """Set the learning rates of the first iteration.
 
         Args:
             run: the training.
+
+        Raises:
+            ArgumentValueError: another schedule sets the same learning rates.
         """
-        factor = self.factor(run.progress)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * factor)  # in place, since a CUDA graph reads this tensor
-            else:
-                group["lr"] = rate * factor
+        _check_alone(self, run, "optimizer")
+        self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
         """Set the learning rates of the next iteration.
 
         Args:
             run: the training.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the factor is not one.
         """
-        self.on_start(run)
+        factor = _value("factor", self.factor, run.progress, least=0.0)
+        for group in self.optimizer.param_groups:
+            if "initial_lr" not in group:
+                group["initial_lr"] = float(group["lr"])  # only then: to read a tensor waits for the device
+            rate = float(group["initial_lr"]) * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # in place, since a CUDA graph reads this tensor
+            else:
+                group["lr"] = rate
 
 
 class Schedule:
@@ -76,10 +93,11 @@ class Schedule:
     Args:
         tensor: a scalar, () floating, without gradients. With ``cuda_graph`` it should lie on the device: a recording
             has a tensor on the CPU as a number, and is made again when it changes.
-        function: from the progress in [0, 1] to a number.
+        function: from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1.
 
     Raises:
-        ArgumentTypeError: the tensor is not a floating-point scalar, or ``function(0.0)`` is not a number.
+        ArgumentTypeError: the tensor is not a floating-point scalar, or the function is not one to numbers.
+        ArgumentValueError: a value is not finite, or the function fails.
 
     Example:
         >>> weight = torch.zeros(())  # of a reconstruction loss, which grows from 0 to 10 in the first half of the run
@@ -105,16 +123,23 @@ class Schedule:
 
         Args:
             run: the training.
+
+        Raises:
+            ArgumentValueError: another schedule writes into the same tensor.
         """
-        self.tensor.fill_(self.function(run.progress))
+        _check_alone(self, run, "tensor")
+        self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
         """Write the value for the next iteration.
 
         Args:
             run: the training.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the function's value is not a finite number.
         """
-        self.on_start(run)
+        self.tensor.fill_(_value("function", self.function, run.progress))
 
 
 def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float], float]:
@@ -169,11 +194,46 @@ def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float],
     )
 
 
-def _check_function(name: str, function: Callable[[float], object]) -> None:
-    """Raise an ArgumentTypeError unless the function gives a number for the progress 0."""
-    try:
-        first = function(0.0)
-    except TypeError as error:
-        raise ArgumentTypeError(f"{name} (={function!r}) must be a function of the progress: {error}") from error
-    if not isinstance(first, Real):
-        raise ArgumentTypeError(f"{name} (={function!r}) must return a number, but it returned {first!r}")
+def _check_function(name: str, function: Any, *, least: float = -math.inf) -> None:
+    """Raise an error unless the function gives a number at the start, in the middle and at the end of a run."""
+    if isinstance(function, type) or not callable(function):
+        raise ArgumentTypeError(f"{name} (={function!r}) must be a function of the progress")
+    for progress in (0.0, 0.5, 1.0):
+        try:
+            _value(name, function, progress, least=least)
+        except GanlibError:
+            raise
+        except TypeError as error:
+            raise ArgumentTypeError(f"{name} (={function!r}) must be a function of the progress: {error}") from error
+        except Exception as error:
+            raise ArgumentValueError(
+                f"{name} (={function!r}) must give a number at every progress in [0, 1], but fails at {progress}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _value(name: str, function: Callable[[float], Any], progress: float, *, least: float = -math.inf) -> float:
+    """The function's value as a number of Python's: a checkpoint could not hold one of NumPy's."""
+    value = function(progress)
+    number = value.item() if isinstance(value, Tensor | np.ndarray) and value.ndim == 0 else value
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise ArgumentTypeError(
+            f"{name} (={function!r}) must return a number, but it returned {value!r} at the progress {progress}"
+        )
+    if not (math.isfinite(number) and float(number) >= least):
+        raise ArgumentValueError(
+            f"{name} (={function!r}) must return a finite number{f' of at least {least:g}' * (least == 0)}, but it "
+            f"returned {value!r} at the progress {progress}"
+        )
+    return float(number)
+
+
+def _check_alone(schedule: Any, run: Run, attribute: str) -> None:
+    """Refuse two schedules of one thing, of which only the last would count."""
+    own = getattr(schedule, attribute)
+    for other in run.callbacks:
+        if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:
+            raise ArgumentValueError(
+                f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={own!r:.80}), and only "
+                "the last would count: join their functions into one"
+            )

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from torch import nn
+
+from ganlib._wrappers import load_plain_state, plain_state
 from ganlib.protocols import Stateful
 
 __all__ = ["named_states"]
@@ -16,5 +19,22 @@ def named_states(callbacks: Iterable[Any]) -> dict[str, Stateful]:
         if isinstance(callback, Stateful):
             name = type(callback).__name__
             counts[name] += 1
-            named[name if counts[name] == 1 else f"{name}#{counts[name]}"] = callback
+            state = _Plain(callback) if isinstance(callback, nn.Module) else callback
+            named[name if counts[name] == 1 else f"{name}#{counts[name]}"] = state
     return named
+
+
+class _Plain:
+    """The state of a callback that is a module, whatever is put around its parts."""
+
+    def __init__(self, callback: nn.Module) -> None:
+        self._callback = callback
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, for a checkpoint."""
+        state: dict[str, Any] = plain_state(self._callback)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        load_plain_state(self._callback, state)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_count
 from ganlib._files import make_folder
 from ganlib.errors import MissingExtraError, RunFolderError
 from ganlib.protocols import Run
@@ -40,7 +40,7 @@ class TensorBoardLogger:
     reads_metrics = True
 
     def __init__(self, folder: str | os.PathLike[str], every: int = 50) -> None:
-        check_sizes(every=every)
+        self.every = check_count("every", every, least=1)
         try:
             # What torch's SummaryWriter consists of. Its thread would write later, and a full disk be an error there.
             self._event = importlib.import_module("tensorboard.compat.proto.event_pb2")
@@ -50,7 +50,6 @@ class TensorBoardLogger:
                 "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
             ) from error
         self.folder = Path(folder)
-        self.every = every
         self._file = self.folder
         self._written: dict[str, float] = {}
         self._written_at = -1

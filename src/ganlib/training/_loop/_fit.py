@@ -1,6 +1,7 @@
 """The loop that drives any trainer."""
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -8,13 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
-from ganlib.distributed import world_size
+from ganlib._checks import check_count, check_flag, check_number
+from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._loop._loaders import warn_of_loader
 from ganlib.training._loop._run import OngoingRun
 from ganlib.training._loop._signals import Signals
+from ganlib.training._loop._start import check_start
+from ganlib.training._step._networks import networks_of
+from ganlib.training._step._settings import optimizers_of
 
 __all__ = ["fit"]
 
@@ -29,6 +34,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
     rollbacks: int = 0,
+    from_code: Sequence[str] = (),
 ) -> None:
     """Train until the first limit is reached.
 
@@ -43,7 +49,8 @@ def fit(
     Args:
         trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
         batches: a loader; iterated epoch after epoch.
-        iterations: total of ``trainer.iteration`` to reach.
+        iterations: total of ``trainer.iteration`` to reach; infinity, as for the other limits, trains until a callback
+            or a signal stops the run.
         epochs: total of epochs to reach; those before this call are computed from ``trainer.iteration``, where the
             batches have a length.
         minutes: wall-clock time of this call, without that of callbacks with ``untimed = True``.
@@ -55,10 +62,14 @@ def fit(
             where its folder has none.
         rollbacks: how often a training that has diverged may go back to the newest checkpoint; it then sees the same
             samples with other random numbers. At least 0; after that, or without a checkpoint, it is an error.
+        from_code: the settings of the trainer's optimizers that a resume takes from them as they are now, such as
+            ``("lr", "betas")``; all others come from the checkpoint, with a warning where they differ. A
+            :class:`LearningRateSchedule` then starts from the same base rate.
 
     Raises:
         ArgumentTypeError: something given is not what it must be.
-        ArgumentValueError: no limit, one below 0, ``resume`` or ``rollbacks`` without a ``Checkpoint``, empty batches.
+        ArgumentValueError: no limit, one below 0, ``resume`` or ``rollbacks`` without a ``Checkpoint``, empty batches,
+            a smallest batch that cannot be trained on, weights that are NaN.
         BatchesExhaustedError: batches that can be iterated only once ran out.
         CheckpointError: every checkpoint that is there is damaged, or of another training.
         GanlibRuntimeError: ``train_step`` did not count an iteration.
@@ -87,14 +98,16 @@ def fit(
     for callback in callbacks:
         if not isinstance(callback, OnStart | OnIteration | OnEnd) or isinstance(callback, type):
             raise ArgumentTypeError(f"callback {callback!r} has none of on_start, on_iteration and on_end")
+    if len({*map(id, callbacks)}) < len(callbacks):
+        raise ArgumentValueError("callbacks holds the same object twice, which would be called twice")
     limits = {"iterations": iterations, "epochs": epochs, "minutes": minutes}
     if all(limit is None for limit in limits.values()):
         raise ArgumentValueError("iterations, epochs and minutes are all None: give at least one limit")
     for name, limit in limits.items():
-        if limit is not None and not limit >= 0:
-            raise ArgumentValueError(f"{name} (={limit}) must be at least 0")
-    if not (isinstance(rollbacks, int) and rollbacks >= 0):
-        raise ArgumentValueError(f"rollbacks (={rollbacks}) must be a whole number of at least 0")
+        limits[name] = limit if limit in (None, math.inf) else check_number(name, limit)
+    if iterations not in (None, math.inf) and not float(iterations).is_integer():
+        raise ArgumentValueError(f"iterations (={iterations!r}) must be a whole number")
+    resume, rollbacks = check_flag("resume", resume), check_count("rollbacks", rollbacks, least=0)
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
@@ -107,12 +120,21 @@ def fit(
         )
     with (
         Signals() as signals,
-        contextlib.closing(
-            OngoingRun(trainer, batches, callbacks, signals, iterations=iterations, epochs=epochs, minutes=minutes)
-        ) as run,
+        contextlib.closing(OngoingRun(trainer, batches, callbacks, signals, **limits, from_code=from_code)) as run,
     ):
         random_numbers = run.resume() if resume else None
+        for overridden in run.overridden if rank() == 0 else ():
+            warnings.warn(overridden, stacklevel=2)
         _check_conditions(trainer, batches)
+        check_start(
+            networks_of(trainer),
+            optimizers_of(trainer),
+            batches,
+            getattr(trainer, "expect_batches", None),
+            batches_per_iteration=getattr(trainer, "batches_per_iteration", 1),
+            iterations=iterations,
+            epochs=epochs,
+        )
         run.start(random_numbers)
         _go_on(run, rollbacks)
         run.end()
@@ -139,6 +161,8 @@ def _go_on(run: OngoingRun, rollbacks: int) -> None:
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:
     """Check the conditions of a whole data set once, before training: on a device each batch would not be."""
-    conditions = getattr(batches, "conditions", None)
+    # A joint transform may make other conditions of them.
+    changed = getattr(batches, "joint_transform", None) is not None
+    conditions = None if changed else getattr(batches, "conditions", None)
     if isinstance(conditions, Tensor) and hasattr(trainer, "check_conditions"):
         trainer.check_conditions(conditions.cpu())

@@ -8,10 +8,12 @@ from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ganlib._files import as_plain
 from ganlib._random import load_random_state, random_state
 from ganlib._ranks import agree, gather
+from ganlib._stream import Stream
 from ganlib.distributed import rank, world_size
 from ganlib.errors import (
     ArgumentTypeError,
@@ -25,8 +27,9 @@ from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._stateful import named_states
 from ganlib.training._loop._divergence import DivergenceWatch
 from ganlib.training._loop._signals import Signals
-from ganlib.training._loop._stream import Stream
+from ganlib.training._step._networks import networks_of
 from ganlib.training._step._replicas import move_random_numbers_apart
+from ganlib.training._step._settings import OptimizerSettings, optimizers_of
 
 __all__ = ["OngoingRun"]
 
@@ -41,9 +44,10 @@ class OngoingRun:
         callbacks: Sequence[Callback],
         signals: Signals,
         *,
-        iterations: int | None,
-        epochs: int | None,
+        iterations: float | None,
+        epochs: float | None,
         minutes: float | None,
+        from_code: Sequence[str] = (),
     ) -> None:
         self.trainer = trainer
         self.batches = batches
@@ -51,7 +55,10 @@ class OngoingRun:
         self.metrics: Mapping[str, Tensor] = {}
         self.logged: Mapping[str, Tensor] = {}
         self.interrupted = False
-        self.watch = DivergenceWatch(partial(_networks, trainer))
+        self.overridden: list[str] = []
+        self.watch = DivergenceWatch(partial(networks_of, trainer))
+        self._settings = OptimizerSettings(optimizers_of(trainer), from_code)
+        self._tries_left = 2 if self._checkpoints() else 0
         self._signals = signals
         self._called = [
             callback for callback in self.callbacks if rank() == 0 or not getattr(callback, "rank_zero_only", False)
@@ -181,6 +188,9 @@ class OngoingRun:
 
     def step(self) -> None:
         """One iteration, and the callbacks that follow it."""
+        if self._tries_left:
+            self._tries_left -= 1
+            self._try_state()
         before = self.iteration
         self.metrics = self.trainer.train_step(self._stream)
         if self.iteration <= before:
@@ -216,7 +226,30 @@ class OngoingRun:
             "logged": dict(self.logged),
             "callbacks": {name: callback.state_dict() for name, callback in named_states(self.callbacks).items()},
             "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
+            "optimizers": self._settings.state_dict(),
         }
+
+    def _try_state(self) -> None:
+        """Refuse what a checkpoint could not hold, before an iteration; optimizers have a state only after the first.
+
+        The next batch has been drawn already, so the loader's state begins no epoch.
+        """
+        problem: Exception | None = None
+        random_numbers = random_state(self.batches)
+        try:
+            states = {name: callback.state_dict() for name, callback in named_states(self.callbacks).items()}
+            state = {"trainer": self.trainer.state_dict(), "callbacks": states, "batches": self._stream.state_dict()}
+            as_plain(state, "run", lazy=True)
+        except Exception as error:
+            problem = error
+        finally:
+            load_random_state(random_numbers, self.batches)
+        if any(agree(problem is not None)):  # a process that stopped alone would leave the others waiting
+            if problem is None:
+                raise GanlibRuntimeError("a checkpoint could not be saved, as another process says")
+            if isinstance(problem, ArgumentTypeError | ArgumentValueError):
+                raise type(problem)(f"a checkpoint of this run could not be saved: {problem}") from None
+            raise problem
 
     def resume(self) -> dict[str, Any] | None:
         """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
@@ -235,6 +268,7 @@ class OngoingRun:
                 own[name].load_state_dict(callback_state)
             else:
                 warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=5)
+        self.overridden = self._settings.loaded(state.get("optimizers", {}))
         ranks = state["ranks"]
         mine = ranks[rank() % len(ranks)]
         self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
@@ -267,12 +301,3 @@ def _scalar(name: str, value: object) -> Tensor:
 def _scalars(saved: Mapping[str, Any]) -> dict[str, Tensor]:
     values = {name: torch.as_tensor(value) for name, value in saved.items()}
     return {name: value for name, value in values.items() if value.ndim == 0}
-
-
-def _networks(trainer: Trainer) -> dict[str, nn.Module]:
-    """The trainer's modules, by name: its ``modules``, or its attributes that are modules."""
-    if isinstance(trainer, nn.Module):
-        return dict(trainer.named_children())
-    held = getattr(trainer, "modules", None)
-    held = held if isinstance(held, Mapping) else getattr(trainer, "__dict__", {})
-    return {name: value for name, value in held.items() if isinstance(value, nn.Module)}

@@ -1,6 +1,6 @@
 """How networks are called, laid out, and given batches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from ganlib._nest import mapped
 from ganlib.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "scalar"]
+__all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "networks_of", "scalar"]
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
@@ -86,6 +86,15 @@ def lay_out_(network: nn.Module) -> None:
     """Lay out a network's weights with the channels last, in place; its parameters stay the same objects."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(memory_format=_format(parameter))
+
+
+def networks_of(trainer: Any) -> dict[str, nn.Module]:
+    """The modules of any trainer, by name: its ``modules``, or its attributes that are modules."""
+    if isinstance(trainer, nn.Module):
+        return dict(trainer.named_children())
+    held = getattr(trainer, "modules", None)
+    held = held if isinstance(held, Mapping) else getattr(trainer, "__dict__", {})
+    return {name: value for name, value in held.items() if isinstance(value, nn.Module)}
 
 
 def _format(x: Tensor) -> torch.memory_format:

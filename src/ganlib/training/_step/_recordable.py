@@ -6,15 +6,16 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganlib.errors import ArgumentValueError
 from ganlib.training._step._adam import adam_step
 
-__all__ = ["RecordableOptimizer", "load_portable_state", "portable_state"]
+__all__ = ["WAYS", "RecordableOptimizer", "load_portable_state", "plain_number", "portable_state", "refilled"]
 
-_WAYS = ("capturable", "foreach", "fused", "differentiable")  # how an optimizer computes, in contrast to what
+WAYS = ("capturable", "foreach", "fused", "differentiable")  # how an optimizer computes, in contrast to what
 _COUNTS = {"step", "mu_product"}  # the tensors in the state of a parameter that torch keeps on the host, or not
 
 
@@ -107,7 +108,7 @@ class RecordableOptimizer:
         kept: dict[tuple[int, str], object] = {}
         for index, (group, rate) in enumerate(zip(self._optimizer.param_groups, self._rates, strict=True)):
             mirrored = {"params", "lr" if rate is not None else "", "betas" if self._betas else ""}
-            kept |= {(index, name): _number(value) for name, value in group.items() if name not in mirrored}
+            kept |= {(index, name): plain_number(value) for name, value in group.items() if name not in mirrored}
             kept[index, "params"] = len(group["params"])
         return kept
 
@@ -177,7 +178,7 @@ def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """The state of an optimizer with plain numbers for settings, counts on the CPU, and no ``capturable``."""
     state = optimizer.state_dict()
     groups = [
-        {name: _number(value, of_any_device=True) for name, value in group.items() if name != "capturable"}
+        {name: plain_number(value, of_any_device=True) for name, value in group.items() if name != "capturable"}
         for group in state["param_groups"]
     ]
     of_parameters = {
@@ -194,12 +195,12 @@ def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any])
     own = [dict(group) for group in optimizer.param_groups]
     groups = state["param_groups"]
     if len(groups) == len(own):
-        ways = [{name: group[name] for name in _WAYS if name in group} for group in own]
+        ways = [{name: group[name] for name in WAYS if name in group} for group in own]
         groups = [{**given, **way} for given, way in zip(groups, ways, strict=True)]
     optimizer.load_state_dict({**state, "param_groups": groups})
     for group, before in zip(optimizer.param_groups, own, strict=True):
         for name in group.keys() & before.keys() - {"params"}:
-            group[name] = _refilled(before[name], group[name])
+            group[name] = refilled(before[name], group[name])
 
 
 class _Mirror:
@@ -254,16 +255,18 @@ def _step_with_hooks(optimizer: torch.optim.Optimizer, step: Callable[[torch.opt
     vars(optimizer)["_opt_called"] = True
 
 
-def _number(value: Any, *, of_any_device: bool = False) -> Any:
+def plain_number(value: Any, *, of_any_device: bool = False) -> Any:
     """A setting as a plain number; a tensor on a device is read only if asked for."""
     if isinstance(value, tuple):
-        return tuple(_number(one, of_any_device=of_any_device) for one in value)
+        return tuple(plain_number(one, of_any_device=of_any_device) for one in value)
+    if isinstance(value, np.generic):
+        return value.item()
     read = isinstance(value, Tensor) and value.numel() == 1 and (of_any_device or value.is_cpu)
     return value.item() if read else value
 
 
-def _refilled(own: Any, loaded: Any) -> Any:
+def refilled(own: Any, loaded: Any) -> Any:
     """The loaded value, in the very tensor that a Schedule or a CUDA graph has."""
     if isinstance(own, tuple) and isinstance(loaded, tuple) and len(own) == len(loaded):
-        return tuple(map(_refilled, own, loaded))
+        return tuple(map(refilled, own, loaded))
     return own.copy_(torch.as_tensor(loaded)) if isinstance(own, Tensor) else loaded

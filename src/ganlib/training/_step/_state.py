@@ -4,15 +4,28 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ganlib._wrappers import load_plain_state, plain_state
 from ganlib.errors import CheckpointError
 from ganlib.protocols import Stateful
 
-__all__ = ["load_states", "states_of", "warn_of_changes"]
+__all__ = ["load_states", "reprs_of", "states_of", "warn_of_changes"]
 
 
 def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
-    """The state of each part."""
-    return {name: part.state_dict() for name, part in parts.items()}
+    """The state of each part, whatever is put around it."""
+    return {name: plain_state(part) for name, part in parts.items()}
+
+
+def reprs_of(parts: Mapping[str, Any]) -> dict[str, str]:
+    """How ganlib's own parts show their settings, but for those with a number in a tensor, which may change."""
+    return {
+        name: repr(part)
+        for name, part in parts.items()
+        if type(part).__module__.startswith("ganlib.") and not any(map(_holds_tensors, _modules_of(part)))
+    }
 
 
 def load_states(
@@ -20,7 +33,7 @@ def load_states(
     states: Mapping[str, Any],
     *,
     exactly: bool,
-    load: Callable[[Any, Any], object] = lambda part, state: part.load_state_dict(state),
+    load: Callable[[Any, Any], object] = load_plain_state,
 ) -> None:
     """Give each part its state; exactly where each part must have one, and no other may be there.
 
@@ -60,3 +73,13 @@ def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
                 + (change if name == "device" else f"its {name} was {before}, and is {now} now"),
                 stacklevel=4,
             )
+
+
+def _modules_of(part: Any) -> list[Any]:
+    return [*part.modules()] if isinstance(part, nn.Module) else [part]
+
+
+def _holds_tensors(part: Any) -> bool:
+    """Whether an attribute is a tensor; parameters and buffers are a state, which no repr shows."""
+    shown = {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
+    return any(isinstance(leaf, Tensor) for leaf in tree_leaves(shown))

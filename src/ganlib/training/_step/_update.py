@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ganlib.distributed import world_size
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._networks import scalar
 
-__all__ = ["Update"]
+__all__ = ["SINGLE_VALUE", "Update"]
+
+SINGLE_VALUE = "Expected more than 1 value per channel"  # how torch's batch norm says it
+_BROKEN_GRAPHS = ("modified by an inplace operation", "through the graph a second time", "derivative for")
 
 Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
 
@@ -82,7 +85,14 @@ class Update:
                     total = total / len(batches)
                 if self._scaler is not None:
                     total = self._scaler.scale(total)
-                torch.autograd.backward(total, inputs=trained, retain_graph=retain_graph)
+                try:
+                    torch.autograd.backward(total, inputs=trained, retain_graph=retain_graph)
+                except RuntimeError as error:
+                    if any(part in str(error) for part in _BROKEN_GRAPHS):
+                        raise GanlibRuntimeError(
+                            f"the objective of {self._player} has no gradient that could be computed: {error}"
+                        ) from error
+                    raise
             for name, value in metrics.items():
                 seen.setdefault(name, []).append(_detached(value))
         if not self._tried:
@@ -122,7 +132,15 @@ class Update:
     def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, with its graph, and the metrics, without."""
         with self._context():
-            given = self._objective(batch)
+            try:
+                given = self._objective(batch)
+            except ValueError as error:
+                if SINGLE_VALUE in str(error) and not isinstance(error, GanlibError):
+                    raise ArgumentValueError(
+                        f"a batch norm in the objective of {self._player} has no statistics of a batch of one: "
+                        f"{error}. If it is the last one of an epoch, leave it out: drop_last (=True) of the loader"
+                    ) from error
+                raise
         total, named = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
         total = scalar(total, f"the objective of {self._player}")
         if not total.requires_grad:

@@ -1,0 +1,33 @@
+"""A discriminator as penalties see it: it augments what it is called with."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ganlib.training._step._networks import call
+
+__all__ = ["Augmented"]
+
+
+class Augmented(nn.Module):
+    """Calls a discriminator with augmented samples; a module itself, so that penalties find what is in it.
+
+    Args:
+        discriminator: called with the augmented samples, and the condition where there is one.
+        augment: samples -> samples, or None.
+
+    Example:
+        >>> import torch
+        >>> Augmented(nn.Identity(), torch.neg)(torch.ones(2))
+        tensor([-1., -1.])
+    """
+
+    def __init__(self, discriminator: nn.Module, augment: Callable[[Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.augment = augment
+
+    def forward(self, sample: Tensor, condition: Any = None) -> Any:
+        """Return the discriminator's output for augmented samples."""
+        return call(self.discriminator, sample if self.augment is None else self.augment(sample), condition)

@@ -1,0 +1,69 @@
+"""Networks that are to be trained, but are in evaluation mode."""
+
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from ganlib.training._step._networks import held_by
+
+__all__ = ["depends_on_mode", "warn_of_modes"]
+
+
+def warn_of_modes(
+    networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer], *, stacklevel: int
+) -> None:
+    """Warn of networks all of whose trained parts are in evaluation mode, where that makes a difference.
+
+    A part that is frozen, and batch norms that are kept in evaluation mode within a network in training mode, are
+    meant to be so.
+
+    Args:
+        networks: the trainer's, by name.
+        optimizers: hold what is trained.
+        stacklevel: of the warning, from the caller.
+    """
+    held = set[int]().union(*map(held_by, optimizers))
+    for name, network in networks.items():
+        parts = list(network.modules())
+        trained = [
+            part for part in parts if any(p.requires_grad and id(p) in held for p in part.parameters(recurse=False))
+        ]
+        if not trained or any(part.training for part in trained):
+            continue
+        kinds = {type(part).__name__ for part in parts if not part.training and depends_on_mode(part)}
+        if kinds:
+            warnings.warn(
+                f"{name} is in evaluation mode, so its {', '.join(sorted(kinds))} will not do what they do in training "
+                f"(load_generator and pretrained return networks that way): call {name}.train() before fit, or load it "
+                "with train=True",
+                stacklevel=stacklevel + 1,
+            )
+
+
+def depends_on_mode(module: nn.Module) -> bool:
+    """Whether a module, without those inside it, does something else in training than in evaluation mode.
+
+    Example:
+        >>> depends_on_mode(nn.BatchNorm1d(3)), depends_on_mode(nn.Linear(3, 3)), depends_on_mode(nn.Dropout(0.0))
+        (True, False, False)
+    """
+    if any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
+        return True
+    if isinstance(module, _BatchNorm | _InstanceNorm):
+        return module.track_running_stats if isinstance(module, _InstanceNorm) else module.running_mean is not None
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+        return module.dropout > 0
+    if type(module).__module__.startswith("torch."):
+        return isinstance(module, nn.RReLU) or type(module).__name__ == "_SpectralNorm"
+    own = [cls for cls in type(module).__mro__ if cls.__module__ != nn.Module.__module__]
+    functions = [function for cls in own for function in vars(cls).values() if inspect.isfunction(function)]
+    return any("training" in function.__code__.co_names for function in functions)

@@ -1,0 +1,71 @@
+"""What can be known of a training before its first iteration."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ganlib._ranks import gather
+from ganlib.distributed import rank
+from ganlib.errors import ArgumentValueError
+from ganlib.training._loop._batch_sizes import batch_sizes
+from ganlib.training._loop._modes import warn_of_modes
+from ganlib.training._step._networks import held_by
+
+__all__ = ["check_start"]
+
+
+def check_start(
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    batches: Any,
+    expect: Callable[[int, int], None] | None,
+    *,
+    batches_per_iteration: int,
+    iterations: float | None,
+    epochs: float | None,
+) -> None:
+    """Refuse weights that cannot be trained, warn of evaluation mode, and announce the sizes of the batches.
+
+    Called by ``fit`` itself, so that warnings point to where ``fit`` was called; only rank 0 warns.
+
+    Args:
+        networks: the trainer's, by name.
+        optimizers: the trainer's, by name.
+        batches: the loader.
+        expect: is told the size of the first batch and that of the smallest one; or None.
+        batches_per_iteration: how many an iteration draws.
+        iterations: the limit, or None.
+        epochs: the limit, or None.
+
+    Raises:
+        ArgumentValueError: weights that are NaN.
+    """
+    held = set[int]().union(*map(held_by, optimizers.values()))
+    for name, network in networks.items():
+        for key, parameter in network.named_parameters():
+            if id(parameter) in held and _holds_nan(parameter.detach()):
+                raise ArgumentValueError(f"{name}.{key} holds NaN before the first iteration")
+    if rank() == 0:
+        warn_of_modes(networks, optimizers.values(), stacklevel=3)
+    if expect is not None:
+        drawn = None if iterations is None else iterations * batches_per_iteration
+        sizes = batch_sizes(batches) if _ends_an_epoch(batches, drawn, epochs) else None
+        same = all(other == sizes for other in gather(sizes))  # to try a batch may need all processes together
+        if sizes is not None and same:
+            expect(*sizes)
+
+
+def _holds_nan(parameter: torch.Tensor) -> bool:
+    return not is_lazy(parameter) and not parameter.is_meta and bool(parameter.isnan().any())
+
+
+def _ends_an_epoch(batches: Any, drawn: float | None, epochs: float | None) -> bool:
+    """Whether the last batch of an epoch may come."""
+    try:
+        length = len(batches)
+    except TypeError:
+        return True
+    return (drawn is None or drawn >= length) and (epochs is None or epochs >= 1)

@@ -1,0 +1,102 @@
+"""What the first batch of a training tells about mistakes that no later error would show."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ganlib._nest import tensors_of
+from ganlib.training._dry_run import without_trace
+
+__all__ = ["warn_of_maps", "warn_of_samples"]
+
+_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
+_TOLERANCE = 1e-3
+_ENOUGH = 16  # values, of which the lowest and the highest say something
+_CONTRAST = 8.0  # more than an augmentation of colors adds
+
+
+def warn_of_samples(samples: Tensor, sample_range: tuple[float, float] | None, ending: str | None) -> None:
+    """Warn of samples that the generator can hardly make, or never.
+
+    Args:
+        samples: (N, ...) float, finite.
+        sample_range: the generator's; None where it has none.
+        ending: the last operation of the generator, such as ``"tanh"``, which says the same.
+    """
+    low, high = (float(value) for value in samples.aminmax())
+    if sample_range is not None:
+        source = "sample_range is"
+    elif ending in _RANGES:
+        source, sample_range = f"last operation is a {ending}, so its samples lie in", _RANGES[ending]
+    if sample_range is not None:
+        least, most = sample_range
+        if low < least - _TOLERANCE or high > most + _TOLERANCE:
+            _warn(
+                f"sample lies in [{low:.4g}, {high:.4g}], but the generator's {source} [{least:.4g}, {most:.4g}]: it "
+                "can never make such samples; scale them to that range"
+            )
+        elif least == -1 and most == 1 and 0 <= low <= 0.25 and high >= 0.5 and samples.numel() >= _ENOUGH:
+            _warn(
+                f"sample lies in [0, 1], as torchvision's ToTensor gives it, but the generator's {source} [-1, 1]: "
+                "scale the samples too, 2 * x - 1, which is torchvision's Normalize([0.5], [0.5])"
+            )
+    elif low >= 0 and 100 < high <= 255 and samples.ndim > 2 and bool((samples == samples.round()).all()):
+        _warn(f"sample holds whole numbers from {low:.4g} to {high:.4g}: scale them to [-1, 1] first, x / 127.5 - 1")
+
+
+def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, condition: Any) -> None:
+    """Warn where the samples are moved within their frame, and the maps that they belong to are not.
+
+    Args:
+        augment: samples -> samples, or None.
+        samples: (N, C, *spatial) float.
+        condition: of the samples.
+    """
+    spatial = samples.ndim - 2
+    maps = [
+        tensor
+        for tensor in tensors_of(condition)
+        if tensor.ndim == samples.ndim and (spatial > 1 or tensor.shape[2:] == samples.shape[2:])
+    ]
+    if augment is None or spatial < 1 or not maps:
+        return
+    with without_trace(augment):
+        moves = any(_moves(augment, samples, axis) for axis in range(-spatial, 0))
+    if moves:
+        _warn(
+            "augment moves the samples within their frame, but not the conditions, which are maps: the discriminator "
+            "sees pairs that do not fit. Take an augmentation of colors only, such as DiffAugment('color'), or move "
+            "both in the loader: joint_transform=augment.Joint(...) of data.TensorLoader"
+        )
+
+
+def _moves(augment: Callable[[Tensor], Tensor], samples: Tensor, axis: int) -> bool:
+    """Whether pixels of samples with one bright side get to the other side.
+
+    Another color for all pixels, noise, blur, and a part that is cut out leave each side apart from the other.
+    """
+    length = samples.shape[axis]
+    bright = length // 3 or 1
+    if length < 2:
+        return False
+    probe = samples.new_full((max(8, min(64, 2**22 // samples[0].numel())), *samples.shape[1:]), -_CONTRAST)
+    probe.narrow(axis, 0, bright).fill_(_CONTRAST)
+    after = augment(probe).float()
+    if after.shape != probe.shape:
+        return False
+    sides = after.narrow(axis, 0, bright), after.narrow(axis, bright, length - bright)
+    (low, high), (other_low, other_high) = ((side.flatten(2).amin(2), side.flatten(2).amax(2)) for side in sides)
+    brighter = (low >= other_high - _TOLERANCE) & (high > other_high + _TOLERANCE)
+    darker = (high <= other_low + _TOLERANCE) & (low < other_low - _TOLERANCE)
+    return not bool((brighter | darker).all())
+
+
+def _warn(message: str) -> None:
+    """Warn at the user's line, however deep in ganlib this is."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("ganlib."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

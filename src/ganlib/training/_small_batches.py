@@ -1,0 +1,165 @@
+"""Batches that are smaller than those before, such as the last one of an epoch, tried before they train anything."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganlib._nest import mapped, tensors_of
+from ganlib.distributed import world_size
+from ganlib.errors import ArgumentValueError
+from ganlib.training._dry_run import without_trace
+from ganlib.training._step._update import SINGLE_VALUE
+
+__all__ = ["SmallBatches", "losses_and_gradients"]
+
+_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
+
+
+class SmallBatches:
+    """Tries an iteration on every batch that is smaller than those before: in training mode, and without a trace.
+
+    Batch norm, another statistic of the batch, or a loss may fail, or give NaN, for a batch of one, where all others
+    went well.
+
+    Args:
+        rehearse: does an iteration on a batch; it returns what has to be finite.
+        networks: whose buffers stay as they are.
+        parts: others whose states stay as they are.
+        any_error: whether any error counts, of any small batch; otherwise that of a batch norm, of a batch of one that
+            is announced.
+    """
+
+    unrecorded = ("_announced", "_least")
+
+    def __init__(
+        self,
+        rehearse: Callable[[Any], Sequence[Tensor]],
+        networks: Sequence[nn.Module],
+        parts: Sequence[Any],
+        *,
+        any_error: bool,
+    ) -> None:
+        self._rehearse = rehearse
+        self._networks = networks
+        self._parts = parts
+        self._any_error = any_error
+        self._announced: tuple[int, int] | None = None
+        self._least: int | None = None
+
+    def announce(self, size: int, smallest: int) -> None:
+        """Say how large the batches will be, so that the smallest one is tried with a part of the first.
+
+        Args:
+            size: of the first batch.
+            smallest: of the smallest one that will come.
+        """
+        self._announced = size, smallest
+
+    def __call__(self, batch: Any) -> None:
+        """Try the batch, or the smallest one that is announced, where it is smaller than all before.
+
+        Args:
+            batch: a nest of tensors; those of the same length as the first one have an entry for each sample.
+
+        Raises:
+            ArgumentValueError: it cannot be trained on.
+        """
+        n = next((len(tensor) for tensor in tensors_of(batch) if tensor.ndim), 0)
+        size, smallest = self._announced or (n, n)
+        least = smallest if size == n else n
+        known = n if self._least is None else self._least
+        self._least = min(least, known)
+        if least >= known:
+            return
+        if least < n:
+            if not (self._any_error or (least == 1 and self._has_batch_norm())):
+                return
+            part = mapped(batch, lambda tensor: tensor[:least] if tensor.shape[:1] == (n,) else tensor)
+            error = self._failure(part)
+            if error is not None and self._failure(batch) is None:
+                raise ArgumentValueError(
+                    f"the smallest batch of an epoch, of {least}, cannot be trained on, while those of {n} can: "
+                    f"{error}. Leave it out: drop_last (=True) of the loader, or a batch_size that divides the data "
+                    "set"
+                ) from error
+        # The processes may have batches of different sizes, and some would wait for the others.
+        elif self._any_error and world_size() == 1 and (error := self._failure(batch)) is not None:
+            raise ArgumentValueError(
+                f"a batch of {n} cannot be trained on, while those before, of {known} or more, could: {error}. If it "
+                "is the last one of an epoch, leave it out: drop_last (=True) of the loader"
+            ) from error
+
+    def _has_batch_norm(self) -> bool:
+        return any(
+            isinstance(module, _BatchNorm) and module.training
+            for network in self._networks
+            for module in network.modules()
+        )
+
+    def _failure(self, batch: Any) -> Exception | None:
+        with (
+            without_trace(*self._parts),
+            _kept_buffers(self._networks),
+            torch.enable_grad(),
+            warnings.catch_warnings(record=True) as said,
+        ):
+            warnings.simplefilter("always")
+            try:
+                values = self._rehearse(batch)
+            except torch.OutOfMemoryError:
+                raise
+            except _ERRORS as error:
+                return error if self._any_error or SINGLE_VALUE in str(error) else None
+        if not all(value.isfinite().all() for value in values):
+            return ArithmeticError("its losses or their gradients are not finite")
+        for warning in said:  # some are given only once
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        return None
+
+
+def losses_and_gradients(
+    players: Sequence[tuple[Callable[[Any], tuple[Tensor, Any]], torch.optim.Optimizer]],
+    batch: Any,
+    context: Callable[[], AbstractContextManager[object]],
+) -> list[Tensor]:
+    """Each player's loss and its gradients, which are not kept.
+
+    Args:
+        players: the objective of each, and its optimizer.
+        batch: what objectives are called with.
+        context: makes the context that they run under.
+    """
+    values = []
+    for objective, optimizer in players:
+        with context():
+            total, _ = objective(batch)
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        values += [total.detach()]
+        values += [one for one in torch.autograd.grad(total, trained, allow_unused=True) if one is not None]
+    return values
+
+
+@contextmanager
+def _kept_buffers(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Put batch norm's statistics, spectral norm's vectors and other buffers back, in their own memory."""
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for network in networks
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if not buffer.is_inference()  # which cannot change in training
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, values in kept:
+                if not torch.equal(buffer, values):  # one that is expanded cannot be written, and was not
+                    buffer.copy_(values)
+                if getattr(module, name) is not buffer:
+                    setattr(module, name, buffer)

@@ -1,0 +1,180 @@
+"""The settings of a trainer's optimizers: what the code gives, what a checkpoint brings, and which counts."""
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.training._step._recordable import WAYS, plain_number, refilled
+
+__all__ = ["OptimizerSettings", "optimizers_of"]
+
+Groups = list[dict[str, Any]]
+
+
+class OptimizerSettings:
+    """The settings that optimizers have before a state is loaded into them, and what becomes of them.
+
+    Args:
+        optimizers: by name, as of :func:`optimizers_of`.
+        from_code: names of settings that stay as they are now.
+
+    Raises:
+        ArgumentTypeError: ``from_code`` is not a sequence of names.
+        ArgumentValueError: no optimizer has such a setting.
+    """
+
+    def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer], from_code: Sequence[str] = ()) -> None:
+        self._optimizers = dict(sorted(optimizers.items()))
+        self._code = {name: _settings(optimizer) for name, optimizer in self._optimizers.items()}
+        self._from_code = _checked(from_code, self._code)
+        self._bases = {name: [_base(group) for group in groups] for name, groups in self._code.items()}
+
+    def state_dict(self) -> dict[str, Groups]:
+        """The settings that the training began with; a schedule or an optimizer may have changed them since."""
+        return self._bases
+
+    def loaded(self, bases: Mapping[str, Groups]) -> list[str]:
+        """Put back what comes from the code, now that a state is loaded; say of each optimizer what does not.
+
+        Args:
+            bases: what :meth:`state_dict` gave in the run that the state is of; empty where that is not known.
+
+        Returns:
+            A sentence for each optimizer whose code gives another setting than it goes on with.
+        """
+        notes = []
+        for name, optimizer in self._optimizers.items():
+            now, code = _settings(optimizer), self._code[name]
+            if len(now) != len(code):
+                continue
+            before = bases.get(name, [])
+            before = before if len(before) == len(now) else [{}] * len(now)
+            known = _constructor_arguments(optimizer)
+            changes = dict[str, str]()
+            for index, (group, own, first) in enumerate(zip(now, code, before, strict=True)):
+                for setting, (theirs, mine) in _changes(group, own, first).items():
+                    if setting in known and setting not in self._from_code:
+                        where = f"{setting} of group {index}" if len(now) > 1 else setting
+                        changes.setdefault(setting, f"{where} (={theirs}), not with yours (={mine})")
+            self._bases[name] = [{**_base(group), **first} for group, first in zip(now, before, strict=True)]
+            self._put_back(name)
+            if changes:
+                notes.append(
+                    f"{name} goes on with the checkpoint's {', and with '.join(changes.values())}: "
+                    f"from_code={tuple(changes)!r} takes yours"
+                )
+        return notes
+
+    def _put_back(self, name: str) -> None:
+        groups = zip(self._optimizers[name].param_groups, self._code[name], self._bases[name], strict=True)
+        for group, own, base in groups:
+            for setting in self._from_code & own.keys():
+                group[setting] = refilled(group.get(setting), own[setting])
+                if setting in (given := _base(own)):
+                    base[setting] = given[setting]
+            if "lr" in self._from_code and "initial_lr" in own:
+                group["initial_lr"] = own["initial_lr"]
+            elif "lr" in self._from_code:
+                group.pop("initial_lr", None)
+
+
+def optimizers_of(trainer: Any) -> dict[str, torch.optim.Optimizer]:
+    """The optimizers of any trainer, each once, by name: its ``optimizers``, or its attributes that are optimizers."""
+    held = getattr(trainer, "optimizers", None)
+    if not isinstance(held, Mapping):
+        held = dict[str, Any]()
+        for cls in type(trainer).__mro__:
+            slots = vars(cls).get("__slots__", ())
+            held |= {name: getattr(trainer, name, None) for name in ([slots] if isinstance(slots, str) else slots)}
+        held |= getattr(trainer, "__dict__", {})
+    found = dict[str, torch.optim.Optimizer]()
+    for name, value in held.items():
+        for key, one in _members(str(name), value):
+            if isinstance(one, torch.optim.Optimizer) and all(one is not other for other in found.values()):
+                found[key] = one
+    return found
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """An attribute, or what is in one that is a list or a dict."""
+    if isinstance(value, Mapping):
+        yield from ((f"{name}[{key!r}]", one) for key, one in value.items())
+    elif isinstance(value, list | tuple):
+        yield from ((f"{name}[{index}]", one) for index, one in enumerate(value))
+    else:
+        yield name, value
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> Groups:
+    """The settings of each group, as numbers of their own."""
+    return [
+        {name: plain_number(value, of_any_device=True) for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+
+
+def _base(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group began with: a schedule keeps its first learning rate, and changes the other."""
+    base = {
+        name: value
+        for name, value in group.items()
+        if name not in WAYS and name != "initial_lr" and isinstance(value, _PLAIN)
+    }
+    return base | ({"lr": group["initial_lr"]} if "initial_lr" in group else {})
+
+
+_PLAIN = (bool, int, float, str, type(None), tuple, list)
+
+
+def _changes(now: Mapping[str, Any], own: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What a group goes on with and what its code says, where these differ, and the code is not as it was."""
+    changes = dict[str, tuple[Any, Any]]()
+    mine, theirs = _base(own), {name: value for name, value in now.items() if isinstance(value, _PLAIN)}
+    if "initial_lr" in own and "initial_lr" in now:
+        theirs["lr"] = now["initial_lr"]
+    scheduled_before_only = "initial_lr" in now and "initial_lr" not in own
+    for name in mine.keys() & theirs.keys():
+        as_before = name in first and _same(mine[name], first[name]) and not (name == "lr" and scheduled_before_only)
+        if not as_before and not _same(mine[name], theirs[name]):
+            changes[name] = _shown(theirs[name]), _shown(mine[name])
+    return dict(sorted(changes.items(), key=lambda change: (change[0] != "lr", change[0])))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings are the same; a tensor may have rounded one of them to float32."""
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    numbers = all(isinstance(value, int | float) for value in (one, other))
+    return math.isclose(one, other, rel_tol=1e-6) if numbers else bool(one == other)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_shown, value))})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def _constructor_arguments(optimizer: torch.optim.Optimizer) -> set[str]:
+    """What its user gives; some optimizers also count in their groups."""
+    return {"lr"} | {
+        name
+        for cls in type(optimizer).__mro__
+        if issubclass(cls, torch.optim.Optimizer)
+        for name in inspect.signature(cls.__init__).parameters
+    }
+
+
+def _checked(from_code: Any, code: Mapping[str, Groups]) -> set[str]:
+    if isinstance(from_code, str) or not isinstance(from_code, Sequence | set | frozenset):
+        raise ArgumentTypeError(f"from_code (={from_code!r}) must be a sequence of names, such as ('lr', 'betas')")
+    known = dict.fromkeys(name for groups in code.values() for group in groups for name in group)
+    known.pop("initial_lr", None)  # it goes with lr
+    for name in from_code:
+        if name not in known:
+            has = f"they have {', '.join(map(repr, known))}" if known else "it has none"
+            raise ArgumentValueError(f"from_code holds {name!r}, no setting of the trainer's optimizers: {has}")
+    return {*from_code}
