@@ -7,7 +7,6 @@ from torch import nn
 
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.metrics import DigitClassifier, FrechetDistance, InceptionScore, KernelDistance, LabelAccuracy
-from ganlib.metrics._range import warn_of_range
 from tests.metrics.cases import assert_equal, every, made, normal, same, two_sided
 
 SAMPLES = {
@@ -142,35 +141,6 @@ def test_probabilities_where_logits_are_read_are_warned_of():
     assert len(caught) == 1
     score.update(normal(12, 5).softmax(1))
     InceptionScore(same).update(normal(12, 5))
-
-
-DIGITS = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize(("name", "samples"), [(r"\[0, 1\]", DIGITS), (r"\[0, 255\]", 255 * DIGITS)])
-def test_samples_of_another_range_are_warned_of_once(name, samples):
-    """Images as ToTensor gives them, or as they are in files, are not what the classifier takes."""
-    classifier = DigitClassifier().eval()
-    with pytest.warns(UserWarning, match=f"samples seem to lie in {name}, .* DigitClassifier takes them in"):
-        classifier(samples)
-    classifier.features(samples.clone())
-
-
-@pytest.mark.parametrize(
-    "samples",
-    [2 * DIGITS - 1, DIGITS[:7], torch.ones(8, 1, 28, 28), torch.zeros(8, 1, 28, 28), 0.5 * DIGITS, 1.5 * DIGITS - 0.5],
-)
-def test_samples_of_the_right_range_are_not_warned_of(samples):
-    """Nor are few samples, those of a collapsed generator, or of one that has not learned much yet."""
-    DigitClassifier().eval()(samples)
-
-
-def test_the_range_can_be_another():
-    """A network of [0, 1] is not to be given [-1, 1]."""
-    network = nn.Identity()
-    warn_of_range(network, DIGITS, (0.0, 1.0))
-    with pytest.warns(UserWarning, match=r"seem to lie in \[-1, 1\], .* takes them in \[0, 1\]"):
-        warn_of_range(network, 2 * DIGITS - 1, (0.0, 1.0))
 
 
 def _arguments(case, samples):

@@ -204,7 +204,7 @@ class AdversarialTrainer:
         )
         stateful = {name: part for name, part in present.items() if isinstance(part, Stateful)}
         self._small_batches = SmallBatches(
-            self._rehearse, [generator, discriminator], [*stateful.values()], any_error=True
+            self._try_iteration, [generator, discriminator], [*stateful.values()], any_error=True
         )
         self._game = GameTrainer(
             {"generator": generator, "discriminator": discriminator, **stateful},
@@ -382,7 +382,7 @@ class AdversarialTrainer:
             yield _Minibatch(sample, condition, fake_condition, later, due)
         raise BatchesExhaustedError(f"batches ran out: an iteration needs {self._batches_needed} of them")
 
-    def _rehearse(self, batch: Batch) -> list[Tensor]:
+    def _try_iteration(self, batch: Batch) -> list[Tensor]:
         """The losses and gradients of an iteration on a batch, those that have to be finite."""
         sample, condition = batch
         fake_condition = condition if self._fake_conditions is None else self._read.fake_conditions(len(sample))

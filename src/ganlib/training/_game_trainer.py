@@ -307,7 +307,7 @@ class GameTrainer:
         """
         networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
         others = [part for part in self.modules.values() if not isinstance(part, nn.Module)]
-        self._small_batches = SmallBatches(self._rehearse, networks, others, any_error=False)
+        self._small_batches = SmallBatches(self._try_iteration, networks, others, any_error=False)
         self._small_batches.announce(size, smallest)
 
     def state_dict(self) -> dict[str, Any]:
@@ -396,7 +396,7 @@ class GameTrainer:
                     self._small_batches(drawn[-1])
             yield drawn
 
-    def _rehearse(self, batch: Any) -> list[Tensor]:
+    def _try_iteration(self, batch: Any) -> list[Tensor]:
         """The forward passes of an iteration on a batch."""
         with self._autocast():
             prepared = batch if self._prepare is None else self._prepare(batch)

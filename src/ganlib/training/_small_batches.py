@@ -27,7 +27,7 @@ class SmallBatches:
     went well.
 
     Args:
-        rehearse: does an iteration on a batch; it returns what has to be finite.
+        attempt: does an iteration on a batch; it returns what has to be finite.
         networks: whose buffers stay as they are.
         parts: others whose states stay as they are.
         any_error: whether any error counts, of any small batch; otherwise that of a batch norm, of a batch of one that
@@ -38,13 +38,13 @@ class SmallBatches:
 
     def __init__(
         self,
-        rehearse: Callable[[Any], Sequence[Tensor]],
+        attempt: Callable[[Any], Sequence[Tensor]],
         networks: Sequence[nn.Module],
         parts: Sequence[Any],
         *,
         any_error: bool,
     ) -> None:
-        self._rehearse = rehearse
+        self._attempt = attempt
         self._networks = networks
         self._parts = parts
         self._any_error = any_error
@@ -110,7 +110,7 @@ class SmallBatches:
         ):
             warnings.simplefilter("always")
             try:
-                values = self._rehearse(batch)
+                values = self._attempt(batch)
             except torch.OutOfMemoryError:
                 raise
             except _ERRORS as error:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.colors import TABLEAU_COLORS, to_hex
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -18,7 +17,8 @@ _SLICES = 9  # of a volume
 _PLOT = (160, 80)  # pixels of a signal
 _FINER = 3  # lines are drawn at so many times the size, so that they are smooth
 _MARGIN = 3  # pixels above and below the curves
-_COLORS = [*map(to_hex, TABLEAU_COLORS)]
+# Those of matplotlib, which a grid does not need.
+_COLORS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]
 _HIGHEST = {torch.uint8: 255.0, torch.bool: 1.0}  # the value of white
 _GREY, _COLORED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # modes; Pillow clips others where it converts them
 
