@@ -107,7 +107,7 @@ def test_a_network_that_has_warned_is_what_it_was(warned):
 
 
 def test_a_metric_whose_network_has_warned_keeps_nothing_of_it():
-    """The warning adds nothing to its attributes and its state, and its copies give the same value; one warning is all."""
+    """The warning adds nothing to its attributes and its state, and its copies give the same value."""
     metric = FrechetDistance(DigitClassifier().eval().features)
     metric.persistent(True)
     metric.update(2 * DIGITS - 1, real=True)

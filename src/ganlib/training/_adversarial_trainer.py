@@ -364,11 +364,20 @@ class AdversarialTrainer:
         Raises:
             CheckpointError: the state is of other parts.
         """
-        self._game.load_state_dict(state)
-        warn_of_changes(self._kinds, state["kinds"])
-        saved = state.get("reprs", {})  # an earlier version has none
-        same = [name for name in self._reprs if name in saved and self._kinds.get(name) == state["kinds"].get(name)]
-        warn_of_changes({name: self._reprs[name] for name in same}, {name: saved[name] for name in same})
+        quiet, settings = dict(state), self._game.settings
+        if "settings" in state:  # all changes are said in one warning, below
+            quiet["settings"] = {
+                name: value if name.endswith("_optimizer") else settings.get(name, value)
+                for name, value in state["settings"].items()
+            }
+        self._game.load_state_dict(quiet)
+        kinds, reprs = state["kinds"], state.get("reprs", {})  # an earlier version has fewer of both
+        own = {name: value for name, value in settings.items() if name in state["settings"]} | self._kinds
+        saved = state["settings"] | kinds
+        for name in self._reprs.keys() & reprs.keys():
+            if self._kinds.get(name) == kinds.get(name):
+                own[name], saved[name] = self._reprs[name], reprs[name]
+        warn_of_changes(own, saved)
 
     def _minibatches(self, batches: Iterator[Any]) -> Iterator[_Minibatch]:
         """The batches, checked, with the conditions of the fakes and the penalties of this iteration."""

@@ -262,6 +262,16 @@ class GameTrainer:
         return dict(self._optimizers)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What decides how a training goes on, besides states, as texts by name."""
+        choices = {"precision": self._precision.name, "device": self.device.type}
+        choices |= {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
+        choices |= {"accumulate_grad_batches": str(self._accumulate), "max_grad_norm": str(self._max_grad_norm)}
+        for player in self.players:
+            choices |= {f"{player.name}.steps": str(player.steps), f"{player.name}.every": str(player.every)}
+        return choices
+
+    @property
     def recorded_iterations(self) -> int:
         """How many iterations this trainer has launched as a CUDA graph; 0 where there is none."""
         return 0 if self._graphs is None else self._graphs.replayed
@@ -321,7 +331,7 @@ class GameTrainer:
         own = {name: part for name, part in self.modules.items() if _is_per_process(part)}
         return {
             "iteration": self.iteration,
-            "settings": self._choices(),
+            "settings": self.settings,
             "modules": states_of(common),
             "per_process": gather(_on_host(states_of(own))) if own else [],
             "optimizers": {name: portable_state(optimizer) for name, optimizer in self._optimizers.items()},
@@ -340,7 +350,7 @@ class GameTrainer:
         """
         if missing := _STATE - {*state}:
             raise CheckpointError(f"the state holds no {', '.join(sorted(missing))}: it is not the state of a trainer")
-        own, saved = self._choices(), state["settings"]
+        own, saved = self.settings, state["settings"]
         warn_of_changes({name: own[name] for name in own if name in saved}, saved)  # an earlier version saved fewer
         everyone = state["per_process"]
         modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
@@ -406,15 +416,6 @@ class GameTrainer:
 
     def _autocast(self) -> Any:
         return self._precision.autocast(self.device.type)
-
-    def _choices(self) -> dict[str, str]:
-        """What decides how a training goes on, besides states."""
-        choices = {"precision": self._precision.name, "device": self.device.type}
-        choices |= {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
-        choices |= {"accumulate_grad_batches": str(self._accumulate), "max_grad_norm": str(self._max_grad_norm)}
-        for player in self.players:
-            choices |= {f"{player.name}.steps": str(player.steps), f"{player.name}.every": str(player.every)}
-        return choices
 
     def _kind(self) -> tuple[object, ...]:
         """What decides which kernels run, besides the batches: who takes part, and the modes of the modules."""

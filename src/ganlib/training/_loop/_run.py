@@ -244,7 +244,7 @@ class OngoingRun:
             problem = error
         finally:
             load_random_state(random_numbers, self.batches)
-        if any(agree(problem is not None)):  # a process that stopped alone would leave the others waiting
+        if any(gather(problem is not None)):  # a process that stopped alone would leave the others waiting
             if problem is None:
                 raise GanlibRuntimeError("a checkpoint could not be saved, as another process says")
             if isinstance(problem, ArgumentTypeError | ArgumentValueError):

@@ -46,7 +46,7 @@ def check_start(
     held = set[int]().union(*map(held_by, optimizers.values()))
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
-            if id(parameter) in held and _holds_nan(parameter.detach()):
+            if id(parameter) in held and _holds_nan(parameter):
                 raise ArgumentValueError(f"{name}.{key} holds NaN before the first iteration")
     if rank() == 0:
         warn_of_modes(networks, optimizers.values(), stacklevel=3)
@@ -59,7 +59,7 @@ def check_start(
 
 
 def _holds_nan(parameter: torch.Tensor) -> bool:
-    return not is_lazy(parameter) and not parameter.is_meta and bool(parameter.isnan().any())
+    return not is_lazy(parameter) and not parameter.is_meta and bool(parameter.detach().isnan().any())
 
 
 def _ends_an_epoch(batches: Any, drawn: float | None, epochs: float | None) -> bool:

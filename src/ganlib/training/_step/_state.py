@@ -57,22 +57,28 @@ def load_states(
 
 
 def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
-    """Warn of each setting with which the training goes on differently.
+    """Warn, once, of all settings with which the training goes on differently.
+
+    Args:
+        own: the settings of this training, by name.
+        saved: those of the saved one.
 
     Raises:
         CheckpointError: an optimizer is of another kind.
     """
+    changes = []
     for name in {**own, **saved}:
         before, now = saved.get(name), own.get(name)
         if before != now and name.endswith("_optimizer"):
             raise CheckpointError(f"the state is of a training whose {name} was {before}, not {now}")
         if before != now:
-            change = f"it ran on {before}, and runs on {now} now"
-            warnings.warn(
-                "the training goes on, but not as it would have, bit for bit: "
-                + (change if name == "device" else f"its {name} was {before}, and is {now} now"),
-                stacklevel=4,
-            )
+            device = f"it ran on {before}, and runs on {now} now"
+            changes.append(device if name == "device" else f"its {name} was {before}, and is {now} now")
+    if changes:
+        warnings.warn(
+            f"the training goes on, but not as it would have, bit for bit: {'; '.join(changes)}",
+            stacklevel=4,
+        )
 
 
 def _modules_of(part: Any) -> list[Any]:
