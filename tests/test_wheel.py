@@ -160,7 +160,7 @@ def test_the_demo(python: Any, tmp_path: Path) -> None:
     """``demo`` trains on digits that it renders, and draws with the result."""
     python("-m", "ganlib", "demo", "--minutes", 0.0001)
     assert (tmp_path / "runs/demo/generator.safetensors").exists()
-    assert _size(tmp_path / "runs/demo/digits.png") == (302, 302)
+    assert _size(tmp_path / "runs/demo/digits.png") == (604, 604)
 
 
 def test_the_examples(python: Any, installed: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A discriminator's output as several packages need it: logits in float32 or better, one tensor for each scale."""
 
-import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib._ending import last_operation
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput, Logits
 
@@ -107,10 +107,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
         _warned.add(loss)  # in any case, since to read values waits for the device
     if wrong:
         _warned.update(loss.modules())  # of a weighted sum, those that it adds
-        warnings.warn(
+        warn_user(
             f"{name} ends in a {ending}, but {type(loss).__name__} takes logits, which can be any numbers: remove the "
-            f"{ending}",
-            stacklevel=4,
+            f"{ending}"
         )
 
 

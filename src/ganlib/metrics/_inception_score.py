@@ -1,12 +1,12 @@
 """The inception score of generated samples."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.metrics._metric import GanMetric
 
@@ -89,10 +89,7 @@ class InceptionScore(GanMetric):
             return
         if bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
             self._has_warned = True
-            warnings.warn(
-                "classifier gives probabilities, but InceptionScore takes logits: remove the softmax at its end",
-                stacklevel=5,
-            )
+            warn_user("classifier gives probabilities, but InceptionScore takes logits: remove the softmax at its end")
 
     def compute(self) -> Tensor:
         """Compute the score so far; of several processes, all call this together.

@@ -1,11 +1,12 @@
 """Samples in another range than a network was trained with."""
 
-import warnings
 from typing import Any
 from weakref import WeakSet
 
 import torch
 from torch import Tensor
+
+from ganlib._warning import warn_user
 
 __all__ = ["warn_of_range"]
 
@@ -28,9 +29,8 @@ def warn_of_range(network: Any, samples: Tensor, sample_range: tuple[float, floa
         near = 0.05 * (last - first)
         if first <= low <= first + near and last - near <= high <= last and sample_range != (first, last):
             _warned.add(network)
-            warnings.warn(
+            warn_user(
                 f"samples seem to lie in {name}, from {low:.3g} to {high:.3g}, but {type(network).__name__} takes them "
-                f"in [{sample_range[0]:g}, {sample_range[1]:g}]: scale them",
-                stacklevel=4,
+                f"in [{sample_range[0]:g}, {sample_range[1]:g}]: scale them"
             )
             return

@@ -1,7 +1,6 @@
 """What penalties share: their weight, how they call the discriminator, and the norms of its gradient."""
 
 import inspect
-import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
+from ganlib._warning import warn_user
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
@@ -155,11 +155,10 @@ def warn_of_batch_norm(
             continue
         seen.add(node)
         if "BatchNorm" in node.name() and getattr(node, "_saved_training", True) and _mixes(node):
-            warnings.warn(
+            warn_user(
                 f"the {network} has a batch norm in training mode, which mixes the samples of a batch: "
                 f"{type(penalty).__name__} is then not a penalty on the gradient of each sample. Replace it by another "
-                "norm, such as group norm or instance norm, or by none",
-                stacklevel=7,  # where the penalty was called
+                "norm, such as group norm or instance norm, or by none"
             )
             return
         waiting += [function for function, _ in node.next_functions]

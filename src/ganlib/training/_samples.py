@@ -1,13 +1,12 @@
 """What the first batch of a training tells about mistakes that no later error would show."""
 
-import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from ganlib._nest import tensors_of
+from ganlib._warning import warn_user
 from ganlib.training._dry_run import without_trace
 
 __all__ = ["warn_of_maps", "warn_of_samples"]
@@ -34,17 +33,19 @@ def warn_of_samples(samples: Tensor, sample_range: tuple[float, float] | None, e
     if sample_range is not None:
         least, most = sample_range
         if low < least - _TOLERANCE or high > most + _TOLERANCE:
-            _warn(
+            warn_user(
                 f"sample lies in [{low:.4g}, {high:.4g}], but the generator's {source} [{least:.4g}, {most:.4g}]: it "
                 "can never make such samples; scale them to that range"
             )
         elif least == -1 and most == 1 and 0 <= low <= 0.25 and high >= 0.5 and samples.numel() >= _ENOUGH:
-            _warn(
+            warn_user(
                 f"sample lies in [0, 1], as torchvision's ToTensor gives it, but the generator's {source} [-1, 1]: "
                 "scale the samples too, 2 * x - 1, which is torchvision's Normalize([0.5], [0.5])"
             )
     elif low >= 0 and 100 < high <= 255 and samples.ndim > 2 and bool((samples == samples.round()).all()):
-        _warn(f"sample holds whole numbers from {low:.4g} to {high:.4g}: scale them to [-1, 1] first, x / 127.5 - 1")
+        warn_user(
+            f"sample holds whole numbers from {low:.4g} to {high:.4g}: scale them to [-1, 1] first, x / 127.5 - 1"
+        )
 
 
 def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, condition: Any) -> None:
@@ -66,7 +67,7 @@ def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, co
     with without_trace(augment):
         moves = any(_moves(augment, samples, axis) for axis in range(-spatial, 0))
     if moves:
-        _warn(
+        warn_user(
             "augment moves the samples within their frame, but not the conditions, which are maps: the discriminator "
             "sees pairs that do not fit. Take an augmentation of colors only, such as DiffAugment('color'), or move "
             "both in the loader: joint_transform=augment.Joint(...) of data.TensorLoader"
@@ -92,11 +93,3 @@ def _moves(augment: Callable[[Tensor], Tensor], samples: Tensor, axis: int) -> b
     brighter = (low >= other_high - _TOLERANCE) & (high > other_high + _TOLERANCE)
     darker = (high <= other_low + _TOLERANCE) & (low < other_low - _TOLERANCE)
     return not bool((brighter | darker).all())
-
-
-def _warn(message: str) -> None:
-    """Warn at the user's line, however deep in ganlib this is."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith("ganlib."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)

@@ -1,13 +1,14 @@
 """The generator's last activation, which autocast must not compute in half precision."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ganlib._warning import warn_user
 
 __all__ = ["Call", "last_activation", "recorded_calls", "widened"]
 
@@ -79,12 +80,11 @@ def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Mod
     if call is not None and call.made.dtype in _HALVES and _is_activation(call):
         return call.module
     if samples.dtype in _HALVES and warn:
-        warnings.warn(
+        warn_user(
             f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}. If a tanh or another activation "
             "makes them, write it as the last module, such as nn.Tanh(): the trainer computes that in float32, since "
             "a tanh that rounds to 1 has no gradient. If nothing of the kind makes them, this does no harm; return "
-            "samples.float() to silence this warning",
-            stacklevel=8,  # where train_step was called
+            "samples.float() to silence this warning"
         )
     return None
 
