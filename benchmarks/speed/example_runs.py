@@ -143,7 +143,12 @@ def _run(example: Example, device: torch.device, first: int, last: int, options:
         stack.enter_context(contextlib.redirect_stderr(log))
         caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("default")
-        runpy.run_path(str(path), run_name="__main__")
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as error:
+            log.flush()
+            said = Path(log.name).read_text(encoding="utf-8").splitlines()
+            raise SystemExit(said[-1] if said else error.code) from error
         watch.warnings = [str(warning.message) for warning in caught]
     return watch
 

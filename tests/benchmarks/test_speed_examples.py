@@ -54,11 +54,10 @@ def test_a_script_is_timed_while_it_runs(name: str, options: list[str]) -> None:
     assert row["warnings"] == ""
 
 
-def test_a_script_that_fails_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_fails_says_why() -> None:
     """What a script ends with is not swallowed."""
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match=r"--loss \(=nothing\)"):
         list(examples(bench("cpu", 1, 0.0, 1), ["gaussians"], 1, 2, ["--loss", "nothing"]))
-    assert "--loss (=nothing)" in capsys.readouterr().err
 
 
 def test_the_command_writes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
