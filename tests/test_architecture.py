@@ -23,7 +23,7 @@ LAYERS = [
     {"protocols"},
     {"distributed"},
     {"_checks", "_ending", "_held", "_nest", "_once", "_spectral", "_warning", "_wrappers"},
-    {"_condition", "_files", "_logits", "_ranks", "_recipe"},
+    {"_batch_sizes", "_condition", "_files", "_logits", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
     {"_stream"},
     {

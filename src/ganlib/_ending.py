@@ -1,5 +1,6 @@
 """By what operation a tensor was made."""
 
+import math
 import re
 from typing import Any
 
@@ -8,29 +9,35 @@ from torch import Tensor
 __all__ = ["last_operation"]
 
 _NAMES = {
-    "Clamp": "clamp",
     "Hardsigmoid": "hardsigmoid",
     "Hardtanh": "hardtanh",
+    "LogSigmoid": "logsigmoid",
+    "LogSoftmax": "log_softmax",
     "Sigmoid": "sigmoid",
     "Softmax": "softmax",
     "Tanh": "tanh",
 }
 # What moves values or averages them, and so leaves them in the range that they were in.
 _KEEPS_RANGE = (
-    "Alias|AsStrided|Clone|Contiguous|Expand|Index|IndexSelect|Mean|Movedim|Permute|ReshapeAlias|Select|Slice|Split|"
-    "Squeeze|T|ToCopy|Transpose|Unbind|UnsafeSplit|UnsafeView|Unsqueeze|View"
+    "Alias|AsStrided|Cat|Clone|Contiguous|Expand|Index|IndexSelect|Mean|Movedim|Permute|ReshapeAlias|Select|Slice|"
+    "Split|Squeeze|Stack|T|ToCopy|Transpose|Unbind|UnsafeSplit|UnsafeView|Unsqueeze|View|"
+    r"(Mkldnn)?(Adaptive)?AvgPool\dD|MaxPool\dDWithIndices|Upsample\w+"
 )
+_ARITHMETIC = "Add|Clamp|Div|Mul|Neg|Rsub|Sub"
 
 
-def last_operation(tensor: Tensor) -> str | None:
+def last_operation(tensor: Tensor, *, arithmetic: bool = False) -> str | None:
     """Name the operation that made a tensor's values, where it is one that bounds them.
 
     Args:
-        tensor: with its graph. Reshaping, slicing and averages are passed over.
+        tensor: with its graph. Reshaping, slicing, joining, pooling and averages are passed over.
+        arithmetic: whether sums and products with constants, and clamps, are passed over too, as long as the range is
+            no wider than that of probabilities.
 
     Returns:
-        ``"sigmoid"``, ``"hardsigmoid"``, ``"softmax"``, ``"clamp"``, ``"hardtanh"`` or ``"tanh"``; None where it is
-        another, or the tensor has no graph.
+        ``"sigmoid"``, ``"hardsigmoid"``, ``"softmax"``, ``"logsigmoid"``, ``"log_softmax"``, ``"hardtanh"``,
+        ``"tanh"``, or ``"clamp"``, which is one to [0, 1] or a part of it; None where it is another, or the tensor has
+        no graph.
 
     Example:
         >>> import torch
@@ -39,9 +46,31 @@ def last_operation(tensor: Tensor) -> str | None:
         ('sigmoid', None)
     """
     node: Any = tensor.grad_fn
+    width = 1.0  # of the range, compared with that of the operation
     while node is not None:
         name = re.sub(r"Backward\d*$", "", node.name())
-        if not re.fullmatch(_KEEPS_RANGE, name):
-            return _NAMES.get(name)
-        node = node.next_functions[0][0]
+        inputs = [following for following, _ in node.next_functions if following is not None]
+        if arithmetic and len(inputs) == 1 and re.fullmatch(_ARITHMETIC, name):
+            width *= _factor(name, node)
+        elif not re.fullmatch(_KEEPS_RANGE, name):
+            ending = "clamp" if name in ("Clamp", "Hardtanh") and _is_unit(node) else _NAMES.get(name)
+            return None if width * (2 if name in ("Hardtanh", "Tanh") else 1) > 1 and arithmetic else ending
+        node = inputs[0] if inputs else None
     return None
+
+
+def _factor(name: str, node: Any) -> float:
+    """What a range is multiplied by; infinity where that is not one number on the CPU."""
+    if name not in ("Div", "Mul"):
+        return 1.0
+    other = getattr(node, "_saved_other", None)
+    if not isinstance(other, Tensor) or other.ndim or other.device.type != "cpu" or not float(other):
+        return math.inf
+    return abs(float(other)) if name == "Mul" else 1 / abs(float(other))
+
+
+def _is_unit(node: Any) -> bool:
+    """Whether the bounds of a clamp lie in [0, 1]."""
+    bounds = [getattr(node, f"_saved_{name}", None) for name in ("min", "max", "min_val", "max_val")]
+    given = [bound for bound in bounds if isinstance(bound, int | float)]
+    return len(given) == 2 and given[0] >= 0 and given[1] <= 1

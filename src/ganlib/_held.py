@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 __all__ = ["held"]
 
 _LIMIT = 5000
-_PLAIN = (str, bytes, int, float, complex, type(None), type, CodeType, ModuleType, Tensor, torch.Generator)
+_PLAIN = (str, bytes, int, float, complex, type(None), type, CodeType, ModuleType, Tensor)
 
 
 def held(root: Any, *, within: int = 5, closed: tuple[type, ...] = ()) -> Iterator[Any]:

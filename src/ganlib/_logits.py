@@ -99,12 +99,15 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
     if loss is None or torch.compiler.is_compiling() or loss in _warned:
         return
     ending = last_operation(logits)
-    wrong = ending in ("sigmoid", "hardsigmoid", "softmax")
+    wrong = ending in ("sigmoid", "hardsigmoid", "softmax", "logsigmoid", "log_softmax", "clamp")
     if ending in ("tanh", "hardtanh"):
         wrong = getattr(loss, "needs_unbounded_logits", False)
-    if ending in ("clamp", "hardtanh") and not wrong:
-        wrong = _clamped_to_probabilities(logits)
-        _warned.add(loss)  # in any case, since to read values waits for the device
+    elif ending in (None, "clamp"):
+        inner = last_operation(logits, arithmetic=True)
+        if inner in ("sigmoid", "hardsigmoid", "softmax", "tanh"):
+            wrong = wrong or _are_probabilities(logits, least=16 if inner == "tanh" else 1)
+            ending = inner
+            _warned.add(loss)  # in any case, since to read values waits for the device
     if wrong:
         _warned.update(loss.modules())  # of a weighted sum, those that it adds
         warn_user(
@@ -129,12 +132,12 @@ def _is_plain(value: Tensor) -> bool:
     return value.dtype is torch.float32 and value.numel() > 0 and value.layout is torch.strided
 
 
-def _clamped_to_probabilities(logits: Tensor) -> bool:
-    """Whether values lie in [0, 1] and reach an end of it, as those of a clamp to a wider range do by chance only."""
-    if logits.is_meta or (logits.is_cuda and torch.cuda.is_current_stream_capturing()):
+def _are_probabilities(logits: Tensor, least: int) -> bool:
+    """Whether all of at least so many values lie in [0, 1]."""
+    if logits.numel() < least or logits.is_meta or (logits.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
     low, high = logits.detach().aminmax()
-    return bool((low >= 0) & (high <= 1) & ((low == 0) | (high == 1)))
+    return bool((low >= 0) & (high <= 1))
 
 
 def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:

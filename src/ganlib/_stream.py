@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 from typing_extensions import Self
 
 from ganlib._random import load_random_state, random_state, seeded
+from ganlib._warning import warn_user
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Batch, Stateful
@@ -41,7 +42,7 @@ class Stream:
         self._batches = batches
         self._name = name
         if not isinstance(batches, Iterable):
-            raise ArgumentTypeError(f"{self._named()} must be iterable, such as a DataLoader")
+            raise ArgumentTypeError(f"{self._named()} must be iterable, such as a DataLoader{_hint(batches)}")
         if isinstance(batches, Batch | Mapping | str):
             raise ArgumentTypeError(f"{self._named()} must give batches, one after another, such as [samples]")
         self.length = _length(batches)
@@ -77,6 +78,11 @@ class Stream:
     def has_begun(self) -> bool:
         """Whether it is within an epoch."""
         return self._batches_left is not None
+
+    @property
+    def position(self) -> int:
+        """Batches that the unfinished epoch has given."""
+        return self._position
 
     @property
     def epochs(self) -> float:
@@ -207,6 +213,15 @@ class Stream:
                     )
             if not self._position:
                 self._draw_order()
+            elif not other_ranks and None not in (self.length, state["length"]):
+                self._warn_of_length(state["length"])
+
+    def _warn_of_length(self, before: int) -> None:
+        if self.length != before:
+            warn_user(
+                f"{self._named()} gives {self.length} batches in an epoch, but gave {before} when the run was saved (is "
+                "its batch_size another?): the run goes on after as many batches, which held other samples"
+            )
 
     def _draw_order(self) -> None:
         # A shuffling loader draws the order of an epoch with its first batch; one with an own state would count it.
@@ -221,6 +236,11 @@ def has_state(loader: Any) -> TypeGuard[Stateful]:
     A check of the :class:`ganlib.protocols.Stateful` protocol does not see what is forwarded from Python 3.12 on.
     """
     return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _hint(batches: Any) -> str:
+    is_data_set = all(hasattr(type(batches), name) for name in ("__getitem__", "__len__"))
+    return "; it is a data set, so give data.TensorLoader(dataset, batch_size)" if is_data_set else ""
 
 
 def _length(batches: Any) -> int | None:

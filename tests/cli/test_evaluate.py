@@ -253,7 +253,7 @@ def _untrained(monkeypatch: pytest.MonkeyPatch) -> Any:
         (["run", "--data", "mnist", "--root", "x"], "MNIST is not there (no x/MNIST/raw)"),
         (["run", "--n", "5"], "--n (=5) must be at least 6 images for fid, kid, prdc, accuracy"),
         (["run", "--n", "1", "--metrics", "fid"], "--n (=1) must be at least 2 images for fid"),
-        (["run", "--seed", "-1"], "--seed (=-1) must be from 0 to 2**64 - 1"),
+        (["run", "--seed", "-1"], "argument --seed: -1 must be a whole number from 0 to 2**64 - 1"),
         (["run", "--out", "x.png"], "--out (=x.png) must end in .json"),
         (["run", "--features", "digits", "--weights", "x"], "--weights (=x) needs --features inception"),
         (["run", "--weights", "x"], "weights (='x'): there is no such file"),
@@ -292,7 +292,7 @@ def test_what_cannot_be_measured(words: list[str], answer: str, here: Path) -> N
     if words[0] in make:
         make[words[0]]()
     before = files(here)
-    assert answer in refused("evaluate", *words)
+    assert answer in refused("evaluate", *words, status=1 if "is not there" in answer else 2)
     assert files(here) == before
 
 

@@ -184,7 +184,7 @@ def test_a_file_that_turns_out_to_be_damaged_is_named_at_its_access(mixed):
     path.write_bytes(path.read_bytes()[:3000])
     dataset = ImageFolder(mixed, 4, in_memory=False)
     index = dataset.paths.index(path)
-    with pytest.raises(DataError, match=r"9.png cannot be read \(OSError"):
+    with pytest.raises(DataError, match=r"9.png cannot be read \(OSError.*\); remove it\. ImageFolder\(root, size=1\)"):
         dataset[index]
     path.unlink()
     with pytest.raises(DataError, match=r"9.png cannot be read \(OSError"):

@@ -178,11 +178,13 @@ def test_the_dry_run_leaves_no_trace_in_a_module() -> None:
         (v1.ToTensor(), ArgumentTypeError, "leave ToTensor out"),
         (v2.Compose([v1.ToTensor(), NORMALIZE]), ArgumentTypeError, "ToDtype"),
         (NORMALIZE, ArgumentTypeError, "ToDtype"),
+        (v2.RandomCrop(100), ArgumentValueError, r"larger than .*[^.]; it is given tensors \(C, H, W\) of torch.uint8"),
+        ([v2.RandomHorizontalFlip()], ArgumentTypeError, r"v2\.Compose of them, or one function"),
         (v2.FiveCrop(4), ArgumentTypeError, "returned a tuple"),
         (v2.Compose([FLOAT, NORMALIZE, v2.ColorJitter(0.5)]), ArgumentValueError, "ColorJitter, which clamps"),
         (nn.Sequential(augment.RandomHorizontalFlip()), ArgumentTypeError, "holds a RandomHorizontalFlip of ganlib"),
         (v2.Compose([v2.Identity(), augment.RandomHorizontalFlip()]), ArgumentTypeError, "which takes a batch"),
-        (augment.Joint(augment.RandomHorizontalFlip()), GanlibError, "condition"),
+        (augment.Joint(augment.RandomHorizontalFlip()), ArgumentTypeError, "Joint is a joint_transform"),
         (v2.RandomHorizontalFlip, ArgumentTypeError, "not a class"),
     ],
 )
@@ -261,6 +263,7 @@ def test_torchvision_as_a_joint_transform_keeps_the_values_of_maps() -> None:
     ("options", "error", "words"),
     [
         ({"joint_transform": v1.RandomHorizontalFlip()}, ArgumentTypeError, "torchvision.transforms.v2"),
+        ({"joint_transform": augment.RandomHorizontalFlip()}, ArgumentTypeError, r"put it into augment\.Joint"),
         ({"joint_transform": lambda samples, generator: samples}, ArgumentTypeError, "takes 2 positional"),
         ({"joint_transform": lambda s, c, g: s}, ArgumentTypeError, r"must return \(samples, condition\)"),
         ({"joint_transform": lambda s, c, g: (s, c[1:])}, ShapeError, "of 6 samples"),

@@ -28,6 +28,8 @@ def test_a_batch_is_one_of_each_loader() -> None:
     [
         ((), {}, ArgumentValueError, "two or more"),
         (([1],), {}, ArgumentValueError, "data.map_loader takes one"),
+        (([[1], [2]],), {}, ArgumentValueError, r"zip_loaders\(\*loaders\)"),
+        (([1], TensorDataset(torch.zeros(3))), {}, ArgumentTypeError, r"data set, so give data\.TensorLoader"),
         (([1], None), {}, ArgumentTypeError, r"loaders\[1\] \(=None\) must be iterable"),
         (([1], 3), {}, ArgumentTypeError, r"loaders\[1\] \(=3\)"),
         (([], [1]), {}, ArgumentValueError, r"loaders\[0\] \(=\[\]\) is empty"),

@@ -47,7 +47,7 @@ def test_spread_tells_a_constant_from_variety(monkeypatch: pytest.MonkeyPatch) -
     """It is the deviation within each class: images that differ by their class alone have none."""
     measure = _measure(monkeypatch, torch.randn(60, 1, 28, 28))
     labels = torch.arange(2).repeat_interleave(100)
-    constant = labels.view(-1, 1, 1, 1).expand(-1, 1, 28, 28).float()
+    constant = labels.view(-1, 1, 1, 1).expand(-1, 1, 28, 28) - 0.5
     assert measure(constant, labels).spread == 0
     assert measure(constant + torch.randn(200, 1, 28, 28), labels).spread == pytest.approx(1, abs=0.05)
 

@@ -61,7 +61,7 @@ def test_a_kernel_too_large_for_its_stage_names_the_stage(plan, data):
     with pytest.raises(PlanError) as caught:
         StackPlan(plan.image_shape, stages)
 
-    assert f"stage {index} " in str(caught.value)
+    assert f"stages[{index}] " in str(caught.value)
     assert str(tuple(kernel_size)) in str(caught.value)
     assert str(plan.shapes[index][1:]) in str(caught.value)
 
@@ -86,16 +86,16 @@ def test_any_whole_numbers_make_a_plan_or_a_plan_error(image_shape, stages):
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (Stage(0), r"stage 1 .*channels \(=0\)"),
-        (Stage(2.5), r"stage 1 .*channels \(=2\.5\)"),
-        (Stage(4, kernel_size=0), r"stage 1 .*kernel_size \(=0\)"),
-        (Stage(4, kernel_size=(3, 3, 3)), r"stage 1 .*kernel_size \(=\(3, 3, 3\)\).*2 of them"),
-        (Stage(4, kernel_size=2.5), r"stage 1 .*kernel_size \(=2\.5\)"),
-        (Stage(4, stride=0), r"stage 1 .*stride \(=0\)"),
-        (Stage(4, stride=(1, -1)), r"stage 1 .*stride \(=\(1, -1\)\)"),
-        (Stage(4, stride=None), r"stage 1 .*stride \(=None\)"),
-        (Stage(4, padding=-1), r"stage 1 .*padding \(=-1\)"),
-        (Stage(4, padding="same"), r"stage 1 .*padding \(='same'\)"),
+        (Stage(0), r"stages\[1\] .*channels \(=0\)"),
+        (Stage(2.5), r"stages\[1\] .*channels \(=2\.5\)"),
+        (Stage(4, kernel_size=0), r"stages\[1\] .*kernel_size \(=0\)"),
+        (Stage(4, kernel_size=(3, 3, 3)), r"stages\[1\] .*kernel_size \(=\(3, 3, 3\)\).*2 of them"),
+        (Stage(4, kernel_size=2.5), r"stages\[1\] .*kernel_size \(=2\.5\)"),
+        (Stage(4, stride=0), r"stages\[1\] .*stride \(=0\)"),
+        (Stage(4, stride=(1, -1)), r"stages\[1\] .*stride \(=\(1, -1\)\)"),
+        (Stage(4, stride=None), r"stages\[1\] .*stride \(=None\)"),
+        (Stage(4, padding=-1), r"stages\[1\] .*padding \(=-1\)"),
+        (Stage(4, padding="same"), r"stages\[1\] .*padding \(='same'\)"),
         (64, r"stages\[1\] \(=64\) must be a Stage"),
     ],
 )

@@ -2,19 +2,21 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ganlib import losses, penalties, training
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError, ShapeError
 from tests.ranks import Ranks
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
-from tests.training.players import points
+from tests.training.players import make_trainer, points
 
 F64 = torch.float64
 ITERATIONS = 50
@@ -879,14 +881,35 @@ def test_names_of_the_tables_own_columns_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_network_that_is_wrapped_for_several_devices_is_refused(inside: bool) -> None:
-    """The trainer averages over processes itself, and a state would have other names: give the bare network."""
+def test_a_network_that_is_wrapped_for_several_processes_is_refused(inside: bool) -> None:
+    """The trainer averages over processes itself: give the bare network."""
     network = nn.Linear(2, 2)
-    wrapped: nn.Module = nn.DataParallel(network)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    player = training.Player("one", optimizer, lambda batch: wrapped(batch).mean())
-    with pytest.raises(ArgumentTypeError, match="modules holds network, in which a DataParallel .* bare network"):
+    wrapped = object.__new__(DistributedDataParallel)  # it cannot be made without a group of processes
+    nn.Module.__init__(wrapped)
+    wrapped.module = network
+    player = training.Player("one", torch.optim.SGD(network.parameters(), lr=0.1), lambda batch: wrapped(batch).mean())
+    with pytest.raises(ArgumentTypeError, match="network, in which a DistributedDataParallel .* bare network"):
         training.GameTrainer({"network": nn.Sequential(wrapped) if inside else wrapped}, [player])
+
+
+def test_networks_on_several_devices_of_one_process(tmp_path: Path) -> None:
+    """It trains as the plain ones do, and its checkpoint is theirs."""
+
+    def train(wrap: Any, iterations: int, folder: Path) -> dict[str, Any]:
+        torch.manual_seed(0)
+        generator, discriminator = wrap(nn.Linear(3, 2)), wrap(nn.Linear(2, 1))
+        trainer = make_trainer(generator, discriminator)
+        callbacks = [training.Checkpoint(folder)]
+        training.fit(trainer, [points()], iterations=iterations, callbacks=callbacks, resume=True)
+        modules: dict[str, Any] = trainer.state_dict()["modules"]
+        return modules
+
+    expected = train(lambda network: network, 4, tmp_path / "plain")
+    train(nn.DataParallel, 2, tmp_path / "wrapped")
+    found = train(lambda network: network, 4, tmp_path / "wrapped")
+    for name, state in expected.items():
+        assert state.keys() == found[name].keys()
+        assert all(torch.equal(value, found[name][key]) for key, value in state.items())
 
 
 def test_optimizers_are_there_by_name() -> None:

@@ -77,9 +77,9 @@ COUNTS: dict[str, Make] = {
     "GameTrainer.accumulate_grad_batches": lambda n: game(accumulate_grad_batches=n),
     "AdversarialTrainer.accumulate_grad_batches": lambda n: make_trainer(accumulate_grad_batches=n),
     "AdversarialTrainer.discriminator_steps": lambda n: make_trainer(discriminator_steps=n),
-    "fit.iterations": lambda n: fit(iterations=n, epochs=3),
 }
 NUMBERS: dict[str, Make] = {
+    "fit.iterations": lambda x: fit(iterations=x, epochs=3),
     "EarlyStopping.min_delta": lambda x: training.EarlyStopping("loss", 3, min_delta=x),
     "EMA.decay": lambda x: training.EMA(nn.Linear(1, 1), decay=x),
     "Evaluate.timeout": lambda x: evaluate(timeout=x),
@@ -111,6 +111,8 @@ UNLIMITED = {
     "AdversarialTrainer.max_grad_norm",
 }
 """Infinity is no limit there."""
+SWITCHES = {"LearningRateSchedule.factor", "Schedule.function"}
+"""Functions of which a comparison is a value, 0 or 1."""
 BAD_NUMBERS = [math.nan, -math.inf, math.inf, np.float64("nan"), True, np.True_, "3", 1j, [1]]
 
 
@@ -151,7 +153,7 @@ def test_a_number_of_numpy_is_pythons(name: str, kind: Any) -> None:
 @pytest.mark.parametrize("value", BAD_NUMBERS, ids=repr)
 def test_what_is_no_number_is_refused_at_once(name: str, value: Any) -> None:
     """It is an error of ganlib's that names the argument."""
-    if name in UNLIMITED and value == math.inf:
+    if (name in UNLIMITED and value == math.inf) or (name in SWITCHES and type(value) in (bool, np.bool_)):
         NUMBERS[name](value)
         return
     with pytest.raises(GanlibError, match=name.partition(".")[2]):

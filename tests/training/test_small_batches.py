@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from ganlib import data, latents, losses, penalties, stacks, training
 from ganlib.errors import ArgumentValueError
+from ganlib.training._small_batches import SmallBatches
 from tests.training.players import make_trainer, points
 
 
@@ -197,6 +199,31 @@ def test_a_batch_of_one_that_can_be_trained_on_changes_nothing(trainer: str) -> 
     assert same(*trained)
 
 
+class Draws:
+    """Latents from generators of a user's own, in an attribute and in a closure."""
+
+    def __init__(self) -> None:
+        numbers = np.random.default_rng(0)
+        self.generator = torch.Generator().manual_seed(0)
+        self.more = lambda n: torch.from_numpy(numbers.normal(size=(n, 3))).float()
+
+    def __call__(self, n: int, **where: Any) -> Tensor:
+        """Normal."""
+        return torch.randn(n, 3, generator=self.generator) + self.more(n)
+
+
+def test_generators_of_a_users_own_stay_as_they_are() -> None:
+    """The training is, to the bit, the one whose small batch was not announced."""
+    trained = []
+    for sizes in ((4, 4), (4, 1)):
+        torch.manual_seed(0)
+        one = plain(latent=Draws())
+        one.expect_batches(*sizes)
+        one.train_step((points(4),))
+        trained.append(one.state_dict()["modules"])
+    assert same(*trained)
+
+
 def test_convolutions_have_several_values_in_one_sample() -> None:
     """A batch norm over pixels trains on a batch of one."""
     generator = nn.Sequential(nn.Linear(3, 64), nn.Unflatten(1, (1, 8, 8)))
@@ -288,3 +315,36 @@ def test_a_warning_that_is_given_once_is_not_lost() -> None:
     with pytest.warns(UserWarning, match="look") as caught:
         training.fit(plain(loss=Once()), KNOWN["list"](), epochs=2)
     assert len(caught) == 1
+
+
+class ActNorm(nn.Module):
+    """Takes its scale from the first batch that it is trained on, as Glow does, and keeps that in plain attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.is_new, self.calls = nn.Parameter(torch.ones(2)), True, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale."""
+        if self.training:
+            self.calls += 1
+            if self.is_new:
+                self.scale.data = 1 / (x.detach().std(0, correction=0) + 0.01)
+                self.is_new = False
+        return x * self.scale
+
+
+def test_a_trial_leaves_no_trace_in_what_a_module_keeps_outside_of_its_buffers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A training whose last batch is smaller is that of the same batches without a trial, bit for bit."""
+
+    def trained() -> list[Tensor]:
+        torch.manual_seed(0)
+        discriminator = nn.Sequential(ActNorm(), nn.Linear(2, 1))
+        training.fit(make_trainer(nn.Linear(3, 2), discriminator), [points(4), points(4), points(1)], iterations=4)
+        return [*discriminator.state_dict().values(), torch.tensor(discriminator[0].calls)]
+
+    tried = trained()
+    monkeypatch.setattr(SmallBatches, "__call__", lambda self, batch: None)
+    assert all(map(torch.equal, tried, trained()))

@@ -5,15 +5,18 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
+import numpy
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ganlib._checks import check_option
+from ganlib._checks import check_flag, check_option
+from ganlib._warning import warn_user
 from ganlib.data._pixels import eight_bit, grey_range, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError
 
@@ -22,6 +25,7 @@ __all__ = ["ImageFolder"]
 _ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 _LAYOUT = "it must have a subfolder for each class, with two images or more in each, such as cat/1.jpg and dog/7.png"
+_PARTS = {"train", "val", "valid", "validation", "test"}
 _LONGEST = 16  # of a panorama no more than the middle is kept for crop="random", as many times as long as an item
 
 
@@ -60,7 +64,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
 
     Raises:
         ArgumentValueError: the size, the mode or the crop is invalid.
-        ArgumentTypeError: ``in_memory`` is not True or False.
+        ArgumentTypeError: ``root`` is not a path, or ``in_memory`` is not True or False.
         DataError: the folder has another layout, or a class has fewer than two images that can be read: a GAN cannot
             learn anything from one image.
 
@@ -88,22 +92,28 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         crop: Literal["center", "random", "stretch", "pad"] = "center",
         in_memory: bool = True,
     ) -> None:
+        if not isinstance(root, str | os.PathLike):
+            raise ArgumentTypeError(f"root (={root!r}) must be the path of a folder")
+        size = size.tolist() if isinstance(size, numpy.ndarray) else size
         sides = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
-        if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides):
+        if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides):
             raise ArgumentValueError(
                 f"size (={size!r}) must be a whole number of at least 1, or (height, width) of them"
             )
         check_option("mode", mode, ("RGB", "L", "RGBA", "LA"))
         check_option("crop", crop, ("center", "random", "stretch", "pad"))
-        if not isinstance(in_memory, bool):
-            raise ArgumentTypeError(f"in_memory (={in_memory!r}) must be True or False")
         self.root = Path(root)
-        self.size = size
+        self.size = (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
         self.mode = mode
         self.crop = crop
-        self.in_memory = in_memory
+        self.in_memory = check_flag("in_memory", in_memory)
         found = _find(self.root)
         self.classes = list(found)
+        if len(found) > 1 and {name.lower() for name in found} <= _PARTS:
+            warn_user(
+                f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: give one of "
+                f"them as root, such as {str(self.root / self.classes[0])!r}"
+            )
         self.targets: list[int] = []
         self.paths: list[Path] = []
         count = sum(map(len, found.values()))
@@ -158,16 +168,25 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
 
         Raises:
             IndexError: the index is out of range.
+            ArgumentTypeError: the index is not a whole number.
             DataError: the images are not in memory, and the file cannot be read.
         """
-        index = operator.index(index)
+        try:
+            index = operator.index(None if isinstance(index, bool) else index)
+        except TypeError:
+            raise ArgumentTypeError(f"index (={index!r:.200}) must be a whole number") from None
         if not -len(self) <= index < len(self):
             raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
         if self.data is None:
             try:
                 image = self._read(self.paths[index])
+            except MemoryError as error:
+                raise DataError(f"{self.paths[index]} does not fit in memory at size (={self.size})") from error
             except Exception as error:
-                raise DataError(f"{self.paths[index]} cannot be read ({type(error).__name__}: {error})") from error
+                raise DataError(
+                    f"{self.paths[index]} cannot be read ({type(error).__name__}: {error}); remove it. "
+                    "ImageFolder(root, size=1) reads each file once, and warns of all those that cannot be read"
+                ) from error
         else:
             image = self.data[index]
             image = image.view(*image.shape[:2], -1)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ganlib._batch_sizes import batch_sizes
 from ganlib._random import generators_of, load_random_state, mixed_seed, random_state, seeded
 from ganlib._stream import Stream, has_state
 from ganlib.distributed import world_size
@@ -51,6 +52,14 @@ class JoinedLoader:
         """
         lengths = [len(loader) for loader in self.loaders]  # type: ignore[arg-type]  # raises the TypeError
         return max(lengths) if self._longest else min(lengths)
+
+    @property
+    def batch_sizes(self) -> tuple[int, int] | None:
+        """The sizes of the first batch and of the smallest one; None where they are unknown, or not those of all."""
+        sizes = [batch_sizes(loader) for loader in self.loaders]
+        # Of two lengths, the longer one's last batch may never come, or come with a full one.
+        same = None not in sizes and len({*sizes}) == len({len(loader) for loader in self.loaders}) == 1  # type: ignore[arg-type]
+        return sizes[0] if same else None
 
     def __iter__(self) -> Iterator[Any]:
         """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.

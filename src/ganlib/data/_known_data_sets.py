@@ -1,20 +1,22 @@
 """The data sets that are in memory as a whole, and need not be read item by item."""
 
 import sys
+from types import FunctionType
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from ganlib.data._image_folder import ImageFolder
-from ganlib.errors import DTypeError
+from ganlib.errors import ArgumentTypeError, DTypeError
 
-__all__ = ["in_memory", "plain"]
+__all__ = ["in_memory", "plain", "refuse_masks"]
 
 _MNIST = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")  # not QMNIST, whose items are made in another way
 _CIFAR = ("CIFAR10", "CIFAR100")
+_MODULES = ("torchvision.datasets.mnist", "torchvision.datasets.cifar")
 
 
 def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
@@ -27,7 +29,10 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
         (tensor([[1.],
                 [1.]]), None)
     """
-    kind, torchvision = type(dataset), sys.modules.get("torchvision.datasets")
+    kind = type(dataset)
+    module = vars(sys.modules.get(kind.__module__, sys))
+    if not all(_defined_in(module, getattr(kind, name, None)) for name in ("__getitem__", "__len__")):
+        return None
     if kind is TensorDataset:
         return _of_tensors(dataset)
     if kind is Subset:
@@ -37,7 +42,7 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
         if not (_is_uint8(data) and data.ndim in (3, 4)) or dataset.crop == "random":
             return None
         images = (data if data.ndim == 4 else data.unsqueeze(3)).permute(0, 3, 1, 2)
-    elif any(kind is getattr(torchvision, name, None) for name in (*_MNIST, *_CIFAR)):
+    elif kind.__module__ in _MODULES and kind.__name__ in (*_MNIST, *_CIFAR) and module.get(kind.__name__) is kind:
         if dataset.transform is not None or dataset.target_transform is not None:
             return None
         images = dataset.data
@@ -56,6 +61,29 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     if labels is None or len(images) < length:
         return None
     return images[:length].clone(memory_format=torch.contiguous_format), labels
+
+
+def refuse_masks(dataset: Any) -> None:
+    """Raise an ArgumentTypeError for a Subset, inside others too, whose indices are booleans: they would be 0 and 1.
+
+    Example:
+        >>> refuse_masks(Subset(TensorDataset(torch.ones(2, 1)), [1, 0]))
+    """
+    if isinstance(dataset, Subset):
+        first = next(iter(dataset.indices), None)
+        if isinstance(first, bool) or str(getattr(first, "dtype", "")) in ("bool", "torch.bool"):
+            raise ArgumentTypeError(
+                "a Subset's indices are a mask of True and False, which torch takes for the items 1 and 0: give "
+                "torch.as_tensor(mask).nonzero().flatten().tolist()"
+            )
+    inner = dataset.datasets if isinstance(dataset, ConcatDataset) else [getattr(dataset, "dataset", None)]
+    for each in inner if isinstance(dataset, ConcatDataset | Subset) else []:
+        refuse_masks(each)
+
+
+def _defined_in(module: Any, method: Any) -> bool:
+    """Whether a method is the module's own, and not one that was put in its place."""
+    return isinstance(method, FunctionType) and method.__globals__ is module
 
 
 def _is_uint8(data: Any) -> bool:

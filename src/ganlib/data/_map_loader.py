@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
+
 from ganlib.data._joined_loader import JoinedLoader
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, DataError, GanlibError
 
 __all__ = ["map_loader"]
 
@@ -26,6 +28,7 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
     Raises:
         ArgumentTypeError: the loader cannot be iterated, or the function cannot be called.
         ArgumentValueError: the loader is empty.
+        DataError: the function fails on a batch; a TypeError in it is an ArgumentTypeError.
 
     Example:
         >>> from ganlib import data
@@ -36,4 +39,17 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
     """
     if not callable(function):
         raise ArgumentTypeError(f"function (={function!r}) must be callable")
-    return JoinedLoader({"loader": loader}, lambda batches: function(*batches))
+
+    def combine(batches: list[Any]) -> Any:
+        try:
+            return function(*batches)
+        except (GanlibError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            kind = ArgumentTypeError if isinstance(error, TypeError) else DataError
+            raise kind(
+                f"function (={function!r:.200}) fails on a batch ({type(error).__name__}: {error}); it takes one batch, "
+                "as the loader gives it"
+            ) from error
+
+    return JoinedLoader({"loader": loader}, combine)

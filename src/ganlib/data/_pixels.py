@@ -14,7 +14,8 @@ _SAVE_IT = "save it as 8 or 16 bits without a sign"
 def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
     """Return an image in mode L or RGB on black, or with its alpha channel, if it has one, as LA or RGBA.
 
-    An image that is still the opened file is turned as its EXIF data say; what a program made of it stays as it is.
+    An image that is still the opened file is turned as its EXIF data say, and its transparent colour is transparent;
+    what a program made of it stays as it is.
 
     Raises:
         ValueError: black and white are unknown, or there are no pixels.
@@ -29,6 +30,9 @@ def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
     if image.format is not None:
         _scale_transparency(image)
         image = ImageOps.exif_transpose(image)
+    elif image.mode != "P" and "transparency" in image.info:  # which Pillow keeps when the colours have changed
+        image = image.copy()
+        del image.info["transparency"]
     if limits:
         image = _scaled(image, *limits)
     grey = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"

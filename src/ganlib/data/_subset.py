@@ -124,4 +124,9 @@ def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
             f"dataset.targets are from {whole.min()} to {whole.max()}; the indices of {len(names)} classes are from 0 "
             f"to {len(names) - 1}"
         )
+    if any(isinstance(each, int) for each in names) and names != list(range(len(names))):
+        raise ArgumentValueError(
+            f"dataset.classes (={names!r:.200}) and dataset.targets are both numbers, so that a target may be a class "
+            "or the index of one: select the samples yourself, with torch's Subset"
+        )
     return whole

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ganlib import distributed
+from ganlib._batch_sizes import sizes_of_epoch
 from ganlib._checks import check_count, check_flag, check_option, check_seed
 from ganlib._random import mixed_seed
+from ganlib._warning import warn_user
 from ganlib.data._tensors import as_tensors
 from ganlib.data._transfer import Transfer
 from ganlib.data._transforms import Transforms
@@ -18,6 +20,8 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.protocols import Batch
 
 __all__ = ["TensorLoader"]
+
+_DARK = 16  # of 255: digits of 4 bits, masks and classes reach no more
 
 
 class TensorLoader:
@@ -59,6 +63,7 @@ class TensorLoader:
         device: the device of the batches.
 
     Raises:
+        DataError: the data set fails when an item, or its length, is read.
         ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors; a transform
             that cannot be called in its form.
         DTypeError: samples or conditions of a dtype they cannot be.
@@ -96,6 +101,12 @@ class TensorLoader:
         self.transform, self.joint_transform = transform, joint_transform
         self._transforms = Transforms(transform, joint_transform)
         samples, conditions = as_tensors(dataset)
+        if not self._transforms.given_as_stored and samples.dtype == torch.uint8 and 0 < samples.max() <= _DARK:
+            warn_user(
+                f"dataset's uint8 samples are at most {samples.max()}, where 255 is white, so that they are trained on "
+                f"as floats from -1 to {samples.max() / 127.5 - 1:.2g}: multiply them to reach 255, or give floats in "
+                "[-1, 1]"
+            )
         if storage == "auto":
             fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
             storage = "device" if fits else "host"  # the other half of the free memory is for the training
@@ -127,6 +138,13 @@ class TensorLoader:
                 "and drop_last (=True) leaves smaller batches out"
             )
         return batches
+
+    @property
+    def batch_sizes(self) -> tuple[int, int] | None:
+        """The sizes of the first batch of an epoch and of the smallest one, in this process."""
+        world_size = distributed.world_size()
+        sizes = sizes_of_epoch(len(self.samples), self.batch_size * world_size, drop_last=self.drop_last)
+        return sizes and (-(-sizes[0] // world_size), -(-sizes[1] // world_size))
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.

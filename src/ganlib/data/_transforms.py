@@ -49,11 +49,24 @@ class Transforms:
     def __init__(self, transform: Callable[..., Any] | None, joint_transform: Callable[..., Any] | None) -> None:
         for name, value in (("transform", transform), ("joint_transform", joint_transform)):
             if not (value is None or callable(value)) or isinstance(value, type):
-                raise ArgumentTypeError(f"{name} (={value!r}) must be callable and not a class, or None")
+                several = isinstance(value, tuple | list)
+                hint = "; give v2.Compose of them, or one function (samples, generator) that calls them"
+                raise ArgumentTypeError(
+                    f"{name} (={value!r}) must be callable and not a class, or None{hint if several else ''}"
+                )
         if transform is not None and joint_transform is not None:
             raise ArgumentValueError(
                 f"transform (={transform!r}) and joint_transform (={joint_transform!r}) exclude each other: let the "
                 "joint transform change the samples too"
+            )
+        if _of_augment(transform) and type(transform).__name__ == "Joint":
+            raise ArgumentTypeError(
+                f"transform (={transform!r}) changes the condition too: Joint is a joint_transform, give it as one"
+            )
+        if _of_augment(joint_transform) and type(joint_transform).__name__ != "Joint":
+            raise ArgumentTypeError(
+                f"joint_transform (={joint_transform!r}) changes samples without their condition: put it into "
+                "augment.Joint(...)"
             )
         self._joint = joint_transform is not None
         self._name = "joint_transform" if self._joint else "transform"
@@ -66,6 +79,11 @@ class Transforms:
                 f"{self._shown()} is one of torchvision.transforms, which changes one thing only: take that of "
                 "torchvision.transforms.v2"
             )
+
+    @property
+    def given_as_stored(self) -> bool:
+        """Whether the transform is given the stored samples, and not scaled ones."""
+        return self._single
 
     def __bool__(self) -> bool:
         return self._transform is not None
@@ -83,6 +101,21 @@ class Transforms:
         return self._applied(self._transform, samples, conditions, seeds)
 
     def _applied(
+        self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor], seeds: tuple[int, ...]
+    ) -> list[Tensor]:
+        given = f"{tuple(samples.shape)[1:]} of {samples.dtype}"
+        try:
+            return self._called(transform, samples, conditions, seeds)
+        except (GanlibError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+            raise kind(
+                f"{self._shown()} fails on samples {given}: {type(error).__name__}: {str(error).rstrip('.')}"
+                f"{self._form(samples)}"
+            ) from error
+
+    def _called(
         self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor], seeds: tuple[int, ...]
     ) -> list[Tensor]:
         count = len(samples)
@@ -115,29 +148,34 @@ class Transforms:
         self._check_conditions(samples, conditions)
         if self._single:
             samples, conditions = samples[:_TRIED], [condition[:_TRIED] for condition in conditions]
-        given = f"{tuple(samples.shape)[1:]} of {samples.dtype}"
         try:
             tried = copy.deepcopy(self._transform)
         except Exception:  # what cannot be copied is called itself
             tried = self._transform
-        try:
-            with seeded(0), _watched(tried, samples.ndim - 1 if self._single else -1):
-                results = self._applied(tried, samples.clone(), [each.clone() for each in conditions], (0,))
-        except GanlibError:
-            raise
-        except Exception as error:
-            kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
-            raise kind(
-                f"{self._shown()} fails on samples {given}: {type(error).__name__}: {error}; {self._form(samples)}"
-            ) from error
+        with seeded(0), _watched(tried, samples.ndim - 1 if self._single else -1):
+            results = self._applied(tried, samples.clone(), [each.clone() for each in conditions], (0,))
         if not all(result.isfinite().all() for result in results):
             raise ArgumentValueError(f"{self._shown()} makes samples that are not finite")
         result = results[0]
+        if self._single and not self._joint and samples.is_floating_point() and samples.min() < 0 == result.min():
+            self._refuse_clamping(tried, samples)
         if self._single and samples.dtype == torch.uint8 and result.abs().max() > _FAR:
             raise ArgumentValueError(
                 f"{self._shown()} makes floats from {result.min():.4g} to {result.max():.4g} of uint8 samples, and "
                 "floats are not scaled: return uint8, or scale them, by "
                 "v2.ToDtype(torch.float32, scale=True) and v2.Normalize([0.5], [0.5]) for example"
+            )
+
+    def _refuse_clamping(self, tried: Callable[..., Any], samples: Tensor) -> None:
+        """Whatever the transform is: of torchvision's functions that clamp to [0, 1], no hook can tell."""
+        try:
+            below, above = (self._called(tried, torch.full_like(samples, value), [], (0,))[0] for value in (-0.5, 0.25))
+        except Exception:  # it cannot take constants, so nobody knows
+            return
+        if bool((below == 0).all()) and bool(((above > 0) & (above < 1)).all()):
+            raise ArgumentValueError(
+                f"{self._shown()} clamps floats to [0, 1], but it is given values from {samples.min():.4g} to "
+                f"{samples.max():.4g}: change them while they are in [0, 1], or give TensorLoader uint8 samples"
             )
 
     def _check_conditions(self, samples: Tensor, conditions: list[Tensor]) -> None:
@@ -147,11 +185,13 @@ class Transforms:
             return
         for condition in conditions:
             spatial = samples.ndim > 2 and condition.shape[1:] == samples.shape[2:]
-            if condition.ndim >= 3 and (condition.ndim == samples.ndim or spatial):
+            same = condition.ndim == samples.ndim and (condition.ndim > 3 or condition.shape[2] == samples.shape[2])
+            if condition.ndim >= 3 and (same or spatial):
                 raise ArgumentValueError(
                     f"{self._shown()} would change the samples {tuple(samples.shape)} and not their maps "
                     f"{tuple(condition.shape)}: give joint_transform instead, (samples, condition, generator) -> "
-                    "(samples, condition), such as augment.Joint(augment.RandomHorizontalFlip())"
+                    "(samples, condition), such as augment.Joint(augment.RandomHorizontalFlip()), or where only values "
+                    "change, lambda s, c, generator: (transform(s, generator), c)"
                 )
 
     def _one_by_one(self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor]) -> list[Tensor]:
@@ -196,13 +236,16 @@ class Transforms:
     def _form(self, samples: Tensor) -> str:
         """What it must be, for errors."""
         if self._joint:
-            return "it must take (samples, condition, generator), or be one of torchvision.transforms.v2"
-        if self._single and _of_torchvision(self._transform) and samples.dtype == torch.uint8:
+            return "; it must take (samples, condition, generator), or be one of torchvision.transforms.v2"
+        if not (self._single and _of_torchvision(self._transform)):
+            return "; it must take (samples, generator), or a single sample as it is in the data set"
+        parts = {type(part).__name__ for part in held(self._transform, within=12)}
+        if samples.dtype == torch.uint8 and parts & {"ToTensor", "Normalize"}:
             return (
-                "it is given uint8 tensors: leave ToTensor out, and let v2.ToDtype(torch.float32, scale=True) come "
+                "; it is given uint8 tensors: leave ToTensor out, and let v2.ToDtype(torch.float32, scale=True) come "
                 "before v2.Normalize"
             )
-        return "it must take (samples, generator), or a single sample as it is in the data set"
+        return f"; it is given tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
 
 
 def scaled(samples: Tensor) -> Tensor:
@@ -236,6 +279,11 @@ def _of_torchvision(transform: Any, package: str = "torchvision") -> bool:
     return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(transform).__mro__)
 
 
+def _of_augment(transform: Any) -> bool:
+    """Whether it is a transform of ganlib's own, whose package this one does not import."""
+    return type(transform).__module__.startswith("ganlib.augment.")
+
+
 @contextmanager
 def _watched(transform: Any, of_sample: int) -> Iterator[None]:
     """A context in which modules inside a transform refuse what they would silently take for something else."""
@@ -267,9 +315,9 @@ def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     name, given = type(module).__name__, inputs[0] if inputs else None
     if not isinstance(given, Tensor):
         return
-    if name in ("ToTensor", "PILToTensor"):
+    if name == "ToTensor":
         raise ArgumentTypeError(
-            f"transform contains {name}, which leaves tensors as they are, and TensorLoader's samples are tensors: "
+            "transform contains ToTensor, which leaves tensors as they are, and TensorLoader's samples are tensors: "
             "leave it out; bytes are scaled to [-1, 1], or take v2.ToDtype(torch.float32, scale=True)"
         )
     clamps = name in _CLAMPS and getattr(module, "clip", True)

@@ -46,6 +46,9 @@ def zip_loaders(*loaders: Iterable[Any], length: Literal["shortest", "longest"] 
     """
     check_option("length", length, ("shortest", "longest"))
     if len(loaders) < 2:
-        raise ArgumentValueError(f"loaders (={loaders!r:.200}) must be two or more; data.map_loader takes one")
+        hint = (
+            ", and a list is given as zip_loaders(*loaders)" if loaders and isinstance(loaders[0], list | tuple) else ""
+        )
+        raise ArgumentValueError(f"loaders (={loaders!r:.200}) must be two or more; data.map_loader takes one{hint}")
     named = {f"loaders[{index}]": loader for index, loader in enumerate(loaders)}
     return JoinedLoader(named, tuple, longest=length == "longest")

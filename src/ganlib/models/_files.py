@@ -227,7 +227,7 @@ def _load(
         except Exception as error:  # whatever weights of something else make a module raise
             hint = "" if partial else "; partial=True loads what fits"
             raise CheckpointError(
-                f"{path} is of another architecture than {type(module).__name__}: {error}{hint}"
+                f"{path} is of another architecture than {type(module).__name__}: {str(error).rstrip('.')}{hint}"
             ) from error
         if left_out:
             warnings.warn(

@@ -13,6 +13,8 @@ from ganlib.errors import ArgumentValueError
 
 __all__ = ["fill"]
 
+_SHOWN = 3  # of the tensors that differ
+
 
 def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
     """Put weights into a module without wrappers; on an error it keeps its own.
@@ -41,8 +43,11 @@ def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
     put_back = _keep(module)
     try:
         module.load_state_dict(weights, strict=not partial)
-    except Exception:
+    except Exception as error:
         put_back()
+        if differ := [f"{name} {why}" for name, why in _differing(weights, own).items()]:
+            more = f"; and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
+            raise ValueError("; ".join(differ[:_SHOWN]) + more) from error
         raise
     return [f"{name} {why}" for name, why in left_out.items()]
 
@@ -62,8 +67,8 @@ def _make_writable(module: nn.Module) -> None:
                     tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
 
 
-def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
-    """Which tensors do not fit, and why; a layer's statistics come over only with all that they belong to."""
+def _differing(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
+    """Which tensors do not fit, and why."""
     found = dict[str, str]()
     for name in [*own, *(name for name in weights if name not in own)]:
         there, here = weights.get(name), own.get(name)
@@ -75,6 +80,12 @@ def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str
             found[name] = f"is {_shown(there)} in the file and {_shown(here)} in the module"
         elif why := _cannot_be_cast(there, here):
             found[name] = why
+    return found
+
+
+def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
+    """Which tensors stay as they are, and why; a layer's statistics come over only with all that they belong to."""
+    found = _differing(weights, own)
     layers = {_layer(name): name for name in reversed(found)}
     for name, tensor in own.items():
         if name not in found and not isinstance(tensor, nn.Parameter) and _layer(name) in layers:

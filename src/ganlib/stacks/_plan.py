@@ -88,7 +88,7 @@ class StackPlan:
         shapes = [image_shape]
         geometry = []
         for index, stage in enumerate(stages):
-            name = f"stage {index} ({stage})"
+            name = f"stages[{index}] ({stage})"
             if not isinstance(stage, Stage):
                 raise PlanError(f"stages[{index}] (={stage!r}) must be a Stage")
             if not (isinstance(stage.channels, int) and stage.channels >= 1):

@@ -197,6 +197,7 @@ class AdversarialTrainer:
             latent,
             fake_conditions,
             augment,
+            loss=loss,
             precision=self._precision,
             channels_last=channels_last,
             sample_key=sample_key,
@@ -204,7 +205,7 @@ class AdversarialTrainer:
         )
         stateful = {name: part for name, part in present.items() if isinstance(part, Stateful)}
         self._small_batches = SmallBatches(
-            self._try_iteration, [generator, discriminator], [*stateful.values()], any_error=True
+            self._try_iteration, [generator, discriminator], [*present.values()], any_error=True
         )
         self._game = GameTrainer(
             {"generator": generator, "discriminator": discriminator, **stateful},
@@ -339,6 +340,8 @@ class AdversarialTrainer:
 
         The smallest one is then tried with a part of the first batch, before anything is trained. Otherwise a batch
         that is smaller than all before is tried when it comes.
+        Networks and random numbers are put back after the trial; a loss or a penalty of your own that counts its calls,
+        and has no ``state_dict``, counts it.
 
         Args:
             size: of most batches.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from ganlib._logits import scales, warn_of_probabilities
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
@@ -36,6 +37,7 @@ class BatchReader:
         latent: the distribution of latents.
         fake_conditions: n -> n conditions, or None.
         augment: samples -> samples, or None.
+        loss: the adversarial loss, which says what logits it can take.
         precision: of the dry run.
         channels_last: whether samples are laid out with the channels last.
         sample_key: of the samples, where batches are dicts.
@@ -53,6 +55,7 @@ class BatchReader:
         fake_conditions: Callable[[int], Any] | None,
         augment: Callable[[Tensor], Tensor] | None,
         *,
+        loss: object,
         precision: Precision,
         channels_last: bool,
         sample_key: str,
@@ -64,6 +67,8 @@ class BatchReader:
         self._latent = latent
         self._fake_conditions = fake_conditions
         self._augment = augment
+        # Another loss may well take probabilities.
+        self._loss = loss if type(loss).__module__.startswith("ganlib.") else None
         self._precision = precision
         self._channels_last = channels_last
         self._keys = sample_key, condition_key
@@ -177,12 +182,14 @@ class BatchReader:
 
     def _check_sample(self, sample: Tensor, *, whatever_the_device: bool) -> None:
         if sample.dtype not in _FLOATS:
-            raise DTypeError(
-                f"sample must be floating point, but its dtype is {sample.dtype}; scale whole numbers to the "
-                "generator's range first, and convert others by .float()"
+            how = (
+                "scale bytes to the generator's range, by x / 127.5 - 1 for [-1, 1], in data.map_loader for example"
+                if sample.dtype == torch.uint8
+                else "convert it by .float(), and scale it to the generator's range"
             )
-        if len(sample) == 0:
-            raise ShapeError(f"sample {tuple(sample.shape)} holds no samples")
+            raise DTypeError(f"sample must be floating point, but its dtype is {sample.dtype}; {how}")
+        if sample.numel() == 0:
+            raise ShapeError(f"sample {tuple(sample.shape)} holds no {'values' if len(sample) else 'samples'}")
         if whatever_the_device or sample.device.type == "cpu":
             low, high = (float(value) for value in sample.detach().aminmax())
             if not (abs(low) < float("inf") and abs(high) < float("inf")):
@@ -219,6 +226,8 @@ class BatchReader:
         if first and rank() == 0:
             warn_of_samples(batch.sample, getattr(self._generator, "sample_range", None), found.last_operation)
             warn_of_maps(self._augment, batch.sample, batch.condition)
+            for logits in scales(found.output):  # a compiled discriminator would hide later how it ends
+                warn_of_probabilities(self._loss, logits)
 
 
 def _dense(tensor: Tensor, name: str) -> Tensor:

@@ -1,9 +1,10 @@
 """One forward pass of both networks that leaves no trace, so that what does not fit is said before training."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +15,29 @@ from ganlib._logits import as_output
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
-from ganlib.protocols import Batch, Latent, Stateful
+from ganlib.protocols import Batch, DiscriminatorOutput, Latent, Stateful
 from ganlib.training._step._last_activation import last_activation, recorded_calls
 from ganlib.training._step._networks import call
 
 __all__ = ["Findings", "draw_once", "dry_run", "without_trace"]
 
+T = TypeVar("T")
 
 _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
 class Findings(NamedTuple):
-    """What a dry run found out about the generator.
+    """What a dry run found out about the networks.
 
     Args:
         last_activation: where it has to be computed in float32 under autocast, or None.
         last_operation: that bounds its samples, such as ``"tanh"``; None where it is another, or was not looked for.
+        output: of the discriminator, with its graph where the operations were looked for.
     """
 
     last_activation: nn.Module | None
     last_operation: str | None
+    output: DiscriminatorOutput
 
 
 def dry_run(
@@ -57,10 +61,10 @@ def dry_run(
         fake_condition: the fakes' conditions, or None.
         augment: samples -> samples, or None.
         autocast: the context of the forward passes.
-        first: whether to warn of samples in half precision, and to look for the generator's last operation.
+        first: whether to warn of samples in half precision, and to keep graphs, which name the last operations.
 
     Returns:
-        What was found out about the generator.
+        What was found out about the networks.
 
     Raises:
         ShapeError: the generator makes samples of another shape than the batch's.
@@ -69,11 +73,8 @@ def dry_run(
     sample, condition = batch
     with without_trace(augment), evaluating(generator, discriminator), autocast:
         try:
-            with (
-                recorded_calls(generator) as calls,
-                torch.set_grad_enabled(first),
-            ):  # the graph names the last operation
-                fake = _make(generator, latent, fake_condition, sample)
+            with recorded_calls(generator) as calls:
+                fake = _graphed(lambda: _make(generator, latent, fake_condition, sample), wanted=first)
         except GanlibError as error:
             if _makes(discriminator, latent, fake_condition, sample.shape):
                 raise ArgumentValueError(
@@ -81,11 +82,10 @@ def dry_run(
                     "samples of latents"
                 ) from error
             raise
-        ending, fake = last_operation(fake), fake.detach()
-        found = Findings(last_activation(calls, fake, warn=first), ending)
         with _explained("discriminator", "sample", sample, condition, discriminator):
-            as_output(call(discriminator, sample if augment is None else augment(sample), condition))
-    return found
+            given = sample if augment is None else augment(sample)
+            output = _graphed(lambda: as_output(call(discriminator, given, condition)), wanted=first)
+        return Findings(last_activation(calls, fake.detach(), warn=first), last_operation(fake), output)
 
 
 def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
@@ -118,6 +118,14 @@ def without_trace(*parts: Any) -> Iterator[None]:
         load_random_state(random_numbers)
         for part, state in states:
             part.load_state_dict(state)
+
+
+def _graphed(run: Callable[[], T], *, wanted: bool) -> T:
+    """Run with a graph, where one is wanted and the network can be run with one."""
+    if wanted:
+        with contextlib.suppress(*_ERRORS), torch.enable_grad():
+            return run()
+    return run()
 
 
 def _make(generator: nn.Module, latent: Tensor, condition: Any, sample: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 
 from ganlib._checks import check_count, check_flag, check_positive
 from ganlib._ranks import gather
@@ -316,7 +316,8 @@ class GameTrainer:
             smallest: of the smallest one, the last of an epoch say.
         """
         networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
-        others = [part for part in self.modules.values() if not isinstance(part, nn.Module)]
+        others: list[Any] = [part for part in self.modules.values() if not isinstance(part, nn.Module)]
+        others += [self._prepare, *(player.objective for player in self.players)]
         self._small_batches = SmallBatches(self._try_iteration, networks, others, any_error=False)
         self._small_batches.announce(size, smallest)
 
@@ -447,7 +448,7 @@ def _check_parts(modules: Any, players: Any) -> None:
                 "load_state_dict"
             )
         for module in part.modules() if isinstance(part, nn.Module) else ():
-            if isinstance(module, DataParallel | DistributedDataParallel):
+            if isinstance(module, DistributedDataParallel):
                 raise ArgumentTypeError(
                     f"modules holds {name}, in which a {type(module).__name__} is put around a network: give the bare "
                     "network, since the trainer averages over processes itself"

@@ -42,10 +42,14 @@ def warn_of_samples(samples: Tensor, sample_range: tuple[float, float] | None, e
                 f"sample lies in [0, 1], as torchvision's ToTensor gives it, but the generator's {source} [-1, 1]: "
                 "scale the samples too, 2 * x - 1, which is torchvision's Normalize([0.5], [0.5])"
             )
-    elif low >= 0 and 100 < high <= 255 and samples.ndim > 2 and bool((samples == samples.round()).all()):
+    elif 0 <= low < 10 and 100 < high <= 255 and _are_images(samples) and bool((samples == samples.round()).all()):
         warn_user(
             f"sample holds whole numbers from {low:.4g} to {high:.4g}: scale them to [-1, 1] first, x / 127.5 - 1"
         )
+
+
+def _are_images(samples: Tensor) -> bool:
+    return samples.ndim == 4 and samples.shape[1] in (1, 3, 4)
 
 
 def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, condition: Any) -> None:
@@ -60,7 +64,9 @@ def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, co
     maps = [
         tensor
         for tensor in tensors_of(condition)
-        if tensor.ndim == samples.ndim and (spatial > 1 or tensor.shape[2:] == samples.shape[2:])
+        if tensor.ndim == samples.ndim
+        and max(tensor.shape[2:], default=1) > 1  # not class vectors (N, K, 1, 1)
+        and (spatial > 1 or tensor.shape[2:] == samples.shape[2:])
     ]
     if augment is None or spatial < 1 or not maps:
         return

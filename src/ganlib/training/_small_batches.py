@@ -1,23 +1,29 @@
 """Batches that are smaller than those before, such as the last one of an epoch, tried before they train anything."""
 
+import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlib._held import held
 from ganlib._nest import mapped, tensors_of
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
 from ganlib.training._dry_run import without_trace
+from ganlib.training._kept import kept
 from ganlib.training._step._update import SINGLE_VALUE
 
 __all__ = ["SmallBatches", "losses_and_gradients"]
 
 _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
+_GENERATORS = (torch.Generator, np.random.Generator, random.Random)
 
 
 class SmallBatches:
@@ -29,7 +35,7 @@ class SmallBatches:
     Args:
         attempt: does an iteration on a batch; it returns what has to be finite.
         networks: whose buffers stay as they are.
-        parts: others whose states stay as they are.
+        parts: others whose states and random generators stay as they are.
         any_error: whether any error counts, of any small batch; otherwise that of a batch norm, of a batch of one that
             is announced.
     """
@@ -101,10 +107,16 @@ class SmallBatches:
             for module in network.modules()
         )
 
+    def _generators(self) -> SimpleNamespace:
+        """Those of torch, NumPy and Python that the parts hold, also in closures."""
+        roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
+        held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
+        return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, _GENERATORS)])
+
     def _failure(self, batch: Any) -> Exception | None:
         with (
             without_trace(*self._parts),
-            _kept_buffers(self._networks),
+            kept(self._generators(), *self._networks),
             torch.enable_grad(),
             warnings.catch_warnings(record=True) as said,
         ):
@@ -142,24 +154,3 @@ def losses_and_gradients(
         values += [total.detach()]
         values += [one for one in torch.autograd.grad(total, trained, allow_unused=True) if one is not None]
     return values
-
-
-@contextmanager
-def _kept_buffers(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Put batch norm's statistics, spectral norm's vectors and other buffers back, in their own memory."""
-    kept = [
-        (module, name, buffer, buffer.clone())
-        for network in networks
-        for module in network.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-        if not buffer.is_inference()  # which cannot change in training
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, values in kept:
-                if not torch.equal(buffer, values):  # one that is expanded cannot be written, and was not
-                    buffer.copy_(values)
-                if getattr(module, name) is not buffer:
-                    setattr(module, name, buffer)

@@ -30,7 +30,7 @@ def check_range(sample_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise ArgumentValueError(f"sample_range (={sample_range!r}) must be two finite numbers, low and high")
+        raise ArgumentValueError(f"sample_range (={sample_range!r}) must be two finite numbers, low and a higher one")
     return low, high
 
 
@@ -38,7 +38,11 @@ def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.I
     """Draw each sample: (N, height, width, channels) uint8; channels are those of L, LA, RGB or RGBA."""
     low, high = check_range(sample_range)
     if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.is_meta:
-        raise ArgumentTypeError(f"samples (={samples!r:.80}) must be a dense tensor")
+        kind, hint = type(samples), ""
+        if not isinstance(samples, Tensor):
+            make = {np.ndarray: ": call torch.from_numpy", list: ": call torch.stack, or torch.tensor"}.get(kind, "")
+            hint = f", but is a {kind.__module__}.{kind.__qualname__}{make}".replace("builtins.", "")
+        raise ArgumentTypeError(f"samples (={samples!r:.80}) must be a dense tensor{hint}")
     if samples.ndim == 0 or not samples.numel():
         raise ShapeError(f"samples {tuple(samples.shape)} must be at least one sample, with at least one value")
     if render is not None:

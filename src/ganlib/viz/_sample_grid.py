@@ -250,8 +250,13 @@ def _leaving_random_numbers() -> Iterator[None]:
 
 
 def warn_of_folder(callback: Any, run: Run) -> None:
-    """Warn if SampleGrids are there, but none before the callback, which reads its ``folder``, writes to that."""
+    """Warn if SampleGrids are there, but none before the callback, which reads its ``folder``, writes to that.
+
+    A callback of the user may write to it, unless a later SampleGrid does.
+    """
     grids = [other for other in run.callbacks if isinstance(other, SampleGrid)]
+    if any(type(other).__module__.split(".")[0] != "ganlib" for other in run.callbacks):
+        grids = [other for other in grids if os.path.abspath(other.folder) == os.path.abspath(callback.folder)]
     before = [*takewhile(lambda other: other is not callback, run.callbacks)]
     if grids and os.path.abspath(callback.folder) not in [os.path.abspath(x.folder) for x in grids if x in before]:
         name = type(callback).__name__

@@ -22,7 +22,7 @@ from benchmarks.kill_and_resume import assert_same_files
 from ganlib import data, latents, losses, metrics, models, training
 from ganlib._files import load_plain, save_plain
 from ganlib._table import read_table
-from ganlib.errors import ArgumentValueError, GanlibError, TrainingDivergedError
+from ganlib.errors import ArgumentValueError, TrainingDivergedError
 from tests.training.callbacks.measured import StopAt
 from tests.training.callbacks.test_best_checkpoint import in_a_fork
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
@@ -247,7 +247,7 @@ def test_nor_does_one_on_cuda() -> None:
 
 
 class Calls:
-    """A sampler that notes at which iteration it is asked for all samples, which the trial before training is not."""
+    """A sampler that notes at which iteration it is called."""
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
@@ -255,8 +255,7 @@ class Calls:
 
     def __call__(self, n: int) -> list[Tensor]:
         """Samples whose mean is the iteration."""
-        if n > 2:
-            self.at.append(self.trainer.iteration)
+        self.at.append(self.trainer.iteration)
         return [torch.full((n, 1), float(self.trainer.iteration))]
 
 
@@ -430,8 +429,7 @@ def test_samples_that_are_not_finite_are_a_training_that_diverged(tmp_path: Path
     at: list[int] = []
 
     def sampler(n: int, times: int) -> list[Tensor]:
-        if n > 2:  # which the trial before training is not
-            at.append(trainer.iteration)
+        at.append(trainer.iteration)
         return [torch.full((n, 1), float("nan" if at.count(6) in range(1, times + 1) else trainer.iteration))]
 
     for times, rollbacks in ((1, 1), (2, 1)):
@@ -499,40 +497,3 @@ def test_each_evaluation_knows_what_it_has_measured_itself(tmp_path: Path) -> No
         run(Fails())
     run()
     assert "frechet_distance" in training.Checkpoint.load(tmp_path / "checkpoints/00000010.pt")["metrics"]
-
-
-class NeedsThree:
-    """A metric of a user's that fails."""
-
-    def reset(self) -> None:
-        """Nothing."""
-
-    def update(self, samples: Tensor) -> None:
-        """Fail."""
-        raise KeyError("images")
-
-    def compute(self) -> float:
-        """Nothing."""
-        return 0.0
-
-
-@pytest.mark.parametrize(
-    ("metric", "sampler", "message"),
-    [
-        (Value(), lambda n: torch.zeros(n, 1), "sampler .*must give batches"),
-        (Value(), lambda n: ["a"], "sampler gave a str"),
-        (Value(), lambda: [torch.zeros(1, 1)], "sampler raised TypeError"),
-        (Value(), lambda n: [], "sampler raised StopIteration"),
-        (Value(), lambda n: [torch.zeros(2, 3) @ torch.zeros(2, 3)], "sampler raised RuntimeError"),
-        (NeedsThree(), lambda n: [torch.zeros(n, 1)], "needs_three raised KeyError"),
-    ],
-)
-def test_what_would_fail_at_the_first_evaluation_is_said_before_training(
-    metric: Any, sampler: Any, message: str
-) -> None:
-    """The sampler and each metric are tried once; the error names which one it is."""
-    trainer = MyTrainer()
-    evaluate = training.Evaluate(metric, sampler, every=900, n=4)
-    with pytest.raises(GanlibError, match=message):
-        training.fit(trainer, [points()], iterations=1000, callbacks=[evaluate])
-    assert trainer.iteration == 0

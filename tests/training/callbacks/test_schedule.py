@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,6 @@ def make_schedule(kind: str, function: Any) -> Any:
         ("0.5", ArgumentTypeError),
         (None, ArgumentTypeError),
         (1j, ArgumentTypeError),
-        (True, ArgumentTypeError),
         (torch.ones(2), ArgumentTypeError),
         (float("nan"), ArgumentValueError),
         (float("inf"), ArgumentValueError),
@@ -243,6 +243,19 @@ def test_a_function_that_will_fail_is_refused_at_once(kind: str, at: float, valu
     with pytest.raises(error, match=rf"^{kind} \(=.*") as caught:
         make_schedule(kind, function)
     assert str(value) in str(caught.value) or repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("switch", [lambda p: p >= 0.5, lambda p: np.bool_(p >= 0.5), lambda p: torch.tensor(p >= 0.5)])
+def test_a_bool_is_0_or_1(switch: Any) -> None:
+    """A comparison is a switch; a run of one's own needs to have a progress only."""
+    tensor, trainer = torch.full((), 9.0), make_trainer()
+    rate = trainer.generator_optimizer.param_groups[0]["lr"]
+    for progress in (0.0, 0.75):
+        run: Any = SimpleNamespace(progress=progress)
+        training.Schedule(tensor, switch).on_start(run)
+        training.LearningRateSchedule(trainer.generator_optimizer, switch).on_start(run)
+        assert tensor.item() == (progress > 0)
+        assert trainer.generator_optimizer.param_groups[0]["lr"] == rate * (progress > 0)
 
 
 def test_a_negative_factor_is_refused() -> None:

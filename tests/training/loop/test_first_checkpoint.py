@@ -148,6 +148,64 @@ def test_a_state_that_becomes_odd_in_the_first_iteration_ends_the_second(tmp_pat
     assert trainer.iteration == 1
 
 
+class Late:
+    """A callback whose state is what an iteration makes."""
+
+    seen: float
+
+    def on_iteration(self, run: training.Run) -> None:
+        """Keep a metric."""
+        self.seen = float(run.iteration)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was kept."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it."""
+        self.seen = state["seen"]
+
+
+class LateTrainer(MyTrainer):
+    """A trainer whose state is what its first step makes."""
+
+    made: int
+
+    def train_step(self, batches: Any) -> Any:
+        """A step, and something that it makes."""
+        self.made = 1
+        return super().train_step(batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """With what was made."""
+        return {**super().state_dict(), "made": self.made}
+
+
+@pytest.mark.parametrize(("trainer", "callbacks"), [(LateTrainer, []), (make_trainer, [Late()])])
+def test_a_state_may_need_the_first_iteration(trainer: Any, callbacks: list[Any], tmp_path: Path) -> None:
+    """Whatever a user's state_dict raises before it."""
+    one = trainer()
+    training.fit(one, [points()], iterations=3, callbacks=[*callbacks, training.Checkpoint(tmp_path, every=2)])
+    assert one.iteration == 3
+    assert [path.name for path in training.Checkpoint(tmp_path).paths()] == ["00000002.pt", "00000003.pt"]
+
+
+def test_what_a_state_raises_later_is_the_users_error(tmp_path: Path) -> None:
+    """With its own type and message, before the second iteration."""
+
+    class Broken(Late):
+        """Never has a state."""
+
+        def state_dict(self) -> dict[str, Any]:
+            """Fail."""
+            raise ArgumentTypeError("mine")
+
+    trainer = make_trainer()
+    with pytest.raises(ArgumentTypeError, match="^mine$"):
+        training.fit(trainer, [points()], iterations=9, callbacks=[Broken(), training.Checkpoint(tmp_path, every=5)])
+    assert trainer.iteration == 1
+
+
 def test_nothing_is_tried_without_a_checkpoint() -> None:
     """A run that is not saved may have any state."""
     trainer = make_trainer()

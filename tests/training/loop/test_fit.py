@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from ganlib import training
@@ -104,3 +106,11 @@ def test_a_trainer_that_does_not_count_is_refused() -> None:
 
     with pytest.raises(GanlibRuntimeError, match=r"iteration \(=0\)"):
         training.fit(Stuck(), [points()], iterations=1)
+
+
+@pytest.mark.parametrize(("limit", "trained"), [(6.25, 7), (torch.tensor(3), 3), (np.int64(2), 2), (2.0, 2)])
+def test_any_number_limits_the_iterations(limit: Any, trained: int) -> None:
+    """The first count that reaches it is the last one."""
+    trainer = make_trainer()
+    training.fit(trainer, [points()], iterations=limit)
+    assert trainer.iteration == trained

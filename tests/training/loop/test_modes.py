@@ -108,3 +108,20 @@ def test_what_is_meant_is_not_warned_of() -> None:
     assert not messages(game(generator(), nn.Linear(2, 1), features=features))
     part = nn.Sequential(generator().eval().requires_grad_(False), nn.Linear(2, 2))
     assert not messages(make_trainer(part, nn.Linear(2, 1)))
+
+
+def test_a_network_that_a_callback_leaves_in_evaluation_mode_is_warned_of_once() -> None:
+    """The common mistake of a sampling callback: from then on nothing would be trained as before."""
+
+    class Forgetful:
+        def on_iteration(self, run: Any) -> None:
+            """Sample, at the third iteration."""
+            if run.iteration == 3:
+                run.trainer.generator.eval()
+
+    generator = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    trainer = make_trainer(generator, nn.Linear(2, 1))
+    with pytest.warns(UserWarning, match="left generator in evaluation mode in iteration 3.*BatchNorm1d") as caught:
+        training.fit(trainer, [points()], iterations=6, callbacks=[Forgetful()])
+    assert len(caught) == 1
+    assert caught[0].filename == __file__

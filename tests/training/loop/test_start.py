@@ -75,3 +75,13 @@ def test_a_loader_that_does_not_know_tells_nothing() -> None:
     training.fit(trainer, iter([points(4)]), iterations=1)
     assert trainer.told == []
     training.fit(make_trainer(nn.Linear(3, 2), nn.Linear(2, 1)), DataLoader(TensorDataset(points(9)), 4), epochs=1)
+
+
+def test_a_total_that_grows_counts_what_is_left() -> None:
+    """Each call begins an epoch, and ends before its last batch: the total of all calls does not matter."""
+    trainer, loader = Told(), DataLoader(TensorDataset(points(9)), 4)
+    for total in (2, 4, 6):
+        training.fit(trainer, loader, iterations=total)
+    assert trainer.told == []
+    training.fit(trainer, loader, iterations=9)
+    assert trainer.told == [(4, 1)]

@@ -63,14 +63,14 @@ def test_the_same_setting_in_another_form_is_no_change(before: Any, now: Any, kn
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize(
-    "change", [{"lr": 1e-5}, {"betas": (0.0, 0.9)}, {"eps": 1e-3}, {"weight_decay": 0.1}, {"amsgrad": True}]
+    "change", [{"lr": 1e-5}, {"betas": (0.0, 0.9)}, {"eps": 1e-3}, {"weight_decay": 0.1}, {"maximize": True}]
 )
 def test_every_setting_is_compared(change: dict[str, Any], known: bool) -> None:
     """Each is named, with the tuple that takes it."""
     (note,) = notes(adam(), adam(**change), known=known)
     (name,) = change
     assert f"checkpoint's {name} (=" in note
-    assert note.endswith(f"from_code=({name!r},) takes yours")
+    assert note.endswith(f"to use yours, pass from_code=({name!r},)")
 
 
 def test_settings_of_a_checkpoint_are_plain() -> None:

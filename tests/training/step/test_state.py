@@ -94,6 +94,16 @@ def test_another_optimizer_is_refused_by_a_trainer() -> None:
         trainer.load_state_dict(make_trainer().state_dict())
 
 
+def test_an_optimizer_of_other_layers_is_refused_with_both_counts() -> None:
+    """As after a freeze: torch alone does not say how many parameters each has."""
+    generator, discriminator = make_players()
+    (first, *_) = discriminator.parameters()
+    trainer = make_trainer(generator, discriminator, discriminator_optimizer=torch.optim.Adam([first]))
+    count = len([*discriminator.parameters()])
+    with pytest.raises(CheckpointError, match=rf"is of \[{count}\] parameters .* has \[1\]: are other layers frozen\?"):
+        trainer.load_state_dict(make_trainer().state_dict())
+
+
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"discriminator_steps": 1}, {"discriminator_steps": 2}, r"discriminator\.steps was 1, and is 2 now"),
     ({}, {"accumulate_grad_batches": 2}, "accumulate_grad_batches was 1, and is 2 now"),

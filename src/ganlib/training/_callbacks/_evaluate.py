@@ -10,8 +10,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ganlib._checks import check_count, check_positive, check_seed
@@ -19,13 +18,7 @@ from ganlib._once import sharing
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from ganlib._ranks import agree, meet
 from ganlib.distributed import rank, world_size
-from ganlib.errors import (
-    ArgumentTypeError,
-    ArgumentValueError,
-    GanlibError,
-    GanlibRuntimeError,
-    TrainingDivergedError,
-)
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Batch, Run, Stateful
 from ganlib.training._callbacks._order import gives_all, order_of
 
@@ -115,7 +108,6 @@ class Evaluate:
         self._arguments = {name: _argument(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
         self._have_real = set[str]()  # of metrics that keep real samples and do not say so
-        self._tried = False
 
     def measure(self) -> dict[str, float]:
         """Measure now; of several processes, all call this together.
@@ -130,7 +122,8 @@ class Evaluate:
             GanlibRuntimeError: a process did not come within the timeout, or failed.
             TrainingDivergedError: samples are not finite.
         """
-        self._meet()
+        if world_size() > 1:
+            meet(type(self).__name__, timeout=self.timeout)
         lacking = self._lacking_real()
         before = random_state(self.real)
         complete = False
@@ -153,19 +146,14 @@ class Evaluate:
             load_random_state(before, self.real)
 
     def on_start(self, run: Run) -> None:
-        """Check what the first evaluation will need, so that it does not fail after hours of training.
-
-        There must be real samples where a metric needs them, which others than the training can read. The sampler and
-        the metrics are tried with one or two samples, of several processes after the first iteration. This leaves no
-        trace in the random numbers.
+        """Check that there are real samples where a metric needs them, and that others than the training can read them.
 
         Args:
             run: the training.
 
         Raises:
-            ArgumentValueError: a metric has no real samples, or is in another ``Evaluate`` too; ``real`` is the
-                training's loader, and cannot be read in between; or the sampler or a metric fails.
-            ArgumentTypeError: the sampler gives no samples.
+            ArgumentValueError: a metric has no real samples, or is in another ``Evaluate`` too; or ``real`` is the
+                training's loader, and cannot be read in between.
         """
         for name, metric in self.metrics.items():
             if self.real is None and not getattr(metric, "has_real", True):
@@ -184,8 +172,6 @@ class Evaluate:
             )
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
-        if world_size() == 1 and run.progress < 1:
-            self._try_once(run)
 
     def on_iteration(self, run: Run) -> None:
         """Measure, if it is time.
@@ -196,8 +182,6 @@ class Evaluate:
         Raises:
             GanlibError: as of :meth:`measure`.
         """
-        if world_size() > 1:  # before the first iteration the processes cannot tell each other of a failure
-            self._try_once(run)
         if run.iteration % self.every == 0:
             self._log(run)
 
@@ -236,42 +220,6 @@ class Evaluate:
     def _reset(self) -> None:
         for metric in self.metrics.values():
             metric.reset()
-
-    def _meet(self) -> None:
-        """Wait for the other processes, so that none waits for one that does not measure."""
-        if world_size() > 1:
-            meet(type(self).__name__, timeout=self.timeout)
-
-    def _try_once(self, run: Run) -> None:
-        if self._tried:
-            return
-        networks = [part for part in getattr(run.trainer, "modules", {}).values() if isinstance(part, nn.Module)]
-        if any(is_lazy(weight) for network in networks for weight in network.parameters()):
-            return  # the trial would initialize them
-        self._meet()
-        _on_all(self._try)
-        self._tried = True
-
-    def _try(self) -> None:
-        """Give a few samples to each metric, and forget them."""
-        before = random_state(self.real)
-        name = "sampler"
-        try:
-            seed_random_numbers(self.seed, self.real)
-            self._reset()
-            with torch.no_grad():
-                sample, condition = _parts(next(iter(_check_batches(name, self.sampler(min(self.n, 2))))), name)
-                for name, metric in self.metrics.items():
-                    self._update(name, metric, sample, condition)
-        except GanlibError:
-            raise
-        except Exception as error:
-            raise ArgumentValueError(
-                f"Evaluate would fail at its first evaluation: {name} raised {type(error).__name__}: {error}"
-            ) from error
-        finally:
-            self._reset()
-            load_random_state(before, self.real)
 
     def _update(self, name: str, metric: Any, sample: Tensor, condition: Any) -> None:
         match self._arguments[name]:

@@ -215,8 +215,8 @@ def _check_function(name: str, function: Any, *, least: float = -math.inf) -> No
 def _value(name: str, function: Callable[[float], Any], progress: float, *, least: float = -math.inf) -> float:
     """The function's value as a number of Python's: a checkpoint could not hold one of NumPy's."""
     value = function(progress)
-    number = value.item() if isinstance(value, Tensor | np.ndarray) and value.ndim == 0 else value
-    if isinstance(number, bool) or not isinstance(number, Real):
+    number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
+    if not isinstance(number, Real):  # a bool is one: 0 or 1
         raise ArgumentTypeError(
             f"{name} (={function!r}) must return a number, but it returned {value!r} at the progress {progress}"
         )
@@ -231,7 +231,7 @@ def _value(name: str, function: Callable[[float], Any], progress: float, *, leas
 def _check_alone(schedule: Any, run: Run, attribute: str) -> None:
     """Refuse two schedules of one thing, of which only the last would count."""
     own = getattr(schedule, attribute)
-    for other in run.callbacks:
+    for other in getattr(run, "callbacks", ()):
         if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:
             raise ArgumentValueError(
                 f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={own!r:.80}), and only "

@@ -63,7 +63,7 @@ def fit(
         rollbacks: how often a training that has diverged may go back to the newest checkpoint; it then sees the same
             samples with other random numbers. At least 0; after that, or without a checkpoint, it is an error.
         from_code: the settings of the trainer's optimizers that a resume takes from them as they are now, such as
-            ``("lr", "betas")``; all others come from the checkpoint, with a warning where they differ. A
+            ``("lr", "betas")`` or ``"lr"``; all others come from the checkpoint, with a warning where they differ. A
             :class:`LearningRateSchedule` then starts from the same base rate.
 
     Raises:
@@ -100,13 +100,12 @@ def fit(
             raise ArgumentTypeError(f"callback {callback!r} has none of on_start, on_iteration and on_end")
     if len({*map(id, callbacks)}) < len(callbacks):
         raise ArgumentValueError("callbacks holds the same object twice, which would be called twice")
-    limits = {"iterations": iterations, "epochs": epochs, "minutes": minutes}
+    limits: dict[str, Any] = {"iterations": iterations, "epochs": epochs, "minutes": minutes}
     if all(limit is None for limit in limits.values()):
         raise ArgumentValueError("iterations, epochs and minutes are all None: give at least one limit")
     for name, limit in limits.items():
+        limit = limit.item() if isinstance(limit, Tensor) and limit.ndim == 0 else limit
         limits[name] = limit if limit in (None, math.inf) else check_number(name, limit)
-    if iterations not in (None, math.inf) and not float(iterations).is_integer():
-        raise ArgumentValueError(f"iterations (={iterations!r}) must be a whole number")
     resume, rollbacks = check_flag("resume", resume), check_count("rollbacks", rollbacks, least=0)
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
@@ -131,10 +130,11 @@ def fit(
             optimizers_of(trainer),
             batches,
             getattr(trainer, "expect_batches", None),
-            batches_per_iteration=getattr(trainer, "batches_per_iteration", 1),
-            iterations=iterations,
+            to_draw=run.to_draw,
             epochs=epochs,
         )
+        if rank() == 0:
+            run.modes.begin(stacklevel=2)
         run.start(random_numbers)
         _go_on(run, rollbacks)
         run.end()

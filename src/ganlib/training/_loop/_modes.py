@@ -11,15 +11,14 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from ganlib._warning import warn_user
 from ganlib.training._step._networks import held_by
 
-__all__ = ["depends_on_mode", "warn_of_modes"]
+__all__ = ["ModeWatch", "depends_on_mode"]
 
 
-def warn_of_modes(
-    networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer], *, stacklevel: int
-) -> None:
-    """Warn of networks all of whose trained parts are in evaluation mode, where that makes a difference.
+class ModeWatch:
+    """Warns of networks that are trained in evaluation mode, where that makes a difference.
 
     A part that is frozen, and batch norms that are kept in evaluation mode within a network in training mode, are
     meant to be so.
@@ -27,24 +26,57 @@ def warn_of_modes(
     Args:
         networks: the trainer's, by name.
         optimizers: hold what is trained.
-        stacklevel: of the warning, from the caller.
     """
-    held = set[int]().union(*map(held_by, optimizers))
-    for name, network in networks.items():
-        parts = list(network.modules())
-        trained = [
-            part for part in parts if any(p.requires_grad and id(p) in held for p in part.parameters(recurse=False))
-        ]
-        if not trained or any(part.training for part in trained):
-            continue
-        kinds = {type(part).__name__ for part in parts if not part.training and depends_on_mode(part)}
-        if kinds:
+
+    def __init__(self, networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        held = set[int]().union(*map(held_by, optimizers))
+        self._networks = dict(networks)
+        self._trained = {
+            name: [
+                part
+                for part in network.modules()
+                if any(p.requires_grad and id(p) in held for p in part.parameters(recurse=False))
+            ]
+            for name, network in networks.items()
+        }
+
+    def begin(self, *, stacklevel: int) -> None:
+        """Warn of each network that is not in training mode before the first iteration.
+
+        Args:
+            stacklevel: of the warning, from the caller.
+        """
+        for name, kinds in self._found():
             warnings.warn(
-                f"{name} is in evaluation mode, so its {', '.join(sorted(kinds))} will not do what they do in training "
-                f"(load_generator and pretrained return networks that way): call {name}.train() before fit, or load it "
-                "with train=True",
+                f"{name} is in evaluation mode, so its {kinds} will not do what they do in training (load_generator "
+                f"and pretrained return networks that way): call {name}.train() before fit, or load it with train=True",
                 stacklevel=stacklevel + 1,
             )
+
+    def look(self, iteration: int) -> None:
+        """Warn, once, of each network that a callback has left in evaluation mode.
+
+        Args:
+            iteration: the one that has just ended.
+        """
+        for name, kinds in self._found():
+            warn_user(
+                f"a callback has left {name} in evaluation mode in iteration {iteration}, so its {kinds} no longer do "
+                f"what they do in training: call {name}.train() at its end"
+            )
+
+    def _found(self) -> list[tuple[str, str]]:
+        """The networks all of whose trained parts are in evaluation mode, each once, and what depends on it."""
+        found = []
+        for name, trained in [*self._trained.items()]:
+            if any(part.training for part in trained):  # the first one is, nearly always: this costs nothing
+                continue
+            del self._trained[name]
+            parts = self._networks[name].modules()
+            kinds = sorted({type(part).__name__ for part in parts if not part.training and depends_on_mode(part)})
+            if trained and kinds:
+                found.append((name, ", ".join(kinds)))
+        return found
 
 
 def depends_on_mode(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -22,10 +22,11 @@ from ganlib.errors import (
     GanlibRuntimeError,
     TrainingDivergedError,
 )
-from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
+from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._stateful import named_states
 from ganlib.training._loop._divergence import DivergenceWatch
+from ganlib.training._loop._modes import ModeWatch
 from ganlib.training._loop._signals import Signals
 from ganlib.training._step._networks import networks_of
 from ganlib.training._step._replicas import move_random_numbers_apart
@@ -58,6 +59,7 @@ class OngoingRun:
         self.overridden: list[str] = []
         self.watch = DivergenceWatch(partial(networks_of, trainer))
         self._settings = OptimizerSettings(optimizers_of(trainer), from_code)
+        self.modes = ModeWatch(networks_of(trainer), optimizers_of(trainer).values())
         self._tries_left = 2 if self._checkpoints() else 0
         self._signals = signals
         self._called = [
@@ -203,6 +205,8 @@ class OngoingRun:
             callback.on_iteration(self)
             if untimed:
                 self._untimed += time.monotonic() - began
+        if rank() == 0:
+            self.modes.look(self.iteration)
 
     def end(self) -> None:
         """The callbacks' end; after a signal the checkpoints come first, since time may run out."""
@@ -229,17 +233,37 @@ class OngoingRun:
             "optimizers": self._settings.state_dict(),
         }
 
+    @property
+    def to_draw(self) -> float | None:
+        """Batches that are left to draw, with those that this epoch has given; None where that is not limited."""
+        if self._iterations is None:
+            return None
+        left = self._iterations - self.iteration
+        return left * getattr(self.trainer, "batches_per_iteration", 1) + self._stream.position
+
     def _try_state(self) -> None:
         """Refuse what a checkpoint could not hold, before an iteration; optimizers have a state only after the first.
 
         The next batch has been drawn already, so the loader's state begins no epoch.
         """
+
+        def state_of(part: Stateful) -> Any:
+            try:
+                return part.state_dict()
+            except Exception:
+                if self._tries_left:  # it may need what the first iteration makes
+                    return None
+                raise
+
         problem: Exception | None = None
         random_numbers = random_state(self.batches)
         try:
-            states = {name: callback.state_dict() for name, callback in named_states(self.callbacks).items()}
-            state = {"trainer": self.trainer.state_dict(), "callbacks": states, "batches": self._stream.state_dict()}
-            as_plain(state, "run", lazy=True)
+            states = {name: state_of(callback) for name, callback in named_states(self.callbacks).items()}
+            state = {"trainer": state_of(self.trainer), "callbacks": states, "batches": state_of(self._stream)}
+            try:
+                as_plain(state, "run", lazy=True)
+            except (ArgumentTypeError, ArgumentValueError) as error:
+                raise type(error)(f"a checkpoint of this run could not be saved: {error}") from None
         except Exception as error:
             problem = error
         finally:
@@ -247,8 +271,6 @@ class OngoingRun:
         if any(gather(problem is not None)):  # a process that stopped alone would leave the others waiting
             if problem is None:
                 raise GanlibRuntimeError("a checkpoint could not be saved, as another process says")
-            if isinstance(problem, ArgumentTypeError | ArgumentValueError):
-                raise type(problem)(f"a checkpoint of this run could not be saved: {problem}") from None
             raise problem
 
     def resume(self) -> dict[str, Any] | None:
@@ -259,7 +281,8 @@ class OngoingRun:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["trainer"])
-        if not (type(self.iteration) is int and self.iteration >= 0):
+        count: Any = self.iteration
+        if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 0:
             raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is not a count")
         self.metrics, self.logged = _scalars(state["metrics"]), _scalars(state.get("logged", {}))
         own = named_states(self.callbacks)

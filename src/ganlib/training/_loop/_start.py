@@ -7,11 +7,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from ganlib._batch_sizes import batch_sizes
 from ganlib._ranks import gather
-from ganlib.distributed import rank
 from ganlib.errors import ArgumentValueError
-from ganlib.training._loop._batch_sizes import batch_sizes
-from ganlib.training._loop._modes import warn_of_modes
 from ganlib.training._step._networks import held_by
 
 __all__ = ["check_start"]
@@ -23,21 +21,18 @@ def check_start(
     batches: Any,
     expect: Callable[[int, int], None] | None,
     *,
-    batches_per_iteration: int,
-    iterations: float | None,
+    to_draw: float | None,
     epochs: float | None,
 ) -> None:
-    """Refuse weights that cannot be trained, warn of evaluation mode, and announce the sizes of the batches.
-
-    Called by ``fit`` itself, so that warnings point to where ``fit`` was called; only rank 0 warns.
+    """Refuse weights that cannot be trained, and announce the sizes of the batches.
 
     Args:
         networks: the trainer's, by name.
         optimizers: the trainer's, by name.
         batches: the loader.
         expect: is told the size of the first batch and that of the smallest one; or None.
-        batches_per_iteration: how many an iteration draws.
-        iterations: the limit, or None.
+        to_draw: how many batches this call draws, with those that the epoch it goes on with has given; None where
+            that is not limited.
         epochs: the limit, or None.
 
     Raises:
@@ -48,11 +43,8 @@ def check_start(
         for key, parameter in network.named_parameters():
             if id(parameter) in held and _holds_nan(parameter):
                 raise ArgumentValueError(f"{name}.{key} holds NaN before the first iteration")
-    if rank() == 0:
-        warn_of_modes(networks, optimizers.values(), stacklevel=3)
     if expect is not None:
-        drawn = None if iterations is None else iterations * batches_per_iteration
-        sizes = batch_sizes(batches) if _ends_an_epoch(batches, drawn, epochs) else None
+        sizes = batch_sizes(batches) if _ends_an_epoch(batches, to_draw, epochs) else None
         same = all(other == sizes for other in gather(sizes))  # to try a batch may need all processes together
         if sizes is not None and same:
             expect(*sizes)

@@ -14,16 +14,18 @@ __all__ = ["OptimizerSettings", "optimizers_of"]
 
 Groups = list[dict[str, Any]]
 
+_WITH_STATE = {"amsgrad", "centered"}  # an optimizer that is made with one of them keeps averages of its own
+
 
 class OptimizerSettings:
     """The settings that optimizers have before a state is loaded into them, and what becomes of them.
 
     Args:
         optimizers: by name, as of :func:`optimizers_of`.
-        from_code: names of settings that stay as they are now.
+        from_code: names of settings that stay as they are now, or one name.
 
     Raises:
-        ArgumentTypeError: ``from_code`` is not a sequence of names.
+        ArgumentTypeError: ``from_code`` is neither a name nor a sequence of names.
         ArgumentValueError: no optimizer has such a setting.
     """
 
@@ -47,6 +49,7 @@ class OptimizerSettings:
             A sentence for each optimizer whose code gives another setting than it goes on with.
         """
         notes = []
+        self._check_states()
         for name, optimizer in self._optimizers.items():
             now, code = _settings(optimizer), self._code[name]
             if len(now) != len(code):
@@ -63,11 +66,23 @@ class OptimizerSettings:
             self._bases[name] = [{**_base(group), **first} for group, first in zip(now, before, strict=True)]
             self._put_back(name)
             if changes:
+                taken = tuple(setting for setting in changes if setting not in _WITH_STATE)
                 notes.append(
-                    f"{name} goes on with the checkpoint's {', and with '.join(changes.values())}: "
-                    f"from_code={tuple(changes)!r} takes yours"
+                    f"{name} goes on with the checkpoint's {', and with '.join(changes.values())}"
+                    + (f": to use yours, pass from_code={taken!r}" if taken else "")
                 )
         return notes
+
+    def _check_states(self) -> None:
+        """Refuse a setting from the code that needs a state, which a run without it has not kept."""
+        for name, optimizer in self._optimizers.items():
+            for group, own in zip(optimizer.param_groups, self._code[name], strict=False):
+                for setting in self._from_code & _WITH_STATE:
+                    if own.get(setting) and not group.get(setting):
+                        raise ArgumentValueError(
+                            f"from_code holds {setting!r}, but {name} was saved without it, so the checkpoint has not "
+                            "the averages that it needs: begin a new run, or leave it as it was"
+                        )
 
     def _put_back(self, name: str) -> None:
         groups = zip(self._optimizers[name].param_groups, self._code[name], self._bases[name], strict=True)
@@ -169,7 +184,9 @@ def _constructor_arguments(optimizer: torch.optim.Optimizer) -> set[str]:
 
 
 def _checked(from_code: Any, code: Mapping[str, Groups]) -> set[str]:
-    if isinstance(from_code, str) or not isinstance(from_code, Sequence | set | frozenset):
+    if isinstance(from_code, str):
+        from_code = (from_code,)
+    if not isinstance(from_code, Sequence | set | frozenset):
         raise ArgumentTypeError(f"from_code (={from_code!r}) must be a sequence of names, such as ('lr', 'betas')")
     known = dict.fromkeys(name for groups in code.values() for group in groups for name in group)
     known.pop("initial_lr", None)  # it goes with lr

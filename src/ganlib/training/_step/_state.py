@@ -53,7 +53,24 @@ def load_states(
         try:
             load(part, states[name])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"the state of {name} is of another {type(part).__name__}: {error}") from error
+            raise CheckpointError(
+                f"the state of {name} is of another {type(part).__name__}: {str(error).rstrip('.')}"
+                f"{_sizes(part, states[name])}"
+            ) from error
+
+
+def _sizes(part: Any, state: Any) -> str:
+    """How many parameters an optimizer has, and its state, where that differs."""
+    try:
+        own, saved = (
+            [len(group["params"]) for group in groups] for groups in (part.param_groups, state["param_groups"])
+        )
+    except (AttributeError, KeyError, TypeError):  # it is no optimizer, or the state is not of one
+        return ""
+    counts = (
+        f"; the state is of {saved} parameters in its groups, and the optimizer has {own}: are other layers frozen?"
+    )
+    return counts if own != saved else ""
 
 
 def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The sizes of a loader's batches are those of the batches that it gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
 
 from ganlib import data
+from ganlib._batch_sizes import batch_sizes
 from ganlib._nest import tensors_of
-from ganlib.training._loop._batch_sizes import batch_sizes
 
 
 def rows(n: int) -> TensorDataset:
@@ -22,6 +22,50 @@ class Stream(IterableDataset[Any]):
 
     def __iter__(self) -> Any:
         return iter(torch.randn(9, 2))
+
+
+class Lazy(Sequence[Any]):
+    """Reads each batch when it is asked for."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AssertionError("read before the training")
+
+
+class Skips(DataLoader[Any]):
+    """Leaves small batches out."""
+
+    def __iter__(self) -> Any:
+        return (batch for batch in super().__iter__() if len(batch[0]) == 4)
+
+
+class Named(DataLoader[Any]):
+    """Changes no batch."""
+
+
+class First(RandomSampler):
+    """Gives fewer indices than it says."""
+
+    def __iter__(self) -> Any:
+        return iter(range(8))
+
+
+class Own(data.TensorLoader):
+    """A user's."""
+
+    def __iter__(self) -> Any:
+        return (batch for batch in super().__iter__() if len(batch[0]) == 4)
+
+
+class Duck:
+    """A user's class that has names which ganlib's loaders have."""
+
+    samples, batch_size, drop_last, batch_sizes, loaders = torch.zeros(9, 2), 4, False, (4, 1), [torch.zeros(1, 2)]
+
+    def __iter__(self) -> Any:
+        return iter(torch.zeros(2, 4, 2))
 
 
 class Two(BatchSampler):
@@ -41,6 +85,7 @@ KNOWN: dict[str, Callable[[int], Any]] = {
     "TensorLoader": lambda n: data.TensorLoader(rows(n), 4, drop_last=False),
     "TensorLoader, drop_last": lambda n: data.TensorLoader(rows(n), 4),
     "mapped": lambda n: data.map_loader(DataLoader(rows(n), 4), lambda batch: batch),
+    "subclass": lambda n: Named(rows(n), 4),
     "zipped": lambda n: data.zip_loaders(DataLoader(rows(n), 4), DataLoader(rows(n), 4)),
     "list": lambda n: [torch.zeros(n, 2), (torch.zeros(2, 2), torch.zeros(2))],
 }
@@ -50,7 +95,15 @@ UNKNOWN: dict[str, Callable[[], Any]] = {
     "own sampler": lambda: DataLoader(rows(9), batch_sampler=Two(SequentialSampler(rows(9)), 4, False)),
     "generator": lambda: iter([torch.zeros(4, 2)]),
     "zipped of two sizes": lambda: data.zip_loaders(DataLoader(rows(9), 4), DataLoader(rows(9), 3)),
+    "zipped of two lengths": lambda: data.zip_loaders(DataLoader(rows(9), 4), DataLoader(rows(12), 4)),
+    "zipped of two rests": lambda: data.zip_loaders(DataLoader(rows(9), 4), DataLoader(rows(10), 4)),
     "empty list": list,
+    "lazy sequence": Lazy,
+    "collate function": lambda: DataLoader(rows(9), 4, collate_fn=lambda items: torch.zeros(4, 2)),
+    "own iteration": lambda: Skips(rows(9), 4),
+    "own order": lambda: DataLoader(rows(9), 4, sampler=First(rows(9))),
+    "own TensorLoader": lambda: Own(rows(9), 4, drop_last=False),
+    "names alone": Duck,
 }
 
 
