@@ -43,6 +43,8 @@ PRIVATE = {
     *("_ConvNd", "_NormBase", "_asdict", "_fields", "_replace"),
     # A module's own parts, with what is there twice, and None where there is none.
     *("_buffers", "_modules", "_parameters"),
+    # Whether a module is compiled in place.
+    "_compiled_call_impl",
     # What a saved module would lose, and hooks that compute a weight from others.
     *("_forward_hooks", "_forward_pre_hooks", "_reshape_weight_to_matrix", "_tensor_name"),
     # Of many tensors at once: torch's optimizers are made of them.

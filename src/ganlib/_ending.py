@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import starmap
 from typing import Any
 
 from torch import Tensor
@@ -46,15 +47,17 @@ def last_operation(tensor: Tensor, *, arithmetic: bool = False) -> str | None:
         ('sigmoid', None)
     """
     node: Any = tensor.grad_fn
-    width = 1.0  # of the range, compared with that of the operation
+    passed = list[tuple[str, Any]]()
     while node is not None:
         name = re.sub(r"Backward\d*$", "", node.name())
         inputs = [following for following, _ in node.next_functions if following is not None]
         if arithmetic and len(inputs) == 1 and re.fullmatch(_ARITHMETIC, name):
-            width *= _factor(name, node)
+            passed.append((name, node))
         elif not re.fullmatch(_KEEPS_RANGE, name):
             ending = "clamp" if name in ("Clamp", "Hardtanh") and _is_unit(node) else _NAMES.get(name)
-            return None if width * (2 if name in ("Hardtanh", "Tanh") else 1) > 1 and arithmetic else ending
+            width = 2 if name in ("Hardtanh", "Tanh") else 1
+            wider = arithmetic and ending is not None and math.prod(starmap(_factor, passed), start=width) > 1
+            return None if wider else ending
         node = inputs[0] if inputs else None
     return None
 

@@ -14,6 +14,7 @@ from ganlib._ending import last_operation
 from ganlib._logits import as_output
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
+from ganlib._wrappers import unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, DiscriminatorOutput, Latent, Stateful
 from ganlib.training._step._last_activation import last_activation, recorded_calls
@@ -84,7 +85,9 @@ def dry_run(
             raise
         with _explained("discriminator", "sample", sample, condition, discriminator):
             given = sample if augment is None else augment(sample)
-            output = _graphed(lambda: as_output(call(discriminator, given, condition)), wanted=first)
+            # Otherwise the losses see how it ends, in its own graph.
+            wanted = first and _is_compiled(discriminator)
+            output = _graphed(lambda: as_output(call(discriminator, given, condition)), wanted=wanted)
         return Findings(last_activation(calls, fake.detach(), warn=first), last_operation(fake), output)
 
 
@@ -126,6 +129,10 @@ def _graphed(run: Callable[[], T], *, wanted: bool) -> T:
         with contextlib.suppress(*_ERRORS), torch.enable_grad():
             return run()
     return run()
+
+
+def _is_compiled(network: nn.Module) -> bool:
+    return any(part is not unwrapped(part) or part._compiled_call_impl is not None for part in network.modules())
 
 
 def _make(generator: nn.Module, latent: Tensor, condition: Any, sample: Tensor) -> Tensor:
