@@ -116,7 +116,7 @@ class Pair(NamedTuple):
         (Fraction(1, 2), "Fraction"),
         (Shade.DARK, "Shade"),
         (frozenset([1]), "frozenset"),
-        (np.datetime64("NaT"), "datetime64"),
+        (np.datetime64("2026-01-01"), "datetime64"),
         (np.longdouble(1), "longdouble"),
     ],
 )

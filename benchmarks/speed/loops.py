@@ -205,6 +205,9 @@ class Fitting:
 
     def __call__(self, iterations: int) -> None:
         """Take them."""
+        for module in self.trainer.modules.values():
+            if isinstance(module, nn.Module):
+                module.train()  # a script that has drawn its last picture leaves them in evaluation mode
         training.fit(self.trainer, self.loader, iterations=self.trainer.iteration + iterations)
 
 

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _warned = weakref.WeakSet[Any]()  # losses
+_looks = weakref.WeakKeyDictionary[Any, int]()  # how often each loss has looked at the end of a graph
+_MOST_LOOKS = 12  # some iterations, of several discriminators too
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -98,6 +100,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
     """
     if loss is None or torch.compiler.is_compiling() or loss in _warned:
         return
+    _looks[loss] = _looks.get(loss, 0) + 1
+    if _looks[loss] >= _MOST_LOOKS:
+        _warned.add(loss)
     ending = last_operation(logits)
     wrong = ending in ("sigmoid", "hardsigmoid", "softmax", "logsigmoid", "log_softmax", "clamp")
     if ending in ("tanh", "hardtanh"):

@@ -587,13 +587,14 @@ def test_on_a_device(case):
 def test_a_network_moves_with_its_metric(case):
     """A module is where the metric is, samples come to it from anywhere, and a state goes from device to device."""
     classifier = DigitClassifier().eval()
-    metric = case.make(classifier.features).to("cuda")
+    network = classifier if case.make is ModeCoverage else classifier.features
+    metric = case.make(network).to("cuda")
     assert classifier.head.weight.device.type == "cuda"
     real, fake = (normal(60, 1, 28, 28, seed=seed) for seed in (0, 1))
     case.feed(metric, real, real=True)
     case.feed(metric, fake.cuda(), real=False)
     expected = metric.compute()
-    other = case.make(classifier.features)
+    other = case.make(network)
     other.load_state_dict(metric.state_dict())
     leaves = torch.utils._pytree.tree_leaves(other.compute())
     assert all(tensor.device.type == "cpu" for tensor in leaves)

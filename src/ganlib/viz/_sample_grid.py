@@ -231,7 +231,7 @@ class SampleGrid:
         image = self._arrange(samples)
         if iteration > 1:
             self._look_at(samples)
-        save_image(self.folder / f"{iteration:08d}.png", image.save, format="PNG")
+        save_image(self.folder / f"{iteration:08d}.png", image.save, format="PNG", compress_level=1)
         self._saved_at = iteration
 
 
