@@ -219,8 +219,8 @@ class Stream:
     def _warn_of_length(self, before: int) -> None:
         if self.length != before:
             warn_user(
-                f"{self._named()} gives {self.length} batches in an epoch, but gave {before} when the run was saved (is "
-                "its batch_size another?): the run goes on after as many batches, which held other samples"
+                f"{self._named()} gives {self.length} batches in an epoch, but gave {before} when the run was saved "
+                "(has it another batch_size?): the run goes on after as many batches, which held other samples"
             )
 
     def _draw_order(self) -> None:

@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 
 from ganlib._random import seeded
 from ganlib.data._tensors import as_tensors
-from ganlib.errors import GanlibError
+from ganlib.errors import DataError, GanlibError
 
 
 class _Listed(Dataset):
@@ -232,15 +232,16 @@ def test_tensors_become_plain(wrap):
         assert torch.equal(samples.byte()[0], image)
 
 
-def test_an_error_of_the_data_set_is_its_own():
-    """What __getitem__ or __len__ raises is not wrapped."""
+def test_an_error_of_the_data_set_is_told_with_the_item():
+    """What __getitem__ raises is the cause of an error that names the item, and the length that the data set says."""
 
     class Broken(_Listed):
         def __getitem__(self, index):
             raise LookupError("mine")
 
-    with pytest.raises(LookupError, match="^mine$"):
+    with pytest.raises(DataError, match=r"dataset\[0\] fails \(LookupError: mine\).* 1 items") as caught:
         as_tensors(Broken([1]))
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 # Random items.

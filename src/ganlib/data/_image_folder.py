@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy
 import torch
@@ -95,7 +95,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         if not isinstance(root, str | os.PathLike):
             raise ArgumentTypeError(f"root (={root!r}) must be the path of a folder")
         size = size.tolist() if isinstance(size, numpy.ndarray) else size
-        sides = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
+        sides: Any = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
         if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides):
             raise ArgumentValueError(
                 f"size (={size!r}) must be a whole number of at least 1, or (height, width) of them"
@@ -111,8 +111,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         self.classes = list(found)
         if len(found) > 1 and {name.lower() for name in found} <= _PARTS:
             warn_user(
-                f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: give one of "
-                f"them as root, such as {str(self.root / self.classes[0])!r}"
+                f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: give one "
+                f"of them as root, such as {str(self.root / self.classes[0])!r}"
             )
         self.targets: list[int] = []
         self.paths: list[Path] = []
@@ -172,7 +172,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             DataError: the images are not in memory, and the file cannot be read.
         """
         try:
-            index = operator.index(None if isinstance(index, bool) else index)
+            index = operator.index(index if not isinstance(index, bool) else str(index))  # type: ignore[arg-type]
         except TypeError:
             raise ArgumentTypeError(f"index (={index!r:.200}) must be a whole number") from None
         if not -len(self) <= index < len(self):

@@ -48,8 +48,8 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
         except Exception as error:
             kind = ArgumentTypeError if isinstance(error, TypeError) else DataError
             raise kind(
-                f"function (={function!r:.200}) fails on a batch ({type(error).__name__}: {error}); it takes one batch, "
-                "as the loader gives it"
+                f"function (={function!r:.200}) fails on a batch ({type(error).__name__}: {error}); it takes one "
+                "batch, as the loader gives it"
             ) from error
 
     return JoinedLoader({"loader": loader}, combine)

@@ -33,9 +33,10 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
     """
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
         raise ArgumentTypeError(f"dataset (={dataset!r:.200}) must give its items by index, as dataset[0]")
-    if isinstance(dataset, tuple) and len(dataset) <= 2 and all(isinstance(each, Tensor) for each in dataset):
+    given: Any = dataset
+    if isinstance(given, tuple) and len(given) <= 2 and all(isinstance(each, Tensor) for each in given):
         raise ArgumentTypeError(
-            f"dataset is a tuple of {len(dataset)} tensors: give torch.utils.data.TensorDataset(*tensors)"
+            f"dataset is a tuple of {len(given)} tensors: give torch.utils.data.TensorDataset(*tensors)"
         )
     refuse_masks(dataset)
     try:
@@ -73,7 +74,8 @@ def _one_by_one(dataset: Any, indices: Iterable[int]) -> tuple[Tensor, Tensor | 
             raise
         except Exception as error:
             raise DataError(
-                f"dataset[{index}] fails ({type(error).__name__}: {error}); dataset says that it has {len(dataset)} items"
+                f"dataset[{index}] fails ({type(error).__name__}: {error}); dataset says that it has {len(dataset)} "
+                "items"
             ) from error
         parts = item if isinstance(item, tuple | list) else (item,)
         if not 1 <= len(parts) <= 2 or isinstance(item, Mapping) or is_dataclass(item):
