@@ -329,3 +329,22 @@ def test_unconditional_networks_of_another_size_do_not_fit(path):
     save_generator(path, mlp_gan((1, 4, 5), 6, (8,), encoder=OneHot(5))[0])
     with pytest.raises(CheckpointError, match="not one tensor has a name and a shape that fit"):
         load_generator(path, other, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("saved", "given", "value"), [(torch.float32, torch.float16, 1e6), (torch.int64, torch.uint8, 300)]
+)
+def test_numbers_that_a_module_cannot_hold_are_refused(tmp_path, saved, given, value):
+    """They would become infinite, or others; with ``partial`` they are left out and named."""
+
+    class Network(nn.Module):
+        def __init__(self, dtype, number):
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+            self.register_buffer("x", torch.tensor([number, 1], dtype=dtype))
+
+    save_generator(tmp_path / "g", Network(saved, value))
+    with pytest.raises(CheckpointError, match=f"x holds numbers that {given} of the module cannot hold"):
+        load_generator(tmp_path / "g", Network(given, 2))
+    with pytest.warns(UserWarning, match="x holds numbers"):
+        assert load_generator(tmp_path / "g", Network(given, 2), partial=True).x.tolist() == [2, 1]

@@ -96,7 +96,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             raise ArgumentTypeError(f"root (={root!r}) must be the path of a folder")
         size = size.tolist() if isinstance(size, numpy.ndarray) else size
         sides: Any = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
-        if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 1 for side in sides):
+        if not all(not isinstance(side, bool) and isinstance(side, Integral) and int(side) >= 1 for side in sides):
             raise ArgumentValueError(
                 f"size (={size!r}) must be a whole number of at least 1, or (height, width) of them"
             )

@@ -107,8 +107,13 @@ def _check_values(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> N
 
 
 def _cannot_be_cast(there: Tensor, here: Tensor) -> str | None:
-    fits = torch.can_cast(there.dtype, here.dtype)
-    return None if fits else f"is {there.dtype} in the file and {here.dtype} in the module"
+    if not torch.can_cast(there.dtype, here.dtype):
+        return f"is {there.dtype} in the file and {here.dtype} in the module"
+    if there.dtype == here.dtype or there.is_complex() or here.is_complex():
+        return None
+    cast = there.to(here.dtype)
+    lost = there.isfinite() & ~cast.isfinite() if here.is_floating_point() else cast.to(there.dtype) != there
+    return f"holds numbers that {here.dtype} of the module cannot hold" if bool(lost.any()) else None
 
 
 def _keep(module: nn.Module) -> Callable[[], None]:

@@ -20,6 +20,7 @@ __all__ = ["CONDITION_KEY", "BatchReader"]
 
 CONDITION_KEY = "label"
 
+_INDICES = (torch.int8, torch.int16, torch.int32, torch.uint8)  # of classes, as a TensorLoader takes them too
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # Interpolation may carry a sample a rounding error past its range.
 _TOLERANCE = 1e-3
@@ -247,7 +248,8 @@ def _check_lengths(leaves: list[Tensor], n: int, name: str) -> None:
 def _as_condition(condition: Any, where: str = "it is", name: str = "condition") -> Any:
     """The condition, whose lists become tuples: torch's collate makes lists of the tuples of a data set."""
     if isinstance(condition, Tensor):
-        return _dense(condition, name)
+        condition = _dense(condition, name)
+        return condition.long() if condition.dtype in _INDICES and condition.ndim == 1 else condition
     inside = f"the {type(condition).__name__} holds"
     if isinstance(condition, dict):
         return {key: _as_condition(value, inside, name) for key, value in condition.items()}
