@@ -95,8 +95,11 @@ def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, bat
 
 
 def enlargement(side: int, most: int) -> int:
-    """The ``scale`` of a grid with at most so many samples in a row or column, of so many pixels a side."""
-    return _enlargement(side, most * (side + 2) + 2)
+    """The ``scale`` of a run's grid with at most so many samples in a row or column, of so many pixels a side.
+
+    It has 300 pixels on its longest side. Larger ones would take time from the training, each time one is written.
+    """
+    return math.ceil(300 / (most * (side + 2) + 2))
 
 
 def grid(samples: Tensor, columns: int | None = None, **options: Any) -> Image.Image:

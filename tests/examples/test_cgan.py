@@ -54,7 +54,7 @@ def test_every_promised_file_is_there(runs: dict[str, Path]) -> None:
         for name in ("generator.safetensors", "losses.png", "metrics.csv", "training.gif"):
             assert (run / name).stat().st_size > 0
         assert frames(run / "final.gif") == 20
-        assert {picture_size(path) for path in (run / "samples").iterdir()} == {(604, 604)}
+        assert {picture_size(path) for path in (run / "samples").iterdir()} == {(302, 302)}
 
 
 def test_each_loss_is_the_one_asked_for(script: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def test_a_row_an_epoch_and_a_picture_an_epoch(cat: Path) -> None:
         assert all(0 < float(row[name]) < 1 for row in rows)
     assert {"discriminator_loss", "generator_loss"} <= rows[0].keys()
     assert sorted(path.name for path in (cat / "samples").iterdir()) == [f"{n:08d}.png" for n in (1, 2, 4)]
-    assert picture_size(cat / "samples/00000004.png") == (17 * 36, 17 * 36)
+    assert picture_size(cat / "samples/00000004.png") == (9 * 36, 9 * 36)
     assert frames(cat / "training.gif") == 3
 
 

@@ -49,7 +49,7 @@ def test_every_promised_file_is_there(finished: Path) -> None:
     for name in ("generator.safetensors", "metrics.csv", "losses.png", "training.gif", "checkpoints/00000020.pt"):
         assert (finished / name).stat().st_size > 0
     assert {"00000001.png", "00000020.png"} <= {path.name for path in (finished / "samples").iterdir()}
-    assert picture_size(finished / "samples/00000020.png") == (604, 604)
+    assert picture_size(finished / "samples/00000020.png") == (302, 302)
     rows = (finished / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["iteration", "20"]
 
