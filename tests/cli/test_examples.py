@@ -80,7 +80,7 @@ def test_the_demo_leaves_a_run_and_an_image(here: Path) -> None:
     assert [name for name in LEFT if f"runs/demo/{name}" not in names] == []
     assert all(name.startswith("runs/demo/") for name in names)
     with Image.open(here / "runs/demo/digits.png") as image:
-        assert image.size == (302, 302)
+        assert image.size == (604, 604)
     generator: Any = models.load_generator(here / "runs/demo/generator.safetensors")
     assert generator.info["data"] == "digits"
     # A second demo does not overwrite it.
