@@ -139,8 +139,8 @@ def _as_condition(condition: Any, index: int) -> Tensor:
             f"{name} is a PIL image; it must be a tensor (C, H, W) of floating point, in the range of the samples: "
             "torchvision.transforms.v2.functional.pil_to_tensor(image) / 127.5 - 1, for example"
         )
-    if isinstance(condition, numpy.ndarray):
-        condition = condition.astype(condition.dtype.newbyteorder("="))
+    if isinstance(condition, numpy.ndarray | numpy.number):  # torch takes the machine's byte order only
+        condition = numpy.asarray(condition, condition.dtype.newbyteorder("="))
     try:
         return torch.tensor(condition)
     except Exception:  # of torch, for anything that is no number

@@ -185,8 +185,8 @@ class Transforms:
             return
         for condition in conditions:
             spatial = samples.ndim > 2 and condition.shape[1:] == samples.shape[2:]
-            same = condition.ndim == samples.ndim and (condition.ndim > 3 or condition.shape[2] == samples.shape[2])
-            if condition.ndim >= 3 and (same or spatial):
+            sequences = condition.ndim == samples.ndim == 3 and condition.shape[2] != samples.shape[2]
+            if condition.ndim >= 3 and (spatial or (condition.ndim == samples.ndim and not sequences)):
                 raise ArgumentValueError(
                     f"{self._shown()} would change the samples {tuple(samples.shape)} and not their maps "
                     f"{tuple(condition.shape)}: give joint_transform instead, (samples, condition, generator) -> "
