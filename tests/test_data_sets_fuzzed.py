@@ -64,7 +64,8 @@ def _slow_image(image: Image.Image) -> np.ndarray | None:
         return np.floor(wide / 257 + 0.5)[None]
     if mode in ("1", "L"):
         return np.asarray(image.convert("L"), np.float64)[None]
-    if mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
+    key = "transparency" in image.info and (image.format is not None or mode == "P")  # it is of the file's colours
+    if mode in ("LA", "RGBA", "PA") or key:
         rgba = np.asarray(image.convert("RGBA"), np.float64)
         pixels = rgba[..., :3] * rgba[..., 3:] / 255
         return (pixels[..., :1] if mode == "LA" else pixels).transpose(2, 0, 1)
@@ -126,6 +127,11 @@ def _image(draw: random.Random, mode: str, size: tuple[int, int]) -> Image.Image
         image = image.convert("RGB").quantize(8)
         if draw.random() < 0.5:
             image.info["transparency"] = 0
+        return image
+    if mode == "RGB":
+        image = image.convert("RGB")
+        if draw.random() < 0.5:
+            image.info["transparency"] = image.getpixel((0, 0))
         return image
     return image if mode == "RGBA" else image.convert("RGB").convert(mode) if mode != "LA" else image.convert("LA")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
@@ -194,3 +195,16 @@ def test_a_distributed_sampler_is_told_the_epoch(wrapped: bool) -> None:
         expected = DistributedSampler(range(8), num_replicas=2, rank=0)
         expected.set_epoch(epoch)
         assert next(stream)[0].tolist() == list(expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_pictures_that_torch_cannot_put_into_a_batch_are_named(workers: int, mapped: bool) -> None:
+    """A DataLoader of Pillow's images is told what to do, in one short line; another TypeError is the loader's own."""
+    loader: Any = DataLoader([Image.new("L", (4, 4))] * 4, 2, num_workers=workers)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match=r"loader \(=.*Image'>\): give the data set a transform") as caught:
+        next(Stream(data.map_loader(loader, lambda batch: batch) if mapped else loader, "loader"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match="len") as own:
+        next(Stream(len(number) for number in [1]))
+    assert not isinstance(own.value, ArgumentTypeError)

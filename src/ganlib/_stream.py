@@ -97,6 +97,7 @@ class Stream:
 
         Raises:
             ArgumentValueError: a whole epoch gives nothing.
+            ArgumentTypeError: torch's DataLoader cannot make batches of the items, such as Pillow's images.
             BatchesExhaustedError: the batches can be iterated only once, and have run out.
         """
         if self._ahead:
@@ -117,6 +118,13 @@ class Stream:
                 ) from None
             else:
                 raise ArgumentValueError(f"{self._named()} is empty: it gave nothing") from None
+        except TypeError as error:
+            if "default_collate" not in str(error) or isinstance(error, ArgumentTypeError):
+                raise
+            raise ArgumentTypeError(
+                f"{self._named()} cannot put its items into a batch ({str(error).splitlines()[-1]}): give the data set "
+                "a transform to tensors, or take data.TensorLoader"
+            ) from error
         return bool(self._ahead)
 
     def _named(self) -> str:

@@ -5,12 +5,13 @@ import struct
 import warnings
 import zlib
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ganlib.data import ImageFolder
-from ganlib.errors import ArgumentValueError, DataError, GanlibError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError, GanlibError
 from tests.data.pictures import noise, put
 
 
@@ -123,3 +124,47 @@ def test_bad_arguments_are_named(root, arguments, message):
     """A size that is no whole number above 0, and another mode, are ValueErrors of ours that quote the value."""
     with pytest.raises(ArgumentValueError, match=message):
         ImageFolder(root, *arguments)
+
+
+@pytest.mark.parametrize("other", [None, 3, b"x"])
+def test_what_is_no_path_is_named(other):
+    """It is a TypeError of ours."""
+    with pytest.raises(ArgumentTypeError, match=r"root \(="):
+        ImageFolder(other, 8)
+
+
+@pytest.mark.parametrize("index", [slice(1, 3), 1.0, True, None, "1"])
+def test_what_is_no_index_is_named(root, index):
+    """One image is asked for, by a whole number."""
+    with pytest.raises(ArgumentTypeError, match=r"index \(="):
+        ImageFolder(root, 8)[index]
+
+
+@pytest.mark.parametrize("size", [np.int64(4), (np.int64(4), 4), np.array([4, 4]), [4, 4]])
+def test_numbers_of_numpy_are_numbers(root, size):
+    """Sizes and flags of NumPy's are those of Python's."""
+    dataset = ImageFolder(root, size, in_memory=np.True_)
+    assert dataset[0][0].shape == (3, 4, 4)
+    assert dataset.size in (4, (4, 4))
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Train", "test", "valid")])
+def test_parts_of_a_data_set_are_not_classes(tmp_path, names):
+    """One warning says which folder to give; pictures of trains are a class."""
+    for name in names:
+        for number in range(2):
+            put(tmp_path, f"{name}/cat/{number}.png")
+    with pytest.warns(UserWarning, match="parts of a data set") as warned:
+        ImageFolder(tmp_path, 8)
+    assert [warning.filename for warning in warned] == [__file__]
+    put(tmp_path, "ship/1.png")
+    put(tmp_path, "ship/2.png")
+    ImageFolder(tmp_path, 8)
+
+
+def test_a_size_that_does_not_fit_in_memory_is_named(root, monkeypatch):
+    """The file is not at fault."""
+    dataset = ImageFolder(root, 10**6, in_memory=False)
+    monkeypatch.setattr(Image.Image, "resize", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(DataError, match=r"does not fit in memory at size \(=1000000\)"):
+        dataset[0]

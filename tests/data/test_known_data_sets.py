@@ -1,5 +1,6 @@
 """What a data set in memory is taken for, without reading its items, is what its items are."""
 
+import functools
 import operator
 import random
 
@@ -11,7 +12,7 @@ from torchvision import datasets
 
 from ganlib.data import ImageFolder, _tensors, only_class
 from ganlib.data._tensors import as_tensors
-from ganlib.errors import GanlibError
+from ganlib.errors import ArgumentTypeError, GanlibError
 
 _L = 12
 
@@ -241,3 +242,36 @@ def test_only_torchvisions_own_classes_are_known():
 
     MNIST.__module__ = "torchvision.datasets.mnist"
     _assert_read_as_items(_made(MNIST, _numbers(_L, 5, 4), _LABELS))
+
+
+@pytest.mark.parametrize("name", ["MNIST", "EMNIST", "CIFAR10", "TensorDataset", "ImageFolder RGB"])
+def test_a_method_that_was_put_in_place_of_a_class_own_is_believed(name, monkeypatch):
+    """Items by a patched __getitem__, which names itself as the original does, are read."""
+    dataset = _MAKERS[name]()
+    original = type(dataset).__getitem__
+
+    @functools.wraps(original)
+    def relabelled(self, index):
+        image, label = original(self, index)
+        return image, 2 - int(label)
+
+    monkeypatch.setattr(type(dataset), "__getitem__", relabelled)
+    assert as_tensors(dataset)[1].tolist() == [2 - label for label in _LABELS.tolist()]
+    _assert_read_as_items(Subset(dataset, [4, 0]))
+
+
+def test_a_subclass_in_the_place_of_its_class_is_believed(monkeypatch):
+    """A name of torchvision's may be given to another class."""
+    shifted = _changed(datasets.MNIST)[2]
+    monkeypatch.setattr(datasets, "MNIST", shifted)
+    _assert_read_as_items(_made(shifted, _numbers(_L, 5, 4), _LABELS))
+
+
+@pytest.mark.parametrize("mask", [_LABELS == 1, (_LABELS == 1).numpy(), (_LABELS == 1).tolist(), list(_LABELS == 1)])
+@pytest.mark.parametrize("wrap", [lambda each: each, lambda each: Subset(each, [0]), lambda each: each + each])
+def test_a_mask_as_indices_is_refused(mask, wrap):
+    """torch would take True and False for the items 1 and 0, at any depth; the indices that the error has are right."""
+    dataset = _MAKERS["MNIST"]()
+    with pytest.raises(ArgumentTypeError, match="nonzero"):
+        as_tensors(wrap(Subset(dataset, mask)))
+    assert as_tensors(Subset(dataset, torch.as_tensor(mask).nonzero().flatten().tolist()))[1].tolist() == [1] * 4

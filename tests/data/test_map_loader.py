@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 from ganlib import latents, losses, training
 from ganlib.conditioning import ConcatFeatures, ConcatLatent, OneHot
 from ganlib.data import TensorLoader, map_loader
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError, GanlibError
 
 
 def test_batches_are_what_the_function_makes_of_them() -> None:
@@ -57,3 +57,14 @@ def test_bad_arguments_are_named(loader: Any, function: Any, error: Any, words: 
     with pytest.raises(error, match=words) as caught:
         map_loader(loader, function)
     assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [(lambda x, y: x, ArgumentTypeError), (lambda x: {}["a"], DataError), (next, ArgumentTypeError)],
+)
+def test_a_function_that_fails_is_named(function: Any, error: Any) -> None:
+    """Its error is the cause of ours."""
+    with pytest.raises(error, match=r"function \(=.*fails on a batch") as caught:
+        list(map_loader([1], function))
+    assert caught.value.__cause__ is not None

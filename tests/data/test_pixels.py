@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 from torch.utils.data import Dataset
 
 from ganlib.data import ImageFolder, TensorLoader
@@ -346,3 +346,14 @@ def test_reading_an_item_does_not_change_it():
     with Image.open(io.BytesIO(FILES["palette with alphas"][0])) as image:
         assert np.array_equal(_by_item(image), _by_item(image))
     assert torch.from_numpy(first).any()
+
+
+@pytest.mark.parametrize("change", [ImageOps.invert, lambda image: image.convert("RGB"), lambda image: image.copy()])
+@pytest.mark.parametrize("name", ["palette, one transparent", "one transparent grey", "one transparent colour"])
+def test_what_a_program_has_made_of_a_transparent_colour_is_not_transparent(name, change):
+    """Pillow keeps the key of a file's transparent colour; the pixels of a changed image are taken as they are."""
+    changed = change(Image.open(io.BytesIO(FILES[name][0])).convert("RGB"))
+    assert "transparency" in changed.info or name.startswith("palette")
+    changed.info["transparency"] = changed.getpixel((0, 0))
+    assert np.array_equal(_by_item(changed), np.asarray(changed))
+    assert "transparency" in changed.info

@@ -190,3 +190,11 @@ def test_a_data_set_without_classes_or_targets_is_refused(missing):
     with pytest.raises(TypeError, match=rf"has no {missing}") as caught:
         only_class(dataset, "a")
     assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize("targets", [[1, 2, 2, 1, 2], numpy.array([2, 1, 1, 2, 2])])
+def test_numbers_that_may_be_classes_or_their_indices_are_refused(targets):
+    """Of the classes 1, 2 and 3, the target 1 may be the first or the second; 0, 1 and 2 are both."""
+    with pytest.raises(GanlibError, match="both numbers"):
+        only_class(_Pets(targets, [1, 2, 3]), 2)
+    assert len(only_class(_Pets(targets, [0, 1, 2]), 2)) == 3

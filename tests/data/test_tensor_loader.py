@@ -209,3 +209,15 @@ def test_bad_arguments_are_named(arguments, builtin, message):
     with pytest.raises(builtin, match=message) as caught:
         _numbered(**arguments)
     assert isinstance(caught.value, GanlibError)
+
+
+@pytest.mark.parametrize("largest", [1, 9, 16])
+def test_bytes_that_are_nearly_black_are_warned_of(largest):
+    """Masks, and digits of 4 bits, would be trained on in a small part of the range."""
+    samples = torch.full((4, 1, 2, 2), largest, dtype=torch.uint8)
+    with pytest.warns(UserWarning, match=f"at most {largest}, where 255 is white") as warned:
+        TensorLoader(TensorDataset(samples), 2)
+    assert [warning.filename for warning in warned] == [__file__]
+    TensorLoader(TensorDataset(samples), 2, transform=lambda sample: sample / largest)  # which scales them itself
+    for others in (samples * 0, samples * 0 + 17, samples.float()):
+        TensorLoader(TensorDataset(others), 2)

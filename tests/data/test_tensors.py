@@ -1,5 +1,6 @@
 """Tests of reading a whole data set into tensors."""
 
+import dataclasses
 import random
 
 import numpy
@@ -316,3 +317,76 @@ def test_a_data_set_that_can_be_read_only_once_is_read():
             return 3
 
     assert as_tensors(Fixed(list(items)))[0].tolist() == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+
+
+@pytest.mark.parametrize("late", [range(12, 40), range(39, 40)], ids=["from the thirteenth on", "the last alone"])
+def test_items_that_change_are_found_wherever_they_are(late):
+    """Random items after others, as in a ConcatDataset, are warned of too."""
+
+    class Noisy(_Listed):
+        def __getitem__(self, index):
+            return torch.rand(4) if index in late else torch.zeros(4)
+
+    with pytest.warns(UserWarning, match="change when they are read again"):
+        as_tensors(Noisy(range(40)))
+
+
+@dataclasses.dataclass
+class _Pair:
+    image: torch.Tensor
+    label: int
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([{"image": torch.zeros(2), "label": 1}], "is a dict with the keys 'image', 'label'; wrap"),
+        ([_Pair(torch.zeros(2), 1)], "is a _Pair of image, label; wrap"),
+        ([(torch.zeros(2), 1, 2)], "has 3 parts; wrap"),
+        ([(torch.zeros(2), "cat")], "'cat'.*such as the index of its class"),
+        ([torch.zeros(1, 0, 4)], r"samples \(1, 0, 4\) hold no values"),
+        ([(torch.zeros(2), float("nan"))], "conditions that are not finite"),
+        ([(torch.zeros(2), 1j)], "complex"),
+    ],
+)
+def test_items_of_another_form_are_shown_with_what_to_do(items, words):
+    """Each is one error of ours, without a warning first."""
+    with pytest.raises(GanlibError, match=words):
+        as_tensors(_Listed(items * 3))
+
+
+@pytest.mark.parametrize("name", ["__getitem__", "__len__"])
+def test_a_data_set_that_fails_is_named(name):
+    """Its own error is the cause."""
+
+    def fails(*_):
+        raise KeyError("mine")
+
+    broken = type("Broken", (_Listed,), {name: fails})([torch.zeros(2)])
+    with pytest.raises(DataError, match=r"(dataset\[0\]|len\(dataset\)) fails \(KeyError: 'mine'\)") as caught:
+        as_tensors(broken)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_pair_of_tensors_is_not_a_data_set_of_two_items():
+    """The error offers the TensorDataset that was meant; all samples one by one in a tuple are a data set."""
+    with pytest.raises(GanlibError, match="TensorDataset"):
+        as_tensors((torch.zeros(4, 2), torch.zeros(4, 2)))
+    assert as_tensors(torch.eye(4).unbind())[0].tolist() == torch.eye(4).tolist()
+
+
+@pytest.mark.parametrize("dtype", [">i4", ">i8", "<u8", ">u8", "u2"])
+def test_labels_of_any_byte_order_are_numbers(dtype):
+    """NumPy's whole numbers become int64, as scalars and in arrays."""
+    labels = numpy.array([3, 1, 2], dtype)
+    for each in (list(labels), [label.reshape(()) for label in labels]):
+        _, conditions = as_tensors(_Listed([(torch.zeros(2), label) for label in each]))
+        assert conditions.tolist() == [3, 1, 2]
+        assert conditions.dtype == torch.int64
+
+
+def test_a_large_data_set_is_not_printed():
+    """An error has a part of it."""
+    with pytest.raises(GanlibError) as caught:
+        as_tensors([torch.full((9,), float("nan"))] * 99)
+    assert len(str(caught.value)) < 400

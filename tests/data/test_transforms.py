@@ -312,3 +312,50 @@ def test_a_joint_transform_on_cuda() -> None:
         options: dict[str, Any] = {"shuffle": False, "device": "cuda", "joint_transform": joint}
         (batch,) = TensorLoader(TensorDataset(BYTES, SCALED[:, :1]), 24, **options)
         torch.testing.assert_close(batch.condition, batch.sample[:, :1])
+
+
+@pytest.mark.parametrize(
+    "transform", [lambda x: v2.functional.adjust_brightness(x, 1.5), lambda x: v2.ColorJitter(0.5)(x)]
+)
+def test_functions_that_clamp_floats_are_refused(transform: Any) -> None:
+    """They are known by what they do to samples in [-1, 1]; in [0, 1], and of bytes, they are right."""
+    with pytest.raises(ArgumentValueError, match=r"clamps floats to \[0, 1\]"):
+        loader(transform, SCALED)
+    for samples in (BYTES, BYTES / 255):
+        loader(transform, samples)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [lambda x: (x + 1) / 2, lambda x: (x > 0).float(), lambda x: x.abs().round(), v2.Pad(1), lambda x: x * 0],
+)
+def test_other_functions_whose_least_value_is_zero_are_not_refused(transform: Any) -> None:
+    """Samples in [0, 1] or of two values are made of those in [-1, 1] on purpose."""
+    loader(transform, SCALED)
+    loader(transform, SCALED.sign())
+
+
+def test_a_transform_that_fails_later_is_named() -> None:
+    """Its error in the middle of an epoch is the cause of ours."""
+    samples = torch.zeros(24, 1, 4, 4)
+    samples[20] = 1.0
+    batches = loader(lambda sample: sample + 1 // int(not sample.any()), samples)
+    with pytest.raises(ArgumentValueError, match="transform .*ZeroDivisionError") as caught:
+        list(batches)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "transform", [v2.PILToTensor(), v2.Compose([v2.PILToTensor(), FLOAT, NORMALIZE])], ids=["alone", "and scaled"]
+)
+def test_a_transform_that_leaves_tensors_as_they_are_is_no_mistake(transform: Any) -> None:
+    """Of bytes, PILToTensor makes the same bytes."""
+    torch.testing.assert_close(given(loader(transform)), SCALED)
+
+
+@pytest.mark.parametrize(("shape", "other"), [((24, 1, 64), (24, 7, 16)), ((24, 5), (24, 5)), ((24, 2), (24, 7, 16))])
+def test_sequences_of_another_length_are_no_maps(shape: Any, other: Any) -> None:
+    """Embedded words do not move with a signal."""
+    TensorLoader(TensorDataset(torch.randn(shape), torch.randn(other)), 6, transform=lambda samples, generator: samples)
+    with pytest.raises(ArgumentValueError, match="joint_transform"):
+        TensorLoader(TensorDataset(torch.randn(24, 1, 16), torch.randn(24, 7, 16)), 6, transform=lambda x, g: x)
