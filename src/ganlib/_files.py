@@ -100,6 +100,7 @@ def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: there is no such file") from None
     except Exception as error:  # a damaged or hostile file can make torch.load raise anything
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        reason = reason.partition(" This file can still be loaded")[0]  # torch's advice, which would run its code
         raise CheckpointError(
             f"{path} cannot be read: it is damaged, or holds more than tensors and plain values ({reason})"
         ) from error

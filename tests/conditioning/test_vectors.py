@@ -70,7 +70,7 @@ def test_learned_vectors_are_standard_normal_at_first(encoder):
         (OneHot(3), torch.tensor([0, 3]), ArgumentValueError, "holds the class 3"),
         (OneHot(3), torch.tensor([-1, 3]), ArgumentValueError, "holds the class -1"),
         (OneHot(3), torch.tensor([0.0]), DTypeError, "torch.float32"),
-        (OneHot(3), torch.tensor([0], dtype=torch.int32), DTypeError, "torch.int32"),
+        (OneHot(3), torch.tensor([True]), DTypeError, "torch.bool"),
         (ClassEmbedding(3, 2), torch.tensor([7]), ArgumentValueError, "num_classes (=3)"),
         (ClassEmbedding(3, 2), torch.tensor([[1]]), ShapeError, "(1, 1)"),
         (ClassEmbedding(3, 2), torch.tensor(1), ShapeError, "()"),

@@ -15,7 +15,6 @@ NO_CLASSES = {
     "whole one-hot": torch.eye(6, 4).long(),
     "bool": torch.ones(6, dtype=torch.bool),
     "float": torch.ones(6),
-    "uint8": torch.ones(6, dtype=torch.uint8),
     "below 0": torch.full((6,), -1),
     "too high": torch.full((6,), 4),
     "no dimensions": torch.tensor(1),

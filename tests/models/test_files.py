@@ -1,17 +1,20 @@
 """Tests of generators on disk."""
 
 import copy
+import io
 import math
 import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from ganlib import models
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, RunFolderError
 from ganlib.models import conditional_dcgan, load_generator, mlp_gan, save_generator
 from ganlib.training import EMA
@@ -265,3 +268,24 @@ def test_the_file_of_a_failed_save_stays_what_it_was(saved):
         save_generator(saved, mlp_gan((1, 4, 5), 6, (9,))[0], {"a": {1}})
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", io.BytesIO()])
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+def test_what_is_no_path_is_refused(path, kind):
+    """Saving and loading name it, before anything is done."""
+    for call in (
+        lambda: getattr(models, f"save_{kind}")(path, nn.Linear(2, 2)),
+        lambda: getattr(models, f"load_{kind}")(path),
+    ):
+        with pytest.raises(ArgumentTypeError, match=r"path \(=.*must be the path of a file"):
+            call()
+
+
+def test_numpys_true_is_true(tmp_path):
+    """A flag of NumPy counts as Python's; a long wrong argument is shortened in its error."""
+    save_generator(tmp_path / "x", nn.Linear(2, 2))
+    assert load_generator(tmp_path / "x", nn.Linear(2, 2), train=np.True_, partial=np.False_).training
+    with pytest.raises(ArgumentTypeError, match="must be a torch.nn.Module") as caught:
+        save_generator(tmp_path / "x", nn.Linear(100, 100).state_dict())
+    assert len(str(caught.value)) < 300

@@ -297,3 +297,18 @@ def test_the_bomb_is_live(tmp_path):
     torch.save(_Bomb(tmp_path / "trace"), tmp_path / "x.pt")
     torch.load(tmp_path / "x.pt", weights_only=False)
     assert (tmp_path / "trace").exists()
+
+
+def test_what_torch_or_a_run_saved_is_named(tmp_path):
+    """A state_dict and a checkpoint are called so, with how they are read; torch's advice is left out."""
+    path, module = tmp_path / "x.pt", nn.Linear(2, 2)
+    for saved, match in (
+        (module.state_dict(), r"holds a state_dict, .*load_state_dict\(torch.load\(path\)\), then save"),
+        ({"format": 5, "run": {}}, "holds a checkpoint of fit, .*training.Checkpoint.load"),
+        ({"format": 5}, "its format is 5"),
+        ({"a": 1}, "its format is None"),
+        (module, r"more than tensors and plain values \(UnpicklingError: Weights only load failed\.\)$"),
+    ):
+        torch.save(saved, path)
+        with pytest.raises(CheckpointError, match=match):
+            load_generator(path, module)

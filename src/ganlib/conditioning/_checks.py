@@ -10,6 +10,8 @@ from ganlib.protocols import Condition, ConditionEncoder
 
 __all__ = ["check_classes", "check_device", "check_encoder", "check_floats", "check_input", "encode"]
 
+_INDICES = (torch.int64, torch.int8, torch.int16, torch.int32, torch.uint8)
+
 
 def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
     """Return the encoding of a condition that must not be None."""
@@ -28,14 +30,16 @@ def check_encoder(encoder: object) -> None:
 
 
 def check_classes(condition: Any, num_classes: int) -> None:
-    """Raise an error unless it is (N,) int64 in [0, num_classes); values on a device are not read."""
+    """Raise an error unless it is (N,) whole numbers in [0, num_classes); values on a device are not read."""
     _check_tensor(condition)
-    if condition.dtype != torch.int64:
-        raise DTypeError(f"condition must be class indices of dtype torch.int64, but its dtype is {condition.dtype}")
+    if condition.dtype not in _INDICES:
+        raise DTypeError(
+            f"condition must be class indices, of dtype torch.int64 for example, but its dtype is {condition.dtype}"
+        )
     if condition.ndim != 1:
         raise ShapeError(f"condition {tuple(condition.shape)} must be class indices of shape (N,)")
     if condition.device.type == "cpu" and len(condition) and not torch.compiler.is_compiling():
-        low, high = (int(value) for value in condition.aminmax())
+        low, high = (int(value) for value in condition.long().aminmax())
         if low < 0 or high >= num_classes:
             raise ArgumentValueError(
                 f"condition holds the class {low if low < 0 else high}, which is not in [0, num_classes) "

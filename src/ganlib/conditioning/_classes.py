@@ -40,7 +40,7 @@ class OneHot(Encoder):
         """Raise an error for a condition that is not class indices (values are read only on the CPU).
 
         Args:
-            condition: (N,) int64 in [0, num_classes).
+            condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Raises:
             DTypeError, ShapeError, ArgumentValueError: it is something else.
@@ -51,7 +51,7 @@ class OneHot(Encoder):
         """Encode class indices.
 
         Args:
-            condition: (N,) int64 in [0, num_classes).
+            condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Returns:
             (N, num_classes) float32, or whatever torch's default dtype is.
@@ -62,7 +62,7 @@ class OneHot(Encoder):
         self.check(condition)
         # F.one_hot does the same in whole numbers, which would have to be converted.
         zeros = condition.new_zeros(len(condition), self.num_classes, dtype=torch.get_default_dtype())
-        return zeros.scatter_(1, condition.unsqueeze(1), 1)
+        return zeros.scatter_(1, condition.long().unsqueeze(1), 1)
 
 
 @rebuildable
@@ -97,7 +97,7 @@ class ClassEmbedding(Encoder):
         """Raise an error for a condition that is not class indices (values are read only on the CPU).
 
         Args:
-            condition: (N,) int64 in [0, num_classes).
+            condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Raises:
             DTypeError, ShapeError, ArgumentValueError: it is something else.
@@ -108,7 +108,7 @@ class ClassEmbedding(Encoder):
         """Encode class indices.
 
         Args:
-            condition: (N,) int64 in [0, num_classes).
+            condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Returns:
             (N, dim) float.
@@ -118,4 +118,4 @@ class ClassEmbedding(Encoder):
         """
         self.check(condition)
         check_device(condition, self.embedding.weight)
-        return self.embedding(condition)
+        return self.embedding(condition.long())

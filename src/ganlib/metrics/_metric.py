@@ -213,10 +213,7 @@ class RealFakeMetric(GanMetric):
             ArgumentTypeError, ArgumentValueError: the path is none, or there is no real side.
             RunFolderError: the file cannot be written.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise ArgumentTypeError(f"path (={path!r}) must be the path of a file")
-        if not Path(path).name:
-            raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
+        _check_path(path)
         arrays: dict[str, Any] = {name: np.asarray(value.cpu()) for name, value in self._arrays(self._states()).items()}
         try:
             self._loaded(arrays)
@@ -242,9 +239,12 @@ class RealFakeMetric(GanMetric):
             CheckpointError: the file is missing or damaged, or holds something else.
             ShapeError: its number of features is not that of the samples so far.
         """
+        _check_path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: np.asarray(file[name]) for name in file.files}
+                # torch takes numbers in this machine's byte order only.
+                arrays = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
         except Exception as error:  # a damaged or hostile file can make numpy raise anything
             raise CheckpointError(f"{path} cannot be read as an .npz file of arrays: {error}") from error
         try:
@@ -342,6 +342,13 @@ class RowsMetric(RealFakeMetric):
     def _loaded(self, arrays: dict[str, Any]) -> State:
         rows = rows_of(arrays, self.rows)
         return {f"real_{self.rows}": [], f"loaded_{self.rows}": [rows]}
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(f"path (={path!r:.200}) must be the path of a file")
+    if not Path(path).name:
+        raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
 
 
 def check_samples(samples: Any) -> None:

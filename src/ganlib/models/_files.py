@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ganlib._checks import check_flag
 from ganlib._wrappers import load_plainly, plain, unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.models._format import is_range, read_network, write_network
@@ -170,10 +171,11 @@ def load_discriminator(
 
 
 def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, Any] | None, kind: Kind) -> None:
+    _check_path(path)
     if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"{kind} (={network!r}) must be a torch.nn.Module")
+        raise ArgumentTypeError(f"{kind} (={network!r:.200}) must be a torch.nn.Module")
     if not isinstance(info, Mapping | None):
-        raise ArgumentTypeError(f"info (={info!r}) must be a dict, or None")
+        raise ArgumentTypeError(f"info (={info!r:.200}) must be a dict, or None")
     sample_range = _range_of(network) if kind == "generator" else None
     network = plain(network, averages=True)
     for name, part in network.named_modules():
@@ -204,11 +206,10 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
 def _load(
     path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *, train: bool, partial: bool
 ) -> nn.Module:
+    _check_path(path)
     if module is not None and not isinstance(module, nn.Module):
-        raise ArgumentTypeError(f"module (={module!r}) must be a torch.nn.Module")
-    for name, choice in (("train", train), ("partial", partial)):
-        if not isinstance(choice, bool):
-            raise ArgumentTypeError(f"{name} (={choice!r}) must be True or False")
+        raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module")
+    train, partial = check_flag("train", train), check_flag("partial", partial)
     if partial and module is None:
         raise ArgumentValueError("partial (=True) needs a module that gets the weights, but module is None")
     weights, values = read_network(path, kind)
@@ -243,6 +244,11 @@ def _load(
         if train:
             raise ArgumentValueError(f"train (=True): a {type(module).__name__} has no training mode") from None
         return module
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(f"path (={path!r:.200}) must be the path of a file, a str or a pathlib.Path")
 
 
 def _check_part(name: str, part: nn.Module) -> None:
@@ -286,7 +292,7 @@ def _range_of(generator: nn.Module) -> list[float] | None:
         with suppress(TypeError, ValueError, OverflowError, RuntimeError):
             ends = [float(end) for end in sample_range]
     if not is_range(ends):
-        raise ArgumentValueError(f"sample_range (={sample_range!r}) of the generator must be (low, high)")
+        raise ArgumentValueError(f"sample_range (={sample_range!r:.200}) of the generator must be (low, high)")
     return ends
 
 
@@ -312,7 +318,7 @@ def _plain_value(value: Any, position: str, depth: int = 0) -> Any:
         scalar = value.item()
     if not isinstance(scalar, bool | int | float | str | None):
         raise ArgumentTypeError(
-            f"{position} (={value!r}) is a {type(value).__qualname__}; only numbers, strings, None, and dicts and "
+            f"{position} (={value!r:.200}) is a {type(value).__qualname__}; only numbers, strings, None, and dicts and "
             "lists of them can be saved with a network (an array as its tolist())"
         )
     if isinstance(scalar, int) and scalar.bit_length() > _LONGEST_INT:

@@ -113,6 +113,16 @@ def _read_zip(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
     """Weights and values of a ``.pt`` file, format 1."""
     values = load_plain(path)
     file_format = values.get("format")
+    held, remedy = None, ""
+    if isinstance(values.get("run"), dict):
+        held, remedy = "a checkpoint of fit", "read it by training.Checkpoint.load"
+    elif values and all(isinstance(value, Tensor) for value in values.values()):
+        held, remedy = "a state_dict", "load it by module.load_state_dict(torch.load(path))"
+    if held:
+        raise CheckpointError(
+            f"{path} holds {held}, not a network that ganlib saved: {remedy}, then save the network by "
+            "models.save_generator or models.save_discriminator"
+        )
     if type(file_format) is not int or file_format != 1 or not values.keys() >= {*_VALUES[:3], "weights"}:
         shown = repr(file_format) if isinstance(file_format, int | str | None) else type(file_format).__name__
         raise CheckpointError(
