@@ -24,7 +24,6 @@ __all__ = [
     "without_autocast",
 ]
 
-_warned = weakref.WeakSet[Any]()  # losses
 _looks = weakref.WeakKeyDictionary[Any, int]()  # how often each loss has looked at the end of a graph
 _MOST_LOOKS = 12  # some iterations, of several discriminators too
 
@@ -74,7 +73,7 @@ def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
 def sum_over_scales(formula: Callable[..., Tensor], loss: Any = None, /, **logits: Logits | None) -> Tensor:
     """Return a formula of logits, which are given by name; with several scales, the sum of its values at each.
 
-    The loss that it is the formula of warns of logits that are none.
+    The loss whose formula it is warns of probabilities in place of logits.
     """
     if all(isinstance(value, Tensor) and _is_plain(value) for value in logits.values()):
         for value in logits.values():
@@ -98,11 +97,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
     With ``needs_unbounded_logits = True`` (absent means False) the loss makes probabilities of logits, and a tanh at
     the end is a mistake too.
     """
-    if loss is None or torch.compiler.is_compiling() or loss in _warned:
+    if loss is None or torch.compiler.is_compiling() or (looks := _looks.get(loss, 0)) == _MOST_LOOKS:
         return
-    _looks[loss] = _looks.get(loss, 0) + 1
-    if _looks[loss] >= _MOST_LOOKS:
-        _warned.add(loss)
+    _looks[loss] = looks + 1
     ending = last_operation(logits)
     wrong = ending in ("sigmoid", "hardsigmoid", "softmax", "logsigmoid", "log_softmax", "clamp")
     if ending in ("tanh", "hardtanh"):
@@ -112,9 +109,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
         if inner in ("sigmoid", "hardsigmoid", "softmax", "tanh"):
             wrong = wrong or _are_probabilities(logits, least=16 if inner == "tanh" else 1)
             ending = inner
-            _warned.add(loss)  # in any case, since to read values waits for the device
+            _looks[loss] = _MOST_LOOKS  # in any case, since to read values waits for the device
     if wrong:
-        _warned.update(loss.modules())  # of a weighted sum, those that it adds
+        _looks.update(dict.fromkeys(loss.modules(), _MOST_LOOKS))  # of a weighted sum, those that it adds
         warn_user(
             f"{name} ends in a {ending}, but {type(loss).__name__} takes logits, which can be any numbers: remove the "
             f"{ending}"

@@ -172,7 +172,9 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             DataError: the images are not in memory, and the file cannot be read.
         """
         try:
-            index = operator.index(index if not isinstance(index, bool) else str(index))  # type: ignore[arg-type]
+            if isinstance(index, bool):
+                raise TypeError
+            index = operator.index(index)
         except TypeError:
             raise ArgumentTypeError(f"index (={index!r:.200}) must be a whole number") from None
         if not -len(self) <= index < len(self):

@@ -29,7 +29,7 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
         A view of the data set; its samples keep their labels.
 
     Raises:
-        ArgumentTypeError: the data set has no ``classes`` or no ``targets``, or targets that are none of these.
+        ArgumentTypeError: the data set has no ``classes`` or no ``targets``, or targets of another kind.
         ShapeError: the targets have another shape or length.
         ArgumentValueError: the data set does not have the class, or has no sample of it, or others than its classes.
 

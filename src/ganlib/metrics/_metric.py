@@ -210,7 +210,7 @@ class RealFakeMetric(GanMetric):
             path: the file, written completely or not at all; it is there when this returns, on all processes.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the path is none, or there is no real side.
+            ArgumentTypeError, ArgumentValueError: the path is not one, or there is no real side.
             RunFolderError: the file cannot be written.
         """
         _check_path(path)

@@ -1,18 +1,21 @@
 """The state of objects, which is put back after a trial."""
 
 import random
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["kept"]
+__all__ = ["GENERATORS", "kept"]
+
+GENERATORS = (torch.Generator, np.random.Generator, random.Random)
+"""The random generators that are put back."""
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def _keep(value: Any, put_back: list[Callable[[], object]], seen: set[int]) -> N
     elif isinstance(value, random.Random):
         numbers = value.getstate()
         put_back.append(lambda: value.setstate(numbers))
-    elif (numpy := sys.modules.get("numpy")) is not None and isinstance(value, numpy.random.Generator):
+    elif isinstance(value, np.random.Generator):
         bits, drawn = value.bit_generator, value.bit_generator.state
         put_back.append(lambda: setattr(bits, "state", drawn))
     elif type(value) in (list, deque, set):

@@ -1,13 +1,11 @@
 """Batches that are smaller than those before, such as the last one of an epoch, tried before they train anything."""
 
-import random
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,13 +15,12 @@ from ganlib._nest import mapped, tensors_of
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
 from ganlib.training._dry_run import without_trace
-from ganlib.training._kept import kept
+from ganlib.training._kept import GENERATORS, kept
 from ganlib.training._step._update import SINGLE_VALUE
 
 __all__ = ["SmallBatches", "losses_and_gradients"]
 
 _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
-_GENERATORS = (torch.Generator, np.random.Generator, random.Random)
 
 
 class SmallBatches:
@@ -34,7 +31,7 @@ class SmallBatches:
 
     Args:
         attempt: does an iteration on a batch; it returns what has to be finite.
-        networks: whose buffers stay as they are.
+        networks: all that is in them stays as it is.
         parts: others whose states and random generators stay as they are.
         any_error: whether any error counts, of any small batch; otherwise that of a batch norm, of a batch of one that
             is announced.
@@ -111,7 +108,7 @@ class SmallBatches:
         """Those of torch, NumPy and Python that the parts hold, also in closures."""
         roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
         held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
-        return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, _GENERATORS)])
+        return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, GENERATORS)])
 
     def _failure(self, batch: Any) -> Exception | None:
         with (

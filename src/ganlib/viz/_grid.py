@@ -47,7 +47,7 @@ def image_grid(
         A Pillow image, mode ``L``, ``LA``, ``RGB`` or ``RGBA``.
 
     Raises:
-        ShapeError: samples are none of these, and there is no ``render``.
+        ShapeError: samples are of another kind, and there is no ``render``.
         DTypeError: samples are complex, or integers without a range.
         ArgumentTypeError: samples are not a tensor, or ``render`` is not a function that returns an image.
         ArgumentValueError: another argument is out of its range, samples hold NaN, ``render`` fails, or the image would

@@ -58,8 +58,9 @@ class OngoingRun:
         self.interrupted = False
         self.overridden: list[str] = []
         self.watch = DivergenceWatch(partial(networks_of, trainer))
-        self._settings = OptimizerSettings(optimizers_of(trainer), from_code)
-        self.modes = ModeWatch(networks_of(trainer), optimizers_of(trainer).values())
+        optimizers = optimizers_of(trainer)
+        self._settings = OptimizerSettings(optimizers, from_code)
+        self.modes = ModeWatch(networks_of(trainer), optimizers.values())
         self._tries_left = 2 if self._checkpoints() else 0
         self._signals = signals
         self._called = [
