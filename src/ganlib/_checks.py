@@ -27,8 +27,6 @@ def check_sizes(**sizes: Any) -> None:
 
 def check_count(name: str, value: Any, *, least: int) -> int:
     """Return a whole number of at least ``least`` as Python's int; raise an ArgumentValueError for anything else."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # of a tensor, or NumPy's
-        value = value.item()
     if isinstance(value, bool) or not (isinstance(value, Integral) and int(value) >= least):
         raise ArgumentValueError(f"{name} (={value!r}) must be a whole number of at least {least}")
     return int(value)

@@ -23,9 +23,10 @@ fit = training.fit
 
 
 def fit_with_more(trainer: Any, batches: Any, *, callbacks: Sequence[Any] = (), **words: Any) -> None:
-    """Fit with an EMA of each module that has weights, and another schedule for each player's optimizer."""
+    """Fit with an EMA of each module that has weights, and a schedule for each player's optimizer that has none."""
     networks = [part for part in trainer.modules.values() if isinstance(part, nn.Module) and [*part.parameters()]]
-    optimizers = dict.fromkeys(player.optimizer for player in trainer.players)
+    scheduled = [part.optimizer for part in callbacks if isinstance(part, training.LearningRateSchedule)]
+    optimizers = dict.fromkeys(player.optimizer for player in trainer.players if player.optimizer not in scheduled)
     more = [training.EMA(network, decay=0.9) for network in networks]
     for number, optimizer in enumerate(optimizers, start=1):
         decay = (training.linear_decay, training.cosine_decay)[number % 2](start=0.2 / number, final=0.1)

@@ -234,6 +234,6 @@ def _check_alone(schedule: Any, run: Run, attribute: str) -> None:
     for other in getattr(run, "callbacks", ()):
         if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:
             raise ArgumentValueError(
-                f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={own!r:.80}), and only "
-                "the last would count: join their functions into one"
+                f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={type(own).__name__}), "
+                "and only the last would count: join their functions into one"
             )
