@@ -1,0 +1,65 @@
+"""The README's code: a reader who pastes it, block after block, gets what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from ganlib import data, training
+
+README = Path(__file__).parents[1] / "README.md"
+fit = training.fit
+
+
+def briefly(*words: Any, minutes: float | None = None, **options: Any) -> None:
+    """Fit for two iterations instead of minutes."""
+    assert minutes is not None
+    fit(*words, iterations=2, **options)
+
+
+@pytest.fixture(scope="module")
+def pasted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all blocks have run, with a folder of images in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("cats", "dogs"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.effect_noise((60, 40 + number), 64).save(folder / "pictures" / name / f"{number}.png")
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.chdir(folder)
+        patch.setattr(training, "fit", briefly)
+        patch.setattr(data.RenderedDigits.__init__, "__defaults__", (28, 128, 0))
+        for block in blocks:
+            exec(compile(block, str(README), "exec"), names)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("digits.png", (302, 242)),
+        ("samples.png", (138, 138)),
+        ("runs/pictures/samples/00000001.png", (274, 70)),
+    ],
+)
+def test_images_are_drawn(pasted: Path, name: str, size: tuple[int, int]) -> None:
+    """The images that the text tells of are there, with as many cells as it says."""
+    with Image.open(pasted / name) as image:
+        assert image.size == size
+
+
+def test_the_run_can_be_gone_on_with(pasted: Path) -> None:
+    """The run of the reader's own images has a checkpoint, metrics and its generator."""
+    run = pasted / "runs/pictures"
+    assert {path.name for path in run.iterdir()} == {"checkpoints", "generator.safetensors", "metrics.csv", "samples"}
+
+
+def test_each_line_can_be_read_without_scrolling() -> None:
+    """The lines of code fit the column of a code host."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert max(len(line) for block in blocks for line in block.splitlines()) <= 100
