@@ -1,4 +1,4 @@
-# Everything sets itself up: a machine with Python 3.10 or later and make is enough.
+# Everything sets itself up: a machine with Python 3.11 or later and make is enough. CONTRIBUTING.md has the same without make.
 #   make demo             three minutes of training, and a picture of digits
 #   make demo DATA=DIR    the same on real MNIST, in torchvision's layout under DIR
 #   make test             tests, doctests, the rules of the architecture, lint, types
@@ -13,6 +13,8 @@ RUN := runs/demo
 DATA_WORDS := $(if $(DATA),--data mnist --root "$(DATA)",--data digits)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.ganlib-installed
+# The demo needs ganlib alone. An environment that has what developers need has that too.
+DEMO_INSTALLED := $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(VENV)/.ganlib-demo-installed)
 
 # A shared environment may have been installed from another checkout: this one's code comes first.
 export PYTHONPATH := $(CURDIR)/src
@@ -21,12 +23,14 @@ export PYTHONPATH := $(CURDIR)/src
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): WHAT := .[dev]
+$(VENV)/.ganlib-demo-installed: WHAT := .
+$(INSTALLED) $(VENV)/.ganlib-demo-installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable "$(WHAT)"
 	touch $@
 
-demo: $(INSTALLED)
+demo: $(DEMO_INSTALLED)
 	rm -rf $(RUN)
 	$(BIN)/python examples/mnist_cdcgan.py train $(DATA_WORDS) --minutes $(MINUTES) --out $(RUN)
 	$(BIN)/python examples/mnist_cdcgan.py sample --run $(RUN) --labels 0 1 2 3 4 5 6 7 8 9 --count 10 --out $(RUN)/digits.png

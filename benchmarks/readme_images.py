@@ -27,8 +27,8 @@ def joined(images: list[Image.Image], *, down: bool = False, gap: int = 12) -> I
 
 def cells(name: str, left: int, top: int, columns: int, rows: int) -> Image.Image:
     """Return some cells of an image of the gallery."""
-    box = [left * CELL, top * CELL, (left + columns) * CELL + 2, (top + rows) * CELL + 2]
-    return Image.open(GALLERY / name).crop(tuple(box))
+    box = (left * CELL, top * CELL, (left + columns) * CELL + 2, (top + rows) * CELL + 2)
+    return Image.open(GALLERY / name).crop(box)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
     latent_dim = ("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length")
     add(*latent_dim, type=whole, default=100, metavar="N", help=f"numbers in a latent ({own})")
     add("--out", "--outdir", type=Path, default=Path(out), metavar="RUN", help=f"folder of the run ({own})")
-    add("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
+    add_device(parser)
     fast = "(default: what is fast; plain float32 with --recipe original)"
     add("--precision", choices=["auto", "fp32", "tf32", "bf16", "fp16"], default="auto", help=fast)
     yes: dict[str, Any] = {"type": switch, "nargs": "?", "const": True, "metavar": "YES"}
@@ -47,6 +47,13 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
     add("--evaluate-every", type=whole, metavar="N", help=f"{measured} (default: none)")
     add("--evaluate-samples", type=whole, default=10_000, metavar="N", help=f"of a measurement ({own})")
     add("--resume", action="store_true", help="continue from the newest checkpoint; without one, start a new run")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--device``; the default is the accelerator that is there, or the CPU."""
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    words = "cpu, cuda, cuda:1, mps or xpu (default: %(default)s)"
+    parser.add_argument("--device", type=device, default=str(there), help=words)
 
 
 def add_cuda_graph(parser: argparse.ArgumentParser) -> None:
@@ -105,15 +112,16 @@ def seed(text: str) -> int:
 
 
 def device(name: str) -> str:
-    """A device that torch knows, and that is there."""
+    """A device that is there, such as cpu, cuda, cuda:1, mps or xpu."""
     try:
         asked = torch.device(name)
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{name!r} is not a device: {str(error).splitlines()[0]}") from None
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {torch.cuda.device_count()} CUDA devices")
-    if asked.type == "meta":
-        raise argparse.ArgumentTypeError(f"{name!r} has no values to train with")
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{name!r} is not a device such as cpu, cuda, cuda:1, mps or xpu") from None
+    count = torch.accelerator.device_count()
+    kind = str(torch.accelerator.current_accelerator()) if count else "cpu"
+    there = ["cpu", *(f"{kind}:{index}" for index in range(count))]
+    if asked.type not in ("cpu", kind) or (asked.type == kind and (asked.index or 0) >= max(count, 1)):
+        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {', '.join(there)}")
     return name
 
 
@@ -149,7 +157,7 @@ def speed(arguments: argparse.Namespace, generator: nn.Module, discriminator: nn
     The original recipes ran in plain float32, so they do here on every device. A CUDA graph is for them too, since it
     changes how kernels are launched, and not what they compute.
     """
-    chosen = training.fast_settings(generator, discriminator)
+    chosen: dict[str, Any] = {**training.fast_settings(generator, discriminator)}
     if getattr(arguments, "recipe", None) == "original":
         chosen = {name: value for name, value in chosen.items() if name == "cuda_graph"}
     if arguments.cuda_graph != "auto":

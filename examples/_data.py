@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ganlib import data
 from ganlib.distributed import rank, world_size
-from ganlib.errors import ArgumentValueError, DataError
+from ganlib.errors import ArgumentValueError, DataError, MissingExtraError
 
 # By name: torchvision's class, and the folder under the root in which it looks.
 _TORCHVISION = {
@@ -55,8 +55,12 @@ def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool =
 
 
 def _torchvision(name: str, root: Path, download: bool, size: int, *, train: bool) -> Any:
-    from torchvision import datasets, transforms  # the built-in digits must work where torchvision does not
-
+    try:  # here, since the built-in digits and folders need no torchvision
+        from torchvision import datasets, transforms
+    except ImportError as error:
+        raise MissingExtraError(
+            f"torchvision is not installed, which reads --data {name}: pip install torchvision"
+        ) from error
     kind, folder = _TORCHVISION[name]
     resize = None if size == _OWN_SIZES.get(name, 28) else transforms.Resize(size)
     try:

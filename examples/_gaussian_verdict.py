@@ -58,7 +58,7 @@ class Verdict:
     share: float
 
     def __str__(self) -> str:
-        return f"{self.modes}/{self.of} modes, {self.share:.1%} within 3σ"
+        return f"{self.modes}/{self.of} modes, {self.share:.1%} within 3 sigma"
 
 
 def judge(samples: Tensor, mixture: Mixture) -> Verdict:
@@ -102,7 +102,7 @@ class Table:
     def __init__(self, file: TextIO) -> None:
         self._file, self._writer = file, csv.writer(file, lineterminator="\n")
         self._writer.writerow(self.HEADER)
-        print(f"{'loss':<20} {'penalty':<8} {'seed':>4} {'modes':>6} {'in 3σ':>7} {'iterations':>10} {'seconds':>7}")
+        print(f"{'loss':<20} {'penalty':<8} {'seed':>4} {'modes':>6} {'3 sigma':>7} {'iterations':>10} {'seconds':>7}")
 
     def add(self, outcome: Outcome) -> None:
         """Print and write one row."""

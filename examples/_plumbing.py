@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def finish(
 ) -> None:
     """Save the generator with its info, and say what files the run has left."""
     if rank() == 0:
-        saved = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        saved = datetime.now(UTC).isoformat(timespec="seconds")
         models.save_generator(run / "generator.safetensors", generator, {**info, "saved": saved})
         files = ["metrics.csv", "losses.png", "training.gif", *images, f"{samples}/", "checkpoints/"]
         print(f"{run}: generator.safetensors, {', '.join(files)}")

@@ -40,7 +40,7 @@ DEFAULTS = {"batch_size": 64, "lr": 1e-3}
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train, and leave in the run's folder what DESIGN.md's section 4 promises, and ``final.gif``."""
+    """Train, and write the files of a run (docs/how-to/stop_and_resume.rst), and ``final.gif``."""
     fill_in(arguments, DEFAULTS)
     for word, needs in (("tags", "tags"), ("vectors", "text")):
         if getattr(arguments, word) is not None and arguments.condition != needs:

@@ -125,7 +125,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, run: Path) -> None:
-    """Train on one class, and leave in the run's folder what DESIGN.md's section 4 promises."""
+    """Train on one class, and write the files of a run (docs/how-to/stop_and_resume.rst)."""
     classes = list(dataset.classes)
     if class_name not in classes:
         raise ArgumentValueError(f"--class-name (={class_name!r}) must be one of {', '.join(classes)}")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _command_line import above_zero, add_cuda_graph, device, seed, whole
+from _command_line import above_zero, add_cuda_graph, add_device, seed, whole
 from _gaussian_verdict import REAL_SHARE, SAMPLES, Mixture, Outcome, Table, draw, judge
 from _plumbing import run_main
 from matplotlib.figure import Figure
@@ -228,7 +228,7 @@ def train(arguments: argparse.Namespace) -> None:
     every = sum(outcome.verdict.modes == outcome.verdict.of for outcome in outcomes)
     shares = [outcome.verdict.share for outcome in outcomes]
     print(
-        f"all modes found: {every} of {len(outcomes)} seeds; within 3σ: {min(shares):.1%} to {max(shares):.1%} "
+        f"all modes found: {every} of {len(outcomes)} seeds; within 3 sigma: {min(shares):.1%} to {max(shares):.1%} "
         f"(real samples: {REAL_SHARE:.1%})"
     )
 
@@ -301,8 +301,7 @@ def add_common_options(parser: argparse.ArgumentParser, *, iterations: int) -> N
     parser.add_argument(
         "--lr", type=above_zero, default=4e-3, help="learning rate of both players (default: %(default)s)"
     )
-    here = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", type=device, default=here, help="(default: %(default)s)")
+    add_device(parser)
     add_cuda_graph(parser)
     parser.set_defaults(default_iterations=iterations)
 

@@ -123,7 +123,7 @@ def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train, and leave in the run's folder what DESIGN.md's section 4 promises."""
+    """Train, and write the files of a run (docs/how-to/stop_and_resume.rst)."""
     choose(arguments)
     own = "preset", "recipe", "width", "conditioning", "generator_conditioning", "rotation", "batch_norm"
     what = describe(arguments, SCRIPT, *own)

@@ -39,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train, and leave in the run's folder what DESIGN.md's section 4 promises, and ``timeline.png``."""
+    """Train, and write the files of a run (docs/how-to/stop_and_resume.rst), and ``timeline.png``."""
     fill_in(arguments, RECIPES[arguments.recipe])
     what = describe(arguments, SCRIPT, "recipe", "hidden", "shuffle")
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)

@@ -9,6 +9,8 @@ import torch
 
 from tests.ranks import Ranks
 
+collect_ignore = ["typing_programs"]  # which test_typing.py has checked
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests of real data unless GANLIB_DATA says where it is, those of CUDA without a device, and slow ones."""

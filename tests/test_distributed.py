@@ -1,5 +1,9 @@
 """What a part is told of the other processes."""
 
+import sys
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -52,6 +56,23 @@ def second_gradient_of_a_share() -> Tensor:
     (first,) = torch.autograd.grad(coupled(x, weight) / 2, x, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), x)
     return second
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("cuda", None), ("xpu", None), ("mps", "gloo"), (None, None)])
+def test_each_process_takes_its_device(kind: str | None, backend: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By stand-ins: that of its local rank with CUDA and XPU, whose backends torch knows; with MPS it is the CPU."""
+    taken, joined = list[int](), list[Any]()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: kind and torch.device(kind))
+    monkeypatch.setattr(torch.accelerator, "set_device_index", taken.append)
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _: iter([(None, 1, 2)]))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: joined.append(backend))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    distributed.init()
+
+    assert joined == [backend]
+    assert taken == ([1] if kind in ("cuda", "xpu") else [])
 
 
 def test_a_process_alone_is_rank_0_of_1() -> None:

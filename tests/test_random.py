@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler
 
+from ganlib import _random
 from ganlib._files import load_plain, save_plain
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from tests.ranks import Ranks
@@ -76,6 +77,64 @@ first = torch.rand(4, device="cuda")
 assert torch.equal(first, torch.rand(4, device="cuda", generator=torch.Generator("cuda").manual_seed(5)))
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+class FakeDevices:
+    """Stands in for ``torch.xpu`` and ``torch.mps``, with two devices or one."""
+
+    def __init__(self, count: int) -> None:
+        self.generators = [torch.Generator() for _ in range(count)]
+
+    def device_count(self) -> int:
+        """How many there are."""
+        return len(self.generators)
+
+    def is_initialized(self) -> bool:
+        """They are in use."""
+        return True
+
+    def get_rng_state(self, index: int = 0) -> torch.Tensor:
+        """That of a device."""
+        return self.generators[index].get_state()
+
+    def set_rng_state(self, state: torch.Tensor, index: int = 0) -> None:
+        """Go back."""
+        self.generators[index].set_state(state)
+
+    def get_rng_state_all(self) -> list[torch.Tensor]:
+        """Those of all devices."""
+        return [generator.get_state() for generator in self.generators]
+
+    def manual_seed(self, seed: int) -> None:
+        """Seed all of them."""
+        for generator in self.generators:
+            generator.manual_seed(seed)
+
+    manual_seed_all = manual_seed
+
+    def draw(self) -> list[float]:
+        """A number from each."""
+        return [torch.rand(1, generator=generator).item() for generator in self.generators]
+
+
+def test_the_numbers_of_mps_and_xpu_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By stand-ins for their modules: all devices go on, and begin with a seed; an earlier state leaves them alone."""
+    xpu, mps = FakeDevices(2), FakeDevices(1)
+    monkeypatch.setitem(_random._SEVERAL, "xpu", xpu)
+    monkeypatch.setattr(torch, "mps", mps)
+    save_plain(tmp_path / "state.pt", random_state())
+    expected = xpu.draw(), mps.draw()
+    load_random_state(load_plain(tmp_path / "state.pt"))
+    assert (xpu.draw(), mps.draw()) == expected
+
+    seed_random_numbers(3)
+    first = torch.rand(1, generator=torch.Generator().manual_seed(3)).item()
+    assert (xpu.draw(), mps.draw()) == ([first, first], [first])
+
+    before = random_state()
+    load_random_state({name: value for name, value in before.items() if name not in ("xpu", "mps")})
+    del xpu.generators[1], mps.generators[0]  # on another machine
+    load_random_state(before)
 
 
 def seeds() -> list[int]:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import ganlib
 from ganlib import models
 
 ROOT = Path(__file__).parents[1]
@@ -100,12 +99,13 @@ def test_what_it_holds(wheel: Path) -> None:
         for place, there in PLACES.items():
             if name.startswith(place):
                 expected[there + name.removeprefix(place)] = ROOT / name
-    about = f"ganlib-{ganlib.__version__}.dist-info/"
+    about = f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info/"
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
         assert sorted(name for name in names if not name.startswith(about)) == sorted(expected)
         assert [name for name, path in expected.items() if archive.read(name) != path.read_bytes()] == []
         metadata = message_from_bytes(archive.read(f"{about}METADATA"))
+    assert wheel.name == f"ganlib-{metadata['Version']}-py3-none-any.whl"
     for name in (
         "ganlib/py.typed",
         "ganlib/__main__.py",
@@ -123,7 +123,6 @@ def test_what_it_holds(wheel: Path) -> None:
     assert needed == {
         "torch",
         "torchvision",
-        "typing-extensions",
         "safetensors",
         "pillow",
         "matplotlib",
@@ -132,8 +131,9 @@ def test_what_it_holds(wheel: Path) -> None:
     }
 
 
-def test_it_is_the_wheels_package_that_runs(python: Any, installed: Path, tmp_path: Path) -> None:
+def test_it_is_the_wheels_package_that_runs(python: Any, wheel: Path, installed: Path, tmp_path: Path) -> None:
     """``ganlib`` is imported from the wheel, here and in the tests below; it draws with the weights that it holds."""
+    assert python("-m", "ganlib", "--version") == f"ganlib {wheel.name.split('-')[1]}\n"
     where = python("-c", "import ganlib, ganlib._cli; print(ganlib.__file__, ganlib._cli.__file__, sep='\\n')")
     assert where.split() == [str(installed / "ganlib/__init__.py"), str(installed / "ganlib/_cli/__init__.py")]
     python("-m", "ganlib", "draw", "2026", "--out", "number.png")

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchvision import datasets
 
-from ganlib import data, training
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib import data, models, training
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, MissingExtraError
 
 
 def parse_flags(
@@ -37,7 +36,7 @@ def parse_flags(
     """
     parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
     own = "default: %(default)s"
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     if "--data" in (page or ""):
         words = "folder that holds MNIST/raw (default: the built-in digits alone)"
         parser.add_argument("--data", metavar="DIR", help=words)
@@ -52,7 +51,8 @@ def parse_flags(
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
     graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
     parser.add_argument("--cuda-graph", choices=["auto", "yes", "no"], default="auto", help=f"{graph} ({own})")
-    parser.add_argument("--device", type=on_device, default=device, help=own)
+    words = f"cpu, cuda, cuda:1, mps or xpu ({own})"
+    parser.add_argument("--device", type=on_device, default=str(there), help=words)
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=own)
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
     parser.add_argument("--checkpoint-every", type=whole, default=500, metavar="N", help=f"iterations ({own})")
@@ -90,15 +90,16 @@ def weight(text: str) -> float:
 
 
 def on_device(name: str) -> str:
-    """A device that torch knows, and that is there."""
+    """A device that is there, such as cpu, cuda, cuda:1, mps or xpu."""
     try:
         asked = torch.device(name)
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{name!r} is not a device: {str(error).splitlines()[0]}") from None
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {torch.cuda.device_count()} CUDA devices")
-    if asked.type == "meta":
-        raise argparse.ArgumentTypeError(f"{name!r} has no values to train with")
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{name!r} is not a device such as cpu, cuda, cuda:1, mps or xpu") from None
+    count = torch.accelerator.device_count()
+    kind = str(torch.accelerator.current_accelerator()) if count else "cpu"
+    there = ["cpu", *(f"{kind}:{index}" for index in range(count))]
+    if asked.type not in ("cpu", kind) or (asked.type == kind and (asked.index or 0) >= max(count, 1)):
+        raise argparse.ArgumentTypeError(f"{name!r} is not there: torch finds {', '.join(there)}")
     return name
 
 
@@ -111,6 +112,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
 
 
+def mnist(folder: str, *, train: bool = True) -> Dataset[Any]:
+    """MNIST by its files; the built-in digits need no torchvision."""
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        raise MissingExtraError("torchvision is not installed, which --data needs: pip install torchvision") from error
+    return datasets.MNIST(folder, train=train)
+
+
 def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], Tensor]:
     """Digits to train on, and 1000 held-out images in [-1, 1]: MNIST's where ``--data`` names it, or the built-in ones.
 
@@ -121,7 +131,7 @@ def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], T
     digits: Dataset[Any]
     others: Dataset[Any]
     if flags.data:
-        digits, others = datasets.MNIST(flags.data), datasets.MNIST(flags.data, train=False)
+        digits, others = mnist(flags.data), mnist(flags.data, train=False)
     else:
         digits, others = data.RenderedDigits(length=length), data.RenderedDigits(length=1000, seed=1)
     return digits, data.TensorLoader(others, 1, device=flags.device).samples[:1000] / 127.5 - 1
@@ -141,3 +151,18 @@ def callbacks(flags: argparse.Namespace) -> list[Any]:
     """A progress bar, ``metrics.csv`` and checkpoints, in the folder of the run."""
     checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
     return [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]
+
+
+def save(flags: argparse.Namespace, name: str, draw: Callable[[Path], object], **networks: nn.Module) -> None:
+    """Save a picture and networks in the folder of the run, and say what it holds.
+
+    Args:
+        flags: of the command line.
+        name: the picture's.
+        draw: writes the picture.
+        networks: by the names of their files; ``models.load_generator`` loads each.
+    """
+    draw(flags.out / name)
+    for part, network in networks.items():
+        models.save_generator(flags.out / f"{part}.safetensors", network)
+    print(f"{flags.out} holds {', '.join(sorted(path.name for path in flags.out.glob('[!.]*')))}")

@@ -17,7 +17,7 @@ Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE: ...", 2017, arXiv
 """
 
 import torch
-from _flags import callbacks, load_digits, parse_flags, run, settings
+from _flags import callbacks, load_digits, parse_flags, run, save, settings
 from torch import Tensor, nn
 
 from ganlib import conditioning, data, distributed, init, losses, penalties, protocols, stacks, training, viz
@@ -77,7 +77,7 @@ def main() -> None:
     ema = training.EMA(autoencoder, decay=0.995)
     training.fit(trainer, loader, iterations=flags.iterations, callbacks=[*callbacks(flags), ema], resume=flags.resume)
 
-    _, generate = ema.eval().module.children()
+    encode, generate = ema.eval().module.children()
     with torch.no_grad():
         again, fake = ema(held_out), generate(torch.randn(1000, 16, device=flags.device))
     if distributed.rank() == 0:
@@ -87,7 +87,8 @@ def main() -> None:
         shares = f"Reconstructions nearest to their own of 1000 held-out digits: {share:.3f} (by chance: 0.001)"
         print(f"{shares}; spread of a pixel in samples: {spread:.3f} (in digits: {truth:.3f})")
         rows = [images[start : start + 16] for start in (0, 16, 32) for images in (held_out, again)]
-        viz.image_grid(torch.cat([*rows, fake[:32]]), columns=16, scale=2).save(flags.out / "bigan.png")
+        grid = viz.image_grid(torch.cat([*rows, fake[:32]]), columns=16, scale=2)
+        save(flags, "bigan.png", grid.save, encoder=encode, generator=generate)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ Reference: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consiste
 from typing import Any
 
 import torch
-from _flags import callbacks, parse_flags, run, settings
+from _flags import callbacks, mnist, parse_flags, run, save, settings
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, max_pool2d
 from torch.utils.data import TensorDataset
-from torchvision import datasets
 
 from ganlib import data, distributed, init, losses, protocols, stacks, training, viz
 
@@ -39,7 +38,7 @@ def main() -> None:
     flags = parse_flags(__doc__, iterations=3000, batch_size=4, out="runs/cyclegan")
     distributed.init()
     torch.manual_seed(flags.seed)
-    others: Any = datasets.MNIST(flags.data) if flags.data else data.RenderedDigits(length=6000, seed=1)
+    others: Any = mnist(flags.data) if flags.data else data.RenderedDigits(length=6000, seed=1)
     both = data.RenderedDigits(length=6000), others
     a, b = (data.TensorLoader(digits, 1).samples[:6000] / 127.5 - 1 for digits in both)
     truth = b[5000:]  # the last 1000 of each are held out
@@ -90,10 +89,10 @@ def main() -> None:
         as_a = to_a(b)
         rows = [a, to_b(a), to_a(to_b(a)), b[:16], as_a[:16], to_b(as_a[:16])]
     if distributed.rank() == 0:
-        viz.image_grid(torch.cat(rows), columns=16, scale=2).save(flags.out / "translations.png")
         if not flags.data:
             l1, l1_of_mean = ((image - truth).abs().mean() for image in (as_a, mean))
             print(f"L1 of 1000 held-out outlines as digits: {l1:.4f} (the mean image: {l1_of_mean:.4f})")
+        save(flags, "translations.png", viz.image_grid(torch.cat(rows), columns=16, scale=2).save, to_a=to_a, to_b=to_b)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Reference: Chen et al., "InfoGAN: Interpretable Representation Learning by ...",
 """
 
 import torch
-from _flags import callbacks, parse_flags, run, settings
+from _flags import callbacks, parse_flags, run, save, settings
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -93,7 +93,7 @@ def main() -> None:
         rows = latent[:15].repeat_interleave(10, dim=0)
         rows[:50, :10] = torch.eye(10).repeat(5, 1)
         rows[50:100, 10] = rows[100:, 11] = torch.linspace(-2, 2, 10).repeat(5)
-        viz.image_grid(generator(rows), columns=10, scale=2).save(flags.out / "traversals.png")
+        save(flags, "traversals.png", viz.image_grid(generator(rows), columns=10, scale=2).save, generator=generator)
 
 
 if __name__ == "__main__":

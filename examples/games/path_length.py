@@ -13,7 +13,7 @@ Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN
 """
 
 import torch
-from _flags import callbacks, parse_flags, run, settings
+from _flags import callbacks, parse_flags, run, save, settings
 from torch import Tensor, nn
 
 from ganlib import conditioning, data, distributed, init, latents, losses, penalties, protocols, stacks, training, viz
@@ -38,7 +38,7 @@ class Synthesis(nn.Module):
 
     def forward(self, style: Tensor) -> Tensor:
         """Draw."""
-        return self.blocks(self.constant.expand(len(style), -1, -1, -1), style)
+        return self.blocks(self.constant.expand(style.shape[0], -1, -1, -1), style)
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
             rows = draw(torch.lerp(style[:8, None], style[8:16, None], share).flatten(0, 1))
         print(f"Spread of the Jacobian's norm over 1000 styles: {norm.std() / norm.mean():.3f} of its mean", end="; ")
         print(f"of pixels over samples: {spread:.3f} (of the digits: {truth:.3f})")
-        viz.image_grid(rows, columns=16, scale=4).save(flags.out / "path_length.png")
+        save(flags, "path_length.png", viz.image_grid(rows, columns=16, scale=4).save, generator=ema.module)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ Reference: Isola et al., "Image-to-Image Translation with Conditional Adversaria
 """
 
 import torch
-from _flags import callbacks, load_digits, parse_flags, run, settings
+from _flags import callbacks, load_digits, parse_flags, run, save, settings
 from torch import Tensor, nn
 
 from ganlib import data, distributed, init, losses, protocols, stacks, training, viz
@@ -79,7 +79,7 @@ def main() -> None:
         l1, l1_of_mean = ((image - digit).abs().mean().item() for image in (fake, mean))
         print(f"L1 on 1000 held-out digits: {l1:.4f} (the mean image: {l1_of_mean:.4f})")
         rows = torch.cat([outline(digit[:16]), fake[:16], digit[:16]])
-        viz.image_grid(rows, columns=16, scale=2).save(flags.out / "translations.png")
+        save(flags, "translations.png", viz.image_grid(rows, columns=16, scale=2).save, generator=generator)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Reference: Xu et al., "Modeling Tabular Data using Conditional GAN", 2019, arXiv
 """
 
 import torch
-from _flags import callbacks, parse_flags, run, settings
+from _flags import callbacks, parse_flags, run, save, settings
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -93,7 +93,7 @@ def main() -> None:
             row[0].plot(columns[0], columns[1], ".", markersize=2)
             row[1].plot(columns[3], columns[2], ".", markersize=2)
             row[2].bar(range(5), columns[12:].mean(1))
-        figure.savefig(flags.out / "table.png")
+        save(flags, "table.png", figure.savefig, generator=ema.module)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesi
 """
 
 import torch
-from _flags import callbacks, load_digits, parse_flags, run, settings
+from _flags import callbacks, load_digits, parse_flags, run, save, settings
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
@@ -88,7 +88,8 @@ def main() -> None:
         print(f"Fine energy of 1000 held-out digits: {sharp / real:.2f} (control: {unsharp / real:.2f})", end=", ")
         print(f"L1: {l1_loss(fake, held_out):.4f} ({l1_loss(blurred, held_out):.4f}), codes in use: {codes:.1f} of 64")
         rows = torch.cat([held_out[:16], fake[:16], blurred[:16]])
-        viz.image_grid(rows, columns=16, scale=2).save(flags.out / "reconstructions.png")
+        grid = viz.image_grid(rows, columns=16, scale=2)
+        save(flags, "reconstructions.png", grid.save, autoencoder=autoencoder)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Donahue et al., "Adversarial Audio Synthesis", 2019, arXiv:1802.04208.
 """
 
 import torch
-from _flags import callbacks, parse_flags, run, settings
+from _flags import callbacks, parse_flags, run, save, settings
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -93,7 +93,7 @@ def main() -> None:
             axis.plot((waves[:8, 0] + 2 * torch.arange(8).view(-1, 1)).T.numpy())
             axes[2].semilogy(torch.fft.rfft(waves[:, 0]).abs().square().mean(0).numpy(), label=name)
         axes[2].legend()
-        figure.savefig(flags.out / "waveforms.png")
+        save(flags, "waveforms.png", figure.savefig, generator=generator)
 
 
 if __name__ == "__main__":

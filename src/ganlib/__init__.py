@@ -9,9 +9,28 @@ Example:
 """
 
 import importlib
-import types
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from ganlib import (
+        augment,
+        conditioning,
+        data,
+        distributed,
+        errors,
+        init,
+        latents,
+        losses,
+        metrics,
+        models,
+        penalties,
+        protocols,
+        stacks,
+        training,
+        viz,
+    )
+
+    __version__: str
 
 __all__ = [
     "augment",
@@ -31,12 +50,19 @@ __all__ = [
     "viz",
 ]
 
+if not TYPE_CHECKING:  # a checker that saw this would take any name for a package
 
-def __getattr__(name: str) -> types.ModuleType:
-    if name in __all__:
-        return importlib.import_module(f"ganlib.{name}")
-    raise AttributeError(f"module 'ganlib' has no attribute {name!r}")
+    def __getattr__(name):
+        if name in __all__:
+            return importlib.import_module(f"ganlib.{name}")
+        if name == "__version__":
+            from importlib import metadata
 
+            try:
+                return metadata.version("ganlib")
+            except metadata.PackageNotFoundError:  # a tree on PYTHONPATH
+                return "0+unknown"
+        raise AttributeError(f"module 'ganlib' has no attribute {name!r}")
 
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    def __dir__():
+        return sorted([*globals(), *__all__, "__version__"])

@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import glob
+import importlib
 import os
 import secrets
 import socket
 import tempfile
+import time
 import warnings
 import zipfile
 from collections import Counter, OrderedDict
@@ -20,12 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, RunFolderError
-
-try:
-    import fcntl
-except ImportError:  # on Windows no folder is locked
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "FolderLock",
@@ -39,11 +37,24 @@ __all__ = [
     "write_atomically",
 ]
 
+
+def _system_module(name: str) -> Any:
+    """A module that not every system has, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _system_module("fcntl"), _system_module("msvcrt")
+
 _PLAIN = {bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device}
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SCALARS = (bool, int, float, complex, str, bytes)
 _DEEPEST = 64  # levels of dicts, lists and tuples inside each other
 _WIDEST = 2000  # bits of an int; pickle writes longer ones in another way, which torch does not read
+
+_LOCKED_BYTE = 2**30  # after all text, since Windows keeps others from reading what is locked
 
 _locked = set[Path]()  # by this process
 
@@ -62,12 +73,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
                     raise sink.error
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            _patiently(lambda: os.replace(temporary, path))
         finally:
             with contextlib.suppress(OSError):  # it is renamed, or the folder is gone or read-only
                 temporary.unlink()
-        if os.name == "posix":  # other systems cannot open a folder, and need no flush of a rename
-            folder = os.open(path.parent, os.O_RDONLY)
+        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder, and needs no flush of a rename
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
             finally:
@@ -142,7 +153,7 @@ def remove_files(paths: Iterable[Path]) -> None:
     """Remove the files that exist; raise a RunFolderError if one cannot be removed."""
     for path in paths:
         try:
-            path.unlink(missing_ok=True)
+            _patiently(lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
         except OSError as error:
             raise RunFolderError(f"{path} cannot be removed: {error}") from error
 
@@ -150,8 +161,9 @@ def remove_files(paths: Iterable[Path]) -> None:
 class FolderLock:
     """Keeps a second run out of a folder while this process lives and holds the lock.
 
-    It is a record lock of POSIX. The system releases it when the process ends, in whatever way. Such a lock belongs to
-    one process. A lock that forked workers share (of flock or filelock) would outlive a killed run in its workers.
+    It is a record lock of POSIX, or of Windows. The system releases it when the process ends, in whatever way. Such a
+    lock belongs to one process. A lock that forked workers share (of flock or filelock) would outlive a killed run in
+    its workers.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -182,6 +194,9 @@ class FolderLock:
             with contextlib.suppress(OSError):  # the folder may be gone
                 self._path.unlink()
             os.close(self._handle)
+            if fcntl is None:  # Windows removes no open file, neither this one before, nor another run's now
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
             self._handle = None
             _locked.discard(self._key)
 
@@ -191,8 +206,7 @@ class FolderLock:
         except OSError as error:
             raise RunFolderError(f"{self._path} cannot be written: {error}") from error
         try:
-            if fcntl is not None:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 holder = os.read(handle, 200).decode(errors="replace").strip()
@@ -212,6 +226,31 @@ class FolderLock:
             f"{self._path.parent} is in use by {holder}; the files of two runs in one folder would mix: choose another "
             "folder, or end that run"
         ) from None
+
+
+def _lock(handle: int) -> None:
+    """Lock a file; raise an OSError, of EACCES or EAGAIN if another process has locked it."""
+    if fcntl is not None:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    if msvcrt is None:
+        raise OSError(errno.ENOTSUP, "this system has no locks")
+    try:
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """Change a file, though Windows refuses that while another program, such as a virus scanner, has it open."""
+    for pause in (0.05, 0.2, 1.0):
+        try:
+            action()
+            return
+        except PermissionError:
+            time.sleep(pause)
+    action()
 
 
 class _Sink:
@@ -337,6 +376,6 @@ def _of_numpy(value: Any, position: str) -> Any:
 
 def _not_plain(value: Any, position: str) -> ArgumentTypeError:
     return ArgumentTypeError(
-        f"{position or 'values'} (={value!r:.200}) is a {type(value).__qualname__}; only tensors and plain values "
+        f"{position or 'values'} (={shown(value)}) is a {type(value).__qualname__}; only tensors and plain values "
         "(numbers, strings, None, and dicts, lists, tuples and sets of them) can be saved"
     )

@@ -1,4 +1,4 @@
-"""The random state of a process: Python's, torch's, CUDA's, NumPy's where it is in use, and a loader's own."""
+"""The random state of a process: Python's, torch's on every device, NumPy's where it is in use, and a loader's own."""
 
 import random
 import sys
@@ -20,6 +20,8 @@ __all__ = [
     "seeded",
 ]
 
+_SEVERAL: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}  # kinds of devices of which there can be several
+
 
 def random_state(loader: Any = None) -> dict[str, Any]:
     """Everything that random numbers come from, as tensors and plain values.
@@ -40,7 +42,8 @@ def random_state(loader: Any = None) -> dict[str, Any]:
     state: dict[str, Any] = {
         "python": random.getstate(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        **{kind: module.get_rng_state_all() for kind, module in _in_use().items()},
+        "mps": [torch.mps.get_rng_state()] if torch.mps.device_count() else [],
         "loader": [generator.get_state() for generator in generators_of(loader)],
     }
     if "numpy" in sys.modules:
@@ -58,8 +61,11 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
     """
     random.setstate(state["python"])
     torch.set_rng_state(state["torch"])
-    for index, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda, index)
+    for kind, module in _SEVERAL.items():
+        for index, own in enumerate(state.get(kind, [])[: module.device_count()]):
+            module.set_rng_state(own, index)
+    for own in state.get("mps", [])[: torch.mps.device_count()]:
+        torch.mps.set_rng_state(own)
     if "numpy" in state and "numpy" in sys.modules:
         sys.modules["numpy"].random.set_state(tuple(state["numpy"]))
     for generator, own in zip(generators_of(loader), state["loader"], strict=False):
@@ -77,8 +83,10 @@ def seed_random_numbers(seed: int, loader: Any = None) -> None:
     # Not torch.manual_seed, which also seeds a CUDA that is initialized later.
     for generator in (torch.default_generator, *generators_of(loader)):
         generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(seed)
+    for module in _in_use().values():
+        module.manual_seed_all(seed)
+    if torch.mps.device_count():
+        torch.mps.manual_seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % 2**32)
 
@@ -121,3 +129,8 @@ def generators_of(loader: Any) -> list[torch.Generator]:
     parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
     found = [getattr(part, "generator", None) for part in parts]
     return list(dict.fromkeys(generator for generator in found if isinstance(generator, torch.Generator)))
+
+
+def _in_use() -> dict[str, Any]:
+    """The kinds of devices that have begun to draw; to ask another one would start it."""
+    return {kind: module for kind, module in _SEVERAL.items() if module.is_initialized()}

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganlib._checks import check_option
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from ganlib.protocols import Condition
 
@@ -29,7 +30,7 @@ def count_entries(name: str, nest: Any, n: int | None = None) -> int:
     """The number of entries of a tensor, or of each tensor in a dict or tuple; an error unless all have n of them."""
     tensors = [leaf for leaf in tree_leaves(nest) if leaf is not None]
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        raise ArgumentTypeError(f"{name} (={nest!r}) must be a tensor, or a dict or tuple of tensors")
+        raise ArgumentTypeError(f"{name} (={shown(nest)}) must be a tensor, or a dict or tuple of tensors")
     for tensor in tensors:
         if tensor.ndim == 0 or n not in (None, len(tensor)):
             raise ShapeError(f"{name} {tuple(tensor.shape)} must have one entry for each of n (={n}) samples")

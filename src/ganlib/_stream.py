@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any, Self, TypeGuard
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from typing_extensions import Self
 
 from ganlib._random import load_random_state, random_state, seeded
+from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
@@ -128,7 +128,7 @@ class Stream:
         return bool(self._ahead)
 
     def _named(self) -> str:
-        return f"{self._name} (={self._batches!r:.200})"
+        return f"{self._name} (={shown(self._batches)})"
 
     def _begin_epoch(self) -> Iterator[Any]:
         self._random_at_start = None if has_state(self._batches) else random_state(self._batches)
@@ -193,7 +193,7 @@ class Stream:
         """
         for name in ("epoch", "samples", "position"):
             if not (type(state[name]) is int and state[name] >= 0):
-                raise CheckpointError(f"its {name} (={state[name]!r:.80}) is not a count")
+                raise CheckpointError(f"its {name} (={shown(state[name])}) is not a count")
         loader, random_at_start = state["loader"], state["random_at_start"]
         if has_state(self._batches):
             if loader is None:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganlib._checks import check_number
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["check_weight", "show_weight", "weighted"]
@@ -23,7 +24,8 @@ def check_weight(name: str, value: Any, check: Callable[[str, Any], object] = ch
     plain = not (value.requires_grad or isinstance(value, nn.Parameter | nn.Buffer))
     if not (plain and value.ndim == 0 and value.is_floating_point()):
         raise ArgumentValueError(
-            f"{name} (={value!r}) must be a number, or a plain floating-point tensor of no dimensions without gradients"
+            f"{name} (={shown(value)}) must be a number, or a plain floating-point tensor of no dimensions without "
+            "gradients"
         )
     if value.device.type == "cpu":
         check(name, value.item())

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["load_plain_state", "load_plainly", "plain", "plain_state", "renamed", "unwrapped"]
+__all__ = ["is_sharded", "load_plain_state", "load_plainly", "plain", "plain_state", "renamed", "unwrapped"]
 
 T = TypeVar("T")
 
@@ -48,6 +48,13 @@ def load_plainly(module: nn.Module, load: Callable[[nn.Module], T], *, averages:
         if twin is not original:  # it may have set attributes
             vars(original).update({**vars(twin), "_modules": vars(original)["_modules"]})
     return result
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether parameters of a module are spread over processes, by FSDP or as DTensors."""
+    # By their names, since torch.distributed.tensor takes seconds to import.
+    kinds = {cls.__name__ for parameter in module.parameters() for cls in type(parameter).__mro__}
+    return "DTensor" in kinds or any(hasattr(part, "_fsdp_wrapped_module") for part in module.modules())
 
 
 def plain_state(part: Any) -> Any:

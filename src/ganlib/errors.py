@@ -8,7 +8,7 @@
     │   └── PlanError                        ... a StackPlan cannot be mirrored
     ├── ArgumentTypeError (TypeError)        an argument is of a type it cannot be
     │   └── DTypeError                       ... a tensor is of a dtype it cannot be
-    ├── MissingExtraError (ImportError)      a package that an extra of ganlib brings is not installed
+    ├── MissingExtraError (ImportError)      a package is not installed, such as one that an extra brings
     └── GanlibRuntimeError (RuntimeError)    something happened while running
         ├── BatchesExhaustedError            the batches ran out before the training did
         ├── DataError                        a data set is missing or broken
@@ -69,7 +69,7 @@ class DTypeError(ArgumentTypeError):
 
 
 class MissingExtraError(GanlibError, ImportError):
-    """A package that an extra of ganlib brings is not installed; the message says how to get it."""
+    """A package is not installed, such as one that an extra brings; the message says how to get it."""
 
 
 class GanlibRuntimeError(GanlibError, RuntimeError):

@@ -39,6 +39,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from ganlib._checks import check_flag, check_number
+from ganlib._shown import shown
 from ganlib._spectral import spectral_vectors
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
@@ -226,13 +227,13 @@ def _initialize(
 ) -> ModuleT:
     """Draw the weights and gains of a module and its submodules, and set biases to 0."""
     if not isinstance(module, nn.Module):
-        raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module, whose layers are initialized")
+        raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module, whose layers are initialized")
     tensors = list(_tensors(module))
     norms = [norm for norm in spectral_vectors(module) if not norm.vectors[0].is_meta]
     for name, value in scale.items():
         if norms and value == 0:
             raise ArgumentValueError(
-                f"{name} (={value!r}) must be above 0: a spectral norm cannot divide a weight of 0s"
+                f"{name} (={shown(value)}) must be above 0: a spectral norm cannot divide a weight of 0s"
             )
     if not tensors and any(map(_has_own_parameters, module.modules())):
         warnings.warn(
@@ -390,5 +391,5 @@ def _gain_and_direction(value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 def _check_real(name: str, value: Any) -> float:
     if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
-        raise ArgumentValueError(f"{name} (={value!r}) must be a finite number")
+        raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number")
     return float(value)

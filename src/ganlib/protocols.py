@@ -148,7 +148,8 @@ class Latent(Protocol):
 class ConditionEncoder(Protocol):
     """Turns a :data:`Condition` that is not None into (N, features), or into maps (N, features, *spatial)."""
 
-    features: int
+    @property
+    def features(self) -> int: ...
 
     def __call__(self, condition: Any, /) -> Tensor: ...
 
@@ -194,12 +195,14 @@ class AuxiliaryLoss(Protocol):
 class Penalty(Protocol):
     """A penalty on the discriminator, multiplied by its weight.
 
+    Annotate the discriminator as what your penalty needs: a :class:`Discriminator`, an ``nn.Module`` or a ``Callable``.
+
     A penalty with ``every = k`` is lazy: the trainer applies it at iterations divisible by k, multiplied by k.
     """
 
     def __call__(
         self,
-        discriminator: Discriminator,
+        discriminator: Any,
         real: Tensor,
         fake: Tensor,
         /,
@@ -345,4 +348,7 @@ is left out of ``run.progress`` and ``run.seconds``.
 
 A callback with ``reads_metrics = True`` (absent means False) is called after those, so that it sees what any callback
 has logged by ``run.log``. ganlib's loggers are such.
+
+Metrics are tensors on the device: to read one (``float(value)``) waits for the device, to log one does not. The page
+:doc:`/how-to/own_callback` has examples, for Weights & Biases and MLflow too.
 """

@@ -1,5 +1,6 @@
 """The games: each is a page, runs as a user runs it, learns, and keeps what the trainer promises for any game."""
 
+import copy
 import functools
 import hashlib
 import os
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from benchmarks import translated_digits
 from benchmarks.plain_game import PlainGame
-from ganlib import data, training
+from ganlib import data, models, training
 from ganlib.data import RenderedDigits
+from ganlib.errors import ArgumentValueError
 from tests.examples.scripts import ROOT, Given, load_script, picture_size, run_script, taken
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
 
@@ -27,12 +29,16 @@ class Game(NamedTuple):
     Args:
         picture: what it draws.
         size: of the picture, width and height; None where matplotlib draws it.
+        saved: the shape of an input of each network that it saves.
+        own: whether that is of a class of the game, so that only its code can rebuild it.
         iterations: enough to be killed in.
         period: after so many iterations all players have played.
     """
 
     picture: str
     size: tuple[int, int] | None
+    saved: dict[str, tuple[int, ...]]
+    own: bool = False
     iterations: int = 30
     period: int = 1
 
@@ -42,15 +48,16 @@ def grid(columns: int, rows: int, size: int = 28, scale: int = 2) -> tuple[int, 
     return (columns * (size + 2) + 2) * scale, (rows * (size + 2) + 2) * scale
 
 
+DIGIT = (1, 28, 28)
 GAMES = {
-    "bigan": Game("bigan.png", grid(16, 8), period=8),
-    "cyclegan": Game("translations.png", grid(16, 6)),
-    "infogan": Game("traversals.png", grid(10, 15)),
-    "path_length": Game("path_length.png", grid(16, 8, 16, 4), period=16),
-    "pix2pix": Game("translations.png", grid(16, 3)),
-    "table": Game("table.png", None),
-    "vqgan": Game("reconstructions.png", grid(16, 3)),
-    "waveforms": Game("waveforms.png", None),
+    "bigan": Game("bigan.png", grid(16, 8), {"encoder": DIGIT, "generator": (16,)}, period=8),
+    "cyclegan": Game("translations.png", grid(16, 6), {"to_a": DIGIT, "to_b": DIGIT}),
+    "infogan": Game("traversals.png", grid(10, 15), {"generator": (74,)}),
+    "path_length": Game("path_length.png", grid(16, 8, 16, 4), {"generator": (16,)}, own=True, period=16),
+    "pix2pix": Game("translations.png", grid(16, 3), {"generator": DIGIT}),
+    "table": Game("table.png", None, {"generator": (64,)}),
+    "vqgan": Game("reconstructions.png", grid(16, 3), {"autoencoder": DIGIT}, own=True),
+    "waveforms": Game("waveforms.png", None, {"generator": (64,)}),
 }
 
 GAME_RUN = "tests/examples/game_run.py"
@@ -134,6 +141,34 @@ def test_it_runs_and_leaves_a_picture(name: str, tmp_path: Path, monkeypatch: py
     assert picture_size(tmp_path / game.picture) == game.size or game.size is None
     assert (tmp_path / "metrics.csv").exists()
     assert played.state["trainer"]["iteration"] == 3
+
+
+@every_game
+def test_it_saves_what_it_learned(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each network loads, by itself if it is of ganlib's parts, and gives the same; where it is, is printed at last."""
+    saved, save = dict[str, nn.Module](), models.save_generator
+    monkeypatch.setattr(
+        models, "save_generator", lambda path, network: (saved.update({path.stem: network}), save(path, network))
+    )
+    play(monkeypatch, name, tmp_path, "--iterations", 3)
+
+    game = GAMES[name]
+    files = sorted([game.picture, "checkpoints", "metrics.csv", *(f"{part}.safetensors" for part in game.saved)])
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path} holds {', '.join(files)}"
+    assert saved.keys() == game.saved.keys()
+    for part, shape in game.saved.items():
+        path, network, module = tmp_path / f"{part}.safetensors", saved[part].eval(), None
+        if game.own:
+            with pytest.raises(ArgumentValueError, match="module"):
+                models.load_generator(path)
+            module = copy.deepcopy(network)
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+        inputs = [torch.randn(4, *shape), *([torch.arange(4) % 3] if name == "table" else [])]
+        with torch.no_grad():
+            torch.testing.assert_close(models.load_generator(path, module)(*inputs), network(*inputs), rtol=0, atol=0)
 
 
 @pytest.mark.slow

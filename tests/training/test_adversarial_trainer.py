@@ -234,7 +234,7 @@ def test_what_a_trainer_shows() -> None:
 
 
 def test_the_documented_signature() -> None:
-    """The names and defaults of DESIGN.md's section 2 are there."""
+    """The names and defaults that scripts rely on are there."""
     parameters = inspect.signature(training.AdversarialTrainer).parameters
     assert {name: p.default for name, p in parameters.items() if p.default is not p.empty} == {
         "penalties": (),

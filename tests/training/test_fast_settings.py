@@ -1,5 +1,7 @@
 """The settings that are fast on the device that is there."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,15 @@ def test_they_are_arguments_of_the_trainer() -> None:
     trainer = make_trainer(generator, discriminator, **training.fast_settings(generator, discriminator))
     trainer.train_step(iter([points(4).view(4, 2, 1, 1).expand(-1, -1, 2, 2).contiguous()]))
     assert trainer.iteration == 1
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_nothing_is_chosen_where_nothing_was_measured(kind: str) -> None:
+    """On MPS and XPU they are the defaults of the trainers, also for convolutions."""
+    network = nn.Conv2d(1, 1, 1)
+    weight = SimpleNamespace(device=torch.device(kind))
+    network.parameters = lambda: iter([weight])  # type: ignore[assignment, method-assign, return-value]
+    assert training.fast_settings(network) == {"precision": "fp32", "channels_last": False}
 
 
 def test_wrong_networks_are_named() -> None:

@@ -88,7 +88,12 @@ def test_samples_that_carry_gradients_or_half_precision_are_drawn():
         (torch.zeros(0, 1, 8, 8), {}, ValueError, r"samples \(0, 1, 8, 8\)"),
         (torch.zeros(2, 1, 0, 8), {}, ValueError, r"samples \(2, 1, 0, 8\)"),
         (torch.zeros(0, 3), {"render": len}, ValueError, r"samples \(0, 3\)"),
-        (IMAGES.numpy(), {}, TypeError, r"(?s)samples \(=array.* is a numpy\.ndarray: call torch\.from_numpy"),
+        (
+            IMAGES.numpy(),
+            {},
+            TypeError,
+            r"(?s)samples \(=.* is a numpy\.ndarray: call torch\.from_numpy",
+        ),
         ([IMAGES], {}, TypeError, r"(?s)dense tensor, but is a list: call torch\.stack"),
         (IMAGES.to_sparse(), {}, TypeError, "must be a dense tensor"),
         (IMAGES.to("meta"), {}, TypeError, "must be a dense tensor"),
@@ -113,7 +118,12 @@ def test_samples_that_carry_gradients_or_half_precision_are_drawn():
         (IMAGES, {"sample_range": (0, 1, 2)}, ValueError, r"sample_range \(=\(0, 1, 2\)\)"),
         (IMAGES, {"sample_range": None}, ValueError, r"sample_range \(=None\)"),
         (IMAGES, {"render": "L"}, TypeError, r"render \(='L'\)"),
-        (IMAGES, {"render": lambda sample: sample}, TypeError, "must return a Pillow image, but gives tensor"),
+        (
+            IMAGES,
+            {"render": lambda sample: sample},
+            TypeError,
+            r"must return a Pillow image, but gives [tT]ensor.*1, 8, 8",
+        ),
         (IMAGES, {"render": lambda sample: 1 / 0}, ValueError, r"fails for sample 0 \(1, 8, 8\): ZeroDivisionError"),
         (IMAGES, {"render": lambda sample: Image.new("F", (1, 1))}, ValueError, r"gives F \(1, 1\)"),
         (IMAGES, {"render": lambda sample: Image.new("I;16", (1, 1))}, ValueError, r"gives I;16 \(1, 1\)"),
@@ -130,3 +140,29 @@ def test_bad_arguments_are_named(samples, arguments, builtin, message):
 def test_no_more_columns_than_samples():
     """Two samples in at most 1,000 columns are two columns."""
     assert image_grid(IMAGES[:2], columns=1000, padding=0).size == (16, 8)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_large_images_are_drawn_like_small_ones(channels, memory_format):
+    """Each pixel of 200,000 and more is 127.5 (x + 1), rounded in double precision, in each layout in memory."""
+    samples = (2.2 * torch.rand(2, channels, 331, 317) - 1.1).to(memory_format=memory_format)
+    expected = (255 * ((samples.double() + 1) / 2).clamp(0, 1)).round().byte()
+    image = image_grid(samples, padding=0, columns=1)
+    assert torch.equal(_pixels(image).view(2, 331, 317, channels).movedim(-1, 1), expected)
+
+
+def test_one_nan_among_many_values_is_found():
+    """Also the last one of a million."""
+    samples = torch.zeros(1, 1, 1000, 1000)
+    samples[..., -1, -1] = math.nan
+    with pytest.raises(ValueError, match="NaN"):
+        image_grid(samples)
+
+
+def test_a_change_of_the_image_leaves_the_samples():
+    """The image has memory of its own, also of samples that are bytes already."""
+    samples = torch.full((1, 1, 4, 4), 7, dtype=torch.uint8)
+    image = image_grid(samples, padding=0)
+    image.paste(255, (0, 0, 4, 4))
+    assert samples.eq(7).all()

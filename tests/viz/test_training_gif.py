@@ -1,5 +1,6 @@
 """Tests of the GIF of a run."""
 
+import numpy
 import pytest
 from PIL import Image, ImageSequence
 
@@ -31,6 +32,20 @@ def test_the_frames_are_the_images_in_order(run, tmp_path, mode):
     assert greys == [1, 20, 40, 100]
     assert durations == [500, 500, 500, 2000]
     assert (gif.info["loop"], gif.size, gif.format) == (0, (6, 4), "GIF")
+
+
+@pytest.mark.parametrize("colors", [256, 100_000])
+def test_colors_are_near_those_of_the_images(run, tmp_path, colors):
+    """Each frame has its own palette, so a frame of few colors keeps them, and one of all colors is near them."""
+    values = numpy.arange(colors) * 16_777_216 // colors
+    pixels = numpy.stack([values >> 16, values >> 8 & 255, values & 255], -1).astype(numpy.uint8).reshape(16, -1, 3)
+    for iteration, frame in enumerate((pixels, 255 - pixels)):
+        Image.fromarray(frame).save(tmp_path / f"{iteration:08d}.png")
+    run.go(TrainingGif(tmp_path / "x.gif", tmp_path), 1)
+    with Image.open(tmp_path / "x.gif") as gif:
+        frames = [numpy.array(frame.convert("RGB"), int) for frame in ImageSequence.Iterator(gif)]
+    for frame, expected in zip(frames, (pixels, 255 - pixels), strict=True):
+        assert numpy.sqrt(((frame - expected) ** 2).mean()) <= (25 if colors > 256 else 0)
 
 
 def test_of_many_images_an_even_selection_is_shown(run, tmp_path):

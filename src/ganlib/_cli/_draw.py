@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from PIL import Image
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ganlib import models, viz
 from ganlib._cli._generator import latent_of, load_generator
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError, GanlibError
 
 __all__ = ["DEFAULT", "draw", "sample"]
 
-DEFAULT = "mnist_cdcgan"
+DEFAULT: Final = "mnist_cdcgan"
 """The generator that draws if no other is asked for."""
 
 # Pixels that a sample is enlarged to at most, and the image of all samples; and a sample at least.
@@ -36,7 +37,7 @@ def draw(run: str | None, number: str, seed: int, out: Path) -> None:
             range.
     """
     if not (number.isascii() and number.isdecimal()):
-        raise ArgumentValueError(f"NUMBER (={number!r}) must be digits from 0 to 9")
+        raise ArgumentValueError(f"NUMBER (={shown(number)}) must be digits from 0 to 9")
     _check_image(out)
     digits = -_samples(run, "NUMBER", [int(digit) for digit in number], 1, seed)
     width = digits.shape[-1]

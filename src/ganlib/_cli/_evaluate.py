@@ -68,7 +68,7 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     baseline = "measure as many training images too, for comparison: no generator is expected to be better"
     add("--baseline", action="store_true", help=baseline)
     add("--seed", type=command_line.seed, default=0, metavar="S", help=f"of the latents ({own})")
-    add("--device", type=command_line.device, default="cuda" if torch.cuda.is_available() else "cpu", help=own)
+    command_line.add_device(parser)
     add("--out", type=Path, metavar="X.json", help="with the image next to it (default: evaluation.json in the run)")
     return parser
 

@@ -6,13 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ganlib._files import write_atomically
 from ganlib._table import read_table
-from ganlib.errors import CheckpointError
+from ganlib.errors import CheckpointError, MissingExtraError
 from ganlib.viz import image_grid
+
+try:  # only evaluate imports this file, so what is missing is said before it measures
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise MissingExtraError(
+        "matplotlib is not installed, which evaluate draws its image with: pip install matplotlib"
+    ) from error
 
 __all__ = ["Neighbors", "draw_evaluation"]
 

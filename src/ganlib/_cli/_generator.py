@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganlib import latents, models
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError, GanlibError
 from ganlib.protocols import Latent
 
@@ -61,7 +62,8 @@ def load_generator(run: str, argument: str) -> Any:
             file=sys.stderr,
         )
     try:
-        generator: Any = models.pretrained(run) if path is None else models.load_generator(path)
+        name: Any = run
+        generator = models.pretrained(name) if path is None else models.load_generator(path)
         return generator if getattr(generator, "sample_range", None) in _USUAL else _Rescaled(generator)
     except GanlibError as error:
         # In a run of a script of one's own, nobody has written it; best.pt is a checkpoint.
@@ -96,5 +98,5 @@ def latent_of(info: Mapping[str, Any]) -> Latent:
     # Earlier versions did not save the name.
     name = info.get("latent", "uniform" if info.get("script") == "mnist_mlp_gan" else "gaussian")
     if name not in _LATENTS:
-        raise ArgumentValueError(f"latent (={name!r:.80}) in its info must be one of {', '.join(_LATENTS)}")
+        raise ArgumentValueError(f"latent (={shown(name)}) in its info must be one of {', '.join(_LATENTS)}")
     return _LATENTS[name](info["latent_dim"])

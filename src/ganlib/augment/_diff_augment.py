@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ganlib._shown import shown
 from ganlib.augment._grid_sample import grid_sample
 from ganlib.augment._samples import check_fill, check_images
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -50,8 +51,8 @@ class DiffAugment(nn.Module):
 
     def __init__(self, policy: str | Sequence[str] = "color,translation,cutout", *, fill: float = 0.0) -> None:
         super().__init__()
-        self.policy = ",".join(_read(policy))
-        self.fill = check_fill(fill)
+        self.policy: str = ",".join(_read(policy))
+        self.fill: float = check_fill(fill)
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment.
@@ -80,10 +81,10 @@ class DiffAugment(nn.Module):
 def _read(policy: str | Sequence[str]) -> list[str]:
     names = policy.split(",") if isinstance(policy, str) else policy
     if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
-        raise ArgumentTypeError(f"policy (={policy!r}) must be a string or a sequence of strings")
+        raise ArgumentTypeError(f"policy (={shown(policy)}) must be a string or a sequence of strings")
     options = ["color" if name.strip() == "colour" else name.strip() for name in names]
     if not options or any(option not in _STEPS for option in options):
-        raise ArgumentValueError(f"policy (={policy!r}) must be made of {', '.join(map(repr, _STEPS))}")
+        raise ArgumentValueError(f"policy (={shown(policy)}) must be made of {', '.join(map(repr, _STEPS))}")
     return options
 
 

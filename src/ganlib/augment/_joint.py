@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ganlib._shown import shown
 from ganlib.augment._diff_augment import DiffAugment
 from ganlib.augment._samples import check_tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
@@ -37,9 +38,9 @@ class Joint(nn.Module):
     def __init__(self, transform: Callable[..., Tensor]) -> None:
         super().__init__()
         if not callable(transform) or isinstance(transform, type):
-            raise ArgumentTypeError(f"transform (={transform!r}) must be callable and not a class")
+            raise ArgumentTypeError(f"transform (={shown(transform)}) must be callable and not a class")
         if isinstance(transform, DiffAugment) and "color" in transform.policy.split(","):
-            raise ArgumentValueError(f"transform (={transform!r}) changes colors, and would mix samples and maps")
+            raise ArgumentValueError(f"transform (={shown(transform)}) changes colors, and would mix samples and maps")
         self.transform = transform
 
     def forward(
@@ -72,7 +73,7 @@ class Joint(nn.Module):
         if not isinstance(moved, Tensor) or moved.shape != joined.shape:
             made = tuple(moved.shape) if isinstance(moved, Tensor) else f"a {type(moved).__name__}"
             raise ShapeError(
-                f"transform (={self.transform!r}) must keep the shape {tuple(joined.shape)}, but made {made}"
+                f"transform (={shown(self.transform)}) must keep the shape {tuple(joined.shape)}, but made {made}"
             )
         parts = moved.split([samples.shape[1], condition.shape[1]], 1)
         return parts[0].to(samples.dtype), parts[1].to(condition.dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_number, check_option
+from ganlib._shown import shown
 from ganlib.augment._grid_sample import grid_sample
 from ganlib.augment._samples import check_fill, check_images
 from ganlib.errors import ArgumentValueError
@@ -39,10 +40,10 @@ class RandomRotation(nn.Module):
     ) -> None:
         super().__init__()
         check_option("interpolation", interpolation, ("bilinear", "nearest"))
-        self.degrees = check_number("degrees", degrees)
+        self.degrees: float = check_number("degrees", degrees)
         if self.degrees > 180:
-            raise ArgumentValueError(f"degrees (={degrees}) must be in [0, 180]")
-        self.fill = check_fill(fill)
+            raise ArgumentValueError(f"degrees (={shown(degrees)}) must be in [0, 180]")
+        self.fill: float = check_fill(fill)
         self.interpolation = interpolation
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:

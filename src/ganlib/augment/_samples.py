@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 
 __all__ = ["check_fill", "check_images", "check_tensor"]
@@ -14,7 +15,7 @@ __all__ = ["check_fill", "check_images", "check_tensor"]
 def check_fill(fill: Any) -> float:
     """Return the fill as Python's float; raise an ArgumentValueError unless it is a finite number."""
     if not (isinstance(fill, Real) and math.isfinite(fill)):
-        raise ArgumentValueError(f"fill (={fill}) must be a finite number")
+        raise ArgumentValueError(f"fill (={shown(fill)}) must be a finite number")
     return float(fill)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
 
@@ -24,8 +25,8 @@ def check_encoder(encoder: object) -> None:
     """Raise an ArgumentTypeError unless it can be called, is not a class, and has a number of ``features``."""
     if isinstance(encoder, type) or not callable(encoder) or not isinstance(getattr(encoder, "features", None), int):
         raise ArgumentTypeError(
-            f"encoder (={encoder!r}) must be an encoder of conditions: called with a condition, and with the attribute "
-            "features, a whole number (OneHot(10), say)"
+            f"encoder (={shown(encoder)}) must be an encoder of conditions: called with a condition, and with the "
+            "attribute features, a whole number (OneHot(10), say)"
         )
 
 
@@ -38,7 +39,7 @@ def check_classes(condition: Any, num_classes: int) -> None:
         )
     if condition.ndim != 1:
         raise ShapeError(f"condition {tuple(condition.shape)} must be class indices of shape (N,)")
-    if condition.device.type == "cpu" and len(condition) and not torch.compiler.is_compiling():
+    if condition.device.type == "cpu" and not torch.compiler.is_compiling() and len(condition):
         low, high = (int(value) for value in condition.long().aminmax())
         if low < 0 or high >= num_classes:
             raise ArgumentValueError(
@@ -79,4 +80,4 @@ def check_input(name: str, x: Any) -> None:
 
 def _check_tensor(condition: Any) -> None:
     if not isinstance(condition, Tensor):
-        raise ArgumentTypeError(f"condition (={condition!r:.80}) must be a tensor")
+        raise ArgumentTypeError(f"condition (={shown(condition)}) must be a tensor")

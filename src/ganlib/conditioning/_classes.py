@@ -61,7 +61,7 @@ class OneHot(Encoder):
         """
         self.check(condition)
         # F.one_hot does the same in whole numbers, which would have to be converted.
-        zeros = condition.new_zeros(len(condition), self.num_classes, dtype=torch.get_default_dtype())
+        zeros = condition.new_zeros(condition.shape[0], self.num_classes, dtype=torch.get_default_dtype())
         return zeros.scatter_(1, condition.long().unsqueeze(1), 1)
 
 
@@ -91,7 +91,7 @@ class ClassEmbedding(Encoder):
     def __init__(self, num_classes: int, dim: int) -> None:
         super().__init__(features=dim, num_classes=num_classes, dim=dim)
         self.num_classes = num_classes
-        self.embedding = nn.Embedding(num_classes, dim)
+        self.embedding: nn.Embedding = nn.Embedding(num_classes, dim)
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not class indices (values are read only on the CPU).

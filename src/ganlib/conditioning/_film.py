@@ -48,8 +48,8 @@ class FiLM(nn.Module):
         check_encoder(encoder)
         self.encoder = encoder
         # Bare parameters, so that an initialization of the whole network does not change their zeros.
-        self.gain = nn.Parameter(torch.zeros(encoder.features, channels))
-        self.bias = nn.Parameter(torch.zeros(encoder.features, channels))
+        self.gain: nn.Parameter = nn.Parameter(torch.zeros(encoder.features, channels))
+        self.bias: nn.Parameter = nn.Parameter(torch.zeros(encoder.features, channels))
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Modulate.
@@ -68,14 +68,14 @@ class FiLM(nn.Module):
         """
         check_input("x", x)
         encoding = encode(condition, self.encoder).to(self.gain.dtype)
-        if encoding.ndim != 2 or len(encoding) != len(x):
+        if encoding.ndim != 2 or encoding.shape[0] != x.shape[0]:
             raise ShapeError(
                 f"the condition's encoding {tuple(encoding.shape)} must be ({len(x)}, features), since x "
                 f"{tuple(x.shape)} has {len(x)} samples"
             )
         if x.shape[1] != self.gain.shape[1]:
             raise ShapeError(f"x {tuple(x.shape)} must have {self.gain.shape[1]} channels")
-        shape = (len(x), -1, *[1] * (x.ndim - 2))
+        shape = (x.shape[0], -1, *[1] * (x.ndim - 2))
         return (1 + (encoding @ self.gain).view(shape)) * x + (encoding @ self.bias).view(shape)
 
 
@@ -116,8 +116,8 @@ class ConditionalBatchNorm(nn.Module):
         check_sizes(channels=channels)
         check_option("spatial_dims", spatial_dims, (0, 1, 2, 3))
         self.spatial_dims = spatial_dims
-        self.norm = getattr(nn, f"BatchNorm{max(1, spatial_dims)}d")(channels, affine=False)
-        self.film = FiLM(channels, encoder)
+        self.norm: nn.Module = getattr(nn, f"BatchNorm{max(1, spatial_dims)}d")(channels, affine=False)
+        self.film: FiLM = FiLM(channels, encoder)
 
     @property
     def encoder(self) -> ConditionEncoder:

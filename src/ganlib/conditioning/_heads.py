@@ -50,9 +50,9 @@ class Projection(nn.Module):
         self.backbone = backbone
         self.encoder = encoder
         self.features = features
-        self.linear = nn.Linear(features, 1)
+        self.linear: nn.Linear = nn.Linear(features, 1)
         same = encoder.features == features
-        self.project = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
+        self.project: nn.Module = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
         """Discriminate.
@@ -74,7 +74,7 @@ class Projection(nn.Module):
         phi, e = positions(features), positions(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
-        if len(e) != len(phi):
+        if e.shape[0] != phi.shape[0]:
             raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
         if e.shape[1] != 1 and encoding.shape[2:] != features.shape[2:]:
             raise ShapeError(
@@ -119,8 +119,8 @@ class AuxiliaryClassifierHead(nn.Module):
         self.backbone = backbone
         self.features = features
         self.num_classes = num_classes
-        self.linear = nn.Linear(features, 1)
-        self.classify = nn.Linear(features, num_classes)
+        self.linear: nn.Linear = nn.Linear(features, 1)
+        self.classify: nn.Linear = nn.Linear(features, num_classes)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> DiscriminatorOutput:
         """Discriminate and classify.

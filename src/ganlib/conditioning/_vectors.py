@@ -38,7 +38,7 @@ class TagEmbedding(Encoder):
     def __init__(self, num_tags: int, dim: int) -> None:
         super().__init__(features=dim, num_tags=num_tags, dim=dim)
         self.num_tags = num_tags
-        self.weight = nn.Parameter(torch.randn(num_tags, dim))
+        self.weight: nn.Parameter = nn.Parameter(torch.randn(num_tags, dim))
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not multi-hot tags.
@@ -93,7 +93,7 @@ class VectorEmbedding(Encoder):
     def __init__(self, in_features: int, dim: int) -> None:
         super().__init__(features=dim, in_features=in_features, dim=dim)
         self.in_features = in_features
-        self.linear = nn.Linear(in_features, dim)
+        self.linear: nn.Linear = nn.Linear(in_features, dim)
 
     def check(self, condition: Tensor) -> None:
         """Raise an error for a condition that is not vectors of the right size.

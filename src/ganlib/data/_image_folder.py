@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ganlib._checks import check_flag, check_option
+from ganlib._shown import described, shown
 from ganlib._warning import warn_user
 from ganlib.data._pixels import eight_bit, grey_range, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError
@@ -93,22 +94,22 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         in_memory: bool = True,
     ) -> None:
         if not isinstance(root, str | os.PathLike):
-            raise ArgumentTypeError(f"root (={root!r}) must be the path of a folder")
+            raise ArgumentTypeError(f"root (={shown(root)}) must be the path of a folder")
         size = size.tolist() if isinstance(size, numpy.ndarray) else size
         sides: Any = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
         if not all(not isinstance(side, bool) and isinstance(side, Integral) and int(side) >= 1 for side in sides):
             raise ArgumentValueError(
-                f"size (={size!r}) must be a whole number of at least 1, or (height, width) of them"
+                f"size (={shown(size)}) must be a whole number of at least 1, or (height, width) of them"
             )
         check_option("mode", mode, ("RGB", "L", "RGBA", "LA"))
         check_option("crop", crop, ("center", "random", "stretch", "pad"))
-        self.root = Path(root)
-        self.size = (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
+        self.root: Path = Path(root)
+        self.size: int | tuple[int, int] = (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
         self.mode = mode
         self.crop = crop
-        self.in_memory = check_flag("in_memory", in_memory)
+        self.in_memory: bool = check_flag("in_memory", in_memory)
         found = _find(self.root)
-        self.classes = list(found)
+        self.classes: list[str] = list(found)
         if len(found) > 1 and {name.lower() for name in found} <= _PARTS:
             warn_user(
                 f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: give one "
@@ -154,6 +155,10 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             data, uncropped = data.squeeze(-1), [image.squeeze(-1) for image in uncropped]
         self.data = None if not in_memory else uncropped if crop == "random" else data[: len(self.targets)]
 
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "root", "size", "mode", "crop", "classes", images=lambda: len(self))
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -176,7 +181,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
                 raise TypeError
             index = operator.index(index)
         except TypeError:
-            raise ArgumentTypeError(f"index (={index!r:.200}) must be a whole number") from None
+            raise ArgumentTypeError(f"index (={shown(index)}) must be a whole number") from None
         if not -len(self) <= index < len(self):
             raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
         if self.data is None:

@@ -7,6 +7,7 @@ import torch
 
 from ganlib._batch_sizes import batch_sizes
 from ganlib._random import generators_of, load_random_state, mixed_seed, random_state, seeded
+from ganlib._shown import described, shown
 from ganlib._stream import Stream, has_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError, CheckpointError
@@ -31,7 +32,7 @@ class JoinedLoader:
         self, loaders: dict[str, Iterable[Any]], combine: Callable[[list[Any]], Any], *, longest: bool = False
     ) -> None:
         self._streams = [Stream(loader, name) for name, loader in loaders.items()]
-        self.loaders = tuple(loaders.values())
+        self.loaders: tuple[Iterable[Any], ...] = tuple(loaders.values())
         self._combine = combine
         self._longest = longest
         self._began = [0] * len(loaders)  # the epoch of each in which the epoch of all began
@@ -40,9 +41,13 @@ class JoinedLoader:
         leaves = [leaf for leaf in _leaves(self) if has_state(leaf) or isinstance(leaf, Iterator)]
         if twice := [leaf for index, leaf in enumerate(leaves) if any(leaf is other for other in leaves[:index])]:
             raise ArgumentValueError(
-                f"{list(loaders)[-1]} (={twice[0]!r}) is there twice, but it has one position: make another loader "
-                "for the second place"
+                f"{list(loaders)[-1]} (={shown(twice[0])}) is there twice, but it has one position: make another "
+                "loader for the second place"
             )
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "loaders")
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch.

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ganlib._shown import shown
 from ganlib.data._joined_loader import JoinedLoader
 from ganlib.errors import ArgumentTypeError, DataError, GanlibError
 
@@ -38,7 +39,7 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
         (torch.Size([10, 64]), 4)
     """
     if not callable(function):
-        raise ArgumentTypeError(f"function (={function!r}) must be callable")
+        raise ArgumentTypeError(f"function (={shown(function)}) must be callable")
 
     def combine(batches: list[Any]) -> Any:
         try:
@@ -48,7 +49,7 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
         except Exception as error:
             kind = ArgumentTypeError if isinstance(error, TypeError) else DataError
             raise kind(
-                f"function (={function!r:.200}) fails on a batch ({type(error).__name__}: {error}); it takes one "
+                f"function (={shown(function)}) fails on a batch ({type(error).__name__}: {error}); it takes one "
                 "batch, as the loader gives it"
             ) from error
 

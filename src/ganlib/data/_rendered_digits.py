@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import Dataset
 
 from ganlib._checks import check_count, check_seed, check_sizes
+from ganlib._shown import described
 
 __all__ = ["RenderedDigits"]
 
@@ -47,8 +48,12 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         self.size = size
         self.length = length
         self.seed = seed
-        self.classes = [str(digit) for digit in range(10)]
-        self.targets = [index % 10 for index in range(length)]
+        self.classes: list[str] = [str(digit) for digit in range(10)]
+        self.targets: list[int] = [index % 10 for index in range(length)]
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "size", "length", "seed")
 
     def __len__(self) -> int:
         return self.length

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from ganlib._random import load_random_state, random_state
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["only_class"]
@@ -41,25 +42,25 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
     """
     for attribute in ("classes", "targets", "__len__"):
         if not hasattr(dataset, attribute):
-            raise ArgumentTypeError(f"dataset (={dataset!r}) has no {attribute}, by which a class could be found")
+            raise ArgumentTypeError(f"dataset (={shown(dataset)}) has no {attribute}, by which a class could be found")
     names = _names(dataset.classes)  # type: ignore[attr-defined]  # hasattr has just said so
     name = _plain(name)
     if name not in names:
-        raise ArgumentValueError(f"name (={name!r}) must be one of {', '.join(map(repr, names))}")
+        raise ArgumentValueError(f"name (={shown(name)}) must be one of {', '.join(map(repr, names))}")
     if names.count(name) > 1:
-        raise ArgumentValueError(f"name (={name!r}) is the name of {names.count(name)} of the data set's classes")
+        raise ArgumentValueError(f"name (={shown(name)}) is the name of {names.count(name)} of the data set's classes")
     targets = _indices(dataset.targets, names)  # type: ignore[attr-defined]
     length = len(dataset)  # type: ignore[arg-type]
     if len(targets) != length:
         raise ShapeError(f"dataset has {len(targets)} targets, but {length} items")
     indices = (targets == names.index(name)).nonzero()[0].tolist()
     if not indices:
-        raise ArgumentValueError(f"name (={name!r}): the data set has the class, but no sample of it")
+        raise ArgumentValueError(f"name (={shown(name)}): the data set has the class, but no sample of it")
     if (found := _other_label(dataset, targets, names)) is not None:
         index, label = found
         warnings.warn(
-            f"dataset[{index}] has the label {label!r}, but dataset.targets has {targets[index]} for it; only_class "
-            "goes by targets, so change them too, or select the samples yourself, with torch's Subset",
+            f"dataset[{index}] has the label {shown(label)}, but dataset.targets has {targets[index]} for it; "
+            "only_class goes by targets, so change them too, or select the samples yourself, with torch's Subset",
             stacklevel=2,
         )
     return Subset(dataset, indices)
@@ -87,7 +88,9 @@ def _names(classes: Any) -> list[Any]:
     if isinstance(classes, dict) and all(index in classes.values() for index in range(len(classes))):
         return sorted(classes, key=classes.__getitem__)
     if isinstance(classes, str | dict) or not isinstance(classes, Iterable):
-        raise ArgumentTypeError(f"dataset.classes (={classes!r}) must be a list of names, or a dict of their indices")
+        raise ArgumentTypeError(
+            f"dataset.classes (={shown(classes)}) must be a list of names, or a dict of their indices"
+        )
     return [_plain(each) for each in classes]
 
 
@@ -100,13 +103,13 @@ def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
     try:
         values = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else numpy.array(targets)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(f"dataset.targets (={targets!r}) cannot be read: {error}") from None
+        raise ArgumentTypeError(f"dataset.targets (={shown(targets)}) cannot be read: {error}") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 1 and all(isinstance(value, str) for value in values):
         found, inverse = numpy.unique(values.astype(str), return_inverse=True)
         if unknown := [each for each in found.tolist() if each not in names]:
-            raise ArgumentValueError(f"dataset.targets has {unknown[0]!r}, which is not in classes (={names})")
+            raise ArgumentValueError(f"dataset.targets has {shown(unknown[0])}, which is not in classes (={names})")
         return numpy.array([names.index(each) for each in found.tolist()], int)[inverse]
     with numpy.errstate(invalid="ignore"):
         whole = values.astype(numpy.int64) if values.dtype.kind in "biuf" else None
@@ -126,7 +129,7 @@ def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
         )
     if any(isinstance(each, int) for each in names) and names != list(range(len(names))):
         raise ArgumentValueError(
-            f"dataset.classes (={names!r:.200}) and dataset.targets are both numbers, so that a target may be a class "
+            f"dataset.classes (={shown(names)}) and dataset.targets are both numbers, so that a target may be a class "
             "or the index of one: select the samples yourself, with torch's Subset"
         )
     return whole

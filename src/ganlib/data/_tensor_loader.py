@@ -12,6 +12,7 @@ from ganlib import distributed
 from ganlib._batch_sizes import sizes_of_epoch
 from ganlib._checks import check_count, check_flag, check_option, check_seed
 from ganlib._random import mixed_seed
+from ganlib._shown import described, shown
 from ganlib._warning import warn_user
 from ganlib.data._tensors import as_tensors
 from ganlib.data._transfer import Transfer
@@ -93,12 +94,14 @@ class TensorLoader:
         shuffle: bool = True,
         drop_last: bool = True,
     ) -> None:
-        self.batch_size = check_count("batch_size", batch_size, least=1)
-        self.seed = check_seed("seed", seed)
-        self.shuffle, self.drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
+        self.batch_size: int = check_count("batch_size", batch_size, least=1)
+        self.seed: int = check_seed("seed", seed)
+        self.shuffle: bool = check_flag("shuffle", shuffle)
+        self.drop_last: bool = check_flag("drop_last", drop_last)
         check_option("storage", storage, ("auto", "device", "host"))
-        self.device = _device(device)
-        self.transform, self.joint_transform = transform, joint_transform
+        self.device: torch.device = _device(device)
+        self.transform = transform
+        self.joint_transform = joint_transform
         self._transforms = Transforms(transform, joint_transform)
         samples, conditions = as_tensors(dataset)
         if not self._transforms.given_as_stored and samples.dtype == torch.uint8 and 0 < samples.max() <= _DARK:
@@ -111,8 +114,8 @@ class TensorLoader:
             fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
             storage = "device" if fits else "host"  # the other half of the free memory is for the training
         kept_on = self.device if storage == "device" else torch.device("cpu")
-        self.samples = samples.to(kept_on)
-        self.conditions = None if conditions is None else conditions.to(kept_on)
+        self.samples: Tensor = samples.to(kept_on)
+        self.conditions: Tensor | None = None if conditions is None else conditions.to(kept_on)
         self._transfer = Transfer(self._kept(), self.device) if storage == "host" else None
         self._epoch = 0
         self._position = 0
@@ -122,6 +125,16 @@ class TensorLoader:
         len(self)  # raises an error if there would never be a batch
         first = [tensor[: self.batch_size].to(self.device) for tensor in self._kept()]
         self._transforms.try_on(first[0], first[1:])
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(
+            self, "samples", "conditions", "batch_size", "shuffle", "drop_last", "device", classes=self._count_classes
+        )
+
+    def _count_classes(self) -> int | None:
+        labels = self.conditions
+        return None if labels is None or labels.ndim != 1 or labels.is_floating_point() else len(labels.unique())
 
     def __len__(self) -> int:
         """Return the number of batches per epoch, the same for every process.
@@ -213,7 +226,7 @@ class TensorLoader:
         missing = self.state_dict().keys() - state.keys() - {"world_size", "batches", "shuffle"}
         if missing:
             raise CheckpointError(
-                f"the state (={state}) is not of a TensorLoader: it lacks {', '.join(sorted(missing))}"
+                f"the state (={shown(state)}) is not of a TensorLoader: it lacks {', '.join(sorted(missing))}"
             )
         same = state.get("world_size", 1) == distributed.world_size()
         for name, own in (("batch_size", self.batch_size), ("length", len(self.samples))):
@@ -269,9 +282,9 @@ def _device(device: Any) -> torch.device:
     try:
         found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise ArgumentValueError(f"device (={device!r}) is invalid: {str(error).splitlines()[0]}") from error
+        raise ArgumentValueError(f"device (={shown(device)}) is invalid: {str(error).splitlines()[0]:.120}") from error
     except TypeError:
-        raise ArgumentTypeError(f"device (={device!r}) must be a torch.device, its name, or None") from None
+        raise ArgumentTypeError(f"device (={shown(device)}) must be a torch.device, its name, or None") from None
     if found.type == "meta":
-        raise ArgumentValueError(f"device (={device!r}) holds no values, so there is nothing to train on")
+        raise ArgumentValueError(f"device (={shown(device)}) holds no values, so there is nothing to train on")
     return found

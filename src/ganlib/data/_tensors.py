@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from ganlib._random import load_random_state, random_state
+from ganlib._shown import shown
 from ganlib.data._known_data_sets import in_memory, plain, refuse_masks
 from ganlib.data._pixels import eight_bit, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError, DTypeError, GanlibError, ShapeError
@@ -32,7 +33,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
     They are copies of what ``dataset[i]`` gives for i from 0 to L - 1.
     """
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
-        raise ArgumentTypeError(f"dataset (={dataset!r:.200}) must give its items by index, as dataset[0]")
+        raise ArgumentTypeError(f"dataset (={shown(dataset)}) must give its items by index, as dataset[0]")
     given: Any = dataset
     if isinstance(given, tuple) and len(given) <= 2 and all(isinstance(each, Tensor) for each in given):
         raise ArgumentTypeError(
@@ -42,18 +43,18 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
     try:
         length = len(dataset)  # type: ignore[arg-type]  # what has no length is answered below
     except TypeError:
-        raise ArgumentTypeError(f"dataset (={dataset!r:.200}) must have a length") from None
+        raise ArgumentTypeError(f"dataset (={shown(dataset)}) must have a length") from None
     except Exception as error:
         raise DataError(f"len(dataset) fails ({type(error).__name__}: {error})") from error
     if length == 0:
-        raise ArgumentValueError(f"dataset (={dataset!r:.200}) is empty")
+        raise ArgumentValueError(f"dataset (={shown(dataset)}) is empty")
     whole = in_memory(dataset)
     samples, conditions = whole or _one_by_one(dataset, range(length))
     if samples.numel() == 0:
         raise ShapeError(f"dataset's samples {tuple(samples.shape)[1:]} hold no values")
     if samples.dtype in _FLOATS:
         if not samples.isfinite().all():
-            raise ArgumentValueError(f"dataset (={dataset!r:.200}) holds samples that are not finite")
+            raise ArgumentValueError(f"dataset (={shown(dataset)}) holds samples that are not finite")
     elif samples.dtype != torch.uint8:
         raise DTypeError(
             f"dataset's samples must be uint8 (0 to 255) or floating point, but their dtype is {samples.dtype}"
@@ -122,7 +123,7 @@ def _as_sample(sample: Any, index: int) -> Tensor:
             return pixels(eight_bit(sample)).permute(2, 0, 1)
         except Exception as error:  # whatever a damaged file makes Pillow raise
             raise ArgumentValueError(
-                f"dataset[{index}] (={sample!r}) cannot be read ({type(error).__name__}: {error})"
+                f"dataset[{index}] (={shown(sample)}) cannot be read ({type(error).__name__}: {error})"
             ) from error
     raise ArgumentTypeError(
         f"dataset[{index}] holds a {type(sample).__name__}; it must be a PIL image or a tensor, made for example by "
@@ -146,7 +147,7 @@ def _as_condition(condition: Any, index: int) -> Tensor:
     except Exception:  # of torch, for anything that is no number
         hint = ", such as the index of its class" if isinstance(condition, str) else ""
         raise ArgumentTypeError(
-            f"dataset[{index}] has the condition {condition!r:.200}; it must be a number or a tensor{hint}"
+            f"dataset[{index}] has the condition {shown(condition)}; it must be a number or a tensor{hint}"
         ) from None
 
 
@@ -176,7 +177,7 @@ def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | No
 def _checked(dataset: Any, conditions: Tensor) -> Tensor:
     if conditions.dtype in _FLOATS:
         if not conditions.isfinite().all():
-            raise ArgumentValueError(f"dataset (={dataset!r:.200}) holds conditions that are not finite")
+            raise ArgumentValueError(f"dataset (={shown(dataset)}) holds conditions that are not finite")
         return conditions
     if conditions.dtype not in _WHOLE_NUMBERS or conditions.ndim != 1:
         if conditions.ndim == 1:

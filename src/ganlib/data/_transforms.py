@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganlib._held import held
 from ganlib._random import mixed_seed, seeded
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 
 __all__ = ["Transforms", "scaled"]
@@ -52,20 +53,20 @@ class Transforms:
                 several = isinstance(value, tuple | list)
                 hint = "; give v2.Compose of them, or one function (samples, generator) that calls them"
                 raise ArgumentTypeError(
-                    f"{name} (={value!r}) must be callable and not a class, or None{hint if several else ''}"
+                    f"{name} (={shown(value)}) must be callable and not a class, or None{hint if several else ''}"
                 )
         if transform is not None and joint_transform is not None:
             raise ArgumentValueError(
-                f"transform (={transform!r}) and joint_transform (={joint_transform!r}) exclude each other: let the "
-                "joint transform change the samples too"
+                f"transform (={shown(transform)}) and joint_transform (={shown(joint_transform)}) exclude each other: "
+                "let the joint transform change the samples too"
             )
         if _of_augment(transform) and type(transform).__name__ == "Joint":
             raise ArgumentTypeError(
-                f"transform (={transform!r}) changes the condition too: Joint is a joint_transform, give it as one"
+                f"transform (={shown(transform)}) changes the condition too: Joint is a joint_transform, give it as one"
             )
         if _of_augment(joint_transform) and type(joint_transform).__name__ != "Joint":
             raise ArgumentTypeError(
-                f"joint_transform (={joint_transform!r}) changes samples without their condition: put it into "
+                f"joint_transform (={shown(joint_transform)}) changes samples without their condition: put it into "
                 "augment.Joint(...)"
             )
         self._joint = joint_transform is not None
@@ -231,7 +232,7 @@ class Transforms:
         return result.as_subclass(Tensor)
 
     def _shown(self) -> str:
-        return f"{self._name} (={self._transform!r:.200})"
+        return f"{self._name} (={shown(self._transform)})"
 
     def _form(self, samples: Tensor) -> str:
         """What it must be, for errors."""

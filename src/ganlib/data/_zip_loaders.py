@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from ganlib._checks import check_option
+from ganlib._shown import shown
 from ganlib.data._joined_loader import JoinedLoader
 from ganlib.errors import ArgumentValueError
 
@@ -49,6 +50,6 @@ def zip_loaders(*loaders: Iterable[Any], length: Literal["shortest", "longest"] 
         hint = (
             ", and a list is given as zip_loaders(*loaders)" if loaders and isinstance(loaders[0], list | tuple) else ""
         )
-        raise ArgumentValueError(f"loaders (={loaders!r:.200}) must be two or more; data.map_loader takes one{hint}")
+        raise ArgumentValueError(f"loaders (={shown(loaders)}) must be two or more; data.map_loader takes one{hint}")
     named = {f"loaders[{index}]": loader for index, loader in enumerate(loaders)}
     return JoinedLoader(named, tuple, longest=length == "longest")

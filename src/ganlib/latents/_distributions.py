@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_count, check_sizes
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["Gaussian", "TruncatedGaussian", "Uniform"]
@@ -95,7 +96,7 @@ class TruncatedGaussian:
         check_sizes(dim=self.dim)
         threshold: Any = self.threshold
         if isinstance(threshold, bool) or not (isinstance(threshold, Real) and float(threshold) > 0):
-            raise ArgumentValueError(f"threshold (={self.threshold!r}) must be a number above 0")
+            raise ArgumentValueError(f"threshold (={shown(self.threshold)}) must be a number above 0")
 
     def __call__(
         self, n: int, *, device: torch.device | str | None = None, generator: torch.Generator | None = None
@@ -150,7 +151,7 @@ class Uniform:
         ends: dict[str, Any] = {"low": self.low, "high": self.high}
         for name, end in ends.items():
             if isinstance(end, bool) or not (isinstance(end, Real) and abs(float(end)) <= _LARGEST):
-                raise ArgumentValueError(f"{name} (={end!r}) must be a finite number in the range of float32")
+                raise ArgumentValueError(f"{name} (={shown(end)}) must be a finite number in the range of float32")
         if not self.low < self.high:
             raise ArgumentValueError(f"low (={self.low}) must be below high (={self.high})")
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_count
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["GaussianMixture"]
@@ -60,13 +61,15 @@ class GaussianMixture:
         k = len(self._means)
         self._std = _numbers("std", std)
         if self._std.shape not in ((), (k,)) or (self._std < 0).any():
-            raise ArgumentValueError(f"std (={std}) must be one number of at least 0, or one for each of {k} means")
+            raise ArgumentValueError(
+                f"std (={shown(std)}) must be one number of at least 0, or one for each of {k} means"
+            )
         self._weights = None if weights is None else _numbers("weights", weights)
         if self._weights is not None and (
             self._weights.shape != (k,) or (self._weights < 0).any() or not self._weights.any()
         ):
             raise ArgumentValueError(
-                f"weights (={weights}) must be one number of at least 0 for each of {k} means, and not all 0"
+                f"weights (={shown(weights)}) must be one number of at least 0 for each of {k} means, and not all 0"
             )
         self._tables: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
@@ -116,6 +119,8 @@ class GaussianMixture:
         return GaussianMixture, (self._means, self._std, self._weights)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_weights"):  # half made
+            return "GaussianMixture()"
         weights = None if self._weights is None else self._weights.tolist()
         return f"GaussianMixture(means={tuple(self._means.shape)}, std={self._std.tolist()}, weights={weights})"
 
@@ -127,7 +132,7 @@ def _numbers(name: str, value: Any) -> Tensor:
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(f"{name} (={value!r}) must be numbers, as many in every row") from error
+        raise ArgumentTypeError(f"{name} (={shown(value)}) must be numbers, as many in every row") from error
     if not numbers.float().isfinite().all():
-        raise ArgumentValueError(f"{name} (={value!r}) must be finite")
+        raise ArgumentValueError(f"{name} (={shown(value)}) must be finite")
     return numbers

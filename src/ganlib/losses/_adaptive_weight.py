@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganlib._logits import at_least_float32
+from ganlib._shown import shown
 from ganlib.distributed import mean_over_ranks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
@@ -53,7 +54,7 @@ def adaptive_weight(
     numbers: dict[str, Any] = {"epsilon": epsilon, "maximum": maximum}
     for name, number in numbers.items():
         if isinstance(number, bool) or not (isinstance(number, Real) and float(number) > 0):
-            raise ArgumentValueError(f"{name} (={number!r}) must be above 0")
+            raise ArgumentValueError(f"{name} (={shown(number)}) must be above 0")
     wanted = _gradient_norm(reconstruction, "reconstruction", last_layer)
     return (wanted / (_gradient_norm(adversarial, "adversarial", last_layer) + epsilon)).clamp(max=maximum)
 
@@ -61,7 +62,7 @@ def adaptive_weight(
 def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
     for label, value in ((name, loss), ("last_layer", last_layer)):
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"{label} (={value!r}) must be a tensor; of a layer, its weight")
+            raise ArgumentTypeError(f"{label} (={shown(value)}) must be a tensor; of a layer, its weight")
     if loss.ndim != 0:
         raise ArgumentValueError(f"{name} {tuple(loss.shape)} must be a scalar")
     if not last_layer.requires_grad:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganlib._logits import sum_over_scales
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
@@ -66,7 +67,7 @@ class LeastSquaresLoss(nn.Module):
         }
         for name, target in targets.items():
             if isinstance(target, bool) or not (isinstance(target, Real) and math.isfinite(target)):
-                raise ArgumentValueError(f"{name} (={target!r}) must be a finite number")
+                raise ArgumentValueError(f"{name} (={shown(target)}) must be a finite number")
         if real_target == fake_target:
             raise ArgumentValueError(f"real_target (={real_target}) must differ from fake_target (={fake_target})")
         if (generator_target - fake_target) * (real_target - fake_target) <= 0:
@@ -75,9 +76,9 @@ class LeastSquaresLoss(nn.Module):
                 f"from fake_target (={fake_target}), since the generator is trained to be taken for real"
             )
         self.smoothing = smoothing
-        self.real_target = float(real_target)
-        self.fake_target = float(fake_target)
-        self.generator_target = float(generator_target)
+        self.real_target: float = float(real_target)
+        self.fake_target: float = float(fake_target)
+        self.generator_target: float = float(generator_target)
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Compute half the mean squared distance of logits from their target, for real plus for fake.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_fraction, check_number
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["LabelSmoothing", "check_smoothing"]
@@ -98,5 +99,5 @@ def check_smoothing(smoothing: LabelSmoothing | None) -> None:
     """Raise an ArgumentTypeError unless it is a LabelSmoothing or None."""
     if smoothing is not None and not isinstance(smoothing, LabelSmoothing):
         raise ArgumentTypeError(
-            f"smoothing (={smoothing!r}) must be a LabelSmoothing, such as LabelSmoothing(real=0.9), or None"
+            f"smoothing (={shown(smoothing)}) must be a LabelSmoothing, such as LabelSmoothing(real=0.9), or None"
         )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._logits import sum_over_scales
+from ganlib._shown import shown
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, Logits
@@ -46,25 +47,25 @@ class WeightedSum(nn.Module):
         sequences: dict[str, Any] = {"losses": losses, "weights": weights}
         for name, members in sequences.items():
             if not isinstance(members, Iterable) or (isinstance(members, Tensor) and not members.ndim):
-                raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence, such as a list")
-        self.losses = tuple(losses)
-        self.weights = tuple(weights)
+                raise ArgumentTypeError(f"{name} (={shown(members)}) must be a sequence, such as a list")
+        self.losses: tuple[AdversarialLoss, ...] = tuple(losses)
+        self.weights: tuple[float | Tensor, ...] = tuple(weights)
         for loss in self.losses:
             if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
                 raise ArgumentTypeError(
-                    f"losses holds {loss!r}, which is not an object with the methods discriminator and generator"
+                    f"losses holds {shown(loss)}, which is not an object with the methods discriminator and generator"
                 )
         if not self.losses or len(self.losses) != len(self.weights):
             raise ArgumentValueError(
-                f"weights (={self.weights}) must hold one number for each of the {len(self.losses)} losses, which must "
-                "be at least one"
+                f"weights (={shown(self.weights)}) must hold one number for each of the {len(self.losses)} losses, "
+                "which must be at least one"
             )
         for weight in self.weights:
             check_weight("a weight", weight)
-        self.needs_real_logits = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
-        self.needs_unbounded_logits = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
+        self.needs_real_logits: bool = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
+        self.needs_unbounded_logits: bool = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
         # A loss with parameters or buffers of its own is moved and saved with the sum.
-        self.parts = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
+        self.parts: nn.ModuleList = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Compute the weighted sum of the discriminator's losses.

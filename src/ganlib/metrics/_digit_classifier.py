@@ -41,12 +41,12 @@ class DigitClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.body: nn.Sequential = nn.Sequential(
             *_convolution(1, 32), *_convolution(32, 32), nn.MaxPool2d(2),
             *_convolution(32, 64), *_convolution(64, 64), nn.MaxPool2d(2),
             nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 49, self.num_features), nn.ReLU(),
         )  # fmt: skip
-        self.head = nn.Linear(self.num_features, 10)
+        self.head: nn.Linear = nn.Linear(self.num_features, 10)
 
     @classmethod
     def pretrained(cls) -> "DigitClassifier":

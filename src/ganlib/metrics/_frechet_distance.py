@@ -3,14 +3,14 @@
 import os
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.metrics._metric import Features, RealFakeMetric, State
+from ganlib.metrics._metric import Features, Options, RealFakeMetric, State
 
 __all__ = ["FrechetDistance"]
 
@@ -54,10 +54,10 @@ class FrechetDistance(RealFakeMetric):
         equation 6, arXiv:1706.08500; Dowson and Landau, 1982, doi:10.1016/0047-259X(82)90077-X.
     """
 
-    higher_is_better = False
+    higher_is_better: bool = False
     fake_n: Tensor
 
-    def __init__(self, features: Features, *, timeout: float = 60.0, **options: Any) -> None:
+    def __init__(self, features: Features, *, timeout: float = 60.0, **options: Unpack[Options]) -> None:
         super().__init__("features", features, timeout, options)
         for side in ("real", "loaded", "fake"):
             for name, value in _NOTHING._asdict().items():

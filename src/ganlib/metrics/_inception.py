@@ -7,12 +7,12 @@ import os
 import urllib.request
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
+from ganlib._shown import shown
 from ganlib.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -77,12 +77,12 @@ class InceptionFeatures(nn.Module):
     ) -> None:
         super().__init__()
         if not (weights is None or isinstance(weights, str | os.PathLike)):
-            raise ArgumentTypeError(f"weights (={weights!r}) must be the path of a file, or None")
+            raise ArgumentTypeError(f"weights (={shown(weights)}) must be the path of a file, or None")
         low, high = sample_range
         if not low < high:
-            raise ArgumentValueError(f"sample_range (={sample_range}) must increase")
-        self.sample_range = (low, high)
-        self.network = _network(weights)
+            raise ArgumentValueError(f"sample_range (={shown(sample_range)}) must increase")
+        self.sample_range: tuple[float, float] = (low, high)
+        self.network: Any = _network(weights)
         self.eval()
 
     def forward(self, samples: Tensor) -> Tensor:

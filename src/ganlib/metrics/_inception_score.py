@@ -1,14 +1,14 @@
 """The inception score of generated samples."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib._warning import warn_user
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.metrics._metric import GanMetric
+from ganlib.metrics._metric import GanMetric, Options
 
 __all__ = ["InceptionScore"]
 
@@ -47,13 +47,17 @@ class InceptionScore(GanMetric):
         Barratt and Sharma, "A Note on the Inception Score", 2018, arXiv:1801.01973.
     """
 
-    higher_is_better = True
+    higher_is_better: bool = True
     entropies: Tensor
     probabilities: Tensor
     count: Tensor
 
     def __init__(
-        self, classifier: Callable[[Tensor], Tensor] | Literal["inception"], *, timeout: float = 60.0, **options: Any
+        self,
+        classifier: Callable[[Tensor], Tensor] | Literal["inception"],
+        *,
+        timeout: float = 60.0,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__("classifier", classifier, timeout, options)
         self._has_warned = False

@@ -1,12 +1,12 @@
 """The kernel distance between real and generated samples."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_count, check_sizes
-from ganlib.metrics._metric import Features, RowsMetric
+from ganlib.metrics._metric import Features, Options, RowsMetric
 
 __all__ = ["KernelDistance"]
 
@@ -52,7 +52,7 @@ class KernelDistance(RowsMetric):
         Two-Sample Test", 2012, lemma 6.
     """
 
-    higher_is_better = False
+    higher_is_better: bool = False
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class KernelDistance(RowsMetric):
         subsets: int = 100,
         subset_size: int = 1000,
         timeout: float = 60.0,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__("features", features, timeout, options)
         check_sizes(subsets=subsets)

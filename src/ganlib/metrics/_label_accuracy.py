@@ -1,13 +1,13 @@
 """The accuracy of a conditional generator."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentValueError, DTypeError, ShapeError
-from ganlib.metrics._metric import GanMetric
+from ganlib.metrics._metric import GanMetric, Options
 
 __all__ = ["LabelAccuracy"]
 
@@ -38,11 +38,13 @@ class LabelAccuracy(GanMetric):
         Shmelkov et al., "How good is my GAN?", 2018, section 3.2 (GAN-test), arXiv:1807.09499.
     """
 
-    higher_is_better = True
+    higher_is_better: bool = True
     right: Tensor
     count: Tensor
 
-    def __init__(self, classifier: Callable[[Tensor], Tensor], *, timeout: float = 60.0, **options: Any) -> None:
+    def __init__(
+        self, classifier: Callable[[Tensor], Tensor], *, timeout: float = 60.0, **options: Unpack[Options]
+    ) -> None:
         super().__init__("classifier", classifier, timeout, options)
         self.add_state("right", torch.tensor(0), dist_reduce_fx="sum", persistent=True)
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum", persistent=True)

@@ -1,13 +1,13 @@
 """Whether a generator copies its training data."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib.errors import ArgumentValueError
-from ganlib.metrics._metric import Features, RowsMetric, State, rows_of
+from ganlib.metrics._metric import Features, Options, RowsMetric, State, rows_of
 from ganlib.metrics._neighbors import nearest_squared
 
 __all__ = ["Memorization"]
@@ -49,10 +49,10 @@ class Memorization(RowsMetric):
         value is the Mann-Whitney statistic of that test, divided by NM.
     """
 
-    higher_is_better = False
-    sides = ("real", "loaded", "fake", "training")
+    higher_is_better: bool = False
+    sides: tuple[str, ...] = ("real", "loaded", "fake", "training")
 
-    def __init__(self, features: Features, *, timeout: float = 60.0, **options: Any) -> None:
+    def __init__(self, features: Features, *, timeout: float = 60.0, **options: Unpack[Options]) -> None:
         super().__init__("features", features, timeout, options)
 
     def add_training(self, samples: Tensor) -> None:

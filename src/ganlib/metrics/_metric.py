@@ -7,28 +7,40 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils._pytree import tree_map_only
-from typing_extensions import Self
 
 from ganlib._checks import check_flag, check_positive
+from ganlib._devices import has_float64
 from ganlib._files import write_atomically
 from ganlib._once import once
 from ganlib._ranks import first_does, meet
 from ganlib._sampling import evaluating
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, DTypeError, ShapeError
 from ganlib.metrics._digit_classifier import DigitClassifier
 from ganlib.metrics._extra import Metric
 from ganlib.metrics._inception import InceptionFeatures, inception
 
-__all__ = ["Features", "GanMetric", "RealFakeMetric", "RowsMetric", "State", "check_samples", "rows_of"]
+__all__ = ["Features", "GanMetric", "Options", "RealFakeMetric", "RowsMetric", "State", "check_samples", "rows_of"]
 
 Features: TypeAlias = Callable[[Tensor], Tensor] | Literal["inception"]
 State: TypeAlias = dict[str, Any]  # the state of a metric: tensors, and lists of them, by name
+
+
+class Options(TypedDict, total=False):
+    """Names the options of ``torchmetrics.Metric``, so that type checkers find a misspelt one."""
+
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    process_group: Any
+    dist_sync_fn: Callable[..., Any] | None
+    distributed_available_fn: Callable[[], bool] | None
+    sync_on_compute: bool
 
 
 class GanMetric(Metric):
@@ -44,8 +56,8 @@ class GanMetric(Metric):
         options: those of ``torchmetrics.Metric``.
     """
 
-    is_differentiable = False
-    full_state_update = False
+    is_differentiable: bool = False
+    full_state_update: bool = False
 
     def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
         if "compute_with_cache" in options:
@@ -57,7 +69,7 @@ class GanMetric(Metric):
         if isinstance(network, str) and network == "inception":
             network = inception() if role == "features" else inception().logits
         if isinstance(network, type) or not callable(network):
-            raise ArgumentTypeError(f"{role} (={network!r}) must be callable, and not a class, or 'inception'")
+            raise ArgumentTypeError(f"{role} (={shown(network)}) must be callable, and not a class, or 'inception'")
         _check_kind(role, network)
         check_positive("timeout", timeout)
         self.timeout = timeout
@@ -118,13 +130,14 @@ class GanMetric(Metric):
         return self
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> nn.Module:
-        states = dict(self.metric_state)
-        super()._apply(fn, *args, **kwargs)
-        for name, value in _moved(states, self.device).items():  # to(dtype) must not round the statistics
-            setattr(self, name, value)
+        device, states = fn(torch.zeros(1, device=self.device)).device, dict(self.metric_state)
+        if has_float64(device):  # else the statistics stay where they are, and outputs are sent there
+            super()._apply(fn, *args, **kwargs)
+            for name, value in _moved(states, self.device).items():  # to(dtype) must not round the statistics
+                setattr(self, name, value)
         module = _module_of(self._network[0])
         if module is not None:
-            module.to(self.device)
+            module.to(device)
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -153,7 +166,7 @@ class RealFakeMetric(GanMetric):
     over :meth:`reset`. Those that begin with ``loaded_`` count once, however many processes have loaded them.
     """
 
-    full_state_update = True  # which keeps torchmetrics from merging states that are no sums
+    full_state_update: bool = True  # which keeps torchmetrics from merging states that are no sums
 
     def update(self, samples: Tensor, *, real: bool) -> None:
         """Add samples.
@@ -169,7 +182,7 @@ class RealFakeMetric(GanMetric):
             ShapeError: the network gives something else than (N, F), or another F than before.
         """
         if not isinstance(real, bool):
-            raise ArgumentTypeError(f"real (={real!r}) must be True or False")
+            raise ArgumentTypeError(f"real (={shown(real)}) must be True or False")
         self._update("real" if real else "fake", samples)
 
     def forward(self, samples: Tensor, *, real: bool) -> None:
@@ -346,7 +359,7 @@ class RowsMetric(RealFakeMetric):
 
 def _check_path(path: Any) -> None:
     if not isinstance(path, str | os.PathLike):
-        raise ArgumentTypeError(f"path (={path!r:.200}) must be the path of a file")
+        raise ArgumentTypeError(f"path (={shown(path)}) must be the path of a file")
     if not Path(path).name:
         raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
 
@@ -354,7 +367,7 @@ def _check_path(path: Any) -> None:
 def check_samples(samples: Any) -> None:
     """Raise an error unless samples are a tensor (N, ...) of finite values."""
     if not isinstance(samples, Tensor):
-        raise ArgumentTypeError(f"samples (={samples!r:.80}) must be a tensor")
+        raise ArgumentTypeError(f"samples (={shown(samples)}) must be a tensor")
     if samples.ndim == 0:
         raise ShapeError("samples () must have shape (N, ...)")
     if not _all_finite("samples", samples):

@@ -1,14 +1,14 @@
 """Which modes of the data a generator has found."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_sizes
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.metrics._metric import RowsMetric, State, check_samples
+from ganlib.metrics._metric import Options, RowsMetric, State, check_samples
 
 __all__ = ["ModeCoverage"]
 
@@ -52,7 +52,12 @@ class ModeCoverage(RowsMetric):
     rows = "modes"
 
     def __init__(
-        self, classifier: Callable[[Tensor], Tensor], *, stacked: int = 1, timeout: float = 60.0, **options: Any
+        self,
+        classifier: Callable[[Tensor], Tensor],
+        *,
+        stacked: int = 1,
+        timeout: float = 60.0,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__("classifier", classifier, timeout, options)
         check_sizes(stacked=stacked)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_count
+from ganlib._devices import in_float64
 from ganlib.errors import ArgumentValueError, ShapeError
 
 __all__ = ["closer_than", "nearest_neighbors", "nearest_squared", "squared_distances"]
@@ -25,6 +26,7 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
 
     Returns:
         Distances (N, k) float64 and indices (N, k) int64 of the references; of each query, the nearest first.
+        They are on the CPU where the device has no float64 (MPS).
 
     Raises:
         ShapeError: queries and references are not (N, F) and (M, F).
@@ -45,7 +47,7 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
     check_count("k", k, least=1)
     if k > len(references):
         raise ArgumentValueError(f"k (={k}) must be at most the number of references, which is {len(references)}")
-    squared, indices = nearest_squared(queries.double(), references.double(), k)
+    squared, indices = nearest_squared(in_float64(queries), in_float64(references), k)
     return squared.sqrt(), indices
 
 

@@ -1,12 +1,12 @@
 """Fidelity and diversity: precision, recall, density and coverage."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from ganlib._checks import check_sizes
-from ganlib.metrics._metric import Features, RowsMetric
+from ganlib.metrics._metric import Features, Options, RowsMetric
 from ganlib.metrics._neighbors import closer_than, nearest_squared, squared_distances
 
 __all__ = ["PrecisionRecall"]
@@ -54,9 +54,9 @@ class PrecisionRecall(RowsMetric):
         arXiv:2002.09797.
     """
 
-    higher_is_better = True
+    higher_is_better: bool = True
 
-    def __init__(self, features: Features, k: int = 5, *, timeout: float = 60.0, **options: Any) -> None:
+    def __init__(self, features: Features, k: int = 5, *, timeout: float = 60.0, **options: Unpack[Options]) -> None:
         super().__init__("features", features, timeout, options)
         check_sizes(k=k)
         self.k = k

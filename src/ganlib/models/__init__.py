@@ -3,17 +3,22 @@
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan
 from ganlib.models._files import load_discriminator, load_generator, save_discriminator, save_generator
+from ganlib.models._hub import from_hub, push_to_hub
 from ganlib.models._mlp_gan import mlp_gan
+from ganlib.models._onnx import export_onnx
 from ganlib.models._pretrained import pretrained
 from ganlib.models._sample import sample
 
 __all__ = [
     "conditional_dcgan",
     "dcgan",
+    "export_onnx",
+    "from_hub",
     "load_discriminator",
     "load_generator",
     "mlp_gan",
     "pretrained",
+    "push_to_hub",
     "sample",
     "save_discriminator",
     "save_generator",

@@ -10,6 +10,7 @@ from torch import nn
 
 from ganlib import init as initializers
 from ganlib._checks import check_option, check_sizes
+from ganlib._shown import shown
 from ganlib.conditioning import (
     AuxiliaryClassifierHead,
     ClassEmbedding,
@@ -96,11 +97,13 @@ def conditional_dcgan(
     check_option("conditioning", conditioning, ("projection", "channels", "features", "auxiliary"))
     check_option("generator_conditioning", generator_conditioning, ("latent", "batch_norm"))
     if (num_classes is None) == (encoder is None):
-        raise ArgumentValueError(f"give either num_classes (={num_classes}) or encoder (={encoder}), and not both")
+        raise ArgumentValueError(
+            f"give either num_classes (={shown(num_classes)}) or encoder (={shown(encoder)}), and not both"
+        )
     if isinstance(encoder, Maps):
         raise ArgumentValueError(
-            f"encoder (={encoder}) gives maps, but this generator starts from a vector; put ConcatChannels around "
-            "networks of your own"
+            f"encoder (={shown(encoder)}) gives maps, but this generator starts from a vector; put ConcatChannels "
+            "around networks of your own"
         )
     of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
     up = partial(upwards, plan, activation=activation, bias=bias)
@@ -130,7 +133,7 @@ def _generator(
     if conditioning == "latent":
         return ConcatLatent(up(latent_dim + encoder.features, norm=norm), encoder)
     if norm != "batch":
-        raise ArgumentValueError(f"generator_conditioning (='batch_norm') needs norm (={norm!r}) to be 'batch'")
+        raise ArgumentValueError(f"generator_conditioning (='batch_norm') needs norm (={shown(norm)}) to be 'batch'")
     conditional = partial(ConditionalBatchNorm, encoder=encoder, spatial_dims=plan.spatial_dims)
     generator: Any = up(latent_dim, norm=conditional)
     if not generator.needs_condition:
@@ -149,7 +152,8 @@ def _discriminator(
         readable = getattr(of_generator, "num_classes", getattr(of_generator, "num_tags", None))
         if readable is None:
             raise ArgumentValueError(
-                f"conditioning (='auxiliary') reads classes or tags, which encoder (={of_generator}) does not encode"
+                f"conditioning (='auxiliary') reads classes or tags, which encoder (={shown(of_generator)}) does not "
+                "encode"
             )
         return AuxiliaryClassifierHead(nn.Sequential(down(), nn.Flatten()), features, readable)
     if conditioning == "projection":

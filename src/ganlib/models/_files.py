@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -12,15 +12,26 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ganlib._checks import check_flag
-from ganlib._wrappers import load_plainly, plain, unwrapped
+from ganlib._shown import shown
+from ganlib._wrappers import is_sharded, load_plainly, plain, unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.models._format import is_range, read_network, write_network
 from ganlib.models._given_module import fill
 from ganlib.models._rebuilding import rebuilt, recipe_of
 
-__all__ = ["load_discriminator", "load_generator", "save_discriminator", "save_generator"]
+__all__ = ["LoadedModule", "load_discriminator", "load_generator", "save_discriminator", "save_generator"]
 
 Kind = Literal["generator", "discriminator"]
+
+if TYPE_CHECKING:
+
+    class LoadedModule(nn.Module):
+        """Has the info of the file that it was loaded from."""
+
+        info: dict[str, Any]
+
+else:
+    LoadedModule = nn.Module
 
 _DEEPEST = 64  # levels of dicts and lists inside each other
 _LONGEST_INT = 14_000  # bits; Python reads 4,300 digits
@@ -95,7 +106,7 @@ def save_discriminator(
 
 def load_generator(
     path: str | os.PathLike[str], module: nn.Module | None = None, *, train: bool = False, partial: bool = False
-) -> nn.Module:
+) -> LoadedModule:
     """Load a generator. Nothing in the file is run, and no random state changes.
 
     Args:
@@ -134,7 +145,7 @@ def load_generator(
 
 def load_discriminator(
     path: str | os.PathLike[str], module: nn.Module | None = None, *, train: bool = False, partial: bool = False
-) -> nn.Module:
+) -> LoadedModule:
     """Load a discriminator, as :func:`load_generator` loads a generator.
 
     Args:
@@ -173,9 +184,9 @@ def load_discriminator(
 def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, Any] | None, kind: Kind) -> None:
     _check_path(path)
     if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"{kind} (={network!r:.200}) must be a torch.nn.Module")
+        raise ArgumentTypeError(f"{kind} (={shown(network)}) must be a torch.nn.Module")
     if not isinstance(info, Mapping | None):
-        raise ArgumentTypeError(f"info (={info!r:.200}) must be a dict, or None")
+        raise ArgumentTypeError(f"info (={shown(info)}) must be a dict, or None")
     sample_range = _range_of(network) if kind == "generator" else None
     network = plain(network, averages=True)
     for name, part in network.named_modules():
@@ -203,12 +214,10 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
     write_network(path, kind, weights, values)
 
 
-def _load(
-    path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *, train: bool, partial: bool
-) -> nn.Module:
+def _load(path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *, train: bool, partial: bool) -> Any:
     _check_path(path)
     if module is not None and not isinstance(module, nn.Module):
-        raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module")
+        raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
     train, partial = check_flag("train", train), check_flag("partial", partial)
     if partial and module is None:
         raise ArgumentValueError("partial (=True) needs a module that gets the weights, but module is None")
@@ -248,7 +257,7 @@ def _load(
 
 def _check_path(path: Any) -> None:
     if not isinstance(path, str | os.PathLike):
-        raise ArgumentTypeError(f"path (={path!r:.200}) must be the path of a file, a str or a pathlib.Path")
+        raise ArgumentTypeError(f"path (={shown(path)}) must be the path of a file, a str or a pathlib.Path")
 
 
 def _check_part(name: str, part: nn.Module) -> None:
@@ -257,9 +266,9 @@ def _check_part(name: str, part: nn.Module) -> None:
             f"{name} is a TorchScript module, whose code the file could not hold: save the module that it was made of, "
             "or use torch.jit.save"
         )
-    if hasattr(part, "_fsdp_wrapped_module"):
+    if is_sharded(part):
         raise ArgumentTypeError(
-            f"{name} is sharded over processes: load its full state "
+            f"{name} is sharded over processes (FSDP or DTensor): load its full state "
             "(torch.distributed.checkpoint.state_dict.get_model_state_dict) into a plain module, and save that"
         )
 
@@ -292,7 +301,7 @@ def _range_of(generator: nn.Module) -> list[float] | None:
         with suppress(TypeError, ValueError, OverflowError, RuntimeError):
             ends = [float(end) for end in sample_range]
     if not is_range(ends):
-        raise ArgumentValueError(f"sample_range (={sample_range!r:.200}) of the generator must be (low, high)")
+        raise ArgumentValueError(f"sample_range (={shown(sample_range)}) of the generator must be (low, high)")
     return ends
 
 
@@ -318,7 +327,7 @@ def _plain_value(value: Any, position: str, depth: int = 0) -> Any:
         scalar = value.item()
     if not isinstance(scalar, bool | int | float | str | None):
         raise ArgumentTypeError(
-            f"{position} (={value!r:.200}) is a {type(value).__qualname__}; only numbers, strings, None, and dicts and "
+            f"{position} (={shown(value)}) is a {type(value).__qualname__}; only numbers, strings, None, and dicts and "
             "lists of them can be saved with a network (an array as its tolist())"
         )
     if isinstance(scalar, int) and scalar.bit_length() > _LONGEST_INT:

@@ -6,6 +6,7 @@ from math import prod
 
 from torch import nn
 
+from ganlib._shown import shown
 from ganlib.conditioning import ConcatFeatures, ConcatLatent, Maps
 from ganlib.errors import ArgumentValueError
 from ganlib.models._dcgan import SAMPLE_RANGE
@@ -70,9 +71,9 @@ def mlp_gan(
         ("discriminator_hidden", downwards),
     ):
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise ArgumentValueError(f"{name} (={sizes}) must be whole numbers of at least 1")
+            raise ArgumentValueError(f"{name} (={shown(sizes)}) must be whole numbers of at least 1")
     if isinstance(encoder, Maps):
-        raise ArgumentValueError(f"encoder (={encoder}) gives maps, but these networks take vectors")
+        raise ArgumentValueError(f"encoder (={shown(encoder)}) gives maps, but these networks take vectors")
     encoded = getattr(encoder, "features", 0)  # ConcatLatent refuses what is not an encoder
     within = {"dropout": dropout} if activation is None else {"dropout": dropout, "activation": activation}
     generator: nn.Module = LinearStack(

@@ -1,19 +1,19 @@
 """Trained generators that come with ganlib."""
 
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import Literal, get_args
 
 from ganlib._checks import check_option
-from ganlib.models._files import load_generator
+from ganlib.models._files import LoadedModule, load_generator
 
 __all__ = ["pretrained"]
+
+Name = Literal["mnist_cdcgan", "mnist_cdcgan64"]
 
 _FOLDER = Path(__file__).with_name("pretrained")
 
 
-def pretrained(name: str, *, train: bool = False) -> nn.Module:
+def pretrained(name: Name, *, train: bool = False) -> LoadedModule:
     """Load a trained generator that comes with ganlib, without a download.
 
     Args:
@@ -45,10 +45,6 @@ def pretrained(name: str, *, train: bool = False) -> nn.Module:
         Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014 (arXiv:1411.1784); Radford et al.,
         "Unsupervised Representation Learning with DCGAN", 2016 (arXiv:1511.06434); the digits: LeCun et al., 1998.
     """
-    check_option("name", name, _names())
+    check_option("name", name, get_args(Name))
     # They are stored in half precision.
     return load_generator(_FOLDER / f"{name}.safetensors", train=train).float()
-
-
-def _names() -> tuple[Any, ...]:
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))

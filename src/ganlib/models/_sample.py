@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 from ganlib._checks import check_count, check_positive, check_seed
 from ganlib._random import mixed_seed, seed_of_rank, seeded
 from ganlib._sampling import BatchNormStatistics, check_batch_norm, count_entries, draw
+from ganlib._shown import shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Batch, Condition, Latent
@@ -84,9 +85,9 @@ def sample(
         (arXiv:1809.11096).
     """
     if not isinstance(generator, nn.Module):
-        raise ArgumentTypeError(f"generator (={generator!r}) must be a torch.nn.Module")
+        raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
     if not isinstance(latent, Tensor) and (isinstance(latent, type) or not callable(latent)):
-        raise ArgumentTypeError(f"latent (={latent!r}) must be a distribution of latents, or a tensor of them")
+        raise ArgumentTypeError(f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of them")
     check_batch_norm(batch_norm)
     batch_size = check_count("batch_size", batch_size, least=1)
     n = None if n is None else check_count("n", n, least=1)
@@ -95,7 +96,7 @@ def sample(
         truncation = check_positive("truncation", truncation)
         if isinstance(latent, Tensor):
             raise ArgumentValueError(
-                f"truncation (={truncation!r}) must be None where latent is a tensor, which is drawn already"
+                f"truncation (={shown(truncation)}) must be None where latent is a tensor, which is drawn already"
             )
     draw_conditions: Any = condition if callable(condition) and not isinstance(condition, type) else None
     if condition is not None and draw_conditions is None:
@@ -151,7 +152,8 @@ def _draw_latents(latent: Latent, n: int, device: torch.device, seed: int | None
             return drawn
         drawn = torch.where(outside, latent(n, device=device, generator=source), drawn)
     raise ArgumentValueError(
-        f"truncation (={truncation!r}) must be larger for latent (={latent!r}), which has hardly any values that small"
+        f"truncation (={shown(truncation)}) must be larger for latent (={shown(latent)}), which has hardly any values "
+        "that small"
     )
 
 

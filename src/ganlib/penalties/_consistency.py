@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlib._logits import scales
+from ganlib._shown import shown
 from ganlib._weights import check_weight, weighted
 from ganlib.errors import ArgumentTypeError, ShapeError
 from ganlib.penalties._penalty import LazyPenalty, call_exactly, check_samples
@@ -61,7 +62,7 @@ class Consistency(LazyPenalty):
     ) -> None:
         super().__init__(weight, every=every)
         if not callable(augment):
-            raise ArgumentTypeError(f"augment (={augment!r}) must be callable")
+            raise ArgumentTypeError(f"augment (={shown(augment)}) must be callable")
         check_weight("fake_weight", fake_weight)
         self.augment = augment
         self.fake_weight = fake_weight

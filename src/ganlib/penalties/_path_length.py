@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ganlib._checks import check_fraction
 from ganlib._logits import at_least_float32, without_autocast
+from ganlib._shown import shown
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.penalties._penalty import PreciseBuffers, call_exactly, move_mean_, warn_of_batch_norm
@@ -143,7 +144,7 @@ class PathLength(PreciseBuffers):
         if not latent.is_floating_point():
             raise DTypeError(f"latent must be floating point, but its dtype is {latent.dtype}")
         if not callable(generator):
-            raise ArgumentTypeError(f"generator (={generator!r}) must be callable")
+            raise ArgumentTypeError(f"generator (={shown(generator)}) must be callable")
         if latent.ndim not in (2, 3) or latent.numel() == 0:
             raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D), and not be empty")
         latent = at_least_float32(latent)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
+from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.distributed import mean_over_ranks
@@ -85,7 +86,7 @@ def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -
 def check_samples(discriminator: Any, **samples: Any) -> None:
     """Raise an error unless the discriminator can be called, and samples, by name, are float (N, ...)."""
     if not callable(discriminator):
-        raise ArgumentTypeError(f"discriminator (={discriminator!r}) must be callable")
+        raise ArgumentTypeError(f"discriminator (={shown(discriminator)}) must be callable")
     for name, value in samples.items():
         if not isinstance(value, Tensor):
             raise ArgumentTypeError(f"{name} must be a tensor of samples, but is a {type(value).__name__}")

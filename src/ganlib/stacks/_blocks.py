@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_flag
 from ganlib._condition import check_condition, needs_condition
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Condition
 from ganlib.stacks._layers import normalize_spectrally
@@ -68,11 +69,13 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
         if isinstance(made, str):
             return make_norm(made, channels, spatial_dims)
         if not isinstance(made, nn.Module | None):
-            raise ArgumentTypeError(f"norm (={norm!r}) returned {made!r}, which must be a module or an option's name")
+            raise ArgumentTypeError(
+                f"norm (={shown(norm)}) returned {shown(made)}, which must be a module or an option's name"
+            )
         return nn.Identity() if made is None else made
     raise ArgumentValueError(
-        f"norm (={norm!r}) must be 'batch', 'instance' (not of vectors), 'group', 'pixel', 'none' or a function from "
-        "a number of channels to a module"
+        f"norm (={shown(norm)}) must be 'batch', 'instance' (not of vectors), 'group', 'pixel', 'none' or a function "
+        "from a number of channels to a module"
     )
 
 
@@ -115,7 +118,7 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
         return nn.Identity()
     if isinstance(activation, nn.Module):
         return copy.deepcopy(activation)
-    what = f"{name} (={activation!r}) must be a module, a function that makes one (such as nn.ReLU), or None"
+    what = f"{name} (={shown(activation)}) must be a module, a function that makes one (such as nn.ReLU), or None"
     try:
         made = activation()
     except TypeError as error:

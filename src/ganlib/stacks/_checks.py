@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = [
@@ -22,7 +23,7 @@ def per_dimension(
     """Return one number per dimension, from one number for all or from one each."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dimensions
     if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
-        raise error(f"{name} (={value!r}) must be a whole number of at least {least}, or {dimensions} of them")
+        raise error(f"{name} (={shown(value)}) must be a whole number of at least {least}, or {dimensions} of them")
     return sizes
 
 

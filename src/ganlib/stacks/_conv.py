@@ -71,8 +71,8 @@ class ConvStack(nn.Module):
         check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
-        self.in_shape = (channels[0], *plan.image_shape[1:])
-        self.out_shape = (channels[-1], *plan.top_shape[1:])
+        self.in_shape: tuple[int, ...] = (channels[0], *plan.image_shape[1:])
+        self.out_shape: tuple[int, ...] = (channels[-1], *plan.top_shape[1:])
         last = len(plan.stages) - 1
         blocks = []
         for stage in range(len(plan.stages)):
@@ -97,8 +97,8 @@ class ConvStack(nn.Module):
                     spectral_norm=spectral_norm,
                 )
             )
-        self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = needs_condition(*blocks)
+        self.blocks: nn.ModuleList = nn.ModuleList(blocks)
+        self.needs_condition: bool = needs_condition(*blocks)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
         """Run the stages.
@@ -179,8 +179,8 @@ class ConvTransposeStack(nn.Module):
         check_option("upsample", upsample, ("transposed", "nearest", "linear"))
         last_activation = make_activation(last_activation, "last_activation")
         channels = plan.channels(image_channels, top_channels)
-        self.in_shape = (channels[-1], *plan.top_shape[1:])
-        self.out_shape = (channels[0], *plan.image_shape[1:])
+        self.in_shape: tuple[int, ...] = (channels[-1], *plan.top_shape[1:])
+        self.out_shape: tuple[int, ...] = (channels[0], *plan.image_shape[1:])
         blocks = []
         for stage in reversed(range(len(plan.stages))):
             stage_norm: Norm = "none" if stage == 0 else norm
@@ -217,8 +217,8 @@ class ConvTransposeStack(nn.Module):
                     wide=stage == 0,
                 )
             )
-        self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = needs_condition(*blocks)
+        self.blocks: nn.ModuleList = nn.ModuleList(blocks)
+        self.needs_condition: bool = needs_condition(*blocks)
 
     def forward(self, latent: Tensor, condition: Condition = None) -> Tensor:
         """Run the stages in reverse.
@@ -234,12 +234,13 @@ class ConvTransposeStack(nn.Module):
             ShapeError: latents of another size.
             ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
         """
-        if tuple(latent.shape[1:]) not in {self.in_shape, (prod(self.in_shape),)}:
+        shape = tuple(latent.shape[1:])
+        if shape != self.in_shape and shape != (prod(self.in_shape),):
             raise ShapeError(
                 f"latent {tuple(latent.shape)} must have shape (N, {', '.join(map(str, self.in_shape))}) "
                 f"or (N, {prod(self.in_shape)})"
             )
-        return run_blocks(self, latent.reshape(len(latent), *self.in_shape), condition)
+        return run_blocks(self, latent.reshape(latent.shape[0], *self.in_shape), condition)
 
 
 def _odd_kernel(plan: StackPlan, stage: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_flag, check_fraction
 from ganlib._condition import needs_condition
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
@@ -62,14 +63,14 @@ class LinearStack(nn.Module):
         last_activation = make_activation(last_activation, "last_activation")
         features = tuple(features)
         if len(features) < 2 or not all(isinstance(size, int) and size >= 1 for size in features):
-            raise ArgumentValueError(f"features (={features}) must be at least two whole numbers of at least 1")
+            raise ArgumentValueError(f"features (={shown(features)}) must be at least two whole numbers of at least 1")
         if out_shape is not None and (prod(out_shape) != features[-1] or min(out_shape, default=1) < 1):
             raise ArgumentValueError(
-                f"out_shape (={tuple(out_shape)}) must be sizes of at least 1 that hold {features[-1]} numbers, "
-                f"the last of features (={features})"
+                f"out_shape (={shown(tuple(out_shape))}) must be sizes of at least 1 that hold {features[-1]} numbers, "
+                f"the last of features (={shown(features)})"
             )
-        self.in_features = features[0]
-        self.out_shape = (features[-1],) if out_shape is None else tuple(out_shape)
+        self.in_features: int = features[0]
+        self.out_shape: tuple[int, ...] = (features[-1],) if out_shape is None else tuple(out_shape)
         blocks = []
         for layer, (fan_in, fan_out) in enumerate(pairwise(features)):
             last = layer == len(features) - 2
@@ -88,8 +89,8 @@ class LinearStack(nn.Module):
                     wide=last,
                 )
             )
-        self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = needs_condition(*blocks)
+        self.blocks: nn.ModuleList = nn.ModuleList(blocks)
+        self.needs_condition: bool = needs_condition(*blocks)
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Run the layers.

@@ -7,6 +7,7 @@ from ganlib._checks import check_sizes
 from ganlib._logits import at_least_float32
 from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
+from ganlib.stacks._exporting import add_small, is_exporting
 
 __all__ = ["MinibatchStdDev"]
 
@@ -72,14 +73,30 @@ class MinibatchStdDev(nn.Module):
             raise ShapeError(
                 f"x {tuple(x.shape)} must have shape (N, C, *spatial) with C divisible by channels (={self.channels})"
             )
+        wide = at_least_float32(x)
+        deviation = self._of_any_number(wide) if is_exporting() else self._in_groups(wide)
+        maps = deviation.to(x.dtype).reshape(x.shape[0], self.channels, *[1] * (x.ndim - 2))
+        return torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
+
+    def _in_groups(self, x: Tensor) -> Tensor:
+        """(N, C, *spatial) -> (N, channels)."""
         n, c = x.shape[:2]
         group = max((size for size in range(1, min(self.group_size, n) + 1) if n % size == 0), default=1)
-        wide = at_least_float32(x)
-        grouped = wide.reshape(group, n // group, self.channels, c // self.channels, x.shape[2:].numel())
+        grouped = x.reshape(group, n // group, self.channels, c // self.channels, x.shape[2:].numel())
         # Without eps the root has no finite slope at 0, where all samples of a group agree.
-        deviation = (grouped.var(0, correction=0) + _EPS).sqrt().mean((2, 3)).to(x.dtype)
-        maps = deviation.repeat(group, 1).view(n, self.channels, *[1] * (x.ndim - 2))
-        return torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
+        return (grouped.var(0, correction=0) + _EPS).sqrt().mean((2, 3)).repeat(group, 1)
+
+    def _of_any_number(self, x: Tensor) -> Tensor:
+        """The same where N, and with it the size of a group, is known only when what is exported runs."""
+        sizes = torch.arange(1, self.group_size + 1, device=x.device)
+        positions = torch.arange(x.shape[0], device=x.device)
+        n = torch.full_like(sizes, x.shape[0])
+        group = (sizes * (n % sizes == 0)).amax(0)
+        # Those of the group of each sample, (group_size, N); where a group has fewer, the others count as 0.
+        members = x[(positions + ((sizes - 1) * (n // group)).unsqueeze(1)) % n[:1]]
+        shares = ((sizes <= group) / group).to(x.dtype).reshape(-1, *[1] * x.ndim)
+        variance = (shares * (members - (shares * members).sum(0)).square()).sum(0)
+        return add_small(variance, _EPS).sqrt().reshape(x.shape[0], self.channels, -1).mean(2)
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

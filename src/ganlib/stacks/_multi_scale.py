@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._condition import needs_condition
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from ganlib.protocols import Condition, DiscriminatorOutput
 
@@ -50,11 +51,11 @@ class MultiScaleDiscriminator(nn.Module):
             raise ArgumentValueError("discriminators (=[]) must be at least one")
         for index, member in enumerate(members):
             if not isinstance(member, nn.Module):
-                raise ArgumentTypeError(f"discriminators[{index}] (={member!r}) must be a module")
+                raise ArgumentTypeError(f"discriminators[{index}] (={shown(member)}) must be a module")
         check_sizes(pooling=pooling)
-        self.discriminators = nn.ModuleList(members)
+        self.discriminators: nn.ModuleList = nn.ModuleList(members)
         self.pooling = pooling
-        self.needs_condition = needs_condition(*members)
+        self.needs_condition: bool = needs_condition(*members)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> tuple[Tensor, ...] | DiscriminatorOutput:
         """Discriminate at every scale.

@@ -69,8 +69,8 @@ class PatchDiscriminator(nn.Module):
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
         self.kernel_size = kernel_size
-        self.padding = (kernel_size - 1) // 2
-        self.strides = (*[2] * layers, 1, 1)
+        self.padding: int = (kernel_size - 1) // 2
+        self.strides: tuple[int, ...] = (*[2] * layers, 1, 1)
         self.features = features
         widths = [in_channels, *(channels * min(2**layer, _WIDEST) for layer in range(layers + 1)), 1]
         blocks = []
@@ -96,8 +96,8 @@ class PatchDiscriminator(nn.Module):
                     spectral_norm=spectral_norm,
                 )
             )
-        self.blocks = nn.ModuleList(blocks)
-        self.needs_condition = needs_condition(*blocks)
+        self.blocks: nn.ModuleList = nn.ModuleList(blocks)
+        self.needs_condition: bool = needs_condition(*blocks)
 
     @property
     def receptive_field(self) -> int:

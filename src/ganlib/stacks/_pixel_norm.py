@@ -7,6 +7,7 @@ from ganlib._checks import check_positive
 from ganlib._logits import at_least_float32
 from ganlib._recipe import rebuildable
 from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
+from ganlib.stacks._exporting import add_small
 
 __all__ = ["PixelNorm"]
 
@@ -59,7 +60,7 @@ class PixelNorm(nn.Module):
             raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial)")
         # Squares of half-precision numbers overflow, and eps is 0 in float16.
         wide = at_least_float32(x)
-        return (wide * torch.rsqrt(wide.square().mean(1, keepdim=True) + self.eps)).to(x.dtype)
+        return (wide * torch.rsqrt(add_small(wide.square().mean(1, keepdim=True), self.eps))).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

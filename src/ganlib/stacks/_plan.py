@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from math import prod
 
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import PlanError
 from ganlib.stacks._checks import Sizes, per_dimension
 
@@ -79,20 +80,20 @@ class StackPlan:
             and all(isinstance(n, int) and n >= 1 for n in image_shape)
         ):
             raise PlanError(
-                f"image_shape (={image_shape}) must be (channels, *spatial) with one to three spatial dimensions, "
-                "each a whole number of at least 1"
+                f"image_shape (={shown(image_shape)}) must be (channels, *spatial) with one to three spatial "
+                "dimensions, each a whole number of at least 1"
             )
         stages = tuple(stages) if isinstance(stages, Sequence) else stages
         if not (isinstance(stages, tuple) and stages):
-            raise PlanError(f"stages (={stages}) must be a sequence of at least one Stage")
+            raise PlanError(f"stages (={shown(stages)}) must be a sequence of at least one Stage")
         shapes = [image_shape]
         geometry = []
         for index, stage in enumerate(stages):
             name = f"stages[{index}] ({stage})"
             if not isinstance(stage, Stage):
-                raise PlanError(f"stages[{index}] (={stage!r}) must be a Stage")
+                raise PlanError(f"stages[{index}] (={shown(stage)}) must be a Stage")
             if not (isinstance(stage.channels, int) and stage.channels >= 1):
-                raise PlanError(f"{name}: channels (={stage.channels}) must be a whole number of at least 1")
+                raise PlanError(f"{name}: channels (={shown(stage.channels)}) must be a whole number of at least 1")
             spatial = shapes[-1][1:]
             kernel_size = per_dimension(f"{name}: kernel_size", stage.kernel_size, len(spatial), 1, PlanError)
             stride = per_dimension(f"{name}: stride", stage.stride, len(spatial), 1, PlanError)
@@ -135,7 +136,7 @@ class StackPlan:
         """
         for name, value in (("image_channels", image_channels), ("top_channels", top_channels)):
             if value is not None and value < 1:
-                raise PlanError(f"{name} (={value}) must be at least 1")
+                raise PlanError(f"{name} (={shown(value)}) must be at least 1")
         own = [shape[0] for shape in self.shapes]
         return (image_channels or own[0], *own[1:-1], top_channels or own[-1])
 

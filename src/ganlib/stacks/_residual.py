@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_option, check_sizes
 from ganlib._condition import call, check_condition, needs_condition
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
@@ -39,19 +40,19 @@ class _ResidualBlock(nn.Module):
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
         self.scale = scale
-        self.norm1 = make_norm("none" if first else norm, in_channels, spatial_dims)
-        self.activation1 = _make_activation(None if first else activation)
+        self.norm1: nn.Module = make_norm("none" if first else norm, in_channels, spatial_dims)
+        self.activation1: nn.Module = _make_activation(None if first else activation)
         if enlarges:
-            self.upsample = nn.Identity() if scale == 1 else nn.Upsample(scale_factor=scale)
-        self.conv1 = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
-        self.norm2 = make_norm(norm, out_channels, spatial_dims)
-        self.activation2 = _make_activation(activation)
-        self.conv2 = convolution(out_channels, out_channels, 3, padding=1)
+            self.upsample: nn.Module = nn.Identity() if scale == 1 else nn.Upsample(scale_factor=scale)
+        self.conv1: nn.Module = convolution(in_channels, out_channels, 3, padding=1, bias=needs_bias(norm))
+        self.norm2: nn.Module = make_norm(norm, out_channels, spatial_dims)
+        self.activation2: nn.Module = _make_activation(activation)
+        self.conv2: nn.Module = convolution(out_channels, out_channels, 3, padding=1)
         if not enlarges:
-            self.pool = nn.Identity() if scale == 1 else getattr(nn, f"AvgPool{spatial_dims}d")(scale)
+            self.pool: nn.Module = nn.Identity() if scale == 1 else getattr(nn, f"AvgPool{spatial_dims}d")(scale)
         same = in_channels == out_channels and (enlarges or scale == 1)
-        self.skip = nn.Identity() if same else convolution(in_channels, out_channels, 1)
-        self.needs_condition = needs_condition(self.norm1, self.norm2)
+        self.skip: nn.Module = nn.Identity() if same else convolution(in_channels, out_channels, 1)
+        self.needs_condition: bool = needs_condition(self.norm1, self.norm2)
 
 
 @rebuildable
@@ -211,6 +212,6 @@ def _make_activation(activation: Activation) -> nn.Module:
     made = make_activation(activation)
     if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ArgumentValueError(
-            f"activation (={made}) must not work in place, because the skip path reads what it would change"
+            f"activation (={shown(made)}) must not work in place, because the skip path reads what it would change"
         )
     return made

@@ -59,12 +59,12 @@ class SelfAttention(nn.Module):
         self.channels = channels
         self.spatial_dims = spatial_dims
         convolution = partial(make_convolution, spatial_dims, kernel_size=1, bias=False, spectral_norm=spectral_norm)
-        self.key = convolution(channels, max(1, channels // reduction))
-        self.query = convolution(channels, max(1, channels // reduction))
-        self.value = convolution(channels, max(1, channels // 2))
-        self.output = convolution(max(1, channels // 2), channels)
+        self.key: nn.Module = convolution(channels, max(1, channels // reduction))
+        self.query: nn.Module = convolution(channels, max(1, channels // reduction))
+        self.value: nn.Module = convolution(channels, max(1, channels // 2))
+        self.output: nn.Module = convolution(max(1, channels // 2), channels)
         # A bare parameter, so that an initialization of the whole network does not change its zero.
-        self.gate = nn.Parameter(torch.zeros(1))
+        self.gate: nn.Parameter = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend.

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ganlib._condition import call, check_condition, needs_condition
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Condition
 
@@ -41,7 +42,7 @@ class ConditionalSequential(nn.Sequential):
     def __init__(self, *modules: Any) -> None:
         for index, module in enumerate(modules):
             if not isinstance(module, nn.Module | dict):
-                raise ArgumentTypeError(f"modules[{index}] (={module!r}) must be a module")
+                raise ArgumentTypeError(f"modules[{index}] (={shown(module)}) must be a module")
         super().__init__(*modules)
 
     @property

@@ -87,9 +87,9 @@ class UNet(nn.Module):
         check_fraction("dropout", dropout, below_1=True)
         decoder_activation = make_activation(decoder_activation, "decoder_activation")
         last_activation = make_activation(last_activation, "last_activation")
-        self.in_shape = plan.image_shape
-        self.out_shape = (out_channels, *plan.image_shape[1:])
-        self.encoder = ConvStack(
+        self.in_shape: tuple[int, ...] = plan.image_shape
+        self.out_shape: tuple[int, ...] = (out_channels, *plan.image_shape[1:])
+        self.encoder: ConvStack = ConvStack(
             plan,
             norm=norm,
             activation=activation,
@@ -124,8 +124,8 @@ class UNet(nn.Module):
                     wide=stage == 0,
                 )
             )
-        self.decoder = nn.ModuleList(blocks)
-        self.needs_condition = needs_condition(self.encoder, *blocks)
+        self.decoder: nn.ModuleList = nn.ModuleList(blocks)
+        self.needs_condition: bool = needs_condition(self.encoder, *blocks)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         """Translate.

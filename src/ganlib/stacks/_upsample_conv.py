@@ -65,12 +65,12 @@ class UpsampleConv(nn.Module):
         scales = per_dimension("scale_factor", scale_factor, spatial_dims, 1)
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
-        self.upsample = nn.Upsample(
+        self.upsample: nn.Upsample = nn.Upsample(
             size=None if size is None else per_dimension("size", size, spatial_dims, 1),
             scale_factor=scales if size is None else None,
             mode=mode if mode == "nearest" else _LINEAR[spatial_dims],
         )
-        self.conv = make_convolution(
+        self.conv: nn.Module = make_convolution(
             spatial_dims, in_channels, out_channels, kernel, padding=[k // 2 for k in kernel], bias=bias
         )
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from ganlib._checks import check_number, check_sizes
 from ganlib._logits import at_least_float32, without_autocast
 from ganlib._recipe import rebuildable
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.stacks._exporting import is_exporting
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -86,7 +88,9 @@ class VectorQuantizer(nn.Module):
         self.num_codes = num_codes
         self.features = features
         self.commitment = commitment
-        self.codebook = nn.Parameter(torch.empty(num_codes, features).uniform_(-1 / num_codes, 1 / num_codes))
+        self.codebook: nn.Parameter = nn.Parameter(
+            torch.empty(num_codes, features).uniform_(-1 / num_codes, 1 / num_codes)
+        )
 
     def forward(self, x: Tensor) -> Quantized:
         """Quantize.
@@ -102,7 +106,7 @@ class VectorQuantizer(nn.Module):
             ShapeError: maps of another shape, or empty ones.
         """
         if not isinstance(x, Tensor):
-            raise ArgumentTypeError(f"x (={x!r}) must be a tensor")
+            raise ArgumentTypeError(f"x (={shown(x)}) must be a tensor")
         if not x.is_floating_point():
             raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
         if x.ndim < 2 or x.shape[1] != self.features or x.numel() == 0:
@@ -133,7 +137,7 @@ class VectorQuantizer(nn.Module):
             ArgumentValueError: indices out of range (read on the CPU only).
         """
         if not isinstance(indices, Tensor):
-            raise ArgumentTypeError(f"indices (={indices!r}) must be a tensor")
+            raise ArgumentTypeError(f"indices (={shown(indices)}) must be a tensor")
         if indices.dtype != torch.int64:
             raise DTypeError(f"indices must be int64, but their dtype is {indices.dtype}")
         if indices.device.type == "cpu" and indices.numel() and not torch.compiler.is_compiling():
@@ -151,6 +155,8 @@ class VectorQuantizer(nn.Module):
         """Return the index of the nearest entry of each vector (..., features)."""
         with without_autocast(vectors.device.type):
             entries = self.codebook.to(vectors.dtype)
+            if is_exporting():  # ONNX has no cdist
+                return (vectors.unsqueeze(-2) - entries).square().sum(-1).argmin(-1)
             # Not by a matrix product, which cancels what entries have in common, and which TF32 would round.
             exact = "donot_use_mm_for_euclid_dist"
             return torch.cdist(vectors.flatten(0, -2), entries, compute_mode=exact).argmin(-1).view(vectors.shape[:-1])

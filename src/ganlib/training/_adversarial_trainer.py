@@ -1,6 +1,6 @@
 """Algorithm 1 of Goodfellow et al. (2014), as a game of two players."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, final
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._logits import as_dtype, as_output, scales
+from ganlib._shown import network_name, on_lines, optimizer_name, shown
 from ganlib._weights import weighted
 from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, Batch, DiscriminatorOutput, Latent, Penalty, Stateful, Step
@@ -230,6 +231,19 @@ class AdversarialTrainer:
             raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
         super().__setattr__(name, value)
 
+    def __repr__(self) -> str:
+        """Show the networks, what they learn from and how far the training is, on a few lines."""
+        return on_lines(
+            self,
+            generator=lambda: f"{network_name(self.generator)}, {optimizer_name(self.generator_optimizer)}",
+            discriminator=lambda: f"{network_name(self.discriminator)}, {optimizer_name(self.discriminator_optimizer)}",
+            loss=lambda: shown(self._loss),
+            latent=lambda: shown(self._latent),
+            penalties=lambda: ", ".join(map(shown, self._penalties.values())) or None,
+            auxiliary_losses=lambda: ", ".join(map(shown, self._auxiliary_losses.values())) or None,
+            state=lambda: f"iteration {self.iteration}, {self._precision.name} on {self._weight.device}",
+        )
+
     def _make_fakes(self, batch: _Minibatch) -> _Minibatch:
         """Draw latents z, and make the fakes G(z)."""
         latent = as_dtype(self._latent(len(batch.sample), device=self._weight.device), self._weight.dtype)
@@ -298,7 +312,7 @@ class AdversarialTrainer:
         """How many batches a step draws: ``discriminator_steps * accumulate_grad_batches``."""
         return self._game.batches_per_iteration
 
-    def train_step(self, batches: Any) -> dict[str, Tensor]:
+    def train_step(self, batches: Iterator[Any] | Tensor | Sequence[Any] | Mapping[Any, Any]) -> dict[str, Tensor]:
         """Update the discriminator ``discriminator_steps`` times, then the generator once.
 
         Args:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from ganlib._logits import scales, warn_of_probabilities
+from ganlib._shown import shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
@@ -158,14 +159,14 @@ class BatchReader:
         sample_key, condition_key = self._keys
         if sample_key not in item:
             raise ArgumentValueError(
-                f"sample_key (={sample_key!r}) is not in the batch, whose keys are {', '.join(map(repr, item))}"
+                f"sample_key (={shown(sample_key)}) is not in the batch, whose keys are {', '.join(map(repr, item))}"
             )
         if condition_key is None or ([*item] == [sample_key] and condition_key == CONDITION_KEY):
             return (item[sample_key],)
         if condition_key not in item:
             raise ArgumentValueError(
-                f"condition_key (={condition_key!r}) is not in the batch, whose keys are {', '.join(map(repr, item))}; "
-                "None trains without conditions"
+                f"condition_key (={shown(condition_key)}) is not in the batch, whose keys are "
+                f"{', '.join(map(repr, item))}; None trains without conditions"
             )
         return item[sample_key], item[condition_key]
 
@@ -257,5 +258,5 @@ def _as_condition(condition: Any, where: str = "it is", name: str = "condition")
         parts = [_as_condition(value, inside, name) for value in condition]
         return type(condition)(*parts) if hasattr(condition, "_fields") else tuple(parts)
     raise ArgumentTypeError(
-        f"{name} must be a tensor, None, or a dict or tuple of tensors, but {where} {condition!r:.80}"
+        f"{name} must be a tensor, None, or a dict or tuple of tensors, but {where} {shown(condition)}"
     )

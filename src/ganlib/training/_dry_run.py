@@ -14,6 +14,7 @@ from ganlib._ending import last_operation
 from ganlib._logits import as_output
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
+from ganlib._shown import shown
 from ganlib._wrappers import unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, DiscriminatorOutput, Latent, Stateful
@@ -101,11 +102,11 @@ def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
         latent = distribution(n, device=device, generator=torch.Generator(device).manual_seed(0))
     except TypeError as error:
         raise ArgumentTypeError(
-            f"latent (={distribution!r}) cannot be called as latent(n, device=..., generator=...): {error}"
+            f"latent (={shown(distribution)}) cannot be called as latent(n, device=..., generator=...): {error}"
         ) from error
     if not isinstance(latent, Tensor) or latent.shape[:1] != (n,):
         what = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
-        raise ArgumentValueError(f"latent (={distribution!r}) gave {what} for n (={n}); it must give (n, dim)")
+        raise ArgumentValueError(f"latent (={shown(distribution)}) gave {what} for n (={n}); it must give (n, dim)")
     return latent
 
 

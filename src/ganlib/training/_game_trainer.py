@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ganlib._checks import check_count, check_flag, check_positive
 from ganlib._ranks import gather
+from ganlib._shown import described, network_name, on_lines, optimizer_name, shown
+from ganlib._wrappers import is_sharded
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
@@ -62,19 +64,25 @@ class Player:
     def __post_init__(self) -> None:
         """Check the arguments."""
         if not (isinstance(self.name, str) and self.name):
-            raise ArgumentTypeError(f"name (={self.name!r}) must be a string, such as 'generator'")
+            raise ArgumentTypeError(f"name (={shown(self.name)}) must be a string, such as 'generator'")
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             raise ArgumentTypeError(
-                f"the optimizer of {self.name} (={self.optimizer!r}) must be a torch.optim.Optimizer"
+                f"the optimizer of {self.name} (={shown(self.optimizer)}) must be a torch.optim.Optimizer"
             )
         if not callable(self.objective) or isinstance(self.objective, type):
-            raise ArgumentTypeError(f"the objective of {self.name} (={self.objective!r}) must be a function of a batch")
+            raise ArgumentTypeError(
+                f"the objective of {self.name} (={shown(self.objective)}) must be a function of a batch"
+            )
         for count in ("steps", "every"):
             object.__setattr__(self, count, check_count(count, getattr(self, count), least=1))
         if self.steps > 1 and self.every > 1:
             raise ArgumentValueError(
                 f"steps (={self.steps}) and every (={self.every}) of {self.name} must not both be above 1"
             )
+
+    def __repr__(self) -> str:
+        """Show the player without the parameters of its optimizer."""
+        return described(self, "name", "optimizer", "objective", "steps", "every")
 
 
 @final
@@ -146,7 +154,7 @@ class GameTrainer:
     """
 
     # What an objective that reaches the trainer does not read, unless it names it: see _step/_constants.py.
-    unrecorded = ("iteration", "_graphs", "_last_metrics", "_small_batches", "_submodules")
+    unrecorded: ClassVar[tuple[str, ...]] = ("iteration", "_graphs", "_last_metrics", "_small_batches", "_submodules")
 
     __slots__ = (
         *("iteration", "modules", "players", "_accumulate", "_channels_last", "_graphs", "_last_metrics"),
@@ -181,16 +189,16 @@ class GameTrainer:
     ) -> None:
         _check_parts(modules, players)
         if prepare is not None and not callable(prepare):
-            raise ArgumentTypeError(f"prepare (={prepare!r}) must be a function of a batch, or None")
+            raise ArgumentTypeError(f"prepare (={shown(prepare)}) must be a function of a batch, or None")
         accumulate_grad_batches = check_count("accumulate_grad_batches", accumulate_grad_batches, least=1)
         if max_grad_norm not in (None, math.inf):  # infinity clips nothing, as in torch
             max_grad_norm = float(check_positive("max_grad_norm", max_grad_norm))
         channels_last, compiles = check_flag("channels_last", channels_last), check_flag("compile", compile)
         if not (isinstance(cuda_graph, bool) or cuda_graph == "auto"):
-            raise ArgumentTypeError(f"cuda_graph (={cuda_graph!r}) must be True, False or 'auto'")
-        self.iteration = 0
-        self.modules = dict(modules)
-        self.players = tuple(players)
+            raise ArgumentTypeError(f"cuda_graph (={shown(cuda_graph)}) must be True, False or 'auto'")
+        self.iteration: int = 0
+        self.modules: dict[str, nn.Module | Stateful] = dict(modules)
+        self.players: tuple[Player, ...] = tuple(players)
         self._accumulate = accumulate_grad_batches
         self._max_grad_norm = max_grad_norm
         self._prepare = prepare
@@ -250,6 +258,15 @@ class GameTrainer:
         if name in ("modules", "players") and hasattr(self, name):
             raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
         super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        """Show the modules, the players and how far the training is, on a few lines."""
+        return on_lines(
+            self,
+            modules=lambda: ", ".join(f"{name} ({network_name(part)})" for name, part in self.modules.items()),
+            players=lambda: ", ".join(f"{player.name} ({optimizer_name(player.optimizer)})" for player in self.players),
+            state=lambda: f"iteration {self.iteration}, {self._precision.name} on {self.device}",
+        )
 
     @property
     def device(self) -> torch.device:
@@ -440,12 +457,17 @@ class GameTrainer:
 
 def _check_parts(modules: Any, players: Any) -> None:
     if not isinstance(modules, Mapping) or not all(isinstance(name, str) for name in modules):
-        raise ArgumentTypeError(f"modules (={modules!r}) must be a dict from names to modules")
+        raise ArgumentTypeError(f"modules (={shown(modules)}) must be a dict from names to modules")
     for name, part in modules.items():
         if isinstance(part, type) or not isinstance(part, Stateful):
             raise ArgumentTypeError(
-                f"modules holds {name} (={part!r}), which is not a torch.nn.Module, and has no state_dict and "
+                f"modules holds {name} (={shown(part)}), which is not a torch.nn.Module, and has no state_dict and "
                 "load_state_dict"
+            )
+        if isinstance(part, nn.Module) and is_sharded(part):
+            raise ArgumentTypeError(
+                f"modules holds {name} (={type(part).__name__}), which is sharded over processes (FSDP or DTensor): "
+                "give the plain network, whole on each process; the trainer averages gradients over processes itself"
             )
         for module in part.modules() if isinstance(part, nn.Module) else ():
             if isinstance(module, DistributedDataParallel):
@@ -454,7 +476,7 @@ def _check_parts(modules: Any, players: Any) -> None:
                     "network, since the trainer averages over processes itself"
                 )
     if not isinstance(players, Sequence) or not players or not all(isinstance(player, Player) for player in players):
-        raise ArgumentTypeError(f"players (={players!r}) must be a sequence of at least one training.Player")
+        raise ArgumentTypeError(f"players (={shown(players)}) must be a sequence of at least one training.Player")
     names = [player.name for player in players]
     if len({*names}) < len(names):
         raise ArgumentValueError(f"players (={names}) must have different names")
@@ -464,7 +486,7 @@ def _check_parts(modules: Any, players: Any) -> None:
         if foreign := [p for p in held if id(p) not in known]:
             raise ArgumentValueError(
                 f"the optimizer of {player.name} holds {len(foreign)} of {len(held)} parameters that are in none of "
-                f"modules ({', '.join(modules)}), so they would not be saved: name their module there (or was the "
+                f"modules ({', '.join(modules):.100}), so they would not be saved: name their module there (or was the "
                 "optimizer made before the module was copied?)"
             )
 

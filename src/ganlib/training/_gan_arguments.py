@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ganlib._checks import check_sizes
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 from ganlib.training._step._networks import held_by
@@ -28,9 +29,9 @@ def check_networks(
     """
     for name, network in (("generator", generator), ("discriminator", discriminator)):
         if not isinstance(network, nn.Module):
-            raise ArgumentTypeError(f"{name} (={network!r}) must be a torch.nn.Module")
+            raise ArgumentTypeError(f"{name} (={shown(network)}) must be a torch.nn.Module")
         if next(network.parameters(), None) is None:
-            raise ArgumentValueError(f"{name} (={network!r}) has no parameters to train")
+            raise ArgumentValueError(f"{name} (={shown(network)}) has no parameters to train")
     if generator is discriminator:
         raise ArgumentValueError("generator and discriminator are the same module; they must be two")
     _check_optimizer("generator", generator_optimizer, generator, discriminator)
@@ -63,12 +64,12 @@ def check_parts(
     """
     if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
         raise ArgumentTypeError(
-            f"loss (={loss!r}) must be an object with the methods discriminator(real_logits, fake_logits) and "
+            f"loss (={shown(loss)}) must be an object with the methods discriminator(real_logits, fake_logits) and "
             "generator(fake_logits, real_logits=None)"
         )
     for name, value in functions.items():
         if isinstance(value, type) or (not callable(value) and not (value is None and name != "latent")):
-            raise ArgumentTypeError(f"{name} (={value!r}) must be callable, and not a class")
+            raise ArgumentTypeError(f"{name} (={shown(value)}) must be callable, and not a class")
     _check_members(
         "penalties",
         penalties,
@@ -87,7 +88,7 @@ def check_parts(
         check_sizes(**{f"every of {type(penalty).__name__}": getattr(penalty, "every", 1)})
     for name, value in choices.items():
         if not isinstance(value, bool):
-            raise ArgumentTypeError(f"{name} (={value!r}) must be True or False")
+            raise ArgumentTypeError(f"{name} (={shown(value)}) must be True or False")
 
 
 def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
@@ -138,10 +139,10 @@ def warn_of_ascent(loss: Any, optimizers: dict[str, torch.optim.Optimizer], *, s
 
 def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what: str) -> None:
     if not isinstance(members, Sequence):
-        raise ArgumentTypeError(f"{name} (={members!r}) must be a sequence of them, such as a list")
+        raise ArgumentTypeError(f"{name} (={shown(members)}) must be a sequence of them, such as a list")
     for member in members:
         if isinstance(member, type) or not is_one(member):
-            raise ArgumentTypeError(f"{name} holds {member!r}, which is not one: {what}")
+            raise ArgumentTypeError(f"{name} holds {shown(member)}, which is not one: {what}")
 
 
 def _is_penalty(member: Any) -> bool:
@@ -161,7 +162,7 @@ def _is_penalty(member: Any) -> bool:
 def _check_optimizer(player: str, optimizer: Any, own: nn.Module, other: nn.Module) -> None:
     name = f"{player}_optimizer"
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentTypeError(f"{name} (={optimizer!r}) must be a torch.optim.Optimizer")
+        raise ArgumentTypeError(f"{name} (={shown(optimizer)}) must be a torch.optim.Optimizer")
     held = held_by(optimizer)
     owned, foreign = {id(p) for p in own.parameters()}, {id(p) for p in other.parameters()}
     if held & (foreign - owned):

@@ -58,10 +58,14 @@ class ImagePool(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], size: int = 50) -> None:
         super().__init__()
-        self.size = check_count("size", size, least=0)
+        self.size: int = check_count("size", size, least=0)
         shape = [check_count(f"image_shape[{axis}]", length, least=1) for axis, length in enumerate(image_shape)]
         self.register_buffer("images", torch.zeros(self.size, *shape))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def extra_repr(self) -> str:
+        """Show the settings in the module's repr."""
+        return f"image_shape={tuple(self.images.shape[1:])}, size={self.size}"
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

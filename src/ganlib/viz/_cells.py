@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 
 __all__ = ["cells_of", "check_range", "tile"]
@@ -19,6 +20,7 @@ _FINER = 3  # lines are drawn at so many times the size, so that they are smooth
 _MARGIN = 3  # pixels above and below the curves
 # Those of matplotlib, which a grid does not need.
 _COLORS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]
+_CHUNK = 2**16  # values that become pixels at a time, so that their double precision stays in a processor's cache
 _HIGHEST = {torch.uint8: 255.0, torch.bool: 1.0}  # the value of white
 _GREY, _COLORED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # modes; Pillow clips others where it converts them
 
@@ -30,19 +32,21 @@ def check_range(sample_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise ArgumentValueError(f"sample_range (={sample_range!r}) must be two finite numbers, low and a higher one")
+        raise ArgumentValueError(
+            f"sample_range (={shown(sample_range)}) must be two finite numbers, low and a higher one"
+        )
     return low, high
 
 
 def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.Image] | None) -> Tensor:
-    """Draw each sample: (N, height, width, channels) uint8; channels are those of L, LA, RGB or RGBA."""
+    """Draw each sample: (N, channels, height, width) uint8; channels are those of L, LA, RGB or RGBA."""
     low, high = check_range(sample_range)
     if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.is_meta:
         kind, hint = type(samples), ""
         if not isinstance(samples, Tensor):
             make = {np.ndarray: ": call torch.from_numpy", list: ": call torch.stack, or torch.tensor"}.get(kind, "")
             hint = f", but is a {kind.__module__}.{kind.__qualname__}{make}".replace("builtins.", "")
-        raise ArgumentTypeError(f"samples (={samples!r:.80}) must be a dense tensor{hint}")
+        raise ArgumentTypeError(f"samples (={shown(samples)}) must be a dense tensor{hint}")
     if samples.ndim == 0 or not samples.numel():
         raise ShapeError(f"samples {tuple(samples.shape)} must be at least one sample, with at least one value")
     if render is not None:
@@ -63,35 +67,42 @@ def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.I
                 "torch.uint8 are from 0 to 255, and those of floating point from -1 to 1"
             )
         low, high = 0.0, _HIGHEST[samples.dtype]
-    values = samples.detach().cpu().double()
-    if values.isnan().any():
-        raise ArgumentValueError("samples hold NaN, which is no color: look whether the training has diverged")
-    shares = ((values - low) / (high - low)).clamp(0, 1)
+    values = samples.detach().cpu()
     if samples.ndim == 3:
-        return torch.stack([_plot(signal, -low / (high - low)) for signal in shares])
-    pixels = shares.mul(255).round().to(torch.uint8).movedim(1, -1)
+        return torch.stack([_plot(signal, -low / (high - low)) for signal in _shares(values, low, high)])
+    pixels = torch.empty(values.shape, dtype=torch.uint8)
+    for chunk, part in zip(values.flatten().split(_CHUNK), pixels.view(-1).split(_CHUNK), strict=True):
+        part.copy_(_shares(chunk, low, high).mul_(255).round_())
     return pixels if samples.ndim == 4 else torch.stack([_slices(volume) for volume in pixels])
 
 
 def tile(cells: Tensor, columns: int, padding: int) -> Tensor:
-    """Arrange cells (N, H, W, C) in rows on a black sheet (height, width, C), with padding around each."""
-    n, height, width, channels = cells.shape
+    """Arrange cells (N, C, H, W) in rows on a black sheet (C, height, width), with padding around each."""
+    n, channels, height, width = cells.shape
     rows, down, right = math.ceil(n / columns), height + padding, width + padding
-    sheet = torch.zeros(rows * down + padding, columns * right + padding, channels, dtype=torch.uint8)
+    sheet = torch.zeros(channels, rows * down + padding, columns * right + padding, dtype=torch.uint8)
     if channels in (2, 4):
-        sheet[..., -1] = 255
+        sheet[-1] = 255
     for index, cell in enumerate(cells):
         top, left = padding + index // columns * down, padding + index % columns * right
-        sheet[top : top + height, left : left + width] = cell
+        sheet[:, top : top + height, left : left + width] = cell
     return sheet
 
 
+def _shares(values: Tensor, low: float, high: float) -> Tensor:
+    """How far the values are from low (0) to high (1), clipped, in double precision."""
+    shares = values.to(torch.float64, copy=True).sub_(low).div_(high - low).clamp_(0, 1)
+    if shares.sum().isnan():
+        raise ArgumentValueError("samples hold NaN, which is no color: look whether the training has diverged")
+    return shares
+
+
 def _slices(volume: Tensor) -> Tensor:
-    """At most 9 of the slices of a volume (D, H, W, C), at equal distances, in rows."""
-    depth = len(volume)
+    """At most 9 of the slices of a volume (C, D, H, W), at equal distances, in rows."""
+    depth = volume.shape[1]
     count = min(depth, _SLICES)
-    chosen = volume[(2 * torch.arange(count) + 1) * depth // (2 * count)]
-    return tile(chosen, math.ceil(math.sqrt(count)), 1)
+    chosen = volume[:, (2 * torch.arange(count) + 1) * depth // (2 * count)]
+    return tile(chosen.movedim(1, 0), math.ceil(math.sqrt(count)), 1)
 
 
 def _plot(signal: Tensor, zero: float) -> Tensor:
@@ -108,7 +119,7 @@ def _plot(signal: Tensor, zero: float) -> Tensor:
     ).tolist()
     for color, row in zip(["lightgrey", *_COLORS], rows, strict=False):
         draw.line([*zip(columns, row, strict=True)], fill=color, width=_FINER + 1)
-    return torch.from_numpy(np.array(image.reduce(_FINER)))
+    return torch.from_numpy(np.array(image.reduce(_FINER))).movedim(-1, 0)
 
 
 def _rendered(samples: Tensor, render: Callable[[Tensor], Image.Image]) -> Tensor:
@@ -122,7 +133,7 @@ def _rendered(samples: Tensor, render: Callable[[Tensor], Image.Image]) -> Tenso
         cell = Image.new(mode, (width, height), "black")
         cell.paste(image.convert("L").convert(mode) if image.mode == "1" else image.convert(mode))
         cells.append(torch.from_numpy(np.array(cell)).view(height, width, -1))
-    return torch.stack(cells)
+    return torch.stack(cells).movedim(-1, 1)
 
 
 def _render(sample: Tensor, index: int, render: Callable[[Tensor], Image.Image]) -> Image.Image:
@@ -132,13 +143,13 @@ def _render(sample: Tensor, index: int, render: Callable[[Tensor], Image.Image])
         raise
     except Exception as error:  # it is of the user
         raise ArgumentValueError(
-            f"render (={render!r}) fails for sample {index} {tuple(sample.shape)}: {type(error).__name__}: {error}"
+            f"render (={shown(render)}) fails for sample {index} {tuple(sample.shape)}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(image, Image.Image):
-        raise ArgumentTypeError(f"render (={render!r}) must return a Pillow image, but gives {image!r:.80}")
+        raise ArgumentTypeError(f"render (={shown(render)}) must return a Pillow image, but gives {shown(image)}")
     if image.mode not in (*_GREY, *_COLORED) or not all(image.size):
         raise ArgumentValueError(
-            f"render (={render!r}) must return an image of mode L, LA, RGB or RGBA with at least one pixel, but gives "
-            f"{image.mode} {image.size}"
+            f"render (={shown(render)}) must return an image of mode L, LA, RGB or RGBA with at least one pixel, but "
+            f"gives {image.mode} {image.size}"
         )
     return image

@@ -8,12 +8,14 @@ from PIL import Image
 from torch import Tensor
 
 from ganlib._checks import check_count
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.viz._cells import cells_of, tile
 
 __all__ = ["check_layout", "image_grid"]
 
 _MOST = 2**28  # pixels
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels
 
 
 def image_grid(
@@ -65,20 +67,23 @@ def image_grid(
     """
     columns, padding, scale = check_layout(columns, padding, scale, render)
     cells = cells_of(samples, sample_range, render)
-    n, height, width = cells.shape[:3]
+    n, channels, height, width = cells.shape
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     size = (columns * (width + padding) + padding, math.ceil(n / columns) * (height + padding) + padding)
     if math.prod(size) * scale**2 > _MOST:
         raise ArgumentValueError(
             f"the grid has {size[0]} x {size[1]} pixels, and scale (={scale}) times as many a side: more than 2**28"
         )
-    image = Image.fromarray(tile(cells, columns, padding).squeeze(2).numpy())
-    return image.resize((size[0] * scale, size[1] * scale), Image.Resampling.NEAREST)
+    planes = [Image.fromarray(plane) for plane in tile(cells, columns, padding).numpy()]
+    image = Image.merge(_MODES[channels], planes)
+    return image if scale == 1 else image.resize((size[0] * scale, size[1] * scale), Image.Resampling.NEAREST)
 
 
 def check_layout(columns: Any, padding: Any, scale: Any, render: Any) -> tuple[int | None, int, int]:
     """Raise an error unless each can be what ``image_grid`` takes; return the numbers as ints."""
     if render is not None and not callable(render):
-        raise ArgumentTypeError(f"render (={render!r}) must be a function of one sample that returns a Pillow image")
+        raise ArgumentTypeError(
+            f"render (={shown(render)}) must be a function of one sample that returns a Pillow image"
+        )
     columns = None if columns is None else check_count("columns", columns, least=1)
     return columns, check_count("padding", padding, least=0), check_count("scale", scale, least=1)

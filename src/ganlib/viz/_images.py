@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from ganlib._files import write_atomically
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = [
@@ -28,7 +29,7 @@ _OPAQUE = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}
 def check_folder(name: str, folder: Any) -> Path:
     """The folder as a path; raise an ArgumentTypeError for what is not one."""
     if not isinstance(folder, str | os.PathLike):
-        raise ArgumentTypeError(f"{name} (={folder!r}) must be a path")
+        raise ArgumentTypeError(f"{name} (={shown(folder)}) must be a path")
     return Path(folder)
 
 

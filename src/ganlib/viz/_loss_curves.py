@@ -5,17 +5,19 @@ import math
 import os
 import warnings
 from itertools import takewhile
-from typing import Literal
-
-from matplotlib.backend_bases import FigureCanvasBase
-from matplotlib.figure import Figure
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganlib._checks import check_option
 from ganlib._files import prepare_file
+from ganlib._shown import described
 from ganlib._table import read_table
-from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError
+from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError, MissingExtraError
 from ganlib.protocols import Run
 from ganlib.viz._images import check_folder, check_path, save_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["LossCurves"]
 
@@ -43,6 +45,7 @@ class LossCurves:
 
     Raises:
         ArgumentValueError: an argument is not one of its options.
+        MissingExtraError: the package matplotlib is not installed.
 
     Example:
         >>> LossCurves("run/losses.png").table.as_posix()
@@ -60,13 +63,18 @@ class LossCurves:
         against: Literal["iteration", "epoch"] = "iteration",
     ) -> None:
         check_option("against", against, ("iteration", "epoch"))
-        self.path = check_path(path)
-        self.table = self.path.with_name("metrics.csv") if table is None else check_folder("table", table)
+        self.path: Path = check_path(path)
+        self.table: Path = self.path.with_name("metrics.csv") if table is None else check_folder("table", table)
         self.against = against
         self._format = self.path.suffix.lstrip(".").lower() or "png"
-        if self._format not in FigureCanvasBase.filetypes:
-            suffixes = ", ".join(f".{suffix}" for suffix in FigureCanvasBase.filetypes)
+        formats = _figure().canvas.get_supported_filetypes()
+        if self._format not in formats:
+            suffixes = ", ".join(f".{suffix}" for suffix in formats)
             raise ArgumentValueError(f"path (={self.path}) must end in one of {suffixes}")
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "path", "table", "against")
 
     def on_start(self, run: Run) -> None:
         """Make the folder, and warn if no callback before this one writes the table.
@@ -80,7 +88,7 @@ class LossCurves:
         """
         prepare_file(self.path)
         try:
-            Figure().savefig(io.BytesIO(), format=self._format)
+            _figure().savefig(io.BytesIO(), format=self._format)
         except Exception as error:  # some formats need other programs, or a newer Pillow
             raise ArgumentValueError(
                 f"path (={self.path}) has a format that cannot be written here: {type(error).__name__}: {error}"
@@ -118,7 +126,7 @@ class LossCurves:
         except Exception as error:  # matplotlib refuses values and sizes that it cannot draw
             warnings.warn(f"LossCurves draws nothing: {type(error).__name__}: {error}", stacklevel=4)
 
-    def _plot(self, rows: list[dict[str, str]], run: Run) -> Figure:
+    def _plot(self, rows: list[dict[str, str]], run: Run) -> "Figure":
         columns = list(rows[0])[2:] if rows else []
         deviations = {f"{name}_std" for name in run.logged} & {*run.logged}
         groups = _groups(
@@ -128,7 +136,7 @@ class LossCurves:
                 if name in run.logged and name not in deviations
             }
         )
-        figure = Figure(figsize=(8, 6 + 1.5 * len(groups)), layout="constrained")
+        figure = _figure(figsize=(8, 6 + 1.5 * len(groups)), layout="constrained")
         losses, scores, *below = figure.subplots(2 + len(groups), sharex=True, height_ratios=[2, 2, *[1] * len(groups)])
         axes_of_logged = {name: axes for axes, group in zip(below, groups, strict=True) for name in group}
         for name in columns:
@@ -164,6 +172,17 @@ class LossCurves:
             return min(max(drawn / len(run.batches), epoch), epoch + 1)
         except (TypeError, ZeroDivisionError):  # the number of batches is not known
             return epoch
+
+
+def _figure(**options: Any) -> "Figure":
+    """Make an empty figure; all else of ganlib works without matplotlib, and does not wait for it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "matplotlib is not installed, which LossCurves draws with: pip install matplotlib"
+        ) from error
+    return Figure(**options)
 
 
 def _drawable(cell: str) -> float:

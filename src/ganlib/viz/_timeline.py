@@ -3,11 +3,13 @@
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ganlib._checks import check_count
 from ganlib._files import prepare_file
+from ganlib._shown import described
 from ganlib.protocols import Run
 from ganlib.viz._images import (
     check_folder,
@@ -48,9 +50,13 @@ class Timeline:
     rank_zero_only = True
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str], *, max_rows: int = 10) -> None:
-        self.path = check_path(path, ".png")
-        self.folder = check_folder("folder", folder)
-        self.max_rows = check_count("max_rows", max_rows, least=2)
+        self.path: Path = check_path(path, ".png")
+        self.folder: Path = check_folder("folder", folder)
+        self.max_rows: int = check_count("max_rows", max_rows, least=2)
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "path", "folder", "max_rows")
 
     def on_start(self, run: Run) -> None:
         """Make the folder, and warn if no SampleGrid before this callback writes the images.

@@ -1,14 +1,19 @@
 """TensorBoard shows each metric once, at its iteration."""
 
+import io
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
 
-from ganlib import training
-from ganlib.errors import ArgumentValueError, MissingExtraError, RunFolderError
+from ganlib import training, viz
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError, RunFolderError
 from tests.training.players import Going, Tripping, points
 
 pytest.importorskip("tensorboard")
@@ -27,14 +32,140 @@ class Log:
         run.log({"end": 0.5})
 
 
-def shown(folder: Path, caplog: pytest.LogCaptureFixture) -> dict[str, list[tuple[int, float]]]:
-    """The points that TensorBoard reads from a folder, by tag."""
+def read(folder: Path, caplog: pytest.LogCaptureFixture) -> Any:
+    """What TensorBoard reads from a folder, all images included."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     caplog.set_level(logging.ERROR)  # it tells of what is hidden
-    events = EventAccumulator(str(folder))
+    events = EventAccumulator(str(folder), size_guidance={"images": 0})
     events.Reload()
+    return events
+
+
+def shown(folder: Path, caplog: pytest.LogCaptureFixture) -> dict[str, list[tuple[int, float]]]:
+    """The points that TensorBoard reads from a folder, by tag."""
+    events = read(folder, caplog)
     return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def images_of(folder: Path, caplog: pytest.LogCaptureFixture) -> dict[str, list[tuple[int, Image.Image]]]:
+    """The images that TensorBoard reads from a folder, by tag, in the sizes that it is told."""
+    events, found = read(folder, caplog), dict[str, list[tuple[int, Image.Image]]]()
+    for tag in events.Tags()["images"]:
+        for event in events.Images(tag):
+            image = Image.open(io.BytesIO(event.encoded_image_string))
+            assert image.size == (event.width, event.height)
+            found.setdefault(tag, []).append((event.step, image))
+    return found
+
+
+class Moving(Going):
+    """A trainer that changes its generator, so that no two grids are alike."""
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.generator = nn.Sequential(nn.Linear(2, 3 * 4 * 5), nn.Unflatten(1, (3, 4, 5)), nn.Tanh())
+        super().__init__(lambda i: 1 / (fails_at - i) if fails_at else 0.0, generator=self.generator)
+
+    def train_step(self, batches: Iterator[Tensor]) -> dict[str, Any]:
+        """Change it."""
+        with torch.no_grad():
+            self.generator[0].bias.add_(0.1 * torch.arange(1, 61) / 60)
+        return super().train_step(batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the generator."""
+        return {**super().state_dict(), "generator": self.generator.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """With the generator."""
+        self.generator.load_state_dict(state["generator"])
+        super().load_state_dict({name: value for name, value in state.items() if name != "generator"})
+
+
+def callbacks_of(trainer: Moving, folder: Path, every: int = 3) -> list[Any]:
+    """A grid in each of two folders, their logger, and a checkpoint."""
+    latent = torch.linspace(-1, 1, 8).view(4, 2)
+    grid = viz.SampleGrid(trainer.generator, folder / "samples", latent=latent, every=every)
+    one = viz.SampleGrid(trainer.generator, folder / "one", latent=latent[:1], every=5)
+    logger = training.TensorBoardLogger(
+        folder / "events", every=4, images={"samples": folder / "samples", "a/b": folder / "one"}
+    )
+    return [logger, grid, one, training.Checkpoint(folder, every=4)]
+
+
+def assert_same(logged: list[tuple[int, Image.Image]], folder: Path) -> None:
+    """What is logged are the images of a folder, pixel by pixel."""
+    saved = {int(path.stem): Image.open(path) for path in folder.iterdir()}
+    assert [step for step, _ in logged] == sorted(saved)
+    assert all(saved[step].mode == image.mode for step, image in logged)
+    assert all(saved[step].tobytes() == image.tobytes() for step, image in logged)
+
+
+def test_grids_are_logged_when_they_are_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each image of each SampleGrid comes once, at its iteration, whatever is logged then, and has its pixels."""
+    trainer = Moving()
+    training.fit(trainer, [points()], iterations=10, callbacks=callbacks_of(trainer, tmp_path))
+    found = images_of(tmp_path / "events", caplog)
+    assert {tag: [step for step, _ in images] for tag, images in found.items()} == {
+        "samples": [1, 3, 6, 9, 10],
+        "a/b": [1, 5, 10],
+    }
+    assert_same(found["samples"], tmp_path / "samples")
+    assert_same(found["a/b"], tmp_path / "one")
+    assert len({image.tobytes() for _, image in found["samples"]}) == 5
+    assert [step for step, _ in shown(tmp_path / "events", caplog)["loss"]] == [4, 8, 10]
+
+
+def test_grids_of_a_run_that_is_killed_and_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are those of a run that was never stopped."""
+    trainer = Moving(fails_at=7)
+    with pytest.raises(ZeroDivisionError):
+        training.fit(trainer, [points()], iterations=10, callbacks=callbacks_of(trainer, tmp_path / "killed"))
+    for folder in ("killed", "whole"):
+        torch.manual_seed(0)
+        trainer = Moving()
+        callbacks = callbacks_of(trainer, tmp_path / folder)
+        training.fit(trainer, [points()], iterations=10, resume=folder == "killed", callbacks=callbacks)
+        found = images_of(tmp_path / folder / "events", caplog)
+        assert [step for step, _ in found["samples"]] == [1, 3, 6, 9, 10]
+        assert_same(found["samples"], tmp_path / folder / "samples")
+
+
+def test_the_tag_of_one_folder_is_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where a callback of the user saves the images, in a folder that is given as a relative path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").mkdir()
+
+    class Save:
+        """Saves a transparent image after the second iteration."""
+
+        def on_iteration(self, run: training.Run) -> None:
+            if run.iteration == 2:
+                Image.new("LA", (3, 2), (7, 8)).save("samples/00000002.png")
+
+    logger = training.TensorBoardLogger("events", images="samples")
+    training.fit(Going(float), [points()], iterations=3, callbacks=[logger, Save()])
+    ((step, image),) = images_of(tmp_path / "events", caplog)["samples"]
+    assert (step, image.mode, image.size, image.getpixel((0, 0))) == (2, "LA", (3, 2), (7, 8))
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    """The typing error in a folder's name is told at the start, on the line that calls fit."""
+    trainer = Moving()
+    grid = viz.SampleGrid(trainer.generator, tmp_path / "samples", latent=torch.zeros(1, 2))
+    logger = training.TensorBoardLogger(tmp_path / "events", images=tmp_path / "sample")
+    with pytest.warns(UserWarning, match="no SampleGrid among callbacks writes images to .*sample, ") as record:
+        training.fit(trainer, [points()], iterations=1, callbacks=[grid, logger])
+    assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize("images", [3, ["run/samples"], {"samples": 3}, viz])
+def test_images_that_are_not_folders(images: Any) -> None:
+    """The error says what they must be."""
+    with pytest.raises(ArgumentTypeError, match=r"images \(=.*\) must be the folder of a SampleGrid, or a dict"):
+        training.TensorBoardLogger("run", images=images)
 
 
 @pytest.mark.parametrize("first", ["the logger", "the other"])

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
-from typing_extensions import Self
 
 from benchmarks import kill_and_resume
 from ganlib import training

@@ -13,6 +13,7 @@ import torch
 from ganlib._checks import check_count
 from ganlib._files import FolderLock, load_plain, make_folder, remove_files, remove_leftovers, save_plain
 from ganlib._ranks import agree, first_does
+from ganlib._shown import described, shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, CheckpointError, RunFolderError
 from ganlib.protocols import Callback, Run, Trainer
@@ -74,15 +75,19 @@ class Checkpoint:
         monitor: str | None = None,
         mode: Mode = "min",
     ) -> None:
-        self.folder = Path(folder) / "checkpoints"
-        self.every = check_count("every", every, least=1)
-        self.keep = check_count("keep", keep, least=1)
+        self.folder: Path = Path(folder) / "checkpoints"
+        self.every: int = check_count("every", every, least=1)
+        self.keep: int = check_count("keep", keep, least=1)
         self._monitor = None if monitor is None else Monitor(monitor, mode)
         self._best_path = self.folder / "best.pt"
         self._best_value: float | None = None
         self._passed_over: list[Path] = []
         self._saved: tuple[int, Any] = (-1, None)  # the iteration, and what had been logged
         self._lock: FolderLock | None = None
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "folder", "every", "keep", monitor=lambda: self._monitor and self._monitor.name)
 
     def paths(self) -> list[Path]:
         """Find the numbered checkpoints in the folder.
@@ -253,9 +258,9 @@ class Checkpoint:
             ['EMA']
         """
         if not (trainer is None or isinstance(trainer, Trainer)):
-            raise ArgumentTypeError(f"trainer (={trainer!r:.80}) must be a trainer, or None")
+            raise ArgumentTypeError(f"trainer (={shown(trainer)}) must be a trainer, or None")
         if not isinstance(callbacks, Sequence):
-            raise ArgumentTypeError(f"callbacks (={callbacks!r:.80}) must be a sequence of them, such as a list")
+            raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of them, such as a list")
         settings = None if trainer is None else OptimizerSettings(optimizers_of(trainer), from_code)
         values = _read(Path(path))
         try:
@@ -390,8 +395,8 @@ def _read(path: Path) -> dict[str, Any]:
     iteration, value = values.get("iteration"), values.get("value", 0.0)
     if not (type(iteration) is int and iteration >= 0 and type(value) is float and math.isfinite(value)):
         raise CheckpointError(
-            f"{path} cannot be used: its iteration (={iteration!r:.80}) is not a count, or its value (={value!r:.80}) "
-            "not a finite number"
+            f"{path} cannot be used: its iteration (={shown(iteration)}) is not a count, or its value "
+            f"(={shown(value)}) not a finite number"
         )
     return values
 

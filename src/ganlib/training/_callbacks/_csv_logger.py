@@ -1,10 +1,13 @@
 """Metrics as a table."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ganlib._checks import check_count, check_flag
 from ganlib._files import prepare_file, write_atomically
+from ganlib._shown import described
 from ganlib._table import format_rows, read_table
 from ganlib.errors import RunFolderError
 from ganlib.protocols import Run
@@ -58,15 +61,19 @@ class CSVLogger:
     reads_metrics = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 50, mean: bool = False) -> None:
-        self.path = Path(path)
-        self.every = check_count("every", every, least=1)
-        self.mean = check_flag("mean", mean)
+        self.path: Path = Path(path)
+        self.every: int = check_count("every", every, least=1)
+        self.mean: bool = check_flag("mean", mean)
         self._means = RunningMeans()
         if mean:  # as methods of the class, they would put a state into the checkpoints of every run that has a table
-            self.state_dict = self._means.state_dict
-            self.load_state_dict = self._means.load_state_dict
+            self.state_dict: Callable[[], dict[str, Any]] = self._means.state_dict
+            self.load_state_dict: Callable[[dict[str, Any]], None] = self._means.load_state_dict
         self._columns: list[str] = []
         self._last = self._last_logged = -1  # iterations of the last row, and of the last one that has something logged
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "path", "every", "mean")
 
     def on_start(self, run: Run) -> None:
         """Start the file, or drop the rows that a resumed run will write again.

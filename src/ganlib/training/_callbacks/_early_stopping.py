@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ganlib._checks import check_count, check_number
+from ganlib._shown import described, shown
 from ganlib.distributed import rank
 from ganlib.protocols import Run
 from ganlib.training._callbacks._monitor import Mode, Monitor
@@ -61,11 +62,15 @@ class EarlyStopping:
     reads_metrics = True
 
     def __init__(self, monitor: str, patience: int, *, mode: Mode = "min", min_delta: float = 0.0) -> None:
-        self.patience = check_count("patience", patience, least=1)
-        self.min_delta = check_number("min_delta", min_delta)
+        self.patience: int = check_count("patience", patience, least=1)
+        self.min_delta: float = check_number("min_delta", min_delta)
         self._monitor = Monitor(monitor, mode)
         self.stopped_at: int | None = None
         self._best, self._count, self._measured_at = self._monitor.worst, 0, 0
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "patience", "min_delta", "stopped_at", monitor=lambda: self._monitor.name)
 
     def on_start(self, run: Run) -> None:
         """End a run that has been stopped before; forget what was measured in another run.
@@ -126,8 +131,8 @@ class EarlyStopping:
         saved, own = (state["monitor"], state["mode"]), (self._monitor.name, self._monitor.mode)
         if saved != own:
             warnings.warn(
-                f"the checkpoint's EarlyStopping had monitor (={saved[0]!r}) and mode (={saved[1]!r}), not {own[0]!r} "
-                f"and {own[1]!r}, so it begins to count at 0",
+                f"the checkpoint's EarlyStopping had monitor (={shown(saved[0])}) and mode (={shown(saved[1])}), not "
+                f"{own[0]!r} and {own[1]!r}, so it begins to count at 0",
                 stacklevel=2,
             )
             self._forget()

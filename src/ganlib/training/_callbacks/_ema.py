@@ -3,15 +3,16 @@
 import copy
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganlib._checks import check_fraction
+from ganlib._shown import described, shown
 from ganlib._spectral import SpectralVectors, spectral_vectors
-from ganlib._wrappers import renamed, unwrapped
+from ganlib._wrappers import is_sharded, renamed, unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
 from ganlib.protocols import Run
 
@@ -57,7 +58,7 @@ class EMA(nn.Module):
         module: the average, a module like the one that is trained; its parameters need no gradients.
 
     Raises:
-        ArgumentTypeError: the module is not an ``nn.Module``, is TorchScript, or cannot be copied.
+        ArgumentTypeError: the module is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied.
         ArgumentValueError: decay is not in [0, 1), or the module's weights have no shape or no numbers yet, as those of
             lazy layers and those on the meta device.
 
@@ -76,21 +77,36 @@ class EMA(nn.Module):
     """
 
     is_average = True  # so that its module is what models.save_generator saves
-    unrecorded = ("_updates", "_parts", "_children", "_norms", "_live")  # only update() uses them
+    unrecorded: ClassVar[tuple[str, ...]] = (
+        "_updates",
+        "_parts",
+        "_children",
+        "_norms",
+        "_live",
+    )  # only update() uses them
 
     def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
-            raise ArgumentTypeError(f"module (={module!r:.200}) must be a torch.nn.Module")
-        self.decay = check_fraction("decay", decay, below_1=True)
+            raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
+        if is_sharded(module):
+            raise ArgumentTypeError(
+                f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so no copy is made: "
+                "give the plain module, whole on each process"
+            )
+        self.decay: float = check_fraction("decay", decay, below_1=True)
         live = unwrapped(module, averages=True)
-        self.module = _copied(live).requires_grad_(False)
+        self.module: nn.Module = _copied(live).requires_grad_(False)
         self._live = (live,)  # in a tuple, since a module would be registered as a submodule
         self._parts: list[_Part] = []
         self._children: list[nn.Module | None] = []
         self._norms: list[SpectralVectors] = []
         self._updates = 0  # not a buffer: to read one that is on a device would wait for the device
         self._apply(lambda tensor: tensor)
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "module", "decay", updates=lambda: self._updates)
 
     @torch.no_grad()
     def update(self) -> None:

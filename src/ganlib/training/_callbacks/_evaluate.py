@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from ganlib._checks import check_count, check_positive, check_seed
 from ganlib._once import sharing
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from ganlib._ranks import agree, meet
+from ganlib._shown import described, shown
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Batch, Run, Stateful
@@ -25,6 +26,17 @@ from ganlib.training._callbacks._order import gives_all, order_of
 __all__ = ["Evaluate"]
 
 T = TypeVar("T")
+
+
+class _Metric(Protocol):
+    """Has what every metric of torchmetrics has; a function's own arguments are its own."""
+
+    @property
+    def update(self) -> Callable[..., Any]: ...
+    @property
+    def compute(self) -> Callable[..., Any]: ...
+    @property
+    def reset(self) -> Callable[..., Any]: ...
 
 
 class Evaluate:
@@ -83,7 +95,7 @@ class Evaluate:
 
     def __init__(
         self,
-        metrics: Any,
+        metrics: _Metric | Sequence[_Metric] | Mapping[str, _Metric],
         sampler: Callable[[int], Iterable[Any]],
         *,
         real: Iterable[Any] | None = None,
@@ -92,19 +104,19 @@ class Evaluate:
         seed: int = 0,
         timeout: float = 60.0,
     ) -> None:
-        self.metrics = _by_name(metrics)
+        self.metrics: dict[str, Any] = _by_name(metrics)
         if not callable(sampler) or isinstance(sampler, type):
-            raise ArgumentTypeError(f"sampler (={sampler!r}) must be a function of the number of samples")
+            raise ArgumentTypeError(f"sampler (={shown(sampler)}) must be a function of the number of samples")
         if real is not None:
             _check_batches("real", real)
             if isinstance(real, Iterator):
-                raise ArgumentTypeError(f"real (={real!r}) must be a loader that can be iterated again, or None")
+                raise ArgumentTypeError(f"real (={shown(real)}) must be a loader that can be iterated again, or None")
         self.sampler = sampler
         self.real = real
-        self.every = check_count("every", every, least=1)
-        self.n = check_count("n", n, least=1)
-        self.seed = check_seed("seed", seed)
-        self.timeout = check_positive("timeout", timeout)
+        self.every: int = check_count("every", every, least=1)
+        self.n: int = check_count("n", n, least=1)
+        self.seed: int = check_seed("seed", seed)
+        self.timeout: float = check_positive("timeout", timeout)
         self._arguments = {name: _argument(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
         self._have_real = set[str]()  # of metrics that keep real samples and do not say so
@@ -131,7 +143,7 @@ class Evaluate:
             self._reset()
             (count,) = agree(_on_all(partial(self._add_real, lacking)))
             if lacking and not count:
-                raise ArgumentValueError(f"real (={self.real!r}) gave no samples")
+                raise ArgumentValueError(f"real (={shown(self.real)}) gave no samples")
             complete = True
             self._have_real |= {
                 name for name, metric in lacking.items() if not getattr(metric, "reset_real_features", True)
@@ -144,6 +156,10 @@ class Evaluate:
                     _forget_real(metric)
             self._reset()  # samples need memory
             load_random_state(before, self.real)
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "metrics", "sampler", "real", "every", "n", "seed")
 
     def on_start(self, run: Run) -> None:
         """Check that there are real samples where a metric needs them, and that others than the training can read them.
@@ -167,8 +183,8 @@ class Evaluate:
         busy = getattr(self.real, "persistent_workers", False) or isinstance(self.real, Stateful)
         if self.real is run.batches and busy and not _restarts(self.real):
             raise ArgumentValueError(
-                f"real (={self.real!r}) is the loader of the training, and a {type(self.real).__name__} with a state "
-                "or with persistent workers can be read by one only: give real a loader of its own"
+                f"real (={shown(self.real)}) is the loader of the training, and a {type(self.real).__name__} with a "
+                "state or with persistent workers can be read by one only: give real a loader of its own"
             )
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
@@ -290,15 +306,15 @@ def _by_name(metrics: Any) -> dict[str, Any]:
     for name, metric in pairs:
         parts = [getattr(metric, part, None) for part in ("update", "compute", "reset")]
         if isinstance(metric, type) or hasattr(metric, "items") or not all(map(callable, parts)):
-            raise ArgumentTypeError(f"metric {metric!r} must be an object with update, compute and reset")
+            raise ArgumentTypeError(f"metric {shown(metric)} must be an object with update, compute and reset")
         if not isinstance(name, str):
-            raise ArgumentTypeError(f"the name of a metric (={name!r}) must be a string")
+            raise ArgumentTypeError(f"the name of a metric (={shown(name)}) must be a string")
         name = name.replace(type(metric).__name__, _snake_case(type(metric).__name__))
         if name in found:
-            raise ArgumentValueError(f"two metrics are called {name!r}: give metrics as a dict of names")
+            raise ArgumentValueError(f"two metrics are called {shown(name)}: give metrics as a dict of names")
         found[name] = metric
     if not found:
-        raise ArgumentValueError(f"metrics (={metrics!r}) must be at least one")
+        raise ArgumentValueError(f"metrics (={shown(metrics)}) must be at least one")
     return found
 
 
@@ -326,7 +342,7 @@ def _numbers(name: str, value: Any, prefix: str) -> Iterator[tuple[str, float]]:
             yield name, float(value)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ArgumentTypeError(
-                f"compute of {name} gave {value!r:.80}; it must give a number, a mean and a standard deviation, or a "
+                f"compute of {name} gave {shown(value)}; it must give a number, a mean and a standard deviation, or a "
                 "dict of these"
             ) from error
 
@@ -352,7 +368,7 @@ def _forget_real(metric: Any) -> None:
 def _check_batches(role: str, batches: Any) -> Any:
     # A tensor or a batch can be iterated too, and would give something else.
     if not isinstance(batches, Iterable) or isinstance(batches, Tensor | Batch):
-        given = f"a {type(batches).__name__}" if isinstance(batches, Tensor | Batch) else f"{batches!r:.80}"
+        given = f"a {type(batches).__name__}" if isinstance(batches, Tensor | Batch) else f"{shown(batches)}"
         raise ArgumentTypeError(f"{role} (={given}) must give batches, one after another, such as [samples]")
     return batches
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._devices import widest
+
 __all__ = ["RunningMeans"]
 
 
@@ -44,8 +46,7 @@ class RunningMeans:
         if names != self._names:
             self._join()
             self._names = names
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        stacked = torch.stack([value.to(device) for value in values]).to(dtype)
+        stacked = torch.stack([value.to(device) for value in values]).to(widest(device))
         self._together = stacked if self._together is None else self._together + stacked
         self._count += 1
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ganlib._checks import check_option
+from ganlib._shown import shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Run
@@ -33,7 +34,7 @@ class Monitor:
 
     def __init__(self, name: str, mode: Mode) -> None:
         if not isinstance(name, str):
-            raise ArgumentTypeError(f"monitor (={name!r}) must be the name of a metric, a string")
+            raise ArgumentTypeError(f"monitor (={shown(name)}) must be the name of a metric, a string")
         check_option("mode", mode, ("min", "max"))
         self.name, self.mode = name, mode
         self._warned = False
@@ -60,7 +61,7 @@ class Monitor:
             self._warned = True
             close_first = dict.fromkeys([*difflib.get_close_matches(self.name, names), *names])
             warnings.warn(
-                f"the run has no metric monitor (={self.name!r}) up to iteration {run.iteration}, so {consequence}; it "
-                f"has {', '.join(map(repr, close_first))}",
+                f"the run has no metric monitor (={shown(self.name)}) up to iteration {run.iteration}, so "
+                f"{consequence}; it has {', '.join(map(repr, close_first))}",
                 stacklevel=6 if ended else 7,  # the line of the user's call of fit
             )

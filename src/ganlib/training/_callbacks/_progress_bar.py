@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ganlib._checks import check_number
+from ganlib._shown import described
 from ganlib.protocols import Run
 
 __all__ = ["ProgressBar"]
@@ -43,10 +44,14 @@ class ProgressBar:
     reads_metrics = True
 
     def __init__(self, seconds: float = 1.0) -> None:
-        self.seconds = check_number("seconds", seconds)
+        self.seconds: float = check_number("seconds", seconds)
         self._updated = -math.inf
         self._seconds_at_start, self._samples_at_start = 0.0, 0
         self._bar: Any = None
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "seconds")
 
     def on_start(self, run: Run) -> None:
         """Open the bar.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlib._checks import check_fraction, check_number
+from ganlib._shown import described, shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.protocols import Run
 
@@ -44,12 +45,16 @@ class LearningRateSchedule:
 
     def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[float], float]) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
-            raise ArgumentTypeError(f"optimizer (={optimizer!r}) must be a torch.optim.Optimizer")
+            raise ArgumentTypeError(f"optimizer (={shown(optimizer)}) must be a torch.optim.Optimizer")
         _check_function("factor", factor, least=0.0)
         self.optimizer = optimizer
         self.factor = factor
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "optimizer", "factor")
 
     def on_start(self, run: Run) -> None:
         """Set the learning rates of the first iteration.
@@ -111,12 +116,18 @@ class Schedule:
 
     def __init__(self, tensor: Tensor, function: Callable[[float], float]) -> None:
         if not (isinstance(tensor, Tensor) and tensor.ndim == 0 and tensor.is_floating_point()):
-            raise ArgumentTypeError(f"tensor (={tensor!r}) must be a floating-point tensor of no dimensions")
+            raise ArgumentTypeError(f"tensor (={shown(tensor)}) must be a floating-point tensor of no dimensions")
         if tensor.requires_grad:
-            raise ArgumentTypeError(f"tensor (={tensor!r}) must not require gradients, since it is changed in place")
+            raise ArgumentTypeError(
+                f"tensor (={shown(tensor)}) must not require gradients, since it is changed in place"
+            )
         _check_function("function", function)
         self.tensor = tensor
         self.function = function
+
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        return described(self, "tensor", "function")
 
     def on_start(self, run: Run) -> None:
         """Write the value for the first iteration.
@@ -197,17 +208,19 @@ def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float],
 def _check_function(name: str, function: Any, *, least: float = -math.inf) -> None:
     """Raise an error unless the function gives a number at the start, in the middle and at the end of a run."""
     if isinstance(function, type) or not callable(function):
-        raise ArgumentTypeError(f"{name} (={function!r}) must be a function of the progress")
+        raise ArgumentTypeError(f"{name} (={shown(function)}) must be a function of the progress")
     for progress in (0.0, 0.5, 1.0):
         try:
             _value(name, function, progress, least=least)
         except GanlibError:
             raise
         except TypeError as error:
-            raise ArgumentTypeError(f"{name} (={function!r}) must be a function of the progress: {error}") from error
+            raise ArgumentTypeError(
+                f"{name} (={shown(function)}) must be a function of the progress: {error}"
+            ) from error
         except Exception as error:
             raise ArgumentValueError(
-                f"{name} (={function!r}) must give a number at every progress in [0, 1], but fails at {progress}: "
+                f"{name} (={shown(function)}) must give a number at every progress in [0, 1], but fails at {progress}: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -218,12 +231,13 @@ def _value(name: str, function: Callable[[float], Any], progress: float, *, leas
     number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
     if not isinstance(number, Real):  # a bool is one: 0 or 1
         raise ArgumentTypeError(
-            f"{name} (={function!r}) must return a number, but it returned {value!r} at the progress {progress}"
+            f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
+            f"{progress}"
         )
     if not (math.isfinite(number) and float(number) >= least):
         raise ArgumentValueError(
-            f"{name} (={function!r}) must return a finite number{f' of at least {least:g}' * (least == 0)}, but it "
-            f"returned {value!r} at the progress {progress}"
+            f"{name} (={shown(function)}) must return a finite number{f' of at least {least:g}' * (least == 0)}, but "
+            f"it returned {shown(value)} at the progress {progress}"
         )
     return float(number)
 

@@ -1,46 +1,71 @@
-"""Metrics for TensorBoard."""
+"""Metrics and images for TensorBoard."""
 
 import importlib
 import os
 import socket
 import time
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganlib._checks import check_count
 from ganlib._files import make_folder
-from ganlib.errors import MissingExtraError, RunFolderError
+from ganlib._shown import described, shown
+from ganlib.errors import ArgumentTypeError, MissingExtraError, RunFolderError
 from ganlib.protocols import Run
 
 __all__ = ["TensorBoardLogger"]
 
 
 class TensorBoardLogger:
-    """Writes the metrics for TensorBoard every few iterations, where a callback has logged some, and at the end.
+    """Writes metrics and sample grids for TensorBoard.
+
+    Metrics are written every few iterations, where a callback has logged some, and at the end.
 
     The tag is the name of the metric, and the step is the iteration. ``tensorboard --logdir`` with the folder, or with
     one above it, shows the curves, also while the training runs. Each call of ``fit`` writes a new file into the
     folder. Where a resumed run writes iterations again, TensorBoard shows the new points instead of the old ones. A new
     run in the folder of an older one hides all points of that.
 
+    With ``images``, each image that a :class:`ganlib.viz.SampleGrid` saves is written too, pixel by pixel, when it is
+    saved. What is said of points is true of images. TensorBoard shows ten images of each tag, unless it is called with
+    ``--samples_per_plugin images=1000``. Of several processes, the first one writes everything.
+
     Args:
         folder: the folder of the files; it is made.
         every: iterations between two points, at least 1.
+        images: the folder of a SampleGrid, whose name is the tag; or a dict from tags to folders. A callback of your
+            own can save there too, in ``on_iteration`` or ``on_end``: a PNG file that is named by iteration, such as
+            ``00000500.png``.
 
     Raises:
         ArgumentValueError: ``every`` is below 1.
+        ArgumentTypeError: ``images`` is neither a path nor a dict of paths.
         MissingExtraError: the package tensorboard is not installed.
 
     Example:
-        >>> from ganlib import training
-        >>> callbacks = [training.TensorBoardLogger("run/tensorboard", every=100)]  # doctest: +SKIP
+        >>> import torch
+        >>> from ganlib import latents, training, viz
+        >>> generator, latent = torch.nn.Linear(4, 2), latents.Gaussian(4)
+        >>> callbacks = [  # doctest: +SKIP
+        ...     viz.SampleGrid(generator, "run/samples", latent=latent(64)),
+        ...     training.TensorBoardLogger("run/tensorboard", every=100, images="run/samples"),
+        ... ]
     """
 
     rank_zero_only = True
     reads_metrics = True
 
-    def __init__(self, folder: str | os.PathLike[str], every: int = 50) -> None:
-        self.every = check_count("every", every, least=1)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 50,
+        *,
+        images: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
+    ) -> None:
+        self.every: int = check_count("every", every, least=1)
+        self.images: dict[str, Path] = _folders(images)
         try:
             # What torch's SummaryWriter consists of. Its thread would write later, and a full disk be an error there.
             self._event = importlib.import_module("tensorboard.compat.proto.event_pb2")
@@ -49,13 +74,21 @@ class TensorBoardLogger:
             raise MissingExtraError(
                 "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
             ) from error
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         self._file = self.folder
         self._written: dict[str, float] = {}
+        self._written_images = set[str]()
         self._written_at = -1
 
+    def __repr__(self) -> str:
+        """Show the class and its settings."""
+        folders = getattr(self, "images", {})
+        return described(
+            self, "folder", "every", images=lambda: {tag: str(path) for tag, path in folders.items()} or None
+        )
+
     def on_start(self, run: Run) -> None:
-        """Start a file, which hides the points that the run will write again.
+        """Start a file, which hides what the run will write again; warn of a folder that no callback writes images to.
 
         Args:
             run: the training.
@@ -64,6 +97,7 @@ class TensorBoardLogger:
             RunFolderError: the folder cannot be written to.
         """
         make_folder(self.folder)
+        self._check_images(run)
         # TensorBoard reads the files of a folder in the order of their names.
         name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = self.folder / name
@@ -72,37 +106,69 @@ class TensorBoardLogger:
         self._append({"file_version": "brain.Event:2"}, start, mode="xb")
 
     def on_iteration(self, run: Run) -> None:
-        """Write the metrics, if it is time.
+        """Write the metrics, if it is time, and an image that was saved in this iteration.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the file cannot be written.
+            RunFolderError: the file cannot be written, or an image cannot be read.
         """
         if run.iteration % self.every == 0 or run.logged.keys() & run.metrics.keys():
             self._write(run)
+        self._write_images(run)
 
     def on_end(self, run: Run) -> None:
-        """Write those metrics of the last iteration that are not there.
+        """Write those metrics and images of the last iteration that are not there.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the file cannot be written.
+            RunFolderError: the file cannot be written, or an image cannot be read.
         """
         self._write(run)
+        self._write_images(run)
+
+    def _begin(self, iteration: int) -> None:
+        if iteration != self._written_at:
+            self._written, self._written_images, self._written_at = {}, set(), iteration
 
     def _write(self, run: Run) -> None:
-        if run.iteration != self._written_at:
-            self._written, self._written_at = {}, run.iteration
+        self._begin(run.iteration)
         values = {name: float(value) for name, value in run.metrics.items()}
         new = [(name, value) for name, value in values.items() if self._written.get(name) != value]
         if new:
             points = [{"tag": name, "simple_value": value} for name, value in new]
             self._append({"step": run.iteration, "summary": {"value": points}})
         self._written |= values
+
+    def _write_images(self, run: Run) -> None:
+        self._begin(run.iteration)
+        for tag, folder in self.images.items():
+            path = folder / f"{run.iteration:08d}.png"
+            if tag in self._written_images or not path.is_file():
+                continue
+            try:
+                png = path.read_bytes()
+            except OSError as error:
+                raise RunFolderError(f"{path} cannot be read: {error}") from error
+            width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
+            image = {"width": width, "height": height, "encoded_image_string": png}
+            self._append({"step": run.iteration, "summary": {"value": [{"tag": tag, "image": image}]}})
+            self._written_images.add(tag)
+
+    def _check_images(self, run: Run) -> None:
+        """Warn of a folder that none of ganlib's callbacks has, where there are only those."""
+        if all(type(callback).__module__.startswith("ganlib.") for callback in run.callbacks):
+            known = [os.path.abspath(getattr(one, "folder", "")) for one in run.callbacks if one is not self]
+            for tag, folder in self.images.items():
+                if os.path.abspath(folder) not in known:
+                    warnings.warn(
+                        f"no SampleGrid among callbacks writes images to {folder}, from which TensorBoardLogger takes "
+                        f"the images {tag!r}: give both the same folder",
+                        stacklevel=6,
+                    )
 
     def _append(self, *events: dict[str, Any], mode: str = "ab") -> None:
         try:
@@ -113,3 +179,17 @@ class TensorBoardLogger:
                     )
         except OSError as error:
             raise RunFolderError(f"{self._file} cannot be written: {error}") from error
+
+
+def _folders(images: Any) -> dict[str, Path]:
+    """The folders by tag."""
+    if images is None:
+        return {}
+    try:
+        if isinstance(images, str | os.PathLike):
+            return {Path(os.path.abspath(images)).name: Path(images)}
+        return {str(tag): Path(folder) for tag, folder in images.items()}
+    except (AttributeError, TypeError):
+        raise ArgumentTypeError(
+            f"images (={shown(images)}) must be the folder of a SampleGrid, or a dict from tags to such folders"
+        ) from None

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ganlib._checks import check_count, check_flag, check_number
+from ganlib._shown import shown
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
@@ -91,13 +92,13 @@ def fit(
     """
     if not isinstance(trainer, Trainer):
         raise ArgumentTypeError(
-            f"trainer (={trainer!r}) must have iteration, train_step, state_dict and load_state_dict"
+            f"trainer (={shown(trainer)}) must have iteration, train_step, state_dict and load_state_dict"
         )
     if not isinstance(callbacks, Sequence):
-        raise ArgumentTypeError(f"callbacks (={callbacks!r}) must be a sequence of them, such as a list")
+        raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of them, such as a list")
     for callback in callbacks:
         if not isinstance(callback, OnStart | OnIteration | OnEnd) or isinstance(callback, type):
-            raise ArgumentTypeError(f"callback {callback!r} has none of on_start, on_iteration and on_end")
+            raise ArgumentTypeError(f"callback {shown(callback)} has none of on_start, on_iteration and on_end")
     if len({*map(id, callbacks)}) < len(callbacks):
         raise ArgumentValueError("callbacks holds the same object twice, which would be called twice")
     limits: dict[str, Any] = {"iterations": iterations, "epochs": epochs, "minutes": minutes}

@@ -13,6 +13,7 @@ from torch import Tensor
 from ganlib._files import as_plain
 from ganlib._random import load_random_state, random_state
 from ganlib._ranks import agree, gather
+from ganlib._shown import shown
 from ganlib._stream import Stream
 from ganlib.distributed import rank, world_size
 from ganlib.errors import (
@@ -113,14 +114,14 @@ class OngoingRun:
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """Add metrics to those of this iteration."""
         if not isinstance(values, Mapping):
-            raise ArgumentTypeError(f"values (={values!r:.80}) must be a mapping from names to values, such as a dict")
+            raise ArgumentTypeError(f"values (={shown(values)}) must be a mapping from names to values, such as a dict")
         added = {}
         for name, value in values.items():
             if not isinstance(name, str):
-                raise ArgumentTypeError(f"the name of a metric (={name!r}) must be a string")
+                raise ArgumentTypeError(f"the name of a metric (={shown(name)}) must be a string")
             if name in self.metrics and name not in self.logged:
                 raise ArgumentValueError(
-                    f"the metric {name!r} was given by train_step in this iteration; log under another name"
+                    f"the metric {shown(name)} was given by train_step in this iteration; log under another name"
                 )
             added[name] = _scalar(name, value)
         # New mappings, since a trainer may return the same one again.
@@ -284,7 +285,7 @@ class OngoingRun:
         self.trainer.load_state_dict(state["trainer"])
         count: Any = self.iteration
         if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < 0:
-            raise CheckpointError(f"its iteration (={self.iteration!r:.80}) is not a count")
+            raise CheckpointError(f"its iteration (={shown(self.iteration)}) is not a count")
         self.metrics, self.logged = _scalars(state["metrics"]), _scalars(state.get("logged", {}))
         own = named_states(self.callbacks)
         for name, callback_state in state["callbacks"].items():
@@ -319,7 +320,9 @@ def _scalar(name: str, value: object) -> Tensor:
         return value.detach().clone()
     if isinstance(value, Real):
         return torch.tensor(float(value), dtype=torch.float64)
-    raise ArgumentTypeError(f"the metric {name!r} (={value!r:.80}) must be a real number or a tensor of no dimensions")
+    raise ArgumentTypeError(
+        f"the metric {shown(name)} (={shown(value)}) must be a real number or a tensor of no dimensions"
+    )
 
 
 def _scalars(saved: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -4,18 +4,17 @@ import signal
 import threading
 import warnings
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 from torch import distributed
-from typing_extensions import Self
 
 __all__ = ["Signals"]
 
-_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")
+_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGBREAK")  # those that there are; the last, Ctrl-Break, is of Windows
 
 
 class Signals:
-    """Notes SIGTERM, SIGINT and SIGUSR1 during a run, and lets the first one act when the run has ended.
+    """Notes SIGTERM, SIGINT, SIGUSR1 and SIGBREAK during a run, and lets the first one act when the run has ended.
 
     It then does what it would have done without this class: SIGINT is a KeyboardInterrupt, a handler of the user's is
     called, and where there was none the process exits with 128 + the signal's number, which shells and schedulers

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganlib._shown import shown
+
 __all__ = ["Constants"]
 
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, enum.Enum)
@@ -123,7 +125,7 @@ class Constants:
             elif now is not value and not _is_plain(value):
                 return f"{name} was replaced by another object"
             elif now is not value and now != value:
-                return f"{name} was {value!r}, and is {now!r}"
+                return f"{name} was {shown(value)}, and is {shown(now)}"
         for name, container, length, _ in self._containers:
             if len(container) != length:
                 return f"{name} had {length} entries, and has {len(container)}"
@@ -131,7 +133,7 @@ class Constants:
             if (within or not one.within) and one.read() != one.value:
                 if one.within:
                     return f"random numbers were drawn from {one.name}"
-                return f"{one.name} was {one.value!r:.40}, and is {one.read()!r:.40}"
+                return f"{one.name} was {shown(one.value)}, and is {shown(one.read())}"
         return None
 
     def tensors(self) -> dict[str, Tensor]:

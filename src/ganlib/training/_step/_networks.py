@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ganlib._nest import mapped
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ShapeError
 
 __all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "networks_of", "scalar"]
@@ -47,7 +48,7 @@ def scalar(value: Any, name: str) -> Tensor:
         ShapeError: it has several numbers; to sum them would scale the step with the batch.
     """
     if not isinstance(value, Tensor):
-        raise ArgumentTypeError(f"{name} gave {value!r}, a {type(value).__name__}; it must give a tensor")
+        raise ArgumentTypeError(f"{name} gave {shown(value)}, a {type(value).__name__}; it must give a tensor")
     if value.ndim != 0:
         raise ShapeError(f"{name} gave a tensor {tuple(value.shape)}; it must give a scalar, such as a mean")
     return value

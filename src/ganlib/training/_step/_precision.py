@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["Precision", "PrecisionName", "weight_cache_loses_gradients"]
@@ -34,7 +35,7 @@ class Precision:
     def __init__(self, name: PrecisionName) -> None:
         *others, last = map(repr, get_args(PrecisionName))
         if name not in get_args(PrecisionName):
-            raise ArgumentValueError(f"precision (={name!r}) must be {', '.join(others)} or {last}")
+            raise ArgumentValueError(f"precision (={shown(name)}) must be {', '.join(others)} or {last}")
         self.name = name
         self.half = _HALVES.get(name)
 
@@ -56,7 +57,11 @@ class Precision:
 
     def scaler(self, device_type: str) -> torch.amp.GradScaler | None:
         """What keeps a player's gradients within the range of fp16; each player needs its own."""
-        return torch.amp.GradScaler(device_type) if self.half is torch.float16 else None
+        if self.half is not torch.float16:
+            return None
+        if device_type == "mps" and torch.__version__ < "2.8":  # its scaler computes in float64, which MPS has not
+            raise ArgumentValueError(f"precision (={self.name!r}) needs torch 2.8 on MPS: take 'bf16'")
+        return torch.amp.GradScaler(device_type)
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from ganlib._devices import widest
 from ganlib._random import random_state
 from ganlib._ranks import gather, host_group
 from ganlib.distributed import mean_over_ranks, rank, world_size
@@ -51,7 +52,7 @@ def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
     # A loss of a user's may be a constant on the host.
     device = max((value.device for value in metrics.values()), key=lambda device: device.type != "cpu")
     names = sorted(metrics)  # a dict may have another order in another process
-    together = torch.stack([metrics[name].detach().to(device, torch.float64) for name in names])
+    together = torch.stack([metrics[name].detach().to(device, widest(device)) for name in names])
     means = dict(zip(names, mean_over_ranks(together).unbind(), strict=True))
     return {name: means[name].to(value.dtype) for name, value in metrics.items()}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.training._step._recordable import WAYS, plain_number, refilled
 
@@ -187,11 +188,11 @@ def _checked(from_code: Any, code: Mapping[str, Groups]) -> set[str]:
     if isinstance(from_code, str):
         from_code = (from_code,)
     if not isinstance(from_code, Sequence | set | frozenset):
-        raise ArgumentTypeError(f"from_code (={from_code!r}) must be a sequence of names, such as ('lr', 'betas')")
+        raise ArgumentTypeError(f"from_code (={shown(from_code)}) must be a sequence of names, such as ('lr', 'betas')")
     known = dict.fromkeys(name for groups in code.values() for group in groups for name in group)
     known.pop("initial_lr", None)  # it goes with lr
     for name in from_code:
         if name not in known:
             has = f"they have {', '.join(map(repr, known))}" if known else "it has none"
-            raise ArgumentValueError(f"from_code holds {name!r}, no setting of the trainer's optimizers: {has}")
+            raise ArgumentValueError(f"from_code holds {shown(name)}, no setting of the trainer's optimizers: {has}")
     return {*from_code}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ganlib._nest import mapped
 from ganlib._random import random_state
+from ganlib._shown import shown
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._constants import Constants
@@ -198,7 +199,7 @@ class StepGraphs:
             return type(nest), *[self._layout(part, tensors) for part in nest]
         if nest is not None:
             raise _CannotRecord(
-                ArgumentTypeError(f"{self._setting} needs batches of tensors alone, but one holds {nest!r:.80}")
+                ArgumentTypeError(f"{self._setting} needs batches of tensors alone, but one holds {shown(nest)}")
             )
         return None
 

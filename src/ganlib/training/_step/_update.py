@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ganlib._shown import shown
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._networks import scalar
@@ -150,15 +151,15 @@ class Update:
             )
         if not isinstance(named, dict):
             raise ArgumentTypeError(
-                f"the objective of {self._player} gave the metrics {named!r}; they must be a dict of scalars"
+                f"the objective of {self._player} gave the metrics {shown(named)}; they must be a dict of scalars"
             )
         metrics = {f"{self._player}_loss": total} | named
         for name, value in metrics.items():
             owner = self._owners.setdefault(name, self._player)
             if owner != self._player:
                 raise ArgumentValueError(
-                    f"the objective of {self._player} gives the metric {name!r}, which {owner} gives already; name it "
-                    "otherwise"
+                    f"the objective of {self._player} gives the metric {shown(name)}, which {owner} gives already; "
+                    "name it otherwise"
                 )
             value = _detached(scalar(value, f"the metric {name} of {self._player}"))
             metrics[name] = value if value.is_floating_point() else value.float()  # a count, say, whose mean is one too

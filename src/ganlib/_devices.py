@@ -1,0 +1,28 @@
+"""Float64 where a device has it: MPS does not."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["has_float64", "in_float64", "widest"]
+
+_WITHOUT_FLOAT64 = {"mps"}
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether tensors on a device can be float64.
+
+    Example:
+        >>> has_float64(torch.device("cuda")), has_float64(torch.device("mps"))
+        (True, False)
+    """
+    return device.type not in _WITHOUT_FLOAT64
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Float64, or float32 where a device has no more."""
+    return torch.float64 if has_float64(device) else torch.float32
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """A tensor in float64: on its device, or on the CPU if its device has no float64."""
+    return x.double() if has_float64(x.device) else x.cpu().double()

@@ -1,0 +1,104 @@
+"""Short texts for values of any kind: what errors quote, and how objects show themselves."""
+
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["described", "network_name", "on_lines", "optimizer_name", "shown"]
+
+_LONGEST = 120
+_FEW = 6
+
+
+class _Shortened(reprlib.Repr):
+    """A repr on one line, in which a network, an optimizer or an array is named and not printed."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """The repr of what is no container of Python's."""
+        if isinstance(x, Tensor | np.ndarray):
+            kind = "tensor" if isinstance(x, Tensor) else "array"
+            return f"{kind}(shape={tuple(x.shape)}, dtype={x.dtype})"
+        if isinstance(x, nn.Module | Optimizer):
+            return f"{type(x).__name__}(...)"
+        return " ".join(super().repr_instance(x, level).split())
+
+
+_shortened = _Shortened()
+_shortened.maxstring = _shortened.maxlong = 60
+_shortened.maxother = _LONGEST
+
+
+def shown(value: Any) -> str:
+    """The repr where it is short; otherwise a text on one line that tells what the value is. It never fails."""
+    try:
+        if not (isinstance(value, list | tuple | dict) and len(value) > _LONGEST):  # a data set would take minutes
+            text = _without_address(repr(value))
+            if len(text) <= _LONGEST and "\n" not in text:
+                return text
+        text = _without_address(_shortened.repr(value))
+    except Exception:  # the repr of a user's object, in the middle of an error
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 20]}...{text[-17:]}"
+
+
+def described(owner: object, *names: str, **more: Callable[[], Any]) -> str:
+    """The repr of an object on one line: its class, some attributes, and computed values; what is None is left out."""
+    getters: dict[str, Callable[[], Any]] = {**{name: partial(getattr, owner, name) for name in names}, **more}
+    return f"{type(owner).__name__}({', '.join(f'{name}={text}' for name, text in _texts(getters, _field))})"
+
+
+def on_lines(owner: object, **texts: Callable[[], str | None]) -> str:
+    """The repr of an object on several lines: its class, and a text on each line."""
+    lines = [f"  {name}: {text}\n" for name, text in _texts(texts, str)]
+    return f"{type(owner).__name__}(\n{''.join(lines)})"
+
+
+def network_name(module: Any) -> str:
+    """The class and the number of parameters, if there are any."""
+    try:
+        count = sum(parameter.numel() for parameter in module.parameters())
+        return f"{type(module).__name__}, {count:,} parameters" if count else type(module).__name__
+    except Exception:  # lazy layers have no numbers yet
+        return type(module).__name__
+
+
+def optimizer_name(value: Any) -> str:
+    """The class and the learning rates."""
+    try:
+        rates = list(dict.fromkeys(float(group["lr"]) for group in value.param_groups))
+        return f"{type(value).__name__}(lr={rates[0] if len(rates) == 1 else rates})"
+    except Exception:  # one of the user's, without a rate
+        return type(value).__name__
+
+
+def _texts(getters: Mapping[str, Callable[[], Any]], text_of: Callable[[Any], str]) -> Iterator[tuple[str, str]]:
+    for name, get in getters.items():
+        with suppress(Exception):  # of a half-made object; a repr must not hide the error that someone looks into
+            value = get()
+            if value is not None:
+                yield name, text_of(value)
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, nn.Module) and next(value.parameters(), None) is not None:
+        return f"<{network_name(value)}>"
+    if isinstance(value, Optimizer):
+        return optimizer_name(value)
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
+    if isinstance(value, tuple):
+        return f"({', '.join(map(shown, value[:_FEW]))}{', ...' if len(value) > _FEW else ''})"
+    return shown(str(value) if isinstance(value, PurePath | torch.device) else value)
+
+
+def _without_address(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

@@ -1,0 +1,277 @@
+"""Generators on the Hugging Face Hub: uploaded with a model card, and downloaded."""
+
+import importlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ganlib._files import write_atomically
+from ganlib._shown import shown
+from ganlib.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    CheckpointError,
+    GanlibError,
+    GanlibRuntimeError,
+    MissingExtraError,
+)
+from ganlib.models._files import LoadedModule, load_generator, save_generator
+from ganlib.models._model_card import is_unedited, model_card
+
+__all__ = ["from_hub", "push_to_hub"]
+
+_FILE = "generator.safetensors"
+_CARD = "README.md"
+_LOG_IN = "log in by huggingface_hub.login(), or give the token of an account that may"
+
+# What errors of huggingface_hub and of what it connects with mean, by the names of their classes.
+_REASONS = {
+    "GatedRepoError": f"its owner has to give you access on its page first; then {_LOG_IN}",
+    "RepositoryNotFoundError": f"there is no such repository, or it is private: {_LOG_IN}",
+    "RevisionNotFoundError": "the repository has no such revision",
+    "LocalEntryNotFoundError": "the file was not downloaded before, and the Hub cannot be reached now",
+    "EntryNotFoundError": "the repository has no such file",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set in the environment",
+    "LocalTokenNotFoundError": f"there is no token: {_LOG_IN}",
+    "TransportError": "the Hub cannot be reached",
+    "ConnectionError": "the Hub cannot be reached",
+    "Timeout": "the Hub cannot be reached",
+}
+_STATUS = {401: f"the Hub does not know who you are: {_LOG_IN}", 403: f"you may not do that: {_LOG_IN}"}
+
+
+def push_to_hub(
+    generator: nn.Module,
+    repo_id: str,
+    *,
+    info: Mapping[str, Any] | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Push a generator of ganlib",
+    create_pr: bool = False,
+    preview: str | os.PathLike[str] | None = None,
+) -> str:
+    """Upload a generator to the Hugging Face Hub, in one commit, so that :func:`from_hub` loads it.
+
+    The repository is created if it is missing. It gets three files:
+
+    - ``generator.safetensors``, the file of :func:`save_generator`.
+    - ``README.md``, the model card: what the generator takes and draws, code that draws with it, and a table of
+      ``info``. A ``README.md`` that is there already is replaced only if ganlib wrote it and nobody has edited it
+      since.
+    - ``samples.png``, the samples that the code in the card draws. Latents are found where ``info`` has ``latent_dim``,
+      and ``latent`` (``"gaussian"`` or ``"uniform"``) if they are not Gaussian, or where the first layer tells their
+      size; conditions where an encoder of ganlib takes classes, tags or vectors. Otherwise there is no image.
+
+    In several processes, call it in one of them.
+
+    Args:
+        generator: what :func:`save_generator` takes.
+        repo_id: the repository, such as ``"me/digits"``; a name alone is one of the user who is logged in.
+        info: values that JSON can hold, kept in the file and shown in the card, such as ``latent_dim``, ``classes``,
+            ``iterations`` and ``license``, which also becomes the license in the card's metadata. None is
+            ``generator.info``, which :func:`load_generator` sets, if there is one.
+        private: whether a new repository is private; None is the default of its owner.
+        token: of Hugging Face; None is that of ``huggingface_hub.login()``.
+        revision: the branch, which is created if it is missing; None is the main one.
+        commit_message: of the commit.
+        create_pr: whether to open a pull request to the main branch instead.
+        preview: a folder that the files are written to instead of being uploaded; no network is needed. ``from_hub``
+            loads from it too.
+
+    Returns:
+        The address of the commit or the pull request; with ``preview``, the folder.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+        ArgumentTypeError, ArgumentValueError: ``repo_id`` cannot be the name of a repository, or the generator or its
+            info cannot be saved (see :func:`save_generator`); nothing was created or uploaded.
+        GanlibRuntimeError: the Hub cannot be reached, or refuses; the message says why.
+        RunFolderError: the files cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from ganlib import models
+        >>> generator = models.pretrained("mnist_cdcgan")
+        >>> models.push_to_hub(generator, "me/digits")  # doctest: +SKIP
+        'https://huggingface.co/me/digits/commit/...'
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = models.push_to_hub(generator, "me/digits", preview=folder)
+        ...     sorted(os.listdir(folder))
+        ['README.md', 'generator.safetensors', 'samples.png']
+
+    References:
+        Model cards: Mitchell et al., "Model Cards for Model Reporting", 2019 (arXiv:1810.03993).
+    """
+    hub = _package()
+    _check_repo_id(hub, repo_id, "the name of a repository, such as 'me/digits'")
+    if create_pr and revision is not None:
+        raise ArgumentValueError(
+            f"revision (={shown(revision)}) must be None with create_pr (=True): a pull request is to the main branch"
+        )
+    if info is None:
+        own = getattr(generator, "info", None)
+        info = own if isinstance(own, Mapping) else {}
+    if preview is not None:
+        if not isinstance(preview, str | os.PathLike):
+            raise ArgumentTypeError(f"preview (={shown(preview)}) must be a folder, a str or a pathlib.Path")
+        folder = Path(preview)
+        save_generator(folder / _FILE, generator, info)
+        _write_card(hub, folder, repo_id, generator, info, folder / _CARD)
+        return str(preview)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "files")
+        save_generator(folder / _FILE, generator, info)  # its errors come before a repository is created
+        with _explained(GanlibRuntimeError, f"repo_id (={shown(repo_id)}): nothing was pushed"):
+            api = hub.HfApi(token=token)
+            new = {} if private is None else {"private": private}
+            repo_id = api.create_repo(repo_id, exist_ok=True, **new).repo_id
+            if revision is not None and not revision.startswith("refs/"):
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            there = Path(temporary, "there")
+            if api.file_exists(repo_id, _CARD, revision=revision):
+                api.hf_hub_download(repo_id, _CARD, revision=revision, local_dir=there)
+            _write_card(hub, folder, repo_id, generator, info, there / _CARD)
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=revision,
+                create_pr=create_pr,
+            )
+    return str(commit.pr_url or commit.commit_url)
+
+
+def from_hub(
+    repo_id: str | os.PathLike[str],
+    module: nn.Module | None = None,
+    *,
+    filename: str = _FILE,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    train: bool = False,
+    partial: bool = False,
+) -> LoadedModule:
+    """Load a generator from the Hugging Face Hub, or from a folder. Nothing in the file is run.
+
+    The file is downloaded once, and kept in the cache of huggingface_hub.
+
+    Args:
+        repo_id: the repository, such as ``"me/digits"``; or a local folder, such as that of a run, which comes first
+            where there is one of this name.
+        module: gets the weights; None rebuilds the generator from the recipe in the file.
+        filename: the file in the repository or folder; any safetensors with the weights of ``module``.
+        revision: a branch, a tag or a commit; None is the newest one of the main branch. A commit always gives the same
+            generator, whatever its owner uploads later.
+        token: of Hugging Face, for a private repository; None is that of ``huggingface_hub.login()``.
+        cache_dir: the folder of the cache; None is that of huggingface_hub.
+        local_files_only: whether to take what is in the cache, without a look at the Hub.
+        train: whether it is returned in training mode, to train it further.
+        partial: whether the module gets those weights whose name and shape fit.
+
+    Returns:
+        The generator, as :func:`load_generator` returns it.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed, and ``repo_id`` is not a folder.
+        CheckpointError: the file cannot be downloaded, and the message says why; or :func:`load_generator` cannot read
+            it.
+        ArgumentValueError: ``repo_id`` is not a folder, and cannot be the name of a repository; or as in
+            :func:`load_generator`.
+        ArgumentTypeError: ``repo_id`` is not a str or a path; or as in :func:`load_generator`.
+
+    Warns:
+        UserWarning: which weights did not fit, where ``partial`` is True.
+
+    Example:
+        >>> import tempfile
+        >>> from ganlib import models
+        >>> generator = models.from_hub("me/digits")  # doctest: +SKIP
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = models.push_to_hub(models.pretrained("mnist_cdcgan"), "me/digits", preview=folder)
+        ...     models.from_hub(folder).info["iterations"]
+        30000
+    """
+    if not isinstance(repo_id, str | os.PathLike):
+        raise ArgumentTypeError(f"repo_id (={shown(repo_id)}) must be the name of a repository, or a folder")
+    if isinstance(repo_id, os.PathLike) or os.path.isdir(repo_id):
+        path = Path(repo_id, filename)
+    else:
+        hub = _package()
+        _check_repo_id(hub, repo_id, "a folder, which is not there, or the name of a repository, such as 'me/digits'")
+        where = f"{filename} (revision={shown(revision)})" if revision is not None else filename
+        with _explained(
+            CheckpointError, f"repo_id (={shown(repo_id)}) is not a folder, and {where} cannot be downloaded"
+        ):
+            path = hub.hf_hub_download(
+                repo_id,
+                filename,
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+            )
+    return load_generator(path, module, train=train, partial=partial)
+
+
+def _write_card(hub: Any, folder: Path, repo_id: str, generator: nn.Module, info: Mapping[str, Any], old: Path) -> None:
+    """Write the image of samples, and the card, unless somebody wrote or edited the old one."""
+    try:
+        loaded: nn.Module = load_generator(folder / _FILE)
+        rebuilt = True
+    except ArgumentValueError:  # the file has no recipe
+        loaded, rebuilt = generator, False
+    text, image = model_card(hub, repo_id, loaded, info, rebuilt=rebuilt)
+    if not old.exists() or is_unedited(old.read_text("utf-8", "replace")):
+        write_atomically(folder / _CARD, lambda file: file.write(text.encode()))
+    if image is not None:
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        write_atomically(folder / "samples.png", lambda file: file.write(content.getbuffer()))
+
+
+def _package() -> Any:
+    try:
+        importlib.import_module("huggingface_hub.utils")  # which the package itself does not import
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{(error.name or 'huggingface_hub').partition('.')[0]} is not installed, which the Hugging Face Hub is "
+            "reached with: pip install 'ganlib[hub]'"
+        ) from error
+
+
+def _check_repo_id(hub: Any, repo_id: Any, what: str) -> None:
+    if not isinstance(repo_id, str):
+        raise ArgumentTypeError(f"repo_id (={shown(repo_id)}) must be {what}")
+    try:
+        hub.utils.validate_repo_id(repo_id)
+    except ValueError as error:
+        raise ArgumentValueError(f"repo_id (={shown(repo_id)}) must be {what}: {error}") from error
+
+
+@contextmanager
+def _explained(kind: type[GanlibError], what: str) -> Iterator[None]:
+    """A context in which whatever the Hub raises becomes an error of ours that says why."""
+    try:
+        yield
+    except GanlibError:
+        raise
+    except Exception as error:
+        met: Any = error
+        if type(error).__name__ == "LocalEntryNotFoundError" and error.__cause__ is not None:
+            met = error.__cause__
+        reasons = [_REASONS[cls.__name__] for cls in type(met).__mro__ if cls.__name__ in _REASONS]
+        status: Any = getattr(getattr(met, "response", None), "status_code", None)
+        line = f"{type(met).__name__}: {met}".strip().splitlines()[0]
+        reason = reasons[0] if reasons else _STATUS.get(status, line)
+        raise kind(f"{what}: {reason:.500}") from error
