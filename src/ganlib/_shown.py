@@ -41,10 +41,10 @@ def shown(value: Any) -> str:
     """The repr where it is short; otherwise a text on one line that tells what the value is. It never fails."""
     try:
         if not (isinstance(value, list | tuple | dict) and len(value) > _LONGEST):  # a data set would take minutes
-            text = _without_address(repr(value))
+            text = repr(value)
             if len(text) <= _LONGEST and "\n" not in text:
                 return text
-        text = _without_address(_shortened.repr(value))
+        text = _shortened.repr(value)
     except Exception:  # the repr of a user's object, in the middle of an error
         return f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 20]}...{text[-17:]}"
@@ -97,8 +97,4 @@ def _field(value: Any) -> str:
         return f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
     if isinstance(value, tuple):
         return f"({', '.join(map(shown, value[:_FEW]))}{', ...' if len(value) > _FEW else ''})"
-    return shown(str(value) if isinstance(value, PurePath | torch.device) else value)
-
-
-def _without_address(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", shown(str(value) if isinstance(value, PurePath | torch.device) else value))

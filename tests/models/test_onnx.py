@@ -45,7 +45,9 @@ def _run(path, **inputs):
 
 def _inputs_of(path):
     """The names and shapes of the inputs of a file."""
-    return {each.name: each.shape for each in onnxruntime.InferenceSession(path).get_inputs()}
+    found = {each.name: each.shape for each in onnxruntime.InferenceSession(path).get_inputs()}
+    # torch 2.6 does not keep the name of the dimension.
+    return {name: ["batch" if TORCH_26 and size == "s0" else size for size in found[name]] for name in found}
 
 
 class _Nested(nn.Module):

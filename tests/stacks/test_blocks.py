@@ -120,7 +120,7 @@ def test_another_activation_is_refused(activation):
     """What makes no module raises an error with the argument's name and the value."""
     with pytest.raises(ArgumentTypeError, match="last_activation") as caught:
         make_activation(activation, "last_activation")
-    assert repr(activation).partition(" at 0x")[0] in str(caught.value)
+    assert repr(activation) in str(caught.value)
     assert isinstance(caught.value, GanlibError)
     assert isinstance(caught.value, TypeError)
 

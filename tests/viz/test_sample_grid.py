@@ -216,7 +216,7 @@ WRONG = {
     "a number": (lambda z: 3.0, {}, "TypeError"),
     "complex samples": (lambda z: _grey(z) * 1j, {}, "complex64"),
     "a render that fails": (_grey, {"render": lambda sample: sample.nothing}, "AttributeError"),
-    "a render that returns an array": (_grey, {"render": lambda sample: sample.numpy()}, r"but gives .*array.*1, 2, 2"),
+    "a render that returns an array": (_grey, {"render": lambda sample: sample.numpy()}, "but gives array"),
     "an image that is too large": (_grey, {"scale": 10**5}, "pixels"),
 }  # fmt: skip
 

@@ -25,10 +25,6 @@ _LARGEST = 2**24  # elements of a tensor
 _DEEPEST = 6
 _LIBRARIES = {"torch", "torchvision", "numpy", "builtins", "functools", "enum", "abc", "typing", "collections"}
 _OF_EVERY_MODULE = {*vars(nn.Module())} - {"training"}
-_OF_EVERY_OPTIMIZER = {*vars(torch.optim.Adam([torch.zeros(1)], fused=True)), "step", "_opt_called"} | {
-    "grad_scale",
-    "found_inf",
-}
 _COPIED = (list, dict, collections.deque)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -262,7 +258,7 @@ class Constants:
         for key in _HOOKS_OF_OPTIMIZERS:
             self._containers.append((_path(name, key), own[key], len(own[key]), None))
             self._add(_path(name, key), own[key], own[key], depth - 1)
-        self._add_attributes(name, optimizer, [key for key in own if key not in _OF_EVERY_OPTIMIZER], depth)
+        self._add_attributes(name, optimizer, [key for key in own if key not in _of_every_optimizer()], depth)
 
     def _add_attributes(self, name: str, owner: Any, keys: list[str], depth: int, *, all_of_them: bool = True) -> None:
         """Look at the attributes of an object and of its classes, and into its methods: at all, or the named ones."""
@@ -344,6 +340,13 @@ def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int, Any]])
         [container for _, container, _, _ in containers],
         [length for _, _, length, _ in containers],
     )
+
+
+@functools.cache
+def _of_every_optimizer() -> set[str]:
+    """What every optimizer has; not at import, since torch loads its compiler for the first, which takes seconds."""
+    adam = torch.optim.Adam([torch.zeros(1)], fused=True)
+    return {*vars(adam), "step", "_opt_called", "grad_scale", "found_inf"}
 
 
 def _of_a_library(module: str | None) -> bool:
