@@ -27,7 +27,7 @@ def several(inputs: tuple[Tensor, ...], n: int) -> tuple[Tensor, ...]:
 def assert_exports(module: nn.Module, inputs: tuple[Tensor, ...], way: str, dimension: str) -> None:
     """What is exported with two samples gives what torch gives, for other numbers of samples too."""
     if way == "onnx" and TORCH_26:
-        pytest.skip("torch 2.6 cannot export batch norm and other layers to ONNX with a onnxscript of today")
+        pytest.skip("torch 2.6 cannot export batch norm and other layers to ONNX with the onnxscript of today")
     module.eval()
     with torch.no_grad():
         made = _exported(module, inputs, way, dimension)
