@@ -169,6 +169,7 @@ def test_a_file_that_a_virus_scanner_reads_is_replaced(tmp_path: Path, monkeypat
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(_files, "fcntl", None)
     monkeypatch.setattr(_files.time, "sleep", lambda _: None)
     _files.write_atomically(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
@@ -182,7 +183,7 @@ def test_a_file_that_a_virus_scanner_reads_is_replaced(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("dataset", [RenderedDigits(8, length=4), only_class(RenderedDigits(8, length=20), "3")])
 def test_data_sets_reach_the_workers_of_a_loader(dataset: Any) -> None:
-    """Windows starts them anew, and so pickles the data set."""
+    """Windows starts new processes, and so pickles the data set."""
     again = pickle.loads(pickle.dumps(dataset))
 
     assert len(again) == len(dataset)

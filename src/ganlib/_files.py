@@ -244,7 +244,7 @@ def _lock(handle: int) -> None:
 
 def _patiently(action: Callable[[], object]) -> None:
     """Change a file, though Windows refuses that while another program, such as a virus scanner, has it open."""
-    for pause in (0.05, 0.2, 1.0):
+    for pause in (0.05, 0.2, 1.0) if fcntl is None else ():
         try:
             action()
             return

@@ -27,6 +27,7 @@ from ganlib._checks import check_count, check_positive
 from ganlib._files import write_atomically
 from ganlib._random import seeded
 from ganlib._sampling import count_entries
+from ganlib._shown import shown
 from ganlib._wrappers import plain, unwrapped
 from ganlib.errors import (
     ArgumentTypeError,
@@ -70,7 +71,7 @@ def export_onnx(
 
     Args:
         path: the file, with the suffix ``.onnx``; written completely or not at all.
-        generator: called with (latent), or (latent, condition); in float32, since onnxruntime has few layers in float64.
+        generator: called with (latent), or (latent, condition); in float32, as onnxruntime has few layers in float64.
         latent: an example: a distribution of latents, such as ``latents.Gaussian(100)``, or latents (N, dim). None
             finds the size in the generator's ``info`` or in its layers.
         condition: an example of N conditions, a tensor or a dict or tuple of tensors. None finds what the generator's
@@ -105,11 +106,11 @@ def export_onnx(
         The format: https://onnx.ai/onnx/intro; its exporter: https://docs.pytorch.org/docs/stable/onnx.html.
     """
     if not isinstance(path, str | os.PathLike):
-        raise ArgumentTypeError(f"path (={path!r:.200}) must be the path of a file, a str or a pathlib.Path")
+        raise ArgumentTypeError(f"path (={shown(path)}) must be the path of a file, a str or a pathlib.Path")
     if Path(path).suffix != ".onnx":
         raise ArgumentValueError(f"path (={os.fspath(path)!r:.200}) must end in .onnx")
     if not isinstance(generator, nn.Module):
-        raise ArgumentTypeError(f"generator (={generator!r:.200}) must be a torch.nn.Module")
+        raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
     opset = None if opset is None else check_count("opset", opset, least=1)
     tolerance = check_positive("tolerance", tolerance)
     runtime = _runtime()
@@ -181,7 +182,7 @@ def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype:
         latent = torch.randn(n, *shape)
     elif not isinstance(latent, Tensor):
         if isinstance(latent, type) or not callable(latent):
-            raise ArgumentTypeError(f"latent (={latent!r}) must be a distribution of latents, or a tensor of them")
+            raise ArgumentTypeError(f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of them")
         latent = latent(n)
     condition = example_condition(generator, n) if condition is None else condition
     inputs: tuple[Any, ...] = (latent,) if condition is None else (latent, condition)
@@ -246,7 +247,7 @@ def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], o
 
 
 class _Flat(nn.Module):
-    """A generator that is given its tensors one by one; torch's exporter takes a dict at the end for named arguments."""
+    """A generator that is given its tensors one by one; the exporter takes a dict at the end for named arguments."""
 
     def __init__(self, generator: nn.Module, nest: TreeSpec) -> None:
         super().__init__()

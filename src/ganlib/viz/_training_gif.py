@@ -102,6 +102,6 @@ class TrainingGif:
 
 
 def _indexed(image: Image.Image) -> Image.Image:
-    """With a palette of its own: exact where 256 colors are enough, and else made a hundred times as fast."""
+    """With a palette of its own: exact where 256 colors are enough, and otherwise made many times as fast."""
     method = Image.Quantize.FASTOCTREE if image.getcolors(256) is None else Image.Quantize.MEDIANCUT
     return image if image.mode == "L" else image.quantize(method=method)
