@@ -58,9 +58,14 @@ def second_gradient_of_a_share() -> Tensor:
     return second
 
 
-@pytest.mark.parametrize(("kind", "backend"), [("cuda", None), ("xpu", None), ("mps", "gloo"), (None, None)])
-def test_each_process_takes_its_device(kind: str | None, backend: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By stand-ins: that of its local rank with CUDA and XPU, whose backends torch knows; with MPS it is the CPU."""
+@pytest.mark.parametrize(
+    ("kind", "count", "backend"),
+    [("cuda", 2, None), ("xpu", 2, None), ("xpu", 1, "gloo"), ("mps", 1, "gloo"), (None, 0, None)],
+)
+def test_each_process_takes_its_device(
+    kind: str | None, count: int, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By stand-ins: that of its local rank with CUDA and enough XPUs, whose backends torch knows; else the CPU."""
     taken, joined = list[int](), list[Any]()
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind is not None)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: kind and torch.device(kind))
@@ -69,10 +74,12 @@ def test_each_process_takes_its_device(kind: str | None, backend: str | None, mo
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: joined.append(backend))
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: count)
     distributed.init()
 
     assert joined == [backend]
-    assert taken == ([1] if kind in ("cuda", "xpu") else [])
+    assert taken == ([1] if count == 2 else [])
 
 
 def test_a_process_alone_is_rank_0_of_1() -> None:

@@ -158,3 +158,22 @@ def test_packages_export_the_contract_that_they_serve():
     assert penalties.Penalty is protocols.Penalty
     assert latents.Latent is protocols.Latent
     assert conditioning.ConditionEncoder is protocols.ConditionEncoder
+
+
+class MyEncoder(nn.Module, protocols.ConditionEncoder):
+    """Inherits from the protocol, which nobody needs to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = 3
+
+    def forward(self, condition):
+        return nn.functional.one_hot(condition, 3).float()
+
+
+def test_an_encoder_may_inherit_from_its_protocol():
+    """And set ``features`` itself."""
+    assert conditioning.ConcatLatent(nn.Linear(5, 1), MyEncoder())(torch.ones(4, 2), torch.zeros(4).long()).shape == (
+        4,
+        1,
+    )

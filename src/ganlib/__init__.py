@@ -65,4 +65,4 @@ if not TYPE_CHECKING:  # a checker that saw this would take any name for a packa
         raise AttributeError(f"module 'ganlib' has no attribute {name!r}")
 
     def __dir__():
-        return sorted([*globals(), *__all__, "__version__"])
+        return sorted({*globals(), *__all__, "__version__"} - {"TYPE_CHECKING", "importlib"})

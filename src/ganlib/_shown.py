@@ -24,9 +24,12 @@ class _Shortened(reprlib.Repr):
 
     def repr_instance(self, x: Any, level: int) -> str:
         """The repr of what is no container of Python's."""
-        if isinstance(x, Tensor | np.ndarray):
-            kind = "tensor" if isinstance(x, Tensor) else "array"
-            return f"{kind}(shape={tuple(x.shape)}, dtype={x.dtype})"
+        if isinstance(x, np.ndarray):
+            return f"array(shape={x.shape}, dtype={x.dtype})"
+        if isinstance(x, Tensor):
+            kind = "tensor" if type(x) is Tensor else type(x).__name__
+            layout = f", layout={x.layout}" if x.layout != torch.strided else ""
+            return f"{kind}(shape={tuple(x.shape)}, dtype={x.dtype}{layout})"
         if isinstance(x, nn.Module | Optimizer):
             return f"{type(x).__name__}(...)"
         return " ".join(super().repr_instance(x, level).split())
@@ -42,7 +45,7 @@ def shown(value: Any) -> str:
     try:
         if not (isinstance(value, list | tuple | dict) and len(value) > _LONGEST):  # a data set would take minutes
             text = repr(value)
-            if len(text) <= _LONGEST and "\n" not in text:
+            if len(text) <= _LONGEST and ("\n" not in text or (isinstance(value, Tensor) and value.ndim == 0)):
                 return text
         text = _shortened.repr(value)
     except Exception:  # the repr of a user's object, in the middle of an error

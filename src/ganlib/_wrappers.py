@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["is_sharded", "load_plain_state", "load_plainly", "plain", "plain_state", "renamed", "unwrapped"]
+__all__ = ["in_fsdp", "is_sharded", "load_plain_state", "load_plainly", "plain", "plain_state", "renamed", "unwrapped"]
 
 T = TypeVar("T")
 
@@ -50,11 +50,17 @@ def load_plainly(module: nn.Module, load: Callable[[nn.Module], T], *, averages:
     return result
 
 
+def in_fsdp(module: nn.Module) -> bool:
+    """Whether a module, or one in it, is one of FSDP."""
+    kinds = {cls.__name__ for part in module.modules() for cls in type(part).__mro__}
+    return not kinds.isdisjoint({"FSDPModule", "FullyShardedDataParallel"})
+
+
 def is_sharded(module: nn.Module) -> bool:
     """Whether parameters of a module are spread over processes, by FSDP or as DTensors."""
     # By their names, since torch.distributed.tensor takes seconds to import.
     kinds = {cls.__name__ for parameter in module.parameters() for cls in type(parameter).__mro__}
-    return "DTensor" in kinds or any(hasattr(part, "_fsdp_wrapped_module") for part in module.modules())
+    return "DTensor" in kinds or in_fsdp(module)
 
 
 def plain_state(part: Any) -> Any:

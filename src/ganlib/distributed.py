@@ -17,8 +17,8 @@ def init() -> None:
     """Start the process group of the processes that ``torchrun`` has started; in a single process, do nothing.
 
     It calls ``torch.distributed.init_process_group()``, unless a process group is there already. With CUDA each process
-    takes the device of its local rank, and they communicate over NCCL; with XPU over XCCL. Otherwise they do over Gloo,
-    which knows the CPU only: on a machine with MPS, several processes train on the CPU.
+    takes the device of its local rank, and they communicate over NCCL; with an XPU for each process over XCCL. Otherwise
+    they do over Gloo, which knows the CPU only: on a machine with MPS, several processes train on the CPU.
 
     After a restart (``--max-restarts``) on one machine it also ignores the addresses that the previous processes left
     in torchrun's store: nobody listens there, and ``init_process_group`` alone fails more often than not.
@@ -31,8 +31,9 @@ def init() -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or _initialized():
         return
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    on_mps = there is not None and there.type == "mps"
-    if there is not None and not on_mps:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    on_cpu = there is None or there.type == "mps" or (there.type == "xpu" and torch.xpu.device_count() < local)
+    if not on_cpu:
         torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", 0)))
     # Imported here, since not every build of torch has them.
     from torch.distributed.distributed_c10d import PrefixStore
@@ -41,7 +42,7 @@ def init() -> None:
     store, rank, size = next(rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") == "1":  # of several machines, each counts the restarts for itself
         store = PrefixStore(f"life {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
-    backend = "gloo" if on_mps else None  # else torch takes that of the device
+    backend = "gloo" if there is not None and on_cpu else None  # None: torch takes that of the device
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 

@@ -16,7 +16,7 @@ Example:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -148,8 +148,14 @@ class Latent(Protocol):
 class ConditionEncoder(Protocol):
     """Turns a :data:`Condition` that is not None into (N, features), or into maps (N, features, *spatial)."""
 
-    @property
-    def features(self) -> int: ...
+    if (
+        TYPE_CHECKING
+    ):  # a property of one's own will do; at run time it would keep a class that inherits from setting it
+
+        @property
+        def features(self) -> int: ...
+    else:
+        features: int
 
     def __call__(self, condition: Any, /) -> Tensor: ...
 

@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     """Names the options of ``torchmetrics.Metric``, so that type checkers find a misspelt one."""
 
     compute_on_cpu: bool
+    compute_with_cache: bool
     dist_sync_on_step: bool
     process_group: Any
     dist_sync_fn: Callable[..., Any] | None

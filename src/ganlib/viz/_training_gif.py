@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from PIL import Image
-
 from ganlib._checks import check_count, check_positive
 from ganlib._files import prepare_file
 from ganlib._shown import described
@@ -85,7 +83,7 @@ class TrainingGif:
             RunFolderError: it cannot be written.
         """
         paths = even_selection(numbered_images(self.folder, run.iteration), self.max_frames)
-        frames = [_indexed(image) for image in read_images(paths, product="GIF").values()]
+        frames = [*read_images(paths, product="GIF").values()]
         if not frames:
             return
         # A GIF counts in hundredths of a second, and players show a frame of less than two of them for ten.
@@ -99,9 +97,3 @@ class TrainingGif:
             duration=[*[each] * (len(frames) - 1), 2000],
             loop=0,
         )
-
-
-def _indexed(image: Image.Image) -> Image.Image:
-    """With a palette of its own: exact where 256 colors are enough, and otherwise made many times as fast."""
-    method = Image.Quantize.FASTOCTREE if image.getcolors(256) is None else Image.Quantize.MEDIANCUT
-    return image if image.mode == "L" else image.quantize(method=method)

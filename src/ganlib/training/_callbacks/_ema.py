@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ganlib._checks import check_fraction
 from ganlib._shown import described, shown
 from ganlib._spectral import SpectralVectors, spectral_vectors
-from ganlib._wrappers import is_sharded, renamed, unwrapped
+from ganlib._wrappers import in_fsdp, renamed, unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
 from ganlib.protocols import Run
 
@@ -89,7 +89,7 @@ class EMA(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module):
             raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
-        if is_sharded(module):
+        if in_fsdp(module):
             raise ArgumentTypeError(
                 f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so no copy is made: "
                 "give the plain module, whole on each process"
