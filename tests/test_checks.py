@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ganlib._checks import (
     check_count,
     check_flag,
+    check_folder,
     check_fraction,
     check_number,
     check_option,
@@ -135,3 +137,18 @@ def test_a_flag_is_a_bool():
     for value in (1, 0, "no", None, 1.0):
         with pytest.raises(ArgumentTypeError, match=r"^resume \(=.*\) must be True or False$"):
             check_flag("resume", value)
+
+
+def test_numbers_too_large_for_a_float_are_refused():
+    """A whole number above the largest float is out of range, and no OverflowError."""
+    for check in (check_number, check_positive, check_fraction):
+        with pytest.raises(ArgumentValueError, match="weight"):
+            check("weight", 10**5000)
+
+
+def test_folders_are_paths():
+    """What is not a path is refused by its name."""
+    assert check_folder("folder", "runs") == Path("runs")
+    for wrong in (3, None, b"runs"):
+        with pytest.raises(ArgumentTypeError, match="folder .* must be a path"):
+            check_folder("folder", wrong)

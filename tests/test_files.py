@@ -260,6 +260,17 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
         assert [entry.name for entry in tmp_path.iterdir()] == ["x.pt"]
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\0b/c"])
+def test_a_name_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    """A NUL byte is an error of ours, and no folder is made; an error of what is written stays itself."""
+    for call in (lambda path: write_atomically(path, len), make_folder, prepare_file):
+        with pytest.raises(RunFolderError, match=r"a\\x00b.* cannot be written: .*null byte"):
+            call(tmp_path / "new" / name)
+    with pytest.raises(ValueError, match="^mine$"):
+        write_atomically(tmp_path / "x", lambda _: (_ for _ in ()).throw(ValueError("mine")))
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_an_error_of_the_disk_is_not_made_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes while torch.save writes keeps its reason: torch would make a RuntimeError of it without that."""
     path = tmp_path / "x.pt"

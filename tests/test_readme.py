@@ -1,4 +1,4 @@
-"""The README's code: a reader who pastes it, block after block, gets what it says."""
+"""The README's code: a reader who pastes a block gets what it says."""
 
 import re
 from pathlib import Path
@@ -29,13 +29,12 @@ def pasted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(5):
             Image.effect_noise((60, 40 + number), 64).save(folder / "pictures" / name / f"{number}.png")
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    names: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.chdir(folder)
         patch.setattr(training, "fit", briefly)
         patch.setattr(data.RenderedDigits.__init__, "__defaults__", (28, 128, 0))
         for block in blocks:
-            exec(compile(block, str(README), "exec"), names)
+            exec(compile(block, str(README), "exec"), {})
     return folder
 
 

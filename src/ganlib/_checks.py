@@ -1,8 +1,10 @@
 """The checks of arguments that several packages need; each error names the argument and quotes its value."""
 
 import math
+import os
 from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from ganlib._shown import shown
@@ -11,6 +13,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError
 __all__ = [
     "check_count",
     "check_flag",
+    "check_folder",
     "check_fraction",
     "check_number",
     "check_option",
@@ -35,7 +38,7 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
 def check_number(name: str, value: Any) -> float:
     """Return a finite number of at least 0, a weight for example; raise an ArgumentValueError for anything else."""
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+    if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= _float(value) < math.inf):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number of at least 0")
     return _pythons(value)
 
@@ -49,7 +52,7 @@ def check_option(name: str, value: Any, options: Sequence[Any]) -> None:
 
 def check_positive(name: str, value: Any) -> float:
     """Return a finite number above 0; raise an ArgumentValueError for anything else."""
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0 < float(value) < math.inf):
+    if isinstance(value, bool) or not (isinstance(value, Real) and 0 < _float(value) < math.inf):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number above 0")
     return _pythons(value)
 
@@ -57,7 +60,7 @@ def check_positive(name: str, value: Any) -> float:
 def check_fraction(name: str, value: Any, *, below_1: bool = False) -> float:
     """Return a number in [0, 1], or in [0, 1), a probability for example; raise an ArgumentValueError for others."""
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and 0 <= float(value) <= 1) or (below_1 and value == 1):
+    if not (number and 0 <= _float(value) <= 1) or (below_1 and value == 1):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be in [0, 1{')' if below_1 else ']'}")
     return _pythons(value)
 
@@ -74,6 +77,21 @@ def check_flag(name: str, value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):  # bool_ is NumPy's, in its older releases
         raise ArgumentTypeError(f"{name} (={shown(value)}) must be True or False")
     return bool(value)
+
+
+def check_folder(name: str, folder: Any) -> Path:
+    """Return a folder or a file as a path; raise an ArgumentTypeError for what is not one."""
+    if not isinstance(folder, str | os.PathLike):
+        raise ArgumentTypeError(f"{name} (={shown(folder)}) must be a path")
+    return Path(folder)
+
+
+def _float(value: Any) -> float:
+    """A number as a float; one that is too large for that is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
 
 
 def _pythons(value: Any) -> float:

@@ -62,6 +62,7 @@ _locked = set[Path]()  # by this process
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
     """Write a file under a temporary name, flush it to the disk, then rename it; on an error the old file stays."""
     path = Path(path)
+    _check_path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,22 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
             finally:
                 os.close(folder)
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error}") from error
+        raise RunFolderError(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def _check_path(path: Path) -> None:
+    """Raise a RunFolderError for a name that no file can have, since it has a NUL byte, for example."""
+    try:
+        os.lstat(path)
+    except OSError:  # what it is comes out when it is written
+        pass
+    except ValueError as error:
+        raise RunFolderError(f"{str(path)!r} cannot be written: {error}") from error
+
+
+def _reason(error: OSError) -> str:
+    """What an error of the system says, without the name of a temporary file."""
+    return str(error) if error.strerror is None else f"[Errno {error.errno}] {error.strerror}"
 
 
 def save_plain(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
@@ -122,16 +138,18 @@ def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
     """Make a folder if it is missing, and raise a RunFolderError if no file can be written in it."""
+    _check_path(Path(folder))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise RunFolderError(f"the folder {folder} cannot be written to: {error}") from error
+        raise RunFolderError(f"the folder {folder} cannot be written to: {_reason(error)}") from error
 
 
 def prepare_file(path: Path) -> None:
     """Make the folder of a file, raise a RunFolderError if it cannot be written, and remove what a kill left of it."""
+    _check_path(path)
     make_folder(path.parent)
     remove_leftovers(path.parent, glob.escape(path.name))
     try:
@@ -141,7 +159,7 @@ def prepare_file(path: Path) -> None:
         temporary.touch(exist_ok=False)
         temporary.unlink()
     except OSError as error:  # a name can be too long
-        raise RunFolderError(f"{path} cannot be written: {error}") from error
+        raise RunFolderError(f"{path} cannot be written: {_reason(error)}") from error
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -225,3 +225,14 @@ def test_other_spatial_sizes_are_refused():
     """Maps of another size raise an error with both sizes and the name."""
     with pytest.raises(ShapeError, match=r"sizes \(4, 4\), but sample has \(8, 8\)"):
         join(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 4, 4), "sample")
+
+
+def test_a_latent_of_another_size_is_told_its_own():
+    """The error names the size of the latent alone, and is silent of it where the latent is right."""
+    generator = ConcatLatent(stacks.LinearStack([64 + 3, 8]), OneHot(3))
+    with pytest.raises(ShapeError, match="the latent alone must have size 64, not 32"):
+        generator(torch.zeros(4, 32), torch.tensor([0, 1, 2, 0]))
+    for latent in (torch.zeros(4, 64), torch.zeros(64)):
+        with pytest.raises(ShapeError) as caught:
+            generator(latent, torch.tensor([0, 1, 2]))
+        assert "alone" not in str(caught.value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib.errors import GanlibError
+from ganlib.errors import ArgumentTypeError, GanlibError
 from ganlib.metrics import nearest_neighbors
 from tests.metrics.cases import distances, normal
 
@@ -58,3 +58,11 @@ def test_bad_arguments_are_named(queries, references, k, message):
     with pytest.raises(ValueError, match=message) as caught:
         nearest_neighbors(queries, references, k)
     assert isinstance(caught.value, GanlibError)
+
+
+def test_points_are_tensors():
+    """A list is refused by the name of its argument."""
+    points = torch.zeros(2, 2)
+    for name, pair in (("queries", ([1, 2], points)), ("references", (points, np.zeros((2, 2))))):
+        with pytest.raises(ArgumentTypeError, match=rf"{name} \(=.*\) must be a tensor"):
+            nearest_neighbors(*pair)

@@ -63,8 +63,10 @@ def api(tmp_path, monkeypatch, specified):
     def download(repo_id, filename, *, local_dir, **_):
         return shutil.copy(api.there / filename, Path(local_dir).mkdir(parents=True) or local_dir)
 
-    def upload(*, folder_path, create_pr, **_):
+    def upload(*, folder_path, create_pr, delete_patterns, **_):
         api.uploaded = {path.name for path in Path(folder_path).iterdir()}
+        for pattern in delete_patterns or ():
+            (api.there / pattern).unlink(missing_ok=True)
         shutil.copytree(folder_path, api.there, dirs_exist_ok=True)
         return SimpleNamespace(commit_url="commit/1", pr_url="discussions/1" if create_pr else None)
 
@@ -143,6 +145,72 @@ def test_a_users_card_is_kept(api, generator, tmp_path):
         assert "| iterations | 2000 |" in card.read_text("utf-8")
         assert from_hub(there).info == {"iterations": 3000}
     assert api.uploaded == FILES - {"README.md"}
+
+
+def test_an_old_image_is_removed(api, generator, tmp_path):
+    """Where the new generator has none; a card that still shows it gives a warning."""
+    rows = mlp_gan((5,), 6, (8,))[0]
+    for there, options in ((api.there, {}), (tmp_path / "folder", {"preview": tmp_path / "folder"})):
+        push_to_hub(generator, "me/digits", **options)
+        push_to_hub(rows, "me/digits", **options)
+        assert {path.name for path in there.iterdir()} == FILES - {"samples.png"}
+        push_to_hub(generator, "me/digits", **options)
+        (there / "README.md").write_text("# Mine\n![Samples](samples.png)", "utf-8")
+        with pytest.warns(UserWarning, match=r"README\.md was edited .* samples\.png, which is removed") as caught:
+            push_to_hub(rows, "me/digits", **options)
+        assert caught[0].filename == __file__
+        assert not (there / "samples.png").exists()
+
+
+@pytest.mark.parametrize("name", ["", "mit\nfoo: bar", "Apache 2.0", "-mit"])
+def test_a_license_that_the_hub_does_not_know(api, generator, name, tmp_path):
+    """What is no name of a license is refused before anything is written or created."""
+    for options in ({}, {"preview": tmp_path / "preview"}):
+        with pytest.raises(ArgumentValueError, match=r"info\['license'\] \(='.*'\) must be the Hub's name"):
+            push_to_hub(generator, "me/digits", info={"license": name}, **options)
+    assert not api.mock_calls
+    assert not (tmp_path / "preview").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("private", "x"), ("revision", 3), ("create_pr", "x"), ("commit_message", None), ("token", b"hf_secret")],
+)
+def test_options_of_wrong_types(generator, name, value, tmp_path):
+    """Each is named, with a preview too; a token is not quoted."""
+    with pytest.raises(ArgumentTypeError, match=rf"^{name} \(") as caught:
+        push_to_hub(generator, "me/digits", preview=tmp_path / "preview", **{name: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("filename", 3), ("filename", None), ("revision", 3), ("token", 3), ("cache_dir", 3), ("local_files_only", "x")],
+)
+@pytest.mark.parametrize("repo_id", ["me/digits", Path("digits")])
+def test_options_of_wrong_types_of_a_download(repo_id, name, value):
+    """Each is named, for a folder as for a repository."""
+    with pytest.raises(ArgumentTypeError, match=rf"^{name} \("):
+        from_hub(repo_id, **{name: value})
+
+
+def test_a_folder_has_no_revisions(generator, tmp_path, monkeypatch):
+    """To ask for one is an error, also where a repository has the name of the folder."""
+    save_generator(tmp_path / "me" / "digits" / "generator.safetensors", generator)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("me/digits", Path("me/digits")):
+        with pytest.raises(ArgumentValueError, match=r"revision \(='v1'\) must be None for the folder 'me/digits'"):
+            from_hub(folder, revision="v1")
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "x\n" * 600, "--" * 5000])
+def test_a_long_name(generator, name):
+    """The error stays short, on one line."""
+    for call in (lambda: push_to_hub(generator, name), lambda: from_hub(name)):
+        with pytest.raises(ArgumentValueError, match="repo_id") as caught:
+            call()
+        assert len(str(caught.value)) < 450
+        assert "\n" not in str(caught.value)
 
 
 def test_a_loaded_generator_keeps_its_info(api, generator, tmp_path):
@@ -311,6 +379,8 @@ def test_a_preview_that_cannot_be_written(generator, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="file"):
         push_to_hub(generator, "me/digits", preview=tmp_path / "file")
+    with pytest.raises(RunFolderError, match="null byte"):
+        push_to_hub(generator, "me/digits", preview=str(tmp_path / "a\0b"))
     with pytest.raises(ArgumentTypeError, match=r"preview \(=3\)"):
         push_to_hub(generator, "me/digits", preview=3)
 
@@ -320,7 +390,7 @@ def test_without_huggingface_hub(generator, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
         monkeypatch.setitem(sys.modules, name, None)
     for call in (lambda: push_to_hub(generator, "me/digits"), lambda: from_hub("me/digits")):
-        with pytest.raises(MissingExtraError, match=r"huggingface_hub is not installed.* pip install 'ganlib\[hub\]'"):
+        with pytest.raises(MissingExtraError, match=r"huggingface_hub is not installed.* pip install .ganlib\[hub\]"):
             call()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ganlib.conditioning import Maps
-from ganlib.errors import GanlibError
+from ganlib.errors import ArgumentValueError, GanlibError
 from ganlib.init import normal_
 from ganlib.models import mlp_gan
 from tests.models.cases import CONDITIONS
@@ -112,3 +112,10 @@ def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         mlp_gan(**{"image_shape": (1, 4, 4), "latent_dim": 3, "hidden": (8,)} | arguments)
     assert isinstance(caught.value, GanlibError)
+
+
+def test_sizes_are_sequences():
+    """A number in the place of sizes is refused by the name of its argument."""
+    for name in ("image_shape", "hidden", "discriminator_hidden"):
+        with pytest.raises(ArgumentValueError, match=rf"{name} \(=28\) must be whole numbers"):
+            mlp_gan(**{"image_shape": (1, 4, 4), "latent_dim": 4, name: 28})

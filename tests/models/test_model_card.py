@@ -71,6 +71,35 @@ def test_its_metadata_is_what_the_hub_reads(tmp_path):
     }
 
 
+def test_a_license(tmp_path):
+    """Its name is in small letters, as the Hub has it; what is no text is a row of the table."""
+    card = _card(tmp_path, dcgan(IMAGES, 6)[0], license="MIT")
+    assert "license: mit\n" in card
+    assert "| license |" not in card
+    card = _card(tmp_path, dcgan(IMAGES, 6)[0], license=["mit", "other"])
+    assert "license:" not in card
+    assert "| license | mit, other |" in card
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        ({"latent_dim": 9}, r"\(=9\): its layers take latents of size 6"),
+        ({"latent_dim": 10**20}, "its layers take latents of size 6"),
+        ({"latent_dim": 5}, r"info\['latent_dim'\] \(=5\)"),
+        ({"latent_dim": "6"}, r"info\['latent_dim'\] \(='6'\)"),
+        ({"latent": "uniform2"}, r"info\['latent'\] \(='uniform2'\): latent must be 'gaussian' or 'uniform'"),
+        ({"latent": ["gaussian"]}, "latent must be 'gaussian' or 'uniform'"),
+    ],
+)
+def test_info_that_does_not_fit(tmp_path, info, reason):
+    """A warning says why there is no image, at the line of the user."""
+    with pytest.warns(UserWarning, match=f"there is no image of samples.*{reason}") as caught:
+        _card(tmp_path, dcgan(IMAGES, 6)[0], **info)
+    assert caught[0].filename == __file__
+    assert not (tmp_path / "samples.png").exists()
+
+
 def test_a_card_says_what_the_generator_takes_and_gives(tmp_path):
     """Latents, conditions and samples with their shapes and ranges."""
     make, _, _ = GENERATORS["conditional"]
@@ -89,6 +118,10 @@ def test_its_table_holds_the_info(tmp_path):
         "classes": ["one", "two"],
         "figures": {"fid": 4.5, "real": {"fid": 4}},
         "log": "x" * 999,
+        "__main__": "~x~ $y$ &lt; a_b",
+        " ": 3,
+        "empty": {},
+        "runs": [{"fid": 4}, [1, None], 2],
         "words": {str(index): index for index in range(1000)},
     }
     card = _card(tmp_path, dcgan(IMAGES, 6)[0], **info)
@@ -96,6 +129,10 @@ def test_its_table_holds_the_info(tmp_path):
         r"| data | a\|b \<c\> \*d\* |",
         "| classes | one, two |",
         "| figures.fid | 4.5 |",
+        r"| \_\_main\_\_ | \~x\~ \$y\$ \&lt; a_b |",
+        "| ' ' | 3 |",
+        "| empty | {} |",
+        r'| runs | {"fid": 4}, \[1, null\], 2 |',
         "| figures.real.fid | 4 |",
     ]
     assert all(row in card.splitlines() for row in rows)

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import onnx
 import onnxruntime
@@ -27,6 +29,7 @@ from ganlib.stacks import LinearStack, UNet
 from tests.exporting import TORCH_26
 from tests.models.cases import FLAT, GENERATORS, assert_same_state
 
+new_torch = pytest.mark.skipif(TORCH_26, reason="torch 2.6 fails in another way")
 batch_norm_in_onnx = pytest.mark.skipif(TORCH_26, reason="torch 2.6 cannot export batch norm to ONNX")
 
 
@@ -91,6 +94,14 @@ class _Frozen(nn.Linear):
     def forward(self, latent):
         """Read it."""
         return super().forward(latent) + torch.zeros(int(latent.shape[0]), 1)
+
+
+class _Counted(nn.Linear):
+    """Has one size of a batch when it is exported, and is exported with it."""
+
+    def forward(self, latent):
+        """Count it."""
+        return super().forward(latent) + torch.zeros(len(latent), 1)
 
 
 class _Different(nn.Linear):
@@ -202,6 +213,20 @@ def test_opset(tmp_path):
         export_onnx(tmp_path / "other.onnx", _mlp(), opset=7)
     with pytest.raises(ArgumentValueError, match=r"opset \(=0\)"):
         export_onnx(tmp_path / "other.onnx", _mlp(), opset=0)
+    for opset in (999, 10**5000):
+        with pytest.raises(ArgumentValueError, match=r"^opset \(=.*\) must be at most \d+, the newest .*onnx$"):
+            export_onnx(tmp_path / "other.onnx", _mlp(), opset=opset)
+
+
+@pytest.mark.skipif(TORCH_26, reason="torch 2.6 prints")
+@pytest.mark.parametrize("opset", [17, 7])
+def test_an_old_opset_prints_nothing(opset, tmp_path, capfd):
+    """Whether it can be had or not; the loggers have their levels again."""
+    levels = {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict]}
+    with nullcontext() if opset == 17 else pytest.raises(GanlibRuntimeError, match=r"opset \(=7\) cannot be had"):
+        export_onnx(tmp_path / "generator.onnx", _mlp(), opset=opset)
+    assert capfd.readouterr() == ("", "")
+    assert levels == {name: logging.getLogger(name).level for name in levels}
 
 
 def test_noise(tmp_path):
@@ -217,6 +242,10 @@ def test_noise(tmp_path):
     ("generator", "cause"),
     [
         (_Frozen(6, 2), "_Frozen"),
+        pytest.param(_Counted(6, 2), r"write x\.shape\[0\]", marks=new_torch),
+        pytest.param(
+            nn.Sequential(nn.Linear(6, 4).double(), nn.Mish()), r"export generator\.float\(\)", marks=new_torch
+        ),
         (_Different(6, 2), "differ from torch's by up to 1, with tolerance"),
         (nn.Linear(6, 2, device="meta"), "Linear"),
     ],
@@ -241,6 +270,11 @@ def test_what_cannot_be_exported(generator, cause, tmp_path):
         (("g.onnx", nn.Conv2d(1, 1, 1)), ArgumentValueError, r"latent \(=None\) must be an example"),
         (("g.onnx", _mlp(), 6), ArgumentTypeError, r"latent \(=6\)"),
         (("g.onnx", _mlp(), torch.zeros(0, 6)), ShapeError, "latent must hold an example"),
+        (("g.onnx", _mlp(), torch.tensor(1.0)), ShapeError, r"latent \(\) must have a first dimension"),
+        (("g.onnx", _mlp(), torch.ones(2, 6, device="meta")), ArgumentValueError, "latent .* is on the meta device"),
+        (("g.onnx", _mlp(), torch.ones(2, 6).long()), ArgumentValueError, r"latent \(1, 6\) of torch.int64"),
+        (("g.onnx", _mlp(), torch.full((2, 6), torch.nan)), ArgumentValueError, "makes NaN or infinity"),
+        (("g\0.onnx", _mlp()), RunFolderError, "null byte"),
         (("g.onnx", _mlp(), latents.Gaussian(7)), ArgumentValueError, r"with latent \(1, 7\)"),
         (("g.onnx", _Nested(), latents.Gaussian(6)), ArgumentValueError, "give examples as latent and condition"),
         (

@@ -3,12 +3,14 @@
 import copy
 import dataclasses
 import pickle
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganlib.errors import GanlibError, PlanError
+from ganlib import models, stacks
+from ganlib.errors import ArgumentTypeError, GanlibError, PlanError
 from ganlib.stacks import StackPlan, Stage
 from tests import strategies
 
@@ -146,3 +148,10 @@ def test_plans_are_values(plan):
         assert hash(plan) == hash(twin)
         assert plan.shapes == twin.shapes
     assert plan.shapes == pickle.loads(pickle.dumps(plan)).shapes
+
+
+def test_the_networks_of_a_plan_refuse_what_is_no_plan():
+    """A shape in the place of a plan is named, with what to give instead."""
+    for make in (stacks.ConvStack, stacks.ConvTransposeStack, stacks.UNet, partial(models.dcgan, latent_dim=8)):
+        with pytest.raises(ArgumentTypeError, match=r"plan \(=\(1, 28, 28\)\) must be a StackPlan"):
+            make((1, 28, 28))

@@ -521,3 +521,10 @@ def test_conditions_that_are_nan_are_refused() -> None:
     trainer.train_step((points(4), torch.full((4, 2), -torch.inf)))
     with pytest.raises(ArgumentValueError, match="condition holds NaN"):
         trainer.train_step((points(4), torch.full((4, 2), torch.nan)))
+
+
+def test_the_error_of_a_batch_of_many_keys_is_short() -> None:
+    """Of a thousand keys the first are named."""
+    with pytest.raises(ArgumentValueError, match="whose keys are 0, 1, ") as caught:
+        training.fit(make_trainer(), [dict.fromkeys(range(1000), points())], iterations=1)
+    assert len(str(caught.value)) < 300

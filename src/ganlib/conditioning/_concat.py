@@ -70,7 +70,16 @@ class ConcatLatent(_Concat):
         except ShapeError as error:
             raise ShapeError(
                 f"latent {tuple(latent.shape)} with the encoded condition {tuple(encoding.shape)}: {error}"
+                f"{self._own_size(latent)}"
             ) from error
+
+    def _own_size(self, latent: Tensor) -> str:
+        """The size that the user knows, without the condition's features, where the latent has another one."""
+        first = self.module[0] if isinstance(self.module, nn.Sequential) and len(self.module) else self.module
+        size = getattr(first, "in_features", None) or next(iter(getattr(first, "in_shape", ())), None)
+        own = size - self.encoder.features if isinstance(size, int) else 0
+        wrong = own > 0 and latent.ndim > 1 and latent.shape[1] != own
+        return f"; the latent alone must have size {own}, not {latent.shape[1]}" if wrong else ""
 
 
 @rebuildable

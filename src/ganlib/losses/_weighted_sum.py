@@ -111,7 +111,8 @@ class WeightedSum(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the weights, for ``repr``."""
-        return f"weights=({', '.join(map(show_weight, self.weights))}{',' * (len(self.weights) == 1)})"
+        texts = [*map(show_weight, self.weights[:10])] + ["..."] * (len(self.weights) > 10)
+        return f"weights=({', '.join(texts)}{',' * (len(texts) == 1)})"
 
     def _sum(self, values: list[Tensor]) -> Tensor:
         return torch.stack([weighted(weight, value) for weight, value in zip(self.weights, values, strict=True)]).sum()

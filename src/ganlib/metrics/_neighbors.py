@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ganlib._checks import check_count
 from ganlib._devices import in_float64
-from ganlib.errors import ArgumentValueError, ShapeError
+from ganlib._shown import shown
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["closer_than", "nearest_neighbors", "nearest_squared", "squared_distances"]
 
@@ -29,6 +30,7 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
         They are on the CPU where the device has no float64 (MPS).
 
     Raises:
+        ArgumentTypeError: queries or references are not a tensor.
         ShapeError: queries and references are not (N, F) and (M, F).
         ArgumentValueError: k is below 1 or above M, or values are not finite.
 
@@ -37,6 +39,9 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
         >>> distances.tolist(), indices.tolist()
         ([[1.0], [0.5]], [[0], [1]])
     """
+    for name, points in (("queries", queries), ("references", references)):
+        if not isinstance(points, Tensor):
+            raise ArgumentTypeError(f"{name} (={shown(points)}) must be a tensor (N, F)")
     if queries.ndim != 2 or references.ndim != 2 or queries.shape[1] != references.shape[1]:
         raise ShapeError(
             f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must be (N, F) and (M, F)"

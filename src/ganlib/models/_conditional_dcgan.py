@@ -26,6 +26,7 @@ from ganlib.errors import ArgumentValueError
 from ganlib.models._dcgan import SAMPLE_RANGE, Init, backbone, initialized, to_logit, upwards
 from ganlib.protocols import ConditionEncoder
 from ganlib.stacks import Activation, LinearStack, Norm, StackPlan
+from ganlib.stacks._plan import check_plan
 
 __all__ = ["conditional_dcgan"]
 
@@ -93,6 +94,7 @@ def conditional_dcgan(
         "cGANs with Projection Discriminator", 2018; Odena et al., "Conditional Image Synthesis with Auxiliary
         Classifier GANs", 2017.
     """
+    check_plan(plan)
     check_sizes(latent_dim=latent_dim)
     check_option("conditioning", conditioning, ("projection", "channels", "features", "auxiliary"))
     check_option("generator_conditioning", generator_conditioning, ("latent", "batch_norm"))

@@ -20,6 +20,7 @@ from ganlib.stacks import (
     make_norm,
     needs_bias,
 )
+from ganlib.stacks._plan import check_plan
 
 __all__ = ["SAMPLE_RANGE", "Init", "backbone", "dcgan", "initialized", "to_logit", "upwards"]
 
@@ -76,6 +77,7 @@ def dcgan(
     References:
         Radford et al., "Unsupervised Representation Learning with DCGAN", 2016.
     """
+    check_plan(plan)
     check_sizes(latent_dim=latent_dim)
     generator = upwards(plan, latent_dim, norm, activation, bias)
     down = partial(

@@ -3,7 +3,9 @@
 import importlib
 import io
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from ganlib._files import write_atomically
+from ganlib._checks import check_flag
+from ganlib._files import remove_files, write_atomically
 from ganlib._shown import shown
 from ganlib.errors import (
     ArgumentTypeError,
@@ -28,6 +31,7 @@ __all__ = ["from_hub", "push_to_hub"]
 
 _FILE = "generator.safetensors"
 _CARD = "README.md"
+_IMAGE = "samples.png"
 _LOG_IN = "log in by huggingface_hub.login(), or give the token of an account that may"
 
 # What errors of huggingface_hub and of what it connects with mean, by the names of their classes.
@@ -68,7 +72,8 @@ def push_to_hub(
       since.
     - ``samples.png``, the samples that the code in the card draws. Latents are found where ``info`` has ``latent_dim``,
       and ``latent`` (``"gaussian"`` or ``"uniform"``) if they are not Gaussian, or where the first layer tells their
-      size; conditions where an encoder of ganlib takes classes, tags or vectors. Otherwise there is no image.
+      size; conditions where an encoder of ganlib takes classes, tags or vectors. Otherwise there is no image, and
+      that of an earlier generator is removed.
 
     In several processes, call it in one of them.
 
@@ -76,8 +81,8 @@ def push_to_hub(
         generator: what :func:`save_generator` takes.
         repo_id: the repository, such as ``"me/digits"``; a name alone is one of the user who is logged in.
         info: values that JSON can hold, kept in the file and shown in the card, such as ``latent_dim``, ``classes``,
-            ``iterations`` and ``license``, which also becomes the license in the card's metadata. None is
-            ``generator.info``, which :func:`load_generator` sets, if there is one.
+            ``iterations`` and ``license``: the Hub's name of one, such as ``"mit"``, becomes the license in the card's
+            metadata. None is ``generator.info``, which :func:`load_generator` sets, if there is one.
         private: whether a new repository is private; None is the default of its owner.
         token: of Hugging Face; None is that of ``huggingface_hub.login()``.
         revision: the branch, which is created if it is missing; None is the main one.
@@ -90,11 +95,16 @@ def push_to_hub(
         The address of the commit or the pull request; with ``preview``, the folder.
 
     Raises:
-        MissingExtraError: huggingface_hub is not installed.
-        ArgumentTypeError, ArgumentValueError: ``repo_id`` cannot be the name of a repository, or the generator or its
-            info cannot be saved (see :func:`save_generator`); nothing was created or uploaded.
+        MissingExtraError: huggingface_hub is not installed; the card needs it with ``preview``, too.
+        ArgumentTypeError, ArgumentValueError: ``repo_id`` cannot be the name of a repository, the license cannot be one
+            of the Hub, another argument is of a wrong type, or the generator or its info cannot be saved (see
+            :func:`save_generator`); nothing was created or uploaded.
         GanlibRuntimeError: the Hub cannot be reached, or refuses; the message says why.
         RunFolderError: the files cannot be written.
+
+    Warns:
+        UserWarning: the generator does not take the latents of ``info``, so that there is no image; or an edited card
+            shows an image that is removed.
 
     Example:
         >>> import tempfile
@@ -112,6 +122,11 @@ def push_to_hub(
     """
     hub = _package()
     _check_repo_id(hub, repo_id, "the name of a repository, such as 'me/digits'")
+    _check_type("private", private, bool)
+    _check_connection(token, revision)
+    if not isinstance(commit_message, str):
+        raise ArgumentTypeError(f"commit_message (={shown(commit_message)}) must be a str")
+    create_pr = check_flag("create_pr", create_pr)
     if create_pr and revision is not None:
         raise ArgumentValueError(
             f"revision (={shown(revision)}) must be None with create_pr (=True): a pull request is to the main branch"
@@ -119,6 +134,7 @@ def push_to_hub(
     if info is None:
         own = getattr(generator, "info", None)
         info = own if isinstance(own, Mapping) else {}
+    _check_license(info)
     if preview is not None:
         if not isinstance(preview, str | os.PathLike):
             raise ArgumentTypeError(f"preview (={shown(preview)}) must be a folder, a str or a pathlib.Path")
@@ -145,6 +161,7 @@ def push_to_hub(
                 commit_message=commit_message,
                 revision=revision,
                 create_pr=create_pr,
+                delete_patterns=None if (folder / _IMAGE).exists() else [_IMAGE],
             )
     return str(commit.pr_url or commit.commit_url)
 
@@ -167,7 +184,7 @@ def from_hub(
 
     Args:
         repo_id: the repository, such as ``"me/digits"``; or a local folder, such as that of a run, which comes first
-            where there is one of this name.
+            where there is one of this name. A folder has no revisions.
         module: gets the weights; None rebuilds the generator from the recipe in the file.
         filename: the file in the repository or folder; any safetensors with the weights of ``module``.
         revision: a branch, a tag or a commit; None is the newest one of the main branch. A commit always gives the same
@@ -185,9 +202,9 @@ def from_hub(
         MissingExtraError: huggingface_hub is not installed, and ``repo_id`` is not a folder.
         CheckpointError: the file cannot be downloaded, and the message says why; or :func:`load_generator` cannot read
             it.
-        ArgumentValueError: ``repo_id`` is not a folder, and cannot be the name of a repository; or as in
-            :func:`load_generator`.
-        ArgumentTypeError: ``repo_id`` is not a str or a path; or as in :func:`load_generator`.
+        ArgumentValueError: ``repo_id`` is not a folder, and cannot be the name of a repository; a revision of a folder
+            is asked for; or as in :func:`load_generator`.
+        ArgumentTypeError: an argument is of a wrong type; or as in :func:`load_generator`.
 
     Warns:
         UserWarning: which weights did not fit, where ``partial`` is True.
@@ -203,7 +220,17 @@ def from_hub(
     """
     if not isinstance(repo_id, str | os.PathLike):
         raise ArgumentTypeError(f"repo_id (={shown(repo_id)}) must be the name of a repository, or a folder")
+    if not isinstance(filename, str):
+        raise ArgumentTypeError(f"filename (={shown(filename)}) must be the name of a file, a str")
+    _check_connection(token, revision)
+    _check_type("cache_dir", cache_dir, str, os.PathLike)
+    local_files_only = check_flag("local_files_only", local_files_only)
     if isinstance(repo_id, os.PathLike) or os.path.isdir(repo_id):
+        if revision is not None:
+            raise ArgumentValueError(
+                f"revision (={shown(revision)}) must be None for the folder {shown(os.fspath(repo_id))}, which has no "
+                "revisions; a folder of that name comes before a repository"
+            )
         path = Path(repo_id, filename)
     else:
         hub = _package()
@@ -231,12 +258,20 @@ def _write_card(hub: Any, folder: Path, repo_id: str, generator: nn.Module, info
     except ArgumentValueError:  # the file has no recipe
         loaded, rebuilt = generator, False
     text, image = model_card(hub, repo_id, loaded, info, rebuilt=rebuilt)
-    if not old.exists() or is_unedited(old.read_text("utf-8", "replace")):
+    there = old.read_text("utf-8", "replace") if old.exists() else None
+    if there is None or is_unedited(there):
         write_atomically(folder / _CARD, lambda file: file.write(text.encode()))
-    if image is not None:
+    elif image is None and _IMAGE in there:
+        warnings.warn(
+            f"{_CARD} was edited and is kept, but it names {_IMAGE}, which is removed: this generator has no image",
+            stacklevel=3,
+        )
+    if image is None:
+        remove_files([folder / _IMAGE])
+    else:
         content = io.BytesIO()
         image.save(content, "PNG")
-        write_atomically(folder / "samples.png", lambda file: file.write(content.getbuffer()))
+        write_atomically(folder / _IMAGE, lambda file: file.write(content.getbuffer()))
 
 
 def _package() -> Any:
@@ -245,8 +280,8 @@ def _package() -> Any:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise MissingExtraError(
-            f"{(error.name or 'huggingface_hub').partition('.')[0]} is not installed, which the Hugging Face Hub is "
-            "reached with: pip install 'ganlib[hub]'"
+            f"{(error.name or 'huggingface_hub').partition('.')[0]} is not installed, which the Hugging Face Hub and "
+            'model cards need: pip install "ganlib[hub]"'
         ) from error
 
 
@@ -256,7 +291,32 @@ def _check_repo_id(hub: Any, repo_id: Any, what: str) -> None:
     try:
         hub.utils.validate_repo_id(repo_id)
     except ValueError as error:
-        raise ArgumentValueError(f"repo_id (={shown(repo_id)}) must be {what}: {error}") from error
+        reason = " ".join(str(error).partition(f" '{repo_id}'")[0].split()).rstrip(":")
+        raise ArgumentValueError(f"repo_id (={shown(repo_id)}) must be {what}: {reason:.150}") from error
+
+
+def _check_type(name: str, value: Any, *types: type) -> None:
+    if not isinstance(value, (*types, type(None))):
+        raise ArgumentTypeError(f"{name} (={shown(value)}) must be {_listed(*types)}")
+
+
+def _check_connection(token: Any, revision: Any) -> None:
+    if not isinstance(token, str | bool | None):  # a secret, which no error quotes
+        raise ArgumentTypeError(f"token (a {type(token).__name__}) must be {_listed(str, bool)}")
+    _check_type("revision", revision, str)
+
+
+def _listed(*types: type) -> str:
+    return f"a {', a '.join(each.__name__ for each in types)} or None"
+
+
+def _check_license(info: Any) -> None:
+    name = info.get("license") if isinstance(info, Mapping) else None
+    if isinstance(name, str) and not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", name.lower()):
+        raise ArgumentValueError(
+            f"info['license'] (={shown(name)}) must be the Hub's name of a license, such as 'mit' or 'apache-2.0', or "
+            "'other'"
+        )
 
 
 @contextmanager

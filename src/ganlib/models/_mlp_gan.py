@@ -1,7 +1,7 @@
 """The fully connected GAN."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
 from torch import nn
@@ -62,8 +62,8 @@ def mlp_gan(
         Goodfellow et al., "Generative Adversarial Nets", 2014, section 5; with an encoder, Mirza and Osindero,
         "Conditional Generative Adversarial Nets", 2014, figure 1.
     """
-    image_shape, hidden = tuple(image_shape), tuple(hidden)
-    downwards = hidden[::-1] if discriminator_hidden is None else tuple(discriminator_hidden)
+    image_shape, hidden = _sizes("image_shape", image_shape), _sizes("hidden", hidden)
+    downwards = hidden[::-1] if discriminator_hidden is None else _sizes("discriminator_hidden", discriminator_hidden)
     for name, sizes in (
         ("image_shape", image_shape),
         ("latent_dim", (latent_dim,)),
@@ -92,3 +92,9 @@ def mlp_gan(
         init(discriminator)
     vars(generator)["sample_range"] = SAMPLE_RANGE
     return generator, discriminator
+
+
+def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable):
+        raise ArgumentValueError(f"{name} (={shown(sizes)}) must be whole numbers of at least 1, such as (1, 28, 28)")
+    return tuple(sizes)

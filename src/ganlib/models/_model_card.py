@@ -1,9 +1,10 @@
 """The model card of a generator: what it draws, code that draws the same, and what its info says."""
 
+import json
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from math import prod
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganlib import latents, viz
+from ganlib._shown import shown
 from ganlib.conditioning import ClassEmbedding, OneHot, TagEmbedding, VectorEmbedding
 from ganlib.errors import GanlibError
 from ganlib.models._example_inputs import latent_shape
@@ -81,10 +83,11 @@ def model_card(
     load = f'generator = models.from_hub("{repo_id}")'
     if not rebuilt:
         load = f"module = ...  # a new {kind}, whose code is not in this repository\n{load[:-1]}, module)"
-    given = {name: value for name, value in info.items() if name != "license"}
+    terms = info.get("license") if isinstance(info.get("license"), str) else None
+    given = {name: value for name, value in info.items() if name != "license" or terms is None}
     metadata = hub.ModelCardData(
         library_name="ganlib",
-        license=info["license"] if isinstance(info.get("license"), str) else None,
+        license=terms and terms.lower(),  # the Hub knows no capitals
         pipeline_tag="unconditional-image-generation" if of_images and encoder is None else None,
         tags=["gan", "pytorch"],
     )
@@ -120,11 +123,28 @@ def _facts(generator: nn.Module, encoder: Any, drawn: _Drawn | None) -> dict[str
 
 def _draw(generator: nn.Module, info: Mapping[str, Any], encoder: Any) -> _Drawn | None:
     """Draw samples, if it is known from which latents."""
-    dim, shape = info.get("latent_dim"), latent_shape(generator)
-    with suppress(Exception):  # whatever a generator raises that takes something else
-        latent = _LATENTS[info.get("latent", "gaussian")](dim or prod(shape or ()))
-        return _draw_from(latent, generator, info, encoder)
-    return None
+    own = latent_shape(generator)
+    size = None if own is None else prod(own)
+    told = {name: info[name] for name in ("latent_dim", "latent") if name in info}
+    dim, kind = told.get("latent_dim", size), told.get("latent", "gaussian")
+    if dim is None:
+        return None
+    try:
+        if not isinstance(kind, str) or kind not in _LATENTS:
+            raise ValueError("latent must be 'gaussian' or 'uniform'")
+        if isinstance(own, tuple) and len(own) == 1 and isinstance(dim, int) and dim > own[0]:  # perhaps a huge one
+            raise ValueError(f"its layers take latents of size {size}")
+        return _draw_from(_LATENTS[kind](dim), generator, info, encoder)
+    except Exception as error:  # whatever a generator raises that takes something else
+        if told:
+            said = ", ".join(f"info[{name!r}] (={shown(value)})" for name, value in told.items())
+            reason = " ".join(f"{error}".split())
+            warnings.warn(
+                f"there is no image of samples, as the {type(generator).__name__} cannot draw with {said}: "
+                f"{reason:.300}",
+                stacklevel=5,  # the line of the user's call of push_to_hub
+            )
+        return None
 
 
 def _draw_from(latent: Any, generator: nn.Module, info: Mapping[str, Any], encoder: Any) -> _Drawn:
@@ -187,14 +207,20 @@ def _table(values: Mapping[str, Any]) -> str:
 
 def _rows(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if isinstance(value, Mapping) and len(value) <= _MOST:
-            yield from ((f"{_plain(name)}.{inner}", text) for inner, text in _rows(value))
+        key = _plain(str(name)) or repr(name)
+        if isinstance(value, Mapping) and 0 < len(value) <= _MOST:
+            yield from ((f"{key}.{inner}", text) for inner, text in _rows(value))
         else:
-            yield _plain(name), _plain(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+            yield key, _plain(", ".join(map(_cell, value)) if isinstance(value, list | tuple) else _cell(value))
+
+
+def _cell(value: Any) -> str:
+    nested = isinstance(value, Mapping | list | tuple)
+    return json.dumps(value, ensure_ascii=False, default=str) if nested else str(value)
 
 
 def _plain(text: str) -> str:
     """A text as Markdown that shows it."""
     text = " ".join(text.split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return re.sub(r"([\\`*<>|\[\]])", r"\\\1", text)
+    return re.sub(r"[\\`*<>|\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

@@ -2,11 +2,14 @@
 
 import copy
 import importlib
+import io
 import json
+import logging
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from torch.utils._pytree import (
 )
 
 from ganlib._checks import check_count, check_positive
-from ganlib._files import write_atomically
+from ganlib._files import prepare_file, write_atomically
 from ganlib._random import seeded
 from ganlib._sampling import count_entries
 from ganlib._shown import shown
@@ -113,7 +116,9 @@ def export_onnx(
         raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
     opset = None if opset is None else check_count("opset", opset, least=1)
     tolerance = check_positive("tolerance", tolerance)
-    runtime = _runtime()
+    runtime, newest = _runtime()
+    if opset is not None and opset > newest:
+        raise ArgumentValueError(f"opset (={shown(opset)}) must be at most {newest}, the newest of the installed onnx")
     name = type(unwrapped(generator, averages=True)).__name__
     # What torch warns of is of its own making, and what comes out is compared.
     with torch.no_grad(), seeded(0), warnings.catch_warnings(action="ignore"):
@@ -121,25 +126,29 @@ def export_onnx(
             own = copy.deepcopy(plain(generator, averages=True)).cpu().eval()
         except Exception as error:  # of sharded layers, and what a user's own may raise
             raise _cannot(name, error) from error
-        inputs = _inputs(own, name, latent, condition, _precision(own))
+        dtype = _precision(own)
+        inputs = _inputs(own, name, latent, condition, dtype)
         names = _names(inputs)
         expected = {n: _called(own, name, names, _batch(inputs, n)) for n in _COMPARED}
+        prepare_file(Path(path))
         try:
-            content = _exported(own, names, _batch(inputs, _TRACED), opset)
+            with _silent():
+                content = _exported(own, names, _batch(inputs, _TRACED), opset)
             session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
             for n, samples in expected.items():
                 feeds = dict(zip(names, map(Tensor.numpy, tree_leaves(_batch(inputs, n))), strict=True))
                 (made,) = session.run(None, feeds)
                 _compare(torch.from_numpy(made), *samples, tolerance)
         except Exception as error:  # of code that torch cannot trace, sizes that it fixed, operators that ONNX lacks
-            raise _cannot(name, error) from error
+            raise _cannot(name, error, dtype) from error
     write_atomically(path, lambda file: file.write(content))
 
 
-def _runtime() -> Any:
-    """Onnxruntime, where all packages are there."""
+def _runtime() -> tuple[Any, int]:
+    """Onnxruntime, where all packages are there, and the newest version of the operators."""
     try:
-        return [importlib.import_module(package) for package in ("onnx", "onnxscript", "onnxruntime")][-1]
+        packages: list[Any] = [importlib.import_module(package) for package in ("onnx", "onnxscript", "onnxruntime")]
+        return packages[-1], packages[0].defs.onnx_opset_version()
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f'{error.name} is not installed, which export_onnx needs: pip install "ganlib[onnx]"'
@@ -187,8 +196,13 @@ def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype:
     condition = example_condition(generator, n) if condition is None else condition
     inputs: tuple[Any, ...] = (latent,) if condition is None else (latent, condition)
     for argument, value in zip(("latent", "condition"), inputs, strict=False):
+        tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+        if any(tensor.ndim == 0 for tensor in tensors):
+            raise ShapeError(f"{argument} () must have a first dimension, that of the samples")
         if count_entries(argument, value) == 0:
             raise ShapeError(f"{argument} must hold an example, but is empty")
+        if any(tensor.is_meta for tensor in tensors):
+            raise ArgumentValueError(f"{argument} (={shown(value)}) must hold values, but is on the meta device")
     return tree_map(lambda tensor: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None), inputs)
 
 
@@ -214,14 +228,37 @@ def _called(generator: nn.Module, name: str, names: list[str], inputs: tuple[Any
     try:
         samples = generator(*inputs), generator(*inputs)
     except Exception as error:  # whatever a generator raises where the examples are not what it takes
-        given = [f"{each} {tuple(tensor.shape)}" for each, tensor in zip(names, tree_leaves(inputs), strict=True)]
+        given = [f"{each} {_form(tensor)}" for each, tensor in zip(names, tree_leaves(inputs), strict=True)]
         raise ArgumentValueError(
             f"generator (={name}) cannot be called with {' and '.join(given)}; give examples as latent and condition "
             f"({type(error).__name__}: {error!s:.300})"
         ) from error
     if not isinstance(samples[0], Tensor):
         raise ArgumentTypeError(f"generator (={name}) must give one tensor, but gives a {type(samples[0]).__name__}")
+    if not samples[0].isfinite().all():
+        raise ArgumentValueError(
+            f"generator (={name}) makes NaN or infinity, which cannot be compared: look at its weights and the examples"
+        )
     return samples
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" of {tensor.dtype}")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """A context in which torch and onnxscript neither log nor print: what fails becomes one error."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("torch", "onnxscript")]
+    levels = [(logger, logger.level) for logger in map(logging.getLogger, {*names, "torch", "onnxscript"})]
+    for logger, _ in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in levels:
+            logger.setLevel(level)
 
 
 def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], opset: int | None) -> bytes:
@@ -272,8 +309,14 @@ def _compare(actual: Tensor, expected: Tensor, again: Tensor, tolerance: float) 
         )
 
 
-def _cannot(name: str, error: BaseException) -> GanlibRuntimeError:
+def _cannot(name: str, error: BaseException, dtype: torch.dtype | None = None) -> GanlibRuntimeError:
     """The error that says what was in the way; torch puts long advice around it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return GanlibRuntimeError(f"generator (={name}) cannot be exported: {type(error).__name__}: {error!s:.500}")
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    advice = ""
+    if dtype == torch.float64:
+        advice = "; onnxruntime has few layers in float64: export generator.float()"
+    elif "INVALID_ARGUMENT" in reason and "Expected:" in reason:
+        advice = "; its forward fixes the size of a batch: write x.shape[0] in place of len(x) or int(x.shape[0])"
+    return GanlibRuntimeError(f"generator (={name}) cannot be exported: {reason:.400}{advice}")

@@ -13,7 +13,7 @@ from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
 from ganlib.stacks._checks import check_shape
 from ganlib.stacks._layers import make_convolution
-from ganlib.stacks._plan import StackPlan
+from ganlib.stacks._plan import StackPlan, check_plan
 from ganlib.stacks._upsample_conv import UpsampleConv
 
 __all__ = ["ConvStack", "ConvTransposeStack"]
@@ -70,6 +70,7 @@ class ConvStack(nn.Module):
         super().__init__()
         check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
+        check_plan(plan)
         channels = plan.channels(image_channels, top_channels)
         self.in_shape: tuple[int, ...] = (channels[0], *plan.image_shape[1:])
         self.out_shape: tuple[int, ...] = (channels[-1], *plan.top_shape[1:])
@@ -178,6 +179,7 @@ class ConvTransposeStack(nn.Module):
         check_fraction("dropout", dropout, below_1=True)
         check_option("upsample", upsample, ("transposed", "nearest", "linear"))
         last_activation = make_activation(last_activation, "last_activation")
+        check_plan(plan)
         channels = plan.channels(image_channels, top_channels)
         self.in_shape: tuple[int, ...] = (channels[-1], *plan.top_shape[1:])
         self.out_shape: tuple[int, ...] = (channels[0], *plan.image_shape[1:])

@@ -1,6 +1,6 @@
 """The multi-layer perceptron."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -61,9 +61,12 @@ class LinearStack(nn.Module):
         super().__init__()
         check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
-        features = tuple(features)
-        if len(features) < 2 or not all(isinstance(size, int) and size >= 1 for size in features):
+        sizes = tuple(features) if isinstance(features, Iterable) else ()
+        if len(sizes) < 2 or not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise ArgumentValueError(f"features (={shown(features)}) must be at least two whole numbers of at least 1")
+        features = sizes
+        if not (out_shape is None or isinstance(out_shape, Sequence)):
+            raise ArgumentValueError(f"out_shape (={shown(out_shape)}) must be a tuple of sizes, or None")
         if out_shape is not None and (prod(out_shape) != features[-1] or min(out_shape, default=1) < 1):
             raise ArgumentValueError(
                 f"out_shape (={shown(tuple(out_shape))}) must be sizes of at least 1 that hold {features[-1]} numbers, "

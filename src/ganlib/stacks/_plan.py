@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from math import prod
+from typing import Any
 
 from ganlib._recipe import rebuildable
 from ganlib._shown import shown
-from ganlib.errors import PlanError
+from ganlib.errors import ArgumentTypeError, PlanError
 from ganlib.stacks._checks import Sizes, per_dimension
 
-__all__ = ["StackPlan", "Stage"]
+__all__ = ["StackPlan", "Stage", "check_plan"]
 
 
 @rebuildable
@@ -144,3 +145,11 @@ class StackPlan:
     def top_is_flat(self) -> bool:
         """Whether every spatial size of the top is 1, so that it is a vector."""
         return prod(self.top_shape[1:]) == 1
+
+
+def check_plan(plan: Any) -> None:
+    """Raise an ArgumentTypeError unless it is a StackPlan."""
+    if not isinstance(plan, StackPlan):
+        raise ArgumentTypeError(
+            f"plan (={shown(plan)}) must be a StackPlan, such as StackPlan((1, 28, 28), [Stage(64), Stage(128)])"
+        )

@@ -9,7 +9,7 @@ from ganlib._recipe import rebuildable
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias
 from ganlib.stacks._checks import check_shape
 from ganlib.stacks._conv import ConvStack
-from ganlib.stacks._plan import StackPlan
+from ganlib.stacks._plan import StackPlan, check_plan
 
 __all__ = ["UNet"]
 
@@ -82,6 +82,7 @@ class UNet(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
+        check_plan(plan)
         out_channels = plan.image_shape[0] if out_channels is None else out_channels
         check_sizes(out_channels=out_channels)
         check_fraction("dropout", dropout, below_1=True)

@@ -159,14 +159,14 @@ class BatchReader:
         sample_key, condition_key = self._keys
         if sample_key not in item:
             raise ArgumentValueError(
-                f"sample_key (={shown(sample_key)}) is not in the batch, whose keys are {', '.join(map(repr, item))}"
+                f"sample_key (={shown(sample_key)}) is not in the batch, whose keys are {_keys(item)}"
             )
         if condition_key is None or ([*item] == [sample_key] and condition_key == CONDITION_KEY):
             return (item[sample_key],)
         if condition_key not in item:
             raise ArgumentValueError(
                 f"condition_key (={shown(condition_key)}) is not in the batch, whose keys are "
-                f"{', '.join(map(repr, item))}; None trains without conditions"
+                f"{_keys(item)}; None trains without conditions"
             )
         return item[sample_key], item[condition_key]
 
@@ -260,3 +260,7 @@ def _as_condition(condition: Any, where: str = "it is", name: str = "condition")
     raise ArgumentTypeError(
         f"{name} must be a tensor, None, or a dict or tuple of tensors, but {where} {shown(condition)}"
     )
+
+
+def _keys(item: Mapping[Any, Any]) -> str:
+    return ", ".join(map(shown, [*item][:10])) + (", ..." if len(item) > 10 else "")

@@ -1,7 +1,6 @@
 """Writing images, and reading those that a SampleGrid saved."""
 
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 
 from PIL import Image
 
+from ganlib._checks import check_folder
 from ganlib._files import write_atomically
-from ganlib._shown import shown
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
+from ganlib.errors import ArgumentValueError
 
 __all__ = [
-    "check_folder",
     "check_path",
     "even_selection",
     "numbered_images",
@@ -24,13 +22,6 @@ __all__ = [
 
 _LARGEST = 65_535  # the longest side of a GIF
 _OPAQUE = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}
-
-
-def check_folder(name: str, folder: Any) -> Path:
-    """The folder as a path; raise an ArgumentTypeError for what is not one."""
-    if not isinstance(folder, str | os.PathLike):
-        raise ArgumentTypeError(f"{name} (={shown(folder)}) must be a path")
-    return Path(folder)
 
 
 def check_path(path: Any, *suffixes: str) -> Path:

@@ -8,13 +8,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ganlib._checks import check_option
+from ganlib._checks import check_folder, check_option
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib._table import read_table
 from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError, MissingExtraError
 from ganlib.protocols import Run
-from ganlib.viz._images import check_folder, check_path, save_image
+from ganlib.viz._images import check_path, save_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ganlib._checks import check_count
+from ganlib._checks import check_count, check_folder
 from ganlib._ending import last_operation
 from ganlib._files import make_folder, remove_files, remove_leftovers
 from ganlib._random import load_random_state, random_state
@@ -25,7 +25,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, Sh
 from ganlib.protocols import Condition, Run
 from ganlib.viz._cells import check_range
 from ganlib.viz._grid import check_layout, image_grid
-from ganlib.viz._images import check_folder, save_image
+from ganlib.viz._images import save_image
 
 __all__ = ["SampleGrid", "warn_of_folder"]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganlib._checks import check_count
+from ganlib._checks import check_count, check_folder
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib.protocols import Run
 from ganlib.viz._images import (
-    check_folder,
     check_path,
     even_selection,
     numbered_images,

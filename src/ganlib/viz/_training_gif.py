@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 
-from ganlib._checks import check_count, check_positive
+from ganlib._checks import check_count, check_folder, check_positive
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib.protocols import Run
 from ganlib.viz._images import (
-    check_folder,
     check_path,
     even_selection,
     numbered_images,

@@ -243,7 +243,7 @@ def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says at once what to install."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ganlib\[tensorboard\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "ganlib\[tensorboard\]"'):
         training.TensorBoardLogger("run")
 
 
@@ -252,3 +252,12 @@ def test_bad_arguments(every: Any) -> None:
     """Every is a whole number of at least 1."""
     with pytest.raises(ArgumentValueError, match=rf"every \(={every}\)"):
         training.TensorBoardLogger("run", every=every)
+
+
+@pytest.mark.parametrize(
+    ("images", "error"), [("", ArgumentValueError), ({"": "x"}, ArgumentValueError), ({3: "x"}, ArgumentTypeError)]
+)
+def test_tags_are_texts_that_are_not_empty(images: Any, error: type[Exception]) -> None:
+    """A tag that TensorBoard cannot show is refused."""
+    with pytest.raises(error, match="images"):
+        training.TensorBoardLogger("run", images=images)

@@ -114,3 +114,10 @@ def test_any_number_limits_the_iterations(limit: Any, trained: int) -> None:
     trainer = make_trainer()
     training.fit(trainer, [points()], iterations=limit)
     assert trainer.iteration == trained
+
+
+def test_a_limit_of_many_numbers() -> None:
+    """A tensor of several entries is no limit."""
+    for limit in (torch.ones(3), np.ones(3)):
+        with pytest.raises(ArgumentValueError, match="iterations"):
+            training.fit(make_trainer(), [points()], iterations=limit)  # type: ignore[arg-type]

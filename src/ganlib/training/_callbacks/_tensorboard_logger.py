@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlib._checks import check_count
+from ganlib._checks import check_count, check_folder
 from ganlib._files import make_folder
 from ganlib._shown import described, shown
-from ganlib.errors import ArgumentTypeError, MissingExtraError, RunFolderError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError, RunFolderError
 from ganlib.protocols import Run
 
 __all__ = ["TensorBoardLogger"]
@@ -40,8 +40,8 @@ class TensorBoardLogger:
             ``00000500.png``.
 
     Raises:
-        ArgumentValueError: ``every`` is below 1.
-        ArgumentTypeError: ``images`` is neither a path nor a dict of paths.
+        ArgumentValueError: ``every`` is below 1, or a tag of ``images`` is empty.
+        ArgumentTypeError: ``folder`` is not a path, or ``images`` is neither a path nor a dict of paths.
         MissingExtraError: the package tensorboard is not installed.
 
     Example:
@@ -72,9 +72,9 @@ class TensorBoardLogger:
             self._record_writer = importlib.import_module("tensorboard.summary.writer.record_writer").RecordWriter
         except ImportError as error:
             raise MissingExtraError(
-                "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
+                "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'\"
             ) from error
-        self.folder: Path = Path(folder)
+        self.folder: Path = check_folder("folder", folder)
         self._file = self.folder
         self._written: dict[str, float] = {}
         self._written_images = set[str]()
@@ -187,9 +187,15 @@ def _folders(images: Any) -> dict[str, Path]:
         return {}
     try:
         if isinstance(images, str | os.PathLike):
-            return {Path(os.path.abspath(images)).name: Path(images)}
-        return {str(tag): Path(folder) for tag, folder in images.items()}
+            folders = {Path(os.path.abspath(images)).name if os.fspath(images) else "": Path(images)}
+        else:
+            folders = {tag: Path(folder) for tag, folder in images.items()}
+        if not all(isinstance(tag, str) for tag in folders):
+            raise TypeError
     except (AttributeError, TypeError):
         raise ArgumentTypeError(
             f"images (={shown(images)}) must be the folder of a SampleGrid, or a dict from tags to such folders"
         ) from None
+    if "" in folders:
+        raise ArgumentValueError(f"images (={shown(images)}) must name each image: its tag is empty")
+    return folders

@@ -5,6 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -106,11 +107,13 @@ def fit(
         raise ArgumentValueError("iterations, epochs and minutes are all None: give at least one limit")
     for name, limit in limits.items():
         limit = limit.item() if isinstance(limit, Tensor) and limit.ndim == 0 else limit
-        limits[name] = limit if limit in (None, math.inf) else check_number(name, limit)
+        limits[name] = (
+            limit if limit is None or (isinstance(limit, Real) and limit == math.inf) else check_number(name, limit)
+        )
     resume, rollbacks = check_flag("resume", resume), check_count("rollbacks", rollbacks, least=0)
     for name, wanted in (("resume", resume), ("rollbacks", rollbacks)):
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
-            raise ArgumentValueError(f"{name} (={wanted}) needs a training.Checkpoint among the callbacks")
+            raise ArgumentValueError(f"{name} (={shown(wanted)}) needs a training.Checkpoint among the callbacks")
     warn_of_loader(batches, callbacks)
     if int(os.environ.get("WORLD_SIZE", 1)) > world_size():
         warnings.warn(
