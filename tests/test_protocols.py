@@ -168,6 +168,7 @@ class MyEncoder(nn.Module, protocols.ConditionEncoder):
         self.features = 3
 
     def forward(self, condition):
+        """One-hot."""
         return nn.functional.one_hot(condition, 3).float()
 
 

@@ -17,8 +17,8 @@ def init() -> None:
     """Start the process group of the processes that ``torchrun`` has started; in a single process, do nothing.
 
     It calls ``torch.distributed.init_process_group()``, unless a process group is there already. With CUDA each process
-    takes the device of its local rank, and they communicate over NCCL; with an XPU for each process over XCCL. Otherwise
-    they do over Gloo, which knows the CPU only: on a machine with MPS, several processes train on the CPU.
+    takes the device of its local rank, and they communicate over NCCL; with an XPU for each process, over XCCL.
+    Otherwise they do over Gloo, which knows the CPU only: on a machine with MPS, several processes train on the CPU.
 
     After a restart (``--max-restarts``) on one machine it also ignores the addresses that the previous processes left
     in torchrun's store: nobody listens there, and ``init_process_group`` alone fails more often than not.

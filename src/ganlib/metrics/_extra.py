@@ -16,5 +16,5 @@ except ModuleNotFoundError as missing:
 
         def __init__(self, **options: Any) -> None:
             raise MissingExtraError(
-                f"{_name} is not installed, which this metric is computed with: pip install 'ganlib[metrics]'\"
+                f"{_name} is not installed, which this metric is computed with: pip install 'ganlib[metrics]'"
             )

@@ -165,7 +165,7 @@ def _network(weights: str | os.PathLike[str] | None) -> Any:
         fidelity = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{error.name} is not installed, which the Inception network comes from: pip install 'ganlib[metrics]'\"
+            f"{error.name} is not installed, which the Inception network comes from: pip install 'ganlib[metrics]'"
         ) from error
     url = fidelity.URL_INCEPTION_V3
     path = _published(url) if weights is None else Path(weights)

@@ -72,7 +72,7 @@ class TensorBoardLogger:
             self._record_writer = importlib.import_module("tensorboard.summary.writer.record_writer").RecordWriter
         except ImportError as error:
             raise MissingExtraError(
-                "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'\"
+                "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
             ) from error
         self.folder: Path = check_folder("folder", folder)
         self._file = self.folder
