@@ -243,7 +243,7 @@ def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says at once what to install."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtraError, match=r'pip install 'ganlib\[tensorboard\]''):
+    with pytest.raises(MissingExtraError, match=r"pip install 'ganlib\[tensorboard\]'"):
         training.TensorBoardLogger("run")
 
 
