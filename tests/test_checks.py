@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ganlib._checks import (
     check_count,
     check_flag,
-    check_folder,
     check_fraction,
     check_number,
     check_option,
+    check_path_like,
     check_positive,
     check_seed,
     check_sizes,
@@ -148,7 +148,7 @@ def test_numbers_too_large_for_a_float_are_refused():
 
 def test_folders_are_paths():
     """What is not a path is refused by its name."""
-    assert check_folder("folder", "runs") == Path("runs")
+    assert check_path_like("folder", "runs") == Path("runs")
     for wrong in (3, None, b"runs"):
         with pytest.raises(ArgumentTypeError, match="folder .* must be a path"):
-            check_folder("folder", wrong)
+            check_path_like("folder", wrong)

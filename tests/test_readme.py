@@ -11,6 +11,7 @@ from PIL import Image
 from ganlib import data, training
 
 README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 fit = training.fit
 
 
@@ -28,12 +29,11 @@ def pasted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "pictures" / name).mkdir(parents=True)
         for number in range(5):
             Image.effect_noise((60, 40 + number), 64).save(folder / "pictures" / name / f"{number}.png")
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
         patch.chdir(folder)
         patch.setattr(training, "fit", briefly)
         patch.setattr(data.RenderedDigits.__init__, "__defaults__", (28, 128, 0))
-        for block in blocks:
+        for block in BLOCKS:
             exec(compile(block, str(README), "exec"), {})
     return folder
 
@@ -60,5 +60,4 @@ def test_the_run_can_be_gone_on_with(pasted: Path) -> None:
 
 def test_each_line_can_be_read_without_scrolling() -> None:
     """The lines of code fit the column of a code host."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert max(len(line) for block in blocks for line in block.splitlines()) <= 100
+    assert max(len(line) for block in BLOCKS for line in block.splitlines()) <= 100

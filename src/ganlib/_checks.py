@@ -13,10 +13,10 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError
 __all__ = [
     "check_count",
     "check_flag",
-    "check_folder",
     "check_fraction",
     "check_number",
     "check_option",
+    "check_path_like",
     "check_positive",
     "check_seed",
     "check_sizes",
@@ -79,11 +79,11 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_folder(name: str, folder: Any) -> Path:
-    """Return a folder or a file as a path; raise an ArgumentTypeError for what is not one."""
-    if not isinstance(folder, str | os.PathLike):
-        raise ArgumentTypeError(f"{name} (={shown(folder)}) must be a path")
-    return Path(folder)
+def check_path_like(name: str, value: Any) -> Path:
+    """Return the path of a file or a folder as a Path; raise an ArgumentTypeError for anything else."""
+    if not isinstance(value, str | os.PathLike):
+        raise ArgumentTypeError(f"{name} (={shown(value)}) must be a path")
+    return Path(value)
 
 
 def _float(value: Any) -> float:
@@ -91,7 +91,7 @@ def _float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value > 0 or -1)
+        return math.inf if value > 0 else -math.inf
 
 
 def _pythons(value: Any) -> float:

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -74,7 +75,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
                     raise sink.error
                 file.flush()
                 os.fsync(file.fileno())
-            _patiently(lambda: os.replace(temporary, path))
+            _patiently(partial(os.replace, temporary, path))
         finally:
             with contextlib.suppress(OSError):  # it is renamed, or the folder is gone or read-only
                 temporary.unlink()
@@ -171,7 +172,7 @@ def remove_files(paths: Iterable[Path]) -> None:
     """Remove the files that exist; raise a RunFolderError if one cannot be removed."""
     for path in paths:
         try:
-            _patiently(lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
+            _patiently(partial(path.unlink, missing_ok=True))
         except OSError as error:
             raise RunFolderError(f"{path} cannot be removed: {error}") from error
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from ganlib.conditioning import ClassEmbedding, ConcatLatent, OneHot, TagEmbedding, Unconditional, VectorEmbedding
 from ganlib.stacks import ConvTransposeStack
 
-__all__ = ["example_condition", "latent_shape"]
+__all__ = ["ENCODERS", "example_condition", "latent_shape"]
 
-_ENCODERS = OneHot, ClassEmbedding, TagEmbedding, VectorEmbedding
+ENCODERS = OneHot, ClassEmbedding, TagEmbedding, VectorEmbedding
 
 
 def latent_shape(generator: Any) -> tuple[int, ...] | None:
@@ -38,7 +38,7 @@ def example_condition(generator: nn.Module, n: int) -> Tensor | None:
     """Draw conditions of the kind that the generator's encoders take, or None where they differ or there are none."""
     if isinstance(generator, Unconditional):
         return None
-    encoders: list[Any] = [module for module in generator.modules() if isinstance(module, _ENCODERS)]
+    encoders: list[Any] = [module for module in generator.modules() if isinstance(module, ENCODERS)]
     kinds = {_kind(encoder) for encoder in encoders}
     if len(kinds) != 1:
         return None

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 from ganlib._checks import check_flag
 from ganlib._files import remove_files, write_atomically
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -262,9 +262,8 @@ def _write_card(hub: Any, folder: Path, repo_id: str, generator: nn.Module, info
     if there is None or is_unedited(there):
         write_atomically(folder / _CARD, lambda file: file.write(text.encode()))
     elif image is None and _IMAGE in there:
-        warnings.warn(
-            f"{_CARD} was edited and is kept, but it names {_IMAGE}, which is removed: this generator has no image",
-            stacklevel=3,
+        warn_user(
+            f"{_CARD} was edited and is kept, but it names {_IMAGE}, which is removed: this generator has no image"
         )
     if image is None:
         remove_files([folder / _IMAGE])

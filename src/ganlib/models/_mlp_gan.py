@@ -96,5 +96,5 @@ def mlp_gan(
 
 def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(sizes, Iterable):
-        raise ArgumentValueError(f"{name} (={shown(sizes)}) must be whole numbers of at least 1, such as (1, 28, 28)")
+        raise ArgumentValueError(f"{name} (={shown(sizes)}) must be whole numbers of at least 1, in a tuple or list")
     return tuple(sizes)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -14,15 +13,15 @@ from torch import Tensor, nn
 
 from ganlib import latents, viz
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib.conditioning import ClassEmbedding, OneHot, TagEmbedding, VectorEmbedding
 from ganlib.errors import GanlibError
-from ganlib.models._example_inputs import latent_shape
+from ganlib.models._example_inputs import ENCODERS, latent_shape
 from ganlib.models._sample import sample
 
 __all__ = ["is_unedited", "model_card"]
 
 _LATENTS: dict[str, Any] = {"gaussian": latents.Gaussian, "uniform": latents.Uniform}
-_ENCODERS = (OneHot, ClassEmbedding, TagEmbedding, VectorEmbedding)
 _MARK = "<!-- Written by ganlib. models.push_to_hub replaces this file, unless it was edited. Checksum: "
 _WIDTH = 1024  # pixels of an image of samples
 _LONGEST = 500  # characters of a value
@@ -74,7 +73,7 @@ def model_card(
         info: the one in the file.
         rebuilt: whether the file has a recipe, so that no module is needed.
     """
-    encoder = next((part for part in generator.modules() if isinstance(part, _ENCODERS)), None)
+    encoder = next((part for part in generator.modules() if isinstance(part, ENCODERS)), None)
     drawn = _draw(generator, info, encoder)
     image = None if drawn is None else drawn.image
     shape: tuple[int, ...] = () if drawn is None else drawn.samples.shape[1:]
@@ -139,10 +138,9 @@ def _draw(generator: nn.Module, info: Mapping[str, Any], encoder: Any) -> _Drawn
         if told:
             said = ", ".join(f"info[{name!r}] (={shown(value)})" for name, value in told.items())
             reason = " ".join(f"{error}".split())
-            warnings.warn(
+            warn_user(
                 f"there is no image of samples, as the {type(generator).__name__} cannot draw with {said}: "
-                f"{reason:.300}",
-                stacklevel=5,  # the line of the user's call of push_to_hub
+                f"{reason:.300}"
             )
         return None
 

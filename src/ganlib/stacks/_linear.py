@@ -61,10 +61,9 @@ class LinearStack(nn.Module):
         super().__init__()
         check_fraction("dropout", dropout, below_1=True)
         last_activation = make_activation(last_activation, "last_activation")
-        sizes = tuple(features) if isinstance(features, Iterable) else ()
-        if len(sizes) < 2 or not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise ArgumentValueError(f"features (={shown(features)}) must be at least two whole numbers of at least 1")
-        features = sizes
+        given, features = features, tuple(features) if isinstance(features, Iterable) else ()
+        if len(features) < 2 or not all(isinstance(size, int) and size >= 1 for size in features):
+            raise ArgumentValueError(f"features (={shown(given)}) must be at least two whole numbers of at least 1")
         if not (out_shape is None or isinstance(out_shape, Sequence)):
             raise ArgumentValueError(f"out_shape (={shown(out_shape)}) must be a tuple of sizes, or None")
         if out_shape is not None and (prod(out_shape) != features[-1] or min(out_shape, default=1) < 1):

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ganlib._checks import check_folder
+from ganlib._checks import check_path_like
 from ganlib._files import write_atomically
 from ganlib.errors import ArgumentValueError
 
@@ -26,7 +26,7 @@ _OPAQUE = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}
 
 def check_path(path: Any, *suffixes: str) -> Path:
     """The file as a path; raise an error for what is not one, or ends in another suffix than these or none."""
-    path = check_folder("path", path)
+    path = check_path_like("path", path)
     if not path.name:
         raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
     if suffixes and path.suffix.lower() not in ("", *suffixes):

@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ganlib._checks import check_folder, check_option
+from ganlib._checks import check_option, check_path_like
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib._table import read_table
@@ -64,7 +64,7 @@ class LossCurves:
     ) -> None:
         check_option("against", against, ("iteration", "epoch"))
         self.path: Path = check_path(path)
-        self.table: Path = self.path.with_name("metrics.csv") if table is None else check_folder("table", table)
+        self.table: Path = self.path.with_name("metrics.csv") if table is None else check_path_like("table", table)
         self.against = against
         self._format = self.path.suffix.lstrip(".").lower() or "png"
         formats = _figure().canvas.get_supported_filetypes()

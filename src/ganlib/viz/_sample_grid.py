@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from ganlib._checks import check_count, check_folder
+from ganlib._checks import check_count, check_path_like
 from ganlib._ending import last_operation
 from ganlib._files import make_folder, remove_files, remove_leftovers
 from ganlib._random import load_random_state, random_state
@@ -98,7 +98,7 @@ class SampleGrid:
             count_entries("condition", condition, len(latent))
         check_batch_norm(batch_norm)
         self.generator = generator
-        self.folder: Path = check_folder("folder", folder)
+        self.folder: Path = check_path_like("folder", folder)
         self.latent = latent
         self.condition = condition
         self.every: int = check_count("every", every, least=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganlib._checks import check_count, check_folder
+from ganlib._checks import check_count, check_path_like
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib.protocols import Run
@@ -50,7 +50,7 @@ class Timeline:
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str], *, max_rows: int = 10) -> None:
         self.path: Path = check_path(path, ".png")
-        self.folder: Path = check_folder("folder", folder)
+        self.folder: Path = check_path_like("folder", folder)
         self.max_rows: int = check_count("max_rows", max_rows, least=2)
 
     def __repr__(self) -> str:

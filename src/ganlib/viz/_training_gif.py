@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ganlib._checks import check_count, check_folder, check_positive
+from ganlib._checks import check_count, check_path_like, check_positive
 from ganlib._files import prepare_file
 from ganlib._shown import described
 from ganlib.protocols import Run
@@ -52,7 +52,7 @@ class TrainingGif:
         max_frames: int = 100,
     ) -> None:
         self.path: Path = check_path(path, ".gif")
-        self.folder: Path = check_folder("folder", folder)
+        self.folder: Path = check_path_like("folder", folder)
         self.seconds: float = check_positive("seconds", seconds)
         self.max_frames: int = check_count("max_frames", max_frames, least=2)
 

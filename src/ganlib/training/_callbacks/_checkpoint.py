@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganlib._checks import check_count, check_folder
+from ganlib._checks import check_count, check_path_like
 from ganlib._files import FolderLock, load_plain, make_folder, remove_files, remove_leftovers, save_plain
 from ganlib._ranks import agree, first_does
 from ganlib._shown import described, shown
@@ -75,7 +75,7 @@ class Checkpoint:
         monitor: str | None = None,
         mode: Mode = "min",
     ) -> None:
-        self.folder: Path = check_folder("folder", folder) / "checkpoints"
+        self.folder: Path = check_path_like("folder", folder) / "checkpoints"
         self.every: int = check_count("every", every, least=1)
         self.keep: int = check_count("keep", keep, least=1)
         self._monitor = None if monitor is None else Monitor(monitor, mode)
@@ -202,7 +202,7 @@ class Checkpoint:
             ...         if run.iteration in (10_000, 100_000):
             ...             training.Checkpoint.save(run, f"run/milestones/{run.iteration}.pt")
         """
-        first_does(partial(save_plain, check_folder("path", path), _values(run)))
+        first_does(partial(save_plain, check_path_like("path", path), _values(run)))
 
     @staticmethod
     def load(
@@ -262,7 +262,7 @@ class Checkpoint:
         if not isinstance(callbacks, Sequence):
             raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of them, such as a list")
         settings = None if trainer is None else OptimizerSettings(optimizers_of(trainer), from_code)
-        values = _read(check_folder("path", path))
+        values = _read(check_path_like("path", path))
         try:
             own, states = named_states(callbacks), dict(values["run"]["callbacks"])
             if missing := own.keys() - states.keys():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ganlib._checks import check_count, check_flag, check_folder
+from ganlib._checks import check_count, check_flag, check_path_like
 from ganlib._files import prepare_file, write_atomically
 from ganlib._shown import described
 from ganlib._table import format_rows, read_table
@@ -61,7 +61,7 @@ class CSVLogger:
     reads_metrics = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 50, mean: bool = False) -> None:
-        self.path: Path = check_folder("path", path)
+        self.path: Path = check_path_like("path", path)
         self.every: int = check_count("every", every, least=1)
         self.mean: bool = check_flag("mean", mean)
         self._means = RunningMeans()

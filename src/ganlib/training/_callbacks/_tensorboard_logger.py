@@ -4,14 +4,14 @@ import importlib
 import os
 import socket
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlib._checks import check_count, check_folder
+from ganlib._checks import check_count, check_path_like
 from ganlib._files import make_folder
 from ganlib._shown import described, shown
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError, RunFolderError
 from ganlib.protocols import Run
 
@@ -74,7 +74,7 @@ class TensorBoardLogger:
             raise MissingExtraError(
                 "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
             ) from error
-        self.folder: Path = check_folder("folder", folder)
+        self.folder: Path = check_path_like("folder", folder)
         self._file = self.folder
         self._written: dict[str, float] = {}
         self._written_images = set[str]()
@@ -164,10 +164,9 @@ class TensorBoardLogger:
             known = [os.path.abspath(getattr(one, "folder", "")) for one in run.callbacks if one is not self]
             for tag, folder in self.images.items():
                 if os.path.abspath(folder) not in known:
-                    warnings.warn(
+                    warn_user(
                         f"no SampleGrid among callbacks writes images to {folder}, from which TensorBoardLogger takes "
-                        f"the images {tag!r}: give both the same folder",
-                        stacklevel=6,
+                        f"the images {tag!r}: give both the same folder"
                     )
 
     def _append(self, *events: dict[str, Any], mode: str = "ab") -> None:
