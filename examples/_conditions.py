@@ -1,4 +1,4 @@
-"""Conditions of cgan.py other than a class: tags and written descriptions, one row of numbers for each class."""
+"""Make the conditions of cgan.py from tags and descriptions: one row of numbers for each class."""
 
 import csv
 import re
@@ -84,7 +84,7 @@ DESCRIPTIONS = {
 
 
 def tag_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[list[str], Tensor]:
-    """The names of all tags, and a multi-hot row for each class; from a CSV file with a row ``class,tag,tag`` each."""
+    """Return the names of all tags and a multi-hot row for each class. A CSV file has rows ``class,tag,tag``."""
     if file is not None:
         rows = {row[0]: row[1:] for row in csv.reader(_lines(file)) if row}
         missing = [name for name in classes if name not in rows]
@@ -100,7 +100,7 @@ def tag_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[lis
 
 
 def multi_hot(tags: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
-    """Rows of 1 for the tags that are there, and 0 for those that are not."""
+    """Return rows with 1 for each tag of the row, and 0 elsewhere."""
     unknown = [tag for row in tags for tag in row if tag not in names]
     if unknown:
         raise ArgumentValueError(f"the tag {unknown[0]!r} is not one of {', '.join(names)}")
@@ -108,7 +108,7 @@ def multi_hot(tags: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
 
 
 def text_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[list[str], Tensor]:
-    """The vocabulary, and a row for each class: the bag of words of its description, or the user's own vectors."""
+    """Return the vocabulary and a row for each class: its description's bag of words, or the vectors of a file."""
     if file is not None:
         return [], _vectors(file, len(classes))
     texts = DESCRIPTIONS.get(data, classes)
@@ -117,7 +117,7 @@ def text_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[li
 
 
 def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> Tensor:
-    """How often each word of the vocabulary is in a text, scaled to length 1; other words are ignored."""
+    """Count each word of the vocabulary in each text, and scale the counts to length 1. Ignore other words."""
     counts = [Counter(_words(text)) for text in texts]
     for text, count in zip(texts, counts, strict=True):
         if not any(word in count for word in vocabulary):
@@ -126,7 +126,7 @@ def bags_of_words(texts: Sequence[str], vocabulary: Sequence[str]) -> Tensor:
 
 
 def print_unknown(text: str, vocabulary: Sequence[str]) -> None:
-    """Say which words of a text are not in the vocabulary, if any."""
+    """Print the words of a text that are not in the vocabulary."""
     unknown = [word for word in _words(text) if word not in vocabulary]
     if unknown:
         print(f"without effect, as no description has them: {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""The data sets that the example scripts know by name, at whatever size is asked for."""
+"""Open the data sets of the example scripts by their names."""
 
 import argparse
 from pathlib import Path
@@ -11,19 +11,19 @@ from ganlib import data
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentValueError, DataError, MissingExtraError
 
-# By name: torchvision's class, and the folder under the root in which it looks.
+# torchvision's class, and the folder below the root that it reads.
 _TORCHVISION = {
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw"),
     "kmnist": ("KMNIST", "KMNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
 }
-_OWN_SIZES = {"cifar10": 32, "folder": 32}  # of the others 28
+_OWN_SIZES = {"cifar10": 32, "folder": 32}  # the others have 28
 DATA_SETS = ["digits", *_TORCHVISION, "folder"]
 
 
 def image_size(arguments: argparse.Namespace) -> int:
-    """Pixels of a side: as many as are asked for, or the data set's own."""
+    """Return the height and width in pixels: the value on the command line, or that of the data set."""
     size = arguments.image_size
     if size is None:
         return _OWN_SIZES.get(arguments.data, 28)
@@ -33,13 +33,13 @@ def image_size(arguments: argparse.Namespace) -> int:
 
 
 def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool = False) -> Any:
-    """The data set of the command line, with ``classes``, ``targets`` and a length; an error says what is missing.
+    """Open the data set of the command line. It has ``classes``, ``targets`` and a length.
 
     Args:
-        arguments: of the command line: ``data``, ``root``, ``download`` and ``image_size``.
-        test: whether to open the images that are not trained on: torchvision's test set, or digits of another seed. A
-            folder has none, and is opened itself.
-        grey: whether to read the images of a folder as grey ones; the other data sets are what they are.
+        arguments: the command line: ``data``, ``root``, ``download`` and ``image_size``.
+        test: whether to open the test images: torchvision's test set, or digits of another seed. A folder has no test
+            images, so this opens the folder itself.
+        grey: whether to read the images of a folder as grayscale. It has no effect on the other data sets.
     """
     name, root, size = arguments.data, arguments.root, image_size(arguments)
     if name == "digits":
@@ -47,7 +47,7 @@ def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool =
     if name == "folder":
         return data.ImageFolder(root, size, mode="L" if grey else "RGB")
     if rank() > 0:
-        distributed.barrier()  # the first process has fetched it by then
+        distributed.barrier()  # until the first process has downloaded it
     dataset = _torchvision(name, root, arguments.download, size, train=not test)
     if rank() == 0 and world_size() > 1:
         distributed.barrier()
@@ -55,7 +55,7 @@ def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool =
 
 
 def _torchvision(name: str, root: Path, download: bool, size: int, *, train: bool) -> Any:
-    try:  # here, since the built-in digits and folders need no torchvision
+    try:  # a late import: the built-in digits and folders need no torchvision
         from torchvision import datasets, transforms
     except ImportError as error:
         raise MissingExtraError(
@@ -69,7 +69,7 @@ def _torchvision(name: str, root: Path, download: bool, size: int, *, train: boo
         raw = root / folder
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
-        state += f": {error}" if found or download else ""  # without files, torchvision names an option of its own
+        state += f": {error}" if found or download else ""  # without files, torchvision's message names its own option
         how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
         if name == "cifar10":
             how += "; if you have it as images in a folder for each class, use --data folder"
@@ -77,7 +77,7 @@ def _torchvision(name: str, root: Path, download: bool, size: int, *, train: boo
 
 
 def with_conditions(dataset: Dataset[Any], table: Tensor) -> TensorDataset:
-    """The data set with row y of the table, (classes, features) float, in place of the label y."""
-    loader = data.TensorLoader(dataset, 1)  # nobody iterates it: it has read the data set whole
+    """Replace each label y by row y of the table, (classes, features) float."""
+    loader = data.TensorLoader(dataset, 1)  # it reads the whole data set
     assert loader.conditions is not None
     return TensorDataset(loader.samples, table[loader.conditions])

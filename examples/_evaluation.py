@@ -1,4 +1,4 @@
-"""How the example scripts and ``python -m ganlib evaluate`` measure samples: by which metrics, against what."""
+"""Measure samples against real images, for the example scripts and ``python -m ganlib evaluate``."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -11,47 +11,47 @@ from _data import open_data
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-import ganlib  # not metrics, which imports torchmetrics, and so takes seconds
+import ganlib  # loads ganlib.metrics, and so torchmetrics, only when it is used
 from ganlib import augment, data, models, training
 from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Batch, Latent
 
 METRICS = ("fid", "kid", "prdc", "accuracy", "is", "modes", "memorization")
-DIGITS = ("digits", "mnist")  # the data sets whose images the classifier that comes with ganlib reads
-MONITOR = "frechet_distance"  # the best checkpoint has the smallest
+DIGITS = ("digits", "mnist")  # the data sets that ganlib's classifier knows
+MONITOR = "frechet_distance"  # the best checkpoint has the smallest value
 
 _BATCH = 128  # the classifier is faster on a CPU than with 500
 
 
 class DigitFeatures(nn.Module):
-    """The features of the classifier of digits that comes with ganlib, of grey images of any size."""
+    """Compute the features of ganlib's classifier of digits, for grayscale images of any size."""
 
     def __init__(self) -> None:
         super().__init__()
         self.classifier = ganlib.metrics.DigitClassifier.pretrained()
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] -> (N, 128)."""
+        """Return the features (N, 128) of images (N, 1, H, W) in [-1, 1]."""
         if samples.shape[2:] != (28, 28):
             samples = F.interpolate(samples, (28, 28), mode="bilinear", antialias=True)
         return self.classifier.features(samples)
 
     def logits(self, samples: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] -> (N, 10)."""
+        """Return the logits (N, 10) of images (N, 1, H, W) in [-1, 1]."""
         return self.classifier.head(self(samples))
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws n samples, with labels; a label is as frequent as among the real images.
+    """Draw n samples with labels, in the proportions of the real images' labels.
 
     Args:
-        generator: what draws.
+        generator: the generator.
         latent: the distribution of its latents.
-        table: (K, ...) row y is what the generator is given for label y; None for a generator without a condition.
-        labels: those of the real images; if they are of other classes than the generator's, ``torch.arange(K)``.
-        batch_norm: as for ``models.sample``.
-        seed: of the latents.
+        table: (K, ...) row y is the generator's condition for label y. None for a generator without a condition.
+        labels: the labels of the real images. If the generator has other classes: ``torch.arange(K)``.
+        batch_norm: see ``models.sample``.
+        seed: seed of the latents.
     """
 
     generator: nn.Module
@@ -62,7 +62,7 @@ class Sampler:
     seed: int = 0
 
     def __call__(self, n: int) -> Iterator[Batch]:
-        """Batches of n samples in all, and their labels, in the order of the labels."""
+        """Yield batches with n samples in total, in the order of their labels."""
         options: Any = {"batch_norm": self.batch_norm, "batch_size": _BATCH, "seed": self.seed}
         if self.table is None or self.labels is None:
             yield from models.sample(self.generator, self.latent, n, **options)
@@ -83,10 +83,10 @@ def real_images(
     n: int | None = None,
     test: bool = True,
 ) -> data.TensorLoader:
-    """The images that samples are compared with, in their order: the test set, or a folder's images; of one class.
+    """Load the images that samples are compared with: the test set, or a folder's images, of all classes or of one.
 
-    They are turned, as those that the generator has learned, by up to ``rotation`` degrees. At most n are taken, at
-    random from each class, as many as samples: coverage, for example, says nothing where the two numbers differ.
+    ``rotation`` rotates them by up to that many degrees, like the generator's training images. At most n are taken, at
+    random from each class. Take as many as there are samples: coverage, for example, depends on both numbers.
     """
     dataset = open_data(arguments, test=test, grey=grey)
     if class_name is not None:
@@ -111,27 +111,27 @@ def real_images(
 
 
 def _spread(n: int, length: int) -> Tensor:
-    """The positions of n out of so many, at equal distances."""
+    """Return n positions below ``length`` at equal distances."""
     return (2 * torch.arange(n) + 1) * length // (2 * n)
 
 
 def features_for(data: str) -> str:
-    """The features that fit a data set: those of the classifier of digits for digits, those of Inception for others."""
+    """Return the name of the features for a data set: those of ganlib's classifier for digits, or Inception's."""
     return "digits" if data in DIGITS else "inception"
 
 
 def load_features(name: str, weights: Any = None) -> Any:
-    """The network of features, which also has ``logits``; weights are a file of Inception's."""
+    """Load the feature network, which also has ``logits``. ``weights`` is a file with Inception's weights."""
     return DigitFeatures() if name == "digits" else ganlib.metrics.InceptionFeatures(weights)
 
 
 def default_metrics(features: str, *, digits: bool) -> list[str]:
-    """Their names; accuracy for a generator that draws the digit that it is asked for."""
+    """Return the names of the default metrics; with accuracy for a conditional generator of digits."""
     return ["fid", "kid", "prdc", *["accuracy"] * (features == "digits" and digits)]
 
 
 def make_metrics(names: Sequence[str], features: Any, classifier: Any, device: torch.device | str) -> list[Any]:
-    """Metrics by their short names, of features (N, F) and logits (N, K), on a device."""
+    """Make metrics from their short names, with features (N, F) and logits (N, K), on a device."""
     makers = {
         "fid": lambda: ganlib.metrics.FrechetDistance(features),
         "kid": lambda: ganlib.metrics.KernelDistance(features),
@@ -145,7 +145,7 @@ def make_metrics(names: Sequence[str], features: Any, classifier: Any, device: t
 
 
 def check_counts(names: Sequence[str], samples: tuple[str, int], real: tuple[str, int]) -> None:
-    """Refuse fewer images, of either argument, than the metrics need: six, with five neighbors, for prdc."""
+    """Raise an error if there are too few images: prdc needs six, for its five neighbors."""
     least = 6 if "prdc" in names else 2
     for argument, count in (samples, real):
         if count < least:
@@ -161,15 +161,15 @@ def evaluation(
     class_name: str | None = None,
     batch_norm: Any = "running",
 ) -> list[training.Evaluate]:
-    """The callback of ``--evaluate-every``, or nothing without it; it must come before those that show metrics.
+    """Return the callback of ``--evaluate-every`` in a list, or an empty list without that option.
 
     Args:
-        arguments: of the command line.
-        generator: what is measured: the average, where there is one.
+        arguments: the command line.
+        generator: the generator to measure: the average, if there is one.
         latent: the distribution of its latents.
-        table: (K, ...) row y is what it is given for label y of the data set; None if it takes no condition.
-        class_name: the only class that it is trained on, if it is one.
-        batch_norm: as for ``models.sample``.
+        table: (K, ...) row y is the condition for label y of the data set. None for a generator without a condition.
+        class_name: the class, if the generator is trained on only one.
+        batch_norm: see ``models.sample``.
     """
     if arguments.evaluate_every is None:
         return []

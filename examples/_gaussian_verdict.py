@@ -1,4 +1,4 @@
-"""How ``gaussians.py`` measures samples, and what it writes: the mixtures, the verdict, a table, a panel."""
+"""Define the mixtures of ``gaussians.py``, measure samples, and write a table and a plot."""
 
 import csv
 import math
@@ -14,16 +14,16 @@ from torch import Tensor
 from ganlib import latents
 
 SAMPLES = 10_000
-REAL_SHARE = 1 - math.exp(-(3**2) / 2)  # of a round Gaussian in the plane, within 3 sigma: 98.9 %
+REAL_SHARE = 1 - math.exp(-(3**2) / 2)  # of an isotropic 2-D Gaussian within 3 sigma: 98.9 %
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Equally likely round Gaussians in the plane.
+    """Represent a mixture of isotropic 2-D Gaussians with equal weights.
 
     Args:
         centres: (modes, 2) float.
-        sigma: the standard deviation of each.
+        sigma: standard deviation of each Gaussian.
     """
 
     centres: Tensor
@@ -31,12 +31,12 @@ class Mixture:
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the whole; the networks see samples divided by it, so in units of about 1."""
+        """The standard deviation of the mixture. The networks get samples divided by it."""
         return math.sqrt(self.centres.var(0, correction=0).mean().item() + self.sigma**2)
 
     @cached_property
     def _distribution(self) -> latents.GaussianMixture:
-        return latents.GaussianMixture(self.centres, self.sigma)  # once: it keeps its tables on the device
+        return latents.GaussianMixture(self.centres, self.sigma)  # cached: it keeps its tables on the device
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n samples, (n, 2), on the generator's device."""
@@ -45,12 +45,12 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How good samples are.
+    """Say how good samples are.
 
     Args:
-        modes: how many were found.
-        of: how many there are.
-        share: of the samples, in [0, 1], within 3 sigma of a mode.
+        modes: number of modes found.
+        of: number of modes of the mixture.
+        share: share of the samples within 3 sigma of a mode, in [0, 1].
     """
 
     modes: int
@@ -62,7 +62,7 @@ class Verdict:
 
 
 def judge(samples: Tensor, mixture: Mixture) -> Verdict:
-    """Count the modes that are found, and the samples that lie within 3 sigma of one."""
+    """Count the modes that were found, and the samples within 3 sigma of a mode."""
     distance, nearest = torch.cdist(samples, mixture.centres).min(dim=1)
     near = distance <= 3 * mixture.sigma
     modes = len(mixture.centres)
@@ -73,16 +73,16 @@ def judge(samples: Tensor, mixture: Mixture) -> Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training.
+    """Describe a finished training.
 
     Args:
-        loss: its loss's name.
-        penalty: its penalties' names.
-        seed: its seed.
-        samples: (10,000, 2) float, of the averaged generator, in the data's units.
-        verdict: on them.
-        iterations: how many it took.
-        seconds: how long.
+        loss: name of the loss.
+        penalty: names of the penalties.
+        seed: seed of the training.
+        samples: (10,000, 2) float, from the averaged generator, in the units of the data.
+        verdict: how good the samples are.
+        iterations: number of iterations.
+        seconds: duration in seconds.
     """
 
     loss: str
@@ -95,7 +95,7 @@ class Outcome:
 
 
 class Table:
-    """Prints a row as soon as it is known, and writes it to a CSV file."""
+    """Print each row and write it to a CSV file."""
 
     HEADER = ("loss", "penalty", "seed", "modes", "of", "share_within_3_sigma", "iterations", "seconds")
 
@@ -110,7 +110,7 @@ class Table:
         self._writer.writerow(
             [*name, verdict.modes, verdict.of, f"{verdict.share:.4f}", outcome.iterations, f"{outcome.seconds:.1f}"]
         )
-        self._file.flush()  # a long comparison that is stopped leaves what it has
+        self._file.flush()  # a comparison that is stopped keeps its finished rows
         print(
             f"{outcome.loss:<20} {outcome.penalty:<8} {outcome.seed:>4} {verdict.modes:>3}/{verdict.of:<2} "
             f"{verdict.share:>7.1%} {outcome.iterations:>10} {outcome.seconds:>7.1f}",
@@ -119,7 +119,7 @@ class Table:
 
 
 def draw(axes: Axes, outcome: Outcome, mixture: Mixture) -> None:
-    """Samples as points, and a circle of 3 sigma around each mode; what lies outside the frame is not seen."""
+    """Plot samples as points, and a circle of 3 sigma around each mode."""
     reach = 1.25 * mixture.centres.abs().max().item()
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
     x, y = outcome.samples[:2000].T.numpy()

@@ -1,4 +1,4 @@
-"""What the example scripts share while they train: what a run is, its average, what it leaves."""
+"""Describe a run, average its generator, and write its files, for all example scripts."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from ganlib.protocols import Run
 
 
 def describe(arguments: argparse.Namespace, script: str, *names: str) -> dict[str, Any]:
-    """What a run is: the script, the data, and those options of the script that a resumed run must share."""
+    """Return what a resumed run must share: the script, the data, and the given options."""
     own = {name: getattr(arguments, name) for name in ("data", "latent_dim", "lr", "seed", *names)}
     return {"script": script, "image_size": image_size(arguments), **own}
 
@@ -32,7 +32,7 @@ def make_loader(
     transform: Callable[..., Tensor] | None = None,
     **options: Any,
 ) -> TensorLoader:
-    """The data set on the device, in batches; ``options`` are those of :class:`ganlib.data.TensorLoader`."""
+    """Load the data set on the device; ``options`` are those of :class:`ganlib.data.TensorLoader`."""
     if arguments.batch_size > len(dataset):
         raise ArgumentValueError(
             f"--batch-size (={arguments.batch_size}) is more than the {len(dataset)} images that there are"
@@ -48,27 +48,26 @@ def make_loader(
 
 
 def averaging(generator: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[list[Any], nn.Module]:
-    """What gives better samples than the generator gives at any one moment of its training.
+    """Return callbacks for a falling learning rate and a moving average of the weights, and the average.
 
-    That is a learning rate that falls towards the end, and a moving average of the weights: the callbacks of both, and
-    the average.
+    Both give better samples than the generator has at any one iteration.
     """
     ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
     return [*(training.LearningRateSchedule(each, decay) for each in optimizers), ema], ema.module
 
 
 def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
-    """Take batch norm's statistics over all processes; a discriminator with a gradient penalty cannot have that."""
+    """Compute batch norm's statistics over all processes. A discriminator with a gradient penalty cannot do that."""
     if torch.device(device).type != "cuda":
-        raise ArgumentValueError(f"--sync-batch-norm needs --device cuda, not {device}: torch has it there alone")
+        raise ArgumentValueError(f"--sync-batch-norm needs --device cuda, not {device}: torch supports it only there")
     return nn.SyncBatchNorm.convert_sync_batchnorm(generator)
 
 
 class RunFile:
-    """``run.json``, which says what a run is, so that no other run continues in its folder.
+    """Write ``run.json``, which describes a run. No other run can then continue in its folder.
 
     Args:
-        run: the run's folder.
+        run: the folder of the run.
         what: plain values that a resumed run must share.
     """
 
@@ -79,7 +78,7 @@ class RunFile:
         self.what = dict(what)
 
     def check(self) -> None:
-        """Refuse a folder that holds checkpoints of something else."""
+        """Raise an error if the folder has checkpoints of another run."""
         if not (self.path.exists() and training.Checkpoint(self.path.parent).paths()):
             return
         try:
@@ -92,14 +91,14 @@ class RunFile:
             raise RunFolderError(f"--out (={self.path.parent}) holds another run, with {told}: take another folder")
 
     def on_start(self, run: Run) -> None:
-        """Write it."""
-        temporary = self.path.with_suffix(".json.tmp")  # a run that is killed meanwhile has the old one, or the new
+        """Write the file."""
+        temporary = self.path.with_suffix(".json.tmp")  # a run that is killed now has the old file or the new one
         temporary.write_text(json.dumps(self.what, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, self.path)
 
 
 class Summary:
-    """Says where a resumed run continues, and at the end how much was trained, and how fast."""
+    """Print where a resumed run continues, and at the end how much was trained, and how fast."""
 
     rank_zero_only = True
     reads_metrics = True
@@ -115,7 +114,7 @@ class Summary:
         self._seconds, self._iteration, self._samples = run.seconds, run.iteration, run.samples
 
     def on_end(self, run: Run) -> None:
-        """Print, and keep the numbers of the end."""
+        """Print, and keep the last numbers."""
         self.end = {"iteration": run.iteration, "epoch": run.epoch}
         self.end |= {name: float(value) for name, value in run.metrics.items()}
         seconds = run.seconds - self._seconds
@@ -132,7 +131,7 @@ class Summary:
 def finish(
     run: Path, generator: nn.Module, info: Mapping[str, Any], *images: str, samples: Path | str = "samples"
 ) -> None:
-    """Save the generator with its info, and say what files the run has left."""
+    """Save the generator with its info, and print the files of the run."""
     if rank() == 0:
         saved = datetime.now(UTC).isoformat(timespec="seconds")
         models.save_generator(run / "generator.safetensors", generator, {**info, "saved": saved})
@@ -141,10 +140,10 @@ def finish(
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a script, in each of the processes that torchrun has started, if it has.
+    """Run a script, in one process or in each process of torchrun.
 
-    An error of ganlib's or the system's is for the user, so it is shown without a traceback; the status is 2, as of a
-    wrong command line, if an argument is wrong, and else 1.
+    An error of ganlib or of the system is shown without a traceback. The exit status is 2 for a wrong argument, as
+    argparse has it, and 1 for other errors.
     """
     name = Path(sys.argv[0]).name
     try:
@@ -157,4 +156,4 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; the same command with --resume continues from the last checkpoint", file=sys.stderr)
-        sys.exit(130)  # what a shell calls an end by Ctrl-C
+        sys.exit(130)  # the exit status of a shell for Ctrl-C

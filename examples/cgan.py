@@ -1,4 +1,4 @@
-"""Conditional generative adversarial nets (Mirza and Osindero 2014): ask for a class, for tags, or by a description.
+"""Train a conditional GAN (Mirza and Osindero, 2014, arXiv:1411.1784) on a class, on tags, or on a description.
 
     python examples/cgan.py train --data mnist --root DIR --download --epochs 30 --out runs/cgan
     python examples/cgan.py train --data fashion-mnist --root DIR --download --loss non-saturating --out runs/fashion
@@ -8,9 +8,9 @@
     python examples/cgan.py sample --run runs/tags --tags loop "straight stroke" --out asked.png
     python examples/cgan.py sample --run runs/text --text "a ring on an upright stroke" --out asked.png
 
-Both players get the condition next to their input: [z, y] and [x, y]. A class is one-hot, as in the paper;
-tags are multi-hot, and a description is a fixed vector: a bag of its words (of a class without one, of its name), or a
-row of your own table (``--vectors``). ``final.gif`` shows what the trained generator makes of ever new noise.
+Both networks get the condition concatenated to their input: [z, y] and [x, y]. A class is one-hot, as in the paper.
+Tags are multi-hot. A description is a fixed vector: its bag of words, or a row of your own table (``--vectors``). A
+class without a description uses its name. ``final.gif`` shows samples of the trained generator for changing latents.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def train(arguments: argparse.Namespace) -> None:
         words, table = text_table(arguments.data, classes, arguments.vectors)
         encoder = conditioning.VectorEmbedding(table.shape[1], 32)
     told = {"classes": classes, "words": words, "table": table.tolist()}
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]  # run.json is for people to read
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]  # short, since people read run.json
     what = {**describe(arguments, SCRIPT, "condition", "loss"), "conditions": digest}
     run, run_file, summary = arguments.out, RunFile(arguments.out, what), Summary(resume=arguments.resume)
     run_file.check()
@@ -86,7 +86,7 @@ def train(arguments: argparse.Namespace) -> None:
         **speed(arguments, generator, discriminator),
     )
 
-    # A row for each class, the same ten latents in all of them.
+    # One row for each class, with the same ten latents.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     ema = training.EMA(generator, decay=0.999)
     measures = evaluation(arguments, ema.module, latent, table=table)
@@ -124,13 +124,13 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draw ``count`` samples of each class, of a set of tags, or of a description."""
+    """Write ``count`` samples of each class, of a set of tags, or of a description."""
     generator: Any = load(arguments.run, SCRIPT)
     draw_samples(arguments, generator, latents.Gaussian(generator.info["latent_dim"]), asked(arguments, generator.info))
 
 
 def asked(arguments: argparse.Namespace, info: Any) -> Tensor:
-    """The conditions that the command line asks for."""
+    """Return the conditions that the command line requests."""
     for word in ("tags", "text"):
         if getattr(arguments, word) is not None and info["condition"] != word:
             raise ArgumentValueError(f"--{word} needs a run with --condition {word}; this one has {info['condition']}")
@@ -155,18 +155,20 @@ def main(options: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_options(command, out=RUN, data="digits")
     command.add_argument(
-        "--loss", choices=LOSSES, default="minimax", help="minimax is the paper's (default: %(default)s)"
+        "--loss", choices=LOSSES, default="minimax", help="the paper uses minimax (default: %(default)s)"
     )
     command.add_argument(
         "--condition", choices=["class", "tags", "text"], default="class", help="(default: %(default)s)"
     )
-    command.add_argument("--tags", type=Path, metavar="FILE.csv", help="the classes' tags: rows of class,tag,tag")
-    command.add_argument("--vectors", type=Path, metavar="FILE", help="the classes' vectors: .npy or .csv, a row each")
+    command.add_argument("--tags", type=Path, metavar="FILE.csv", help="tags of the classes: rows class,tag,tag")
+    command.add_argument(
+        "--vectors", type=Path, metavar="FILE", help="vectors of the classes: .npy or .csv with one row for each class"
+    )
     command.set_defaults(do=train)
-    command = commands.add_parser("sample", help="draw with a trained generator")
+    command = commands.add_parser("sample", help="draw samples from a trained generator")
     add_sample_options(command, run=RUN, labels=True, count=10)
-    command.add_argument("--tags", nargs="+", metavar="TAG", help="ask for these tags together")
-    command.add_argument("--text", metavar="WORDS", help="ask for what fits a description")
+    command.add_argument("--tags", nargs="+", metavar="TAG", help="draw samples with all of these tags")
+    command.add_argument("--text", metavar="WORDS", help="draw samples for this description")
     command.set_defaults(do=sample)
     arguments = parser.parse_args(options)
     arguments.do(arguments)

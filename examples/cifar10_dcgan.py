@@ -1,4 +1,4 @@
-"""A DCGAN for the images of one class (Radford et al. 2016), after DCGAN_CIFAR10; or for your own images.
+"""Train a DCGAN (Radford et al., 2016, arXiv:1511.06434) on the images of one class, after DCGAN_CIFAR10.
 
     python examples/cifar10_dcgan.py train --class-name cat --root DIR --download --minutes 10 --out runs/cat
     python examples/cifar10_dcgan.py train --recipe original --class-name cat --root DIR --epochs 300 --out runs/cat300
@@ -6,12 +6,13 @@
     python examples/cifar10_dcgan.py train --all-classes --root DIR --minutes 3 --out runs/ten
     python examples/cifar10_dcgan.py sample --run runs/cat --count 64 --out cats.png
 
-``--data cifar10`` is torchvision's; ``--data folder`` takes any folder with one subfolder of images for each class.
-CIFAR-10 as JPEG files in folders is a ``folder`` too. ``--recipe original`` is the very DCGAN_CIFAR10, ``ours`` what we
-found better in the same time; what both reached is in ``docs/gallery``. As the original does, a run samples one
-latent after every epoch (``samples/``), and its ``metrics.csv`` has a row of means an epoch: both losses,
-``real_score`` (D(x)), ``fake_score`` (D(G(z)) in the discriminator's update) and ``generator_score`` (the same in the
-generator's).
+``--data cifar10`` is torchvision's data set. ``--data folder`` takes any folder with one subfolder of images for each
+class, such as your own images, or CIFAR-10 as JPEG files. ``--recipe original`` trains as DCGAN_CIFAR10 does. ``ours``
+was better after the same time. The results of both are in ``docs/gallery``.
+
+As in the original, a run draws one latent after every epoch (``samples/``). Its ``metrics.csv`` has one row of means
+for each epoch: both losses, ``real_score`` (D(x)), ``fake_score`` (D(G(z)) in the discriminator's update) and
+``generator_score`` (D(G(z)) in the generator's update).
 """
 
 import argparse
@@ -37,20 +38,17 @@ SCRIPT, RUN = "cifar10_dcgan", "runs/cifar10_dcgan"
 
 
 def original_plan(channels: int, size: int, width: int = 128) -> stacks.StackPlan:
-    """The plan of DCGAN_CIFAR10, for any size: 32, 29, 13, 5, 1.
-
-    The discriminator reads it downwards, the generator upwards; no stage has padding.
-    """
+    """Make the plan of DCGAN_CIFAR10, for any size: 32, 29, 13, 5, 1 pixels, without padding."""
     stages, left = [stacks.Stage(width, kernel_size=4, stride=1, padding=0)], size - 3
     while left > 5:
         stages.append(stacks.Stage(min(width << len(stages), 4 * width), kernel_size=5, stride=2, padding=0))
         left = (left - 5) // 2 + 1
-    stages.append(stacks.Stage(100, kernel_size=left, stride=2, padding=0))  # each player replaces these channels
+    stages.append(stacks.Stage(100, kernel_size=left, stride=2, padding=0))  # each network replaces these channels
     return stacks.StackPlan((channels, size, size), stages)
 
 
 def plan(channels: int, size: int, width: int = 32) -> stacks.StackPlan:
-    """Halve the image down to 4 pixels or fewer, then take what is left at once: 32, 16, 8, 4, 1."""
+    """Make a plan that halves the image down to at most 4 pixels, and then reduces it to 1: 32, 16, 8, 4, 1."""
     stages, left = list[stacks.Stage](), size
     while left > 4:
         stages.append(stacks.Stage(min(width << len(stages), 8 * width)))
@@ -66,7 +64,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "averaged": True, "batch_norm": "running",
     },
     "original": {
-        # It draws the gains of its norms from N(0, 0.02) too.
+        # It also draws the gains of its norms from N(0, 0.02).
         "plan": original_plan, "width": 128, "slope": 0.02, "gains": True,
         "batch_size": 32, "drop_last": False, "lr": 2e-4, "noise": 0.1, "reuse_fakes": True, "r1": 0.0,
         "averaged": False, "batch_norm": "sample",
@@ -75,37 +73,37 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 class AveragedLoss:
-    """A loss whose parts for real and fake samples are averaged in the discriminator's update, not summed."""
+    """Average the discriminator's losses of real and fake samples, instead of adding them."""
 
     def __init__(self, loss: losses.NonSaturatingLoss) -> None:
         self.loss = loss
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Half of the sum."""
+        """Return half of the sum."""
         return self.loss.discriminator(real, fake) / 2
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """As it is."""
+        """Return the generator's loss unchanged."""
         return self.loss.generator(fake)
 
 
 class GeneratorScore:
-    """Mean D(G(z)) in the generator's update: an auxiliary loss of weight 0, so it is only a metric."""
+    """Report the mean D(G(z)) in the generator's update: an auxiliary loss of weight 0 is only a metric."""
 
     weight = 0.0
 
     def discriminator(self, step: Step) -> Tensor:
-        """0, since the trainer measures D(x) and D(G(z)) there itself."""
+        """Return 0: the trainer reports D(x) and D(G(z)) of this update itself."""
         return torch.zeros((), device=step.fake.device)
 
     def generator(self, step: Step) -> Tensor:
-        """The mean probability, over the fakes, that the discriminator gives to real."""
-        assert isinstance(step.fake_output.logits, Tensor)  # ours has one scale
+        """Return the mean probability that the discriminator assigns to "real" for the fakes."""
+        assert isinstance(step.fake_output.logits, Tensor)  # this discriminator has one scale
         return torch.sigmoid(step.fake_output.logits.detach()).mean()
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train on one class; or on all of them, one after the other, and draw a row of each."""
+    """Train on one class, or on all classes one after the other, and draw a row of each."""
     fill_in(arguments, RECIPES[arguments.recipe])
     dataset = open_data(arguments)
     if not arguments.all_classes:
@@ -114,7 +112,7 @@ def train(arguments: argparse.Namespace) -> None:
     for name in dataset.classes:
         run = arguments.out / name
         if arguments.resume and arguments.minutes is not None and generator_file(run) is not None:
-            print(f"{run} is finished")  # minutes are those of a call, so they would start again
+            print(f"{run} is finished")  # --minutes counts from the start of the call
         else:
             print(f"{name}:")
             train_class(arguments, dataset, name, run)
@@ -146,7 +144,7 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
     if arguments.ref_images_dir is not None:
         images_folder = arguments.ref_images_dir / class_name
         if images_folder.exists() and any(images_folder.iterdir()) and not training.Checkpoint(run).paths():
-            # A run removes what another one left there beyond its own iteration.
+            # A run would remove files of another run with later iterations.
             raise ArgumentValueError(
                 f"--ref-images-dir: {images_folder} holds files that are not this run's: take another"
             )
@@ -161,7 +159,7 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
         callbacks=[
             *callbacks,
             *measures,
-            # A row an epoch: the means of both losses, of D(x), and of D(G(z)) in either update.
+            # One row for each epoch: the means of both losses, of D(x), and of D(G(z)) in both updates.
             training.CSVLogger(run / "metrics.csv", every=epoch, mean=True),
             viz.SampleGrid(
                 final,
@@ -184,7 +182,7 @@ def train_class(arguments: argparse.Namespace, dataset: Any, class_name: str, ru
 
 
 def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.AdversarialTrainer:
-    """Networks, optimizers and loss of the recipe, for images of this shape."""
+    """Make the networks, the optimizers and the loss of the recipe, for images of this shape."""
     channels, _, size = shape
     generator, discriminator = models.dcgan(
         arguments.plan(channels, size, arguments.width),
@@ -218,7 +216,7 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size) -> training.A
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draw ``count`` samples, and their numbers if wanted."""
+    """Write ``count`` samples as an image, and as an ``.npz`` file where one is requested."""
     run, name = arguments.run, arguments.class_name
     several = sorted(path.name for path in run.glob("*") if generator_file(path) is not None)
     if name in several:  # a run of all classes
@@ -237,10 +235,12 @@ def main(options: Sequence[str] | None = None) -> None:
     command = commands.add_parser("train", help="train a generator")
     add_train_options(command, out=RUN, data="cifar10")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="(default: %(default)s)")
-    command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by recipe)")
+    command.add_argument(
+        "--width", type=whole, metavar="N", help="channels of the stage with the largest image (default: by recipe)"
+    )
     which = command.add_mutually_exclusive_group()
     which.add_argument("--class-name", "--class_name", default="cat", metavar="NAME", help="(default: %(default)s)")
-    which.add_argument("--all-classes", action="store_true", help="each in a folder of its own under RUN")
+    which.add_argument("--all-classes", action="store_true", help="train on each class, in its own folder below RUN")
     for player in ("generator", "discriminator"):
         command.add_argument(
             f"--init-{player}-weights",
@@ -250,19 +250,19 @@ def main(options: Sequence[str] | None = None) -> None:
             const=True,
             default=True,
             metavar="YES",
-            help="whether they are drawn from N(0, 0.02), or left as torch draws them (default: yes)",
+            help="initialize the weights from N(0, 0.02), or else as torch does (default: yes)",
         )
     command.add_argument(
         "--ref-images-dir",
         "--ref_images_dir",
         type=Path,
         metavar="DIR",
-        help="where the run writes its samples, in a folder of the class (default: RUN/samples)",
+        help="folder for the samples, with a subfolder for the class (default: RUN/samples)",
     )
     command.set_defaults(do=train)
-    command = commands.add_parser("sample", help="draw with a trained generator")
+    command = commands.add_parser("sample", help="draw samples from a trained generator")
     add_sample_options(command, run=RUN, labels=False, count=64)
-    command.add_argument("--class-name", "--class_name", metavar="NAME", help="of a run of all classes")
+    command.add_argument("--class-name", "--class_name", metavar="NAME", help="the class, for a run of all classes")
     command.set_defaults(do=sample)
     arguments = parser.parse_args(options)
     arguments.do(arguments)

@@ -1,17 +1,17 @@
-"""The classic tests of a GAN in the plane, a ring of 8 Gaussians and a grid of 25, with every loss and penalty.
+"""Train GANs on a ring of 8 Gaussians or a grid of 25 Gaussians, with every loss and penalty.
 
     python examples/gaussians.py train --data grid --minutes 2 --seeds 0 1 2 3 4 --out runs/gaussians
     python examples/gaussians.py train --data ring --loss hinge --penalty r1,r2 --iterations 3000
     python examples/gaussians.py compare --data grid --iterations 2000 --out grid.png
 
-A generator that forgets modes, or smears samples between them, is seen here at a glance, and counted: of 10,000 samples
-a mode is *found* if at least a tenth of its fair share lies within 3 sigma of its centre (others are content with
-one sample), and the *share within 3 sigma* of any mode is what is not smeared. Of real samples that is 98.9 %.
+These data sets show at a glance whether a generator drops modes or puts samples between them. Of 10,000 samples, a mode
+is *found* if at least a tenth of its equal share lies within 3 sigma of its center. (Other authors require one sample.)
+The *share within 3 sigma* of any mode is 98.9 % for real samples.
 
-``train`` is the recommended recipe unless told otherwise. ``compare`` gives every combination that recipe's networks
-and learning rates, and one number of iterations: it shows what changes with loss and penalty, not the best of each
-(Wasserstein's critic, for one, wants several steps to the generator's one). What both reached, and on what machine,
-is in ``docs/explanation/measured.rst``.
+``train`` uses the recommended recipe by default. ``compare`` trains every combination with the networks and learning
+rates of that recipe, for the same number of iterations. It shows the effect of the loss and the penalty, not the best
+result of each. For example, a Wasserstein critic needs several steps for each step of the generator. The results are in
+``benchmarks/results/gaussians.md``.
 """
 
 import argparse
@@ -36,25 +36,25 @@ from ganlib import init, latents, losses, penalties, stacks, training
 from ganlib.errors import ArgumentValueError, TrainingDivergedError
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The data: drawn for every batch, so there is no data set that a discriminator could memorize.
+# The data: every batch is drawn from the distribution, so a discriminator cannot memorize a data set.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def ring() -> Mixture:
-    """8 modes of sigma 0.02 on a circle of radius 2."""
+    """Return 8 modes of sigma 0.02 on a circle of radius 2."""
     angles = torch.arange(8) * (2 * math.pi / 8)
     return Mixture(2 * torch.stack([angles.cos(), angles.sin()], dim=1), sigma=0.02)
 
 
 def grid() -> Mixture:
-    """25 modes of sigma 0.05, 2 apart."""
+    """Return 25 modes of sigma 0.05 at a distance of 2."""
     ticks = torch.arange(-4.0, 5.0, 2.0)
     return Mixture(torch.cartesian_prod(ticks, ticks), sigma=0.05)
 
 
 @dataclass(frozen=True)
 class Batches:
-    """An endless loader: each time it is iterated it starts again, and a seed gives the same batches again."""
+    """Yield batches without end. Each iterator starts again with the same batches."""
 
     mixture: Mixture
     batch_size: int
@@ -69,18 +69,19 @@ class Batches:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The players: two small perceptrons.
+# The networks: two small multilayer perceptrons.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class FourierFeatures(nn.Module):
-    """Waves of random direction and length next to the samples themselves: (N, 2) -> (N, 2 + 2 * waves).
+    """Append sines and cosines of random directions and wavelengths to the samples: (N, 2) -> (N, 2 + 2 * waves).
 
-    A perceptron learns what is smooth long before what is sharp, and a mode of the grid is 1/160 of its width: from the
-    bare coordinates a discriminator is slow to see how sharp the modes are, and the generator cannot learn it sooner.
+    A multilayer perceptron learns smooth functions long before sharp ones. The modes of the grid are sharp: their sigma
+    is 1/160 of its width. Without these features a discriminator learns the width of the modes slowly.
 
     References:
-        Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", 2020.
+        Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", 2020,
+        arXiv:2006.10739.
     """
 
     frequencies: Tensor
@@ -95,21 +96,21 @@ class FourierFeatures(nn.Module):
         return torch.cat([samples, phases.sin(), phases.cos()], dim=1)
 
 
-# A latent of two numbers, as many as a sample has: the generator then has to fold nothing, only to stretch and cut.
+# Two dimensions, as the samples have: the generator has to stretch and cut the plane, and not to fold it.
 LATENT = latents.Gaussian(2)
 
 
 def players() -> tuple[nn.Module, nn.Module]:
-    """A fresh generator and a fresh discriminator."""
-    # ReLU, not the leaky kind: where its units are off the generator is flat, so it puts a whole region of latents on
-    # one mode, and has less to cover on the way to the next.
+    """Make a generator and a discriminator."""
+    # ReLU, not LeakyReLU: where its units are 0 the generator is constant. So it maps a whole region of latents to one
+    # mode, and fewer latents to the space between two modes.
     generator = init.kaiming_(stacks.LinearStack([LATENT.dim, 128, 128, 128, 2], activation=nn.ReLU))
-    judging = init.kaiming_(stacks.LinearStack([2 + 2 * 32, 64, 64, 64, 1]), negative_slope=0.2)
-    return generator, nn.Sequential(FourierFeatures(32, scale=12.0), judging)
+    scores = init.kaiming_(stacks.LinearStack([2 + 2 * 32, 64, 64, 64, 1]), negative_slope=0.2)
+    return generator, nn.Sequential(FourierFeatures(32, scale=12.0), scores)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The choices: what the players minimise, and what holds the discriminator's slope.
+# The choices: losses, and penalties on the discriminator's gradient.
 # ---------------------------------------------------------------------------------------------------------------------
 
 LOSSES: dict[str, Callable[[], losses.AdversarialLoss]] = {
@@ -121,9 +122,9 @@ LOSSES: dict[str, Callable[[], losses.AdversarialLoss]] = {
     "relativistic": losses.RelativisticLoss,
     "relativistic-average": losses.RelativisticAverageLoss,
 }
-# Far below the weights for images, since a discriminator has to be steep to see modes this narrow. But too low a weight
-# loses modes: with R1 and R2 at 0.01 instead of 0.1, the ring lost 2 of its 8 in both seeds that were tried.
-# Each is made for each training, since a penalty may have a state. (Consistency would need an augmentation.)
+# The weights are far below those for images: a discriminator must be steep to resolve modes this narrow. Weights that
+# are too low lose modes: with R1 and R2 at 0.01 instead of 0.1, the ring lost 2 of its 8 modes with both tested seeds.
+# Each training makes its own penalties, since a penalty may have a state. (Consistency would need an augmentation.)
 PENALTIES: dict[str, Callable[[], penalties.Penalty]] = {
     "r1": partial(penalties.R1, 0.1),
     "r2": partial(penalties.R2, 0.1),
@@ -135,14 +136,14 @@ COLUMNS = ["none", "r1", "r2", "r1,r2", "wgan-gp", "dragan", "lecam"]
 
 
 def make_loss(name: str) -> losses.AdversarialLoss:
-    """The loss of a name."""
+    """Make the loss with this name."""
     if name not in LOSSES:
         raise ArgumentValueError(f"--loss (={name}) must be one of {', '.join(LOSSES)}")
     return LOSSES[name]()
 
 
 def make_penalties(names: str) -> list[penalties.Penalty]:
-    """The penalties of names with commas between them; ``none`` is none."""
+    """Make the penalties with these names, separated by commas. ``none`` makes no penalty."""
     split = [] if names == "none" else names.split(",")
     for name in split:
         if name not in PENALTIES or split.count(name) > 1:
@@ -172,9 +173,9 @@ def learn(
     torch.manual_seed(seed)
     generator, discriminator = (player.to(device) for player in players())
     if cuda_graph == "auto":
-        # Of the fast settings this one alone, since it does not change what is computed.
+        # The only fast setting that does not change what is computed.
         cuda_graph = training.fast_settings(generator, discriminator).get("cuda_graph", False)
-    # No momentum: between two players it is a push in the direction of what the other one did some time ago.
+    # No momentum: the other network changes, so earlier gradients point in outdated directions.
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.0, 0.99), fused=True)
     generator_optimizer, discriminator_optimizer = adam(generator.parameters()), adam(discriminator.parameters())
     trainer = training.AdversarialTrainer(
@@ -187,7 +188,7 @@ def learn(
         penalties=make_penalties(penalty),
         cuda_graph=cuda_graph,
     )
-    # The modes are found at the full learning rate; they become sharp while it falls to almost 0.
+    # The generator finds the modes at the full learning rate. They become sharp while it falls to almost 0.
     decay = training.linear_decay(start=0.5, final=0.01)
     ema = training.EMA(generator, decay=0.99)
     began = time.monotonic()
@@ -203,7 +204,7 @@ def learn(
             ],
         )
     except TrainingDivergedError as error:
-        print(f"{loss} with {penalty}: {error}")  # a result like any other: it is measured by the samples it left
+        print(f"{loss} with {penalty}: {error}")  # also a result: measure the samples of this generator
     seconds = time.monotonic() - began
     with torch.no_grad():
         latent = LATENT(SAMPLES, generator=torch.Generator().manual_seed(seed))
@@ -212,7 +213,7 @@ def learn(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is left: a table, and an image (see _gaussian_verdict.py).
+# The output: a table and an image (see _gaussian_verdict.py).
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +242,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Train every combination, and show all of them in one image: a row a loss, a column a penalty."""
+    """Train every combination, and show all in one image: a row for each loss, a column for each penalty."""
     mixture, words = MIXTURES[arguments.data](), recipe(arguments, arguments.losses, arguments.penalties)
     if arguments.out.suffix.lower().lstrip(".") not in Figure().canvas.get_supported_filetypes():
         raise ArgumentValueError(f"--out (={arguments.out}) must end in .png or another suffix of an image")
@@ -277,7 +278,7 @@ MIXTURES = {"ring": ring, "grid": grid}
 
 
 def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: list[str]) -> dict[str, Any]:
-    """What both subcommands pass to ``learn``; a wrong value is an error now, not when its turn comes in an hour."""
+    """Check all names before the first training, and return the keywords of ``learn``."""
     for name in loss_names:
         make_loss(name)
     for name in penalty_names:
@@ -291,15 +292,15 @@ def recipe(arguments: argparse.Namespace, loss_names: list[str], penalty_names: 
 
 def add_common_options(parser: argparse.ArgumentParser, *, iterations: int) -> None:
     """Add the options of both subcommands."""
-    parser.add_argument(
-        "--data", choices=list(MIXTURES), default="grid", help="what to train on (default: %(default)s)"
-    )
+    parser.add_argument("--data", choices=list(MIXTURES), default="grid", help="data set (default: %(default)s)")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--iterations", type=whole, metavar="N", help=f"of each training (default: {iterations})")
-    limit.add_argument("--minutes", type=above_zero, metavar="M", help="of each training")
+    limit.add_argument(
+        "--iterations", type=whole, metavar="N", help=f"iterations of each training (default: {iterations})"
+    )
+    limit.add_argument("--minutes", type=above_zero, metavar="M", help="minutes of each training")
     parser.add_argument("--batch-size", type=whole, default=256, metavar="N")
     parser.add_argument(
-        "--lr", type=above_zero, default=4e-3, help="learning rate of both players (default: %(default)s)"
+        "--lr", type=above_zero, default=4e-3, help="learning rate of both networks (default: %(default)s)"
     )
     add_device(parser)
     add_cuda_graph(parser)
@@ -340,8 +341,8 @@ def main(options: Sequence[str] | None = None) -> None:
     try:
         arguments.do(arguments)
     except KeyboardInterrupt:
-        print("stopped; the table holds what was finished", file=sys.stderr)
-        sys.exit(130)  # what a shell calls an end by Ctrl-C
+        print("stopped; the table has the finished trainings", file=sys.stderr)
+        sys.exit(130)  # the exit status of a shell for Ctrl-C
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A conditional DCGAN that draws the digit you ask for (Mirza and Osindero 2014; Radford et al. 2016).
+"""Train a conditional DCGAN on digits (Mirza and Osindero, 2014, arXiv:1411.1784; Radford et al., arXiv:1511.06434).
 
     python examples/mnist_cdcgan.py train --data digits --minutes 3 --out runs/digits
     python examples/mnist_cdcgan.py train --data mnist --root DIR --download --epochs 20 --out runs/mnist
@@ -8,11 +8,10 @@
     python examples/mnist_cdcgan.py interpolate --run runs/mnist --way slerp --out between.png
     python examples/mnist_cdcgan.py same-latent --run runs/mnist --seed 3 --out same.png
 
-``digits`` are rendered when needed, without a download. ``train ... --resume`` continues a run that was stopped.
-``--preset`` is the networks and what they are shown: ``dcgan28`` (after cDCGAN-MNIST), ``deep28`` (one layer more) or
-``deceptive64`` (those of deceptive-digits). ``--recipe`` is how they are trained: as we found best, or as the originals
-were. What both reached on real MNIST, and on what machine, is in ``docs/gallery`` and
-``docs/explanation/measured.rst``.
+``--data digits`` renders digits and needs no download. ``train ... --resume`` continues a run that was stopped.
+``--preset`` chooses the networks and the data: ``dcgan28`` (after cDCGAN-MNIST), ``deep28`` (one more layer) or
+``deceptive64`` (those of deceptive-digits). ``--recipe`` chooses the training: ours, or that of the original. The
+results of both are in ``docs/gallery``.
 """
 
 import argparse
@@ -43,13 +42,13 @@ from ganlib.errors import ArgumentValueError
 
 SCRIPT, RUN = "mnist_cdcgan", "runs/mnist_cdcgan"
 
-# How it is trained; "averaged" is with a falling learning rate, and a moving average of the generator.
+# The training. "averaged" means a falling learning rate and a moving average of the generator.
 RECIPES: dict[str, dict[str, Any]] = {
-    # R1 lazily, at every 16th iteration: it costs little, and brings the digits' variety close to the real one.
+    # Lazy R1, at every 16th iteration: it costs little, and the variety of the digits comes close to that of real ones.
     "ours": {"batch_size": 64, "lr": 2e-3, "conditioning": "projection", "r1": 0.02, "averaged": True},
     "original": {"batch_size": 128, "lr": 2e-4, "conditioning": "channels", "r1": 0.0, "averaged": False},
 }
-# What is trained, on what. With random labels the fakes' are drawn; without, they are those of the real batch.
+# The networks and the data. The fakes' labels are random, or else those of the real batch.
 PRESETS: dict[str, dict[str, Any]] = {
     "dcgan28": {
         "rotation": 0.0,
@@ -68,17 +67,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "default_epochs": 7,
     },
 }
-PRESETS["deep28"] = PRESETS["dcgan28"]  # they differ in depth alone
+PRESETS["deep28"] = PRESETS["dcgan28"]  # only the depth differs
 SMALLEST = {"dcgan28": 7, "deep28": 4}  # pixels to which the image is halved
-# What the original recipe of deceptive64 has in addition: one forward pass of the generator for both updates, and
-# samples that are drawn one by one with batch norm in training mode.
+# Only the original recipe of deceptive64: one forward pass of the generator for both updates, and samples drawn one by
+# one with batch norm in training mode.
 DECEPTIVE_DIGITS = {"reuse_fakes": True, "batch_norm": "sample"}
 
 
 def dcgan28(channels: int, size: int, width: int = 32, smallest: int = 7) -> stacks.StackPlan:
-    """Halve the image down to 7 pixels or fewer, and take what is left at once: 28, 14, 7, 1; with 4, 28, 14, 7, 3, 1.
+    """Make a plan that halves the image down to at most ``smallest`` pixels, and then reduces it to 1.
 
-    Read downwards by the discriminator, upwards by the generator.
+    With 7 the sizes are 28, 14, 7, 1. With 4 they are 28, 14, 7, 3, 1.
     """
     stages, left = list[stacks.Stage](), size
     widest = max(256, width)
@@ -90,13 +89,13 @@ def dcgan28(channels: int, size: int, width: int = 32, smallest: int = 7) -> sta
 
 
 def deceptive64(channels: int, width: int = 64) -> stacks.StackPlan:
-    """The plan of deceptive-digits: 64, 32, 16, 8, 4, and ten features."""
+    """Make the plan of deceptive-digits: 64, 32, 16, 8, 4 pixels, and ten features."""
     halves = [stacks.Stage(width << step) for step in range(4)]
     return stacks.StackPlan((channels, 64, 64), [*halves, stacks.Stage(10, kernel_size=4, stride=1, padding=0)])
 
 
 def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator of the preset, for images of this shape."""
+    """Make the generator and the discriminator of the preset, for images of this shape."""
     channels, size, latent_dim = shape[0], shape[-1], arguments.latent_dim
     if arguments.preset in SMALLEST:
         return models.conditional_dcgan(
@@ -142,7 +141,7 @@ def train(arguments: argparse.Namespace) -> None:
         callbacks, final = averaging(generator, trainer.generator_optimizer, trainer.discriminator_optimizer)
     labels = torch.arange(len(classes))
     measures = evaluation(arguments, final, latent, table=labels, batch_norm=arguments.batch_norm)
-    # A row for each class, the same ten latents in all of them: what differs within a column is the class alone.
+    # One row for each class, with the same ten latents: within a column only the class differs.
     columns = latent(10, generator=torch.Generator().manual_seed(arguments.seed))
     training.fit(
         trainer,
@@ -174,16 +173,16 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def choose(arguments: argparse.Namespace) -> None:
-    """Take what the command line leaves out from the recipe and the preset."""
+    """Set each missing argument to the value of the recipe and the preset."""
     fill_in(arguments, RECIPES[arguments.recipe] | PRESETS[arguments.preset])
     deceptive = (arguments.preset, arguments.recipe) == ("deceptive64", "original")
     fill_in(arguments, DECEPTIVE_DIGITS if deceptive else {"reuse_fakes": False, "batch_norm": "running"})
-    # A large image costs most where it is largest.
+    # The stage with the largest image costs most.
     fill_in(arguments, {"width": 32 if image_size(arguments) <= 32 else 16})
 
 
 def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int) -> training.AdversarialTrainer:
-    """Networks, optimizers and loss, for images of this shape."""
+    """Make the networks, the optimizers and the loss, for images of this shape."""
     generator, discriminator = make_networks(arguments, shape, classes)
     if arguments.sync_batch_norm:
         generator = sync_batch_norm(generator, arguments.device)
@@ -198,7 +197,7 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int)
         loss=losses.NonSaturatingLoss(),
         latent=latents.Gaussian(arguments.latent_dim),
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
-        # A discriminator that is not told the class has to read it; then both players want it to be readable.
+        # AC-GAN: the discriminator does not get the class, and learns to predict it.
         auxiliary_losses=[losses.AuxiliaryClassifier()] if arguments.conditioning == "auxiliary" else [],
         fake_conditions=partial(draw_labels, classes, arguments.device) if arguments.random_labels else None,
         reuse_fakes=arguments.reuse_fakes,
@@ -207,38 +206,38 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int)
 
 
 def draw_labels(classes: int, device: str, n: int) -> Tensor:
-    """Draw n random labels, on the device: a step with labels from the host would wait for them."""
+    """Draw n random labels on the device. Labels from the host would make the step wait."""
     return torch.randint(classes, (n,), device=device)
 
 
 def all_labels(generator: Any) -> Tensor:
-    """The label of each class that the generator was trained on."""
+    """Return the labels of all classes of the generator."""
     return torch.arange(len(generator.info["classes"]))
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draw ``count`` samples of each label that is asked for: an image of them all, and their numbers if wanted."""
+    """Write ``count`` samples of each label as an image, and as an ``.npz`` file where one is requested."""
     generator = load(arguments.run, SCRIPT)
     labels = all_labels(generator) if arguments.labels is None else torch.tensor(arguments.labels)
     draw_samples(arguments, generator, latent_of(generator), labels)
 
 
 def digits(arguments: argparse.Namespace) -> None:
-    """Write a number: draw its digits, crop them, turn black into white, and join them."""
+    """Write a number: draw its digits, crop, invert and join them."""
     generator = load(arguments.run, SCRIPT)
     if not (arguments.number.isascii() and arguments.number.isdecimal()):
         raise ArgumentValueError(f"--number (={arguments.number!r}) must be digits from 0 to 9")
     labels = torch.tensor([int(digit) for digit in arguments.number])
     images = draw(generator, seeded(arguments, generator, len(labels)), labels, batch_norm=arguments.batch_norm)
     height, width = images.shape[2:]
-    # Of 64 pixels a side, the rows from 4 to 60 and the columns from 10 to 58.
+    # For 64 x 64 pixels: the rows from 4 to 60 and the columns from 10 to 58.
     rows, columns = slice(height * 4 // 64, height * 60 // 64), slice(width * 10 // 64, width * 58 // 64)
     number = torch.cat([-image[:, rows, columns] for image in images], dim=2)
     save_image(grid(number.unsqueeze(0), padding=0), arguments.out)
 
 
 def interpolate(arguments: argparse.Namespace) -> None:
-    """Go from one latent to another, in all classes: an image with a row for each, and an animation there and back."""
+    """Interpolate between two latents for all classes: an image with a row for each class, and an animation."""
     generator = load(arguments.run, SCRIPT)
     if arguments.out.suffix.lower() == ".gif":
         raise ArgumentValueError(f"--out (={arguments.out}) is the image's; the animation is next to it, as a .gif")
@@ -252,7 +251,7 @@ def interpolate(arguments: argparse.Namespace) -> None:
 
 
 def same_latent(arguments: argparse.Namespace) -> None:
-    """Draw one latent as each of the classes."""
+    """Draw one latent as each class."""
     generator = load(arguments.run, SCRIPT)
     labels = all_labels(generator)
     images = draw(
@@ -262,12 +261,12 @@ def same_latent(arguments: argparse.Namespace) -> None:
 
 
 def latent_of(generator: Any) -> latents.Gaussian:
-    """The distribution that the generator was trained with."""
+    """Return the distribution of the generator's latents."""
     return latents.Gaussian(generator.info["latent_dim"])
 
 
 def seeded(arguments: argparse.Namespace, generator: nn.Module, n: int) -> Tensor:
-    """As many latents, by the seed."""
+    """Draw n latents with the seed of the command line."""
     return latent_of(generator)(n, generator=torch.Generator().manual_seed(arguments.seed))
 
 
@@ -280,27 +279,29 @@ def main(options: Sequence[str] | None = None) -> None:
     add_train_options(command, out=RUN, data="digits")
     command.add_argument("--preset", choices=PRESETS, default="dcgan28", help="the networks (default: %(default)s)")
     command.add_argument("--recipe", choices=RECIPES, default="ours", help="the training (default: %(default)s)")
-    command.add_argument("--width", type=whole, metavar="N", help="channels where the image is largest (by preset)")
+    command.add_argument(
+        "--width", type=whole, metavar="N", help="channels of the stage with the largest image (default: by preset)"
+    )
     command.add_argument(
         "--conditioning",
         choices=["projection", "channels", "features", "auxiliary"],
-        help="how the discriminator meets the class; channels are one-hot planes (default: by preset and recipe)",
+        help="how the discriminator gets the class; channels: one-hot planes (default: by preset and recipe)",
     )
     command.add_argument(
         "--generator-conditioning",
         choices=["latent", "batch-norm"],
         default="latent",
-        help="how the generator is given the class (default: %(default)s)",
+        help="how the generator gets the class (default: %(default)s)",
     )
-    command.add_argument("--rotation", type=from_zero, metavar="DEGREES", help="turn real images by up to so much")
+    command.add_argument("--rotation", type=from_zero, metavar="DEGREES", help="rotate real images by up to this angle")
     command.add_argument(
         "--sync-batch-norm",
         action="store_true",
-        help="statistics of the generator's batch norm over all processes (CUDA only)",
+        help="compute the statistics of the generator's batch norm over all processes (CUDA only)",
     )
     command.set_defaults(do=train)
 
-    command = commands.add_parser("sample", help="draw digits with a trained generator")
+    command = commands.add_parser("sample", help="draw digits from a trained generator")
     add_sample_options(command, run=RUN, labels=True, count=10)
     command.set_defaults(do=sample)
 
@@ -313,11 +314,15 @@ def main(options: Sequence[str] | None = None) -> None:
     add_sampling_options(command, run=RUN, out="interpolation.png")
     command.add_argument("--way", choices=["lerp", "slerp"], default="slerp", help="(default: %(default)s)")
     command.add_argument(
-        "--steps", type=whole, default=10, metavar="N", help="both ends included (default: %(default)s)"
+        "--steps",
+        type=whole,
+        default=10,
+        metavar="N",
+        help="number of latents, both ends included (default: %(default)s)",
     )
     command.set_defaults(do=interpolate)
 
-    command = commands.add_parser("same-latent", help="draw one latent as each of the classes")
+    command = commands.add_parser("same-latent", help="draw one latent as each class")
     add_sampling_options(command, run=RUN, out="same.png")
     command.set_defaults(do=same_latent)
 

@@ -1,11 +1,11 @@
-"""A GAN of two small perceptrons (Goodfellow et al. 2014), after MNIST-GAN.
+"""Train a GAN of two multilayer perceptrons (Goodfellow et al., 2014, arXiv:1406.2661), after MNIST-GAN.
 
     python examples/mnist_mlp_gan.py train --data mnist --root DIR --download --minutes 4 --out runs/mlp
     python examples/mnist_mlp_gan.py train --recipe original --data mnist --root DIR --epochs 100 --out runs/mlp100
     python examples/mnist_mlp_gan.py sample --run runs/mlp --count 64 --out digits.png
 
-It learns from images alone: the labels of the data set are ignored. ``--recipe original`` is the very MNIST-GAN,
-``ours`` what we found better in the same time; what both reached is in ``docs/gallery``.
+The networks do not use the labels of the data set. ``--recipe original`` trains as MNIST-GAN does. ``ours`` was better
+after the same time. The results of both are in ``docs/gallery``.
 """
 
 import argparse
@@ -66,8 +66,7 @@ def train(arguments: argparse.Namespace) -> None:
         Unconditional(discriminator),
         generator_optimizer,
         discriminator_optimizer,
-        # One-sided: real targets below 1, and in the discriminator's update alone. The generator's targets are the
-        # flipped ones: it descends the cross-entropy of its fakes with the label "real".
+        # One-sided: only the targets of real samples are below 1, and only in the discriminator's update.
         loss=losses.NonSaturatingLoss(smoothing=losses.LabelSmoothing(real=arguments.smoothing, fake=0.0)),
         latent=latent,
         penalties=[penalties.R1(arguments.r1, every=16)] if arguments.r1 else [],
@@ -87,7 +86,7 @@ def train(arguments: argparse.Namespace) -> None:
             *callbacks,
             *measures,
             training.CSVLogger(run / "metrics.csv", mean=True),
-            # The same 16 latents after every epoch, in one row; the timeline puts the rows below each other.
+            # The same 16 latents after every epoch, in one row. The timeline stacks the rows.
             viz.SampleGrid(
                 final,
                 run / "samples",
@@ -109,7 +108,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Draw ``count`` samples, and their numbers if wanted."""
+    """Write ``count`` samples as an image, and as an ``.npz`` file where one is requested."""
     generator: Any = load(arguments.run, SCRIPT)
     draw_samples(arguments, generator, latents.Uniform(generator.info["latent_dim"]))
 

@@ -61,3 +61,17 @@ def test_the_run_can_be_gone_on_with(pasted: Path) -> None:
 def test_each_line_can_be_read_without_scrolling() -> None:
     """The lines of code fit the column of a code host."""
     assert max(len(line) for block in BLOCKS for line in block.splitlines()) <= 100
+
+
+LINK = re.compile(
+    r"https://(?:ganlib\.github\.io/ganlib|(?:raw\.githubusercontent|github)\.com/ganlib/ganlib(?:/(?:blob|tree))?/main)/([^)#\s]*)"
+)
+
+
+def test_links_lead_to_files_that_exist():
+    """Each page of the site and each file that the README links to is in the repository."""
+    found = set(LINK.findall(README.read_text(encoding="utf-8")))
+    assert len(found) > 20
+    for path in found:
+        source = f"docs/{path.removesuffix('.html')}.rst" if path.endswith(".html") else path
+        assert (README.parent / source).exists(), source

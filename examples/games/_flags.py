@@ -1,4 +1,4 @@
-"""The command line that all games share, and what follows from it, so that their pages hold the game."""
+"""The command line, data and files that all games share."""
 
 import argparse
 import sys
@@ -27,36 +27,40 @@ def parse_flags(
     """Read the command line.
 
     Args:
-        page: the docstring of the script, shown by ``--help``. Where it names ``--data``, there is such a flag.
-        iterations: the default of ``--iterations``.
-        batch_size: the default of ``--batch-size``.
-        out: the default of ``--out``.
-        least: the smallest batch; batch norm after a linear layer needs two samples.
-        weights: further flags that are numbers, such as ``--path-weight``, with their defaults.
+        page: the docstring of the script, shown by ``--help``. If it mentions ``--data``, the script has this flag.
+        iterations: default of ``--iterations``.
+        batch_size: default of ``--batch-size``.
+        out: default of ``--out``.
+        least: smallest batch size. Batch norm after a linear layer needs two samples.
+        weights: names and defaults of further flags that are numbers, such as ``--path-weight``.
     """
     parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
     own = "default: %(default)s"
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     if "--data" in (page or ""):
-        words = "folder that holds MNIST/raw (default: the built-in digits alone)"
+        words = "folder with MNIST/raw (default: the built-in digits)"
         parser.add_argument("--data", metavar="DIR", help=words)
     parser.add_argument("--iterations", type=whole, default=iterations, metavar="N", help=own)
     smallest = partial(whole, least=least)
-    parser.add_argument("--batch-size", type=smallest, default=batch_size, metavar="N", help=f"of each process ({own})")
+    parser.add_argument(
+        "--batch-size", type=smallest, default=batch_size, metavar="N", help=f"samples in each process ({own})"
+    )
     for name, default in (weights or {}).items():
         parser.add_argument(
-            name, type=weight, default=default, metavar="X", help=f"0 gives that part no weight ({own})"
+            name, type=weight, default=default, metavar="X", help=f"weight of this part, 0 turns it off ({own})"
         )
     parser.add_argument("--accumulate", type=whole, default=1, metavar="N", help=f"batches for each update ({own})")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32", help=own)
-    graph = "record the iteration as a CUDA graph, and launch it as one; auto is where that works"
+    graph = "record the iteration as a CUDA graph; auto: where it is possible"
     parser.add_argument("--cuda-graph", choices=["auto", "yes", "no"], default="auto", help=f"{graph} ({own})")
     words = f"cpu, cuda, cuda:1, mps or xpu ({own})"
     parser.add_argument("--device", type=on_device, default=str(there), help=words)
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=own)
     parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR", help=f"folder of the run ({own})")
-    parser.add_argument("--checkpoint-every", type=whole, default=500, metavar="N", help=f"iterations ({own})")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument(
+        "--checkpoint-every", type=whole, default=500, metavar="N", help=f"iterations between two checkpoints ({own})"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in --out")
     flags = parser.parse_args()
     folder = getattr(flags, "data", None)
     if folder is not None and not (Path(folder) / "MNIST/raw").is_dir():
@@ -65,21 +69,21 @@ def parse_flags(
 
 
 def whole(text: str, least: int = 1) -> int:
-    """A whole number."""
+    """Parse a whole number."""
     if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least {least}")
     return int(text)
 
 
 def seed(text: str) -> int:
-    """A whole number from 0 to 2**64 - 1."""
+    """Parse a seed: a whole number from 0 to 2**64 - 1."""
     if not (text.isascii() and text.isdecimal() and len(text) < 21 and int(text) < 2**64):
         raise argparse.ArgumentTypeError(f"{text} must be a whole number from 0 to 2**64 - 1")
     return int(text)
 
 
 def weight(text: str) -> float:
-    """A finite number of at least 0."""
+    """Parse a finite number of at least 0."""
     try:
         number = float(text)
     except ValueError:
@@ -90,7 +94,7 @@ def weight(text: str) -> float:
 
 
 def on_device(name: str) -> str:
-    """A device that is there, such as cpu, cuda, cuda:1, mps or xpu."""
+    """Parse the name of a device of this machine, such as cpu, cuda, cuda:1, mps or xpu."""
     try:
         asked = torch.device(name)
     except RuntimeError:
@@ -104,7 +108,7 @@ def on_device(name: str) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; what is wrong with an argument or the system is shown without a traceback."""
+    """Run a script. Show errors of ganlib and of the system without a traceback."""
     try:
         main()
     except (GanlibError, OSError) as error:
@@ -113,7 +117,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def mnist(folder: str, *, train: bool = True) -> Dataset[Any]:
-    """MNIST by its files; the built-in digits need no torchvision."""
+    """Read MNIST from its files. The built-in digits need no torchvision."""
     try:
         from torchvision import datasets
     except ImportError as error:
@@ -122,11 +126,11 @@ def mnist(folder: str, *, train: bool = True) -> Dataset[Any]:
 
 
 def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], Tensor]:
-    """Digits to train on, and 1000 held-out images in [-1, 1]: MNIST's where ``--data`` names it, or the built-in ones.
+    """Load training digits and 1000 held-out images in [-1, 1], from MNIST with ``--data``, else built-in ones.
 
     Args:
-        flags: of the command line.
-        length: how many built-in digits.
+        flags: the command line.
+        length: number of built-in digits.
     """
     digits: Dataset[Any]
     others: Dataset[Any]
@@ -138,7 +142,7 @@ def load_digits(flags: argparse.Namespace, length: int) -> tuple[Dataset[Any], T
 
 
 def settings(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:
-    """The trainer's settings by the flags: precision, accumulation, and whether the iteration is recorded."""
+    """Return the trainer's settings: precision, gradient accumulation, and CUDA graph."""
     auto = training.fast_settings(*networks).get("cuda_graph", False)
     return {
         "precision": flags.precision,
@@ -148,19 +152,19 @@ def settings(flags: argparse.Namespace, *networks: nn.Module) -> dict[str, Any]:
 
 
 def callbacks(flags: argparse.Namespace) -> list[Any]:
-    """A progress bar, ``metrics.csv`` and checkpoints, in the folder of the run."""
+    """Make a progress bar, ``metrics.csv`` and checkpoints in the folder of the run."""
     checkpoint = training.Checkpoint(flags.out, every=flags.checkpoint_every)
     return [training.ProgressBar(), training.CSVLogger(flags.out / "metrics.csv"), checkpoint]
 
 
 def save(flags: argparse.Namespace, name: str, draw: Callable[[Path], object], **networks: nn.Module) -> None:
-    """Save a picture and networks in the folder of the run, and say what it holds.
+    """Save an image and networks in the folder of the run, and print its files.
 
     Args:
-        flags: of the command line.
-        name: the picture's.
-        draw: writes the picture.
-        networks: by the names of their files; ``models.load_generator`` loads each.
+        flags: the command line.
+        name: file name of the image.
+        draw: function that writes the image.
+        networks: names of the files without suffix, and networks. ``models.load_generator`` loads each.
     """
     draw(flags.out / name)
     for part, network in networks.items():

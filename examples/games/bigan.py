@@ -1,19 +1,19 @@
-"""BiGAN, also called ALI (2017): an encoder learns to invert the generator, against a discriminator of pairs.
+"""BiGAN, also called ALI: train an encoder to invert the generator, against a discriminator of pairs.
 
     python examples/games/bigan.py --iterations 3000 --out runs/bigan
-    python examples/games/bigan.py --reconstruction 0 --out runs/plain  # the game of the first two papers
-    python examples/games/bigan.py --data DIR --resume  # MNIST, which torchvision finds in DIR; goes on if stopped
+    python examples/games/bigan.py --reconstruction 0 --out runs/plain  # as in the first two papers
+    python examples/games/bigan.py --data DIR --resume  # MNIST in DIR; continues a run
 
-The discriminator sees pairs: a digit with its code, or a sample with the latent that it was made from. Encoder and
-generator are one player. It minimizes the same loss with the labels swapped. Only if each is the inverse of the other
-can the discriminator not tell the pairs apart. With this loss alone, reconstructions are only roughly right, even after
-9000 iterations. So by default the objective has the squared distance of a digit to its reconstruction too, times 10, as
-in ALICE. ``bigan.png`` has rows of held-out digits, each above its reconstructions, and two rows of samples. Printed is
-the share of reconstructions that are nearer to their own digit than to each of 999 others (0.98, without that distance
-0.45), and how much a pixel varies between samples, and between digits. All are made with averages of the weights.
+The discriminator gets pairs: a digit and its code, or a sample and its latent. The encoder and the generator are one
+player. It minimizes the same loss with swapped labels. The discriminator cannot separate the pairs only if the two
+networks are inverse to each other. With this loss alone, reconstructions are inexact even after 9000 iterations. So, as
+in ALICE, the default objective adds 10 times the squared distance of a digit to its reconstruction. ``bigan.png`` has
+rows of held-out digits above their reconstructions, and two rows of samples. The script prints the share of
+reconstructions that are closest to their own digit among 1000 (0.98; without that distance 0.45), and the standard
+deviation of a pixel between samples and between digits. It uses averages of the weights.
 
 References: Donahue et al., "Adversarial Feature Learning", 2017, arXiv:1605.09782; Dumoulin et al., "Adversarially
-Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE: ...", 2017, arXiv:1709.01215.
+Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE", 2017, arXiv:1709.01215.
 """
 
 import torch
@@ -38,7 +38,7 @@ def main() -> None:
     features = stacks.ConvStack(plan, norm="none", last_activation=nn.LeakyReLU(0.2))
     head = stacks.LinearStack([64 + 64, 128, 128, 1])
     pairs = conditioning.ConcatFeatures(features, conditioning.VectorEmbedding(16, 64), head)
-    # With DCGAN's small weights, the discriminator hardly sees the latent at first.
+    # With DCGAN's small weights, the latent has almost no effect on the discriminator at first.
     discriminator = init.kaiming_(pairs, 0.2).to(flags.device)
     autoencoder = init.kaiming_(nn.Sequential(encoder, generator), 0.2).to(flags.device)
     loss, r1 = losses.NonSaturatingLoss(), penalties.R1(1.0, every=8)

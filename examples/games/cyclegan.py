@@ -1,15 +1,15 @@
-"""CycleGAN (Zhu et al., 2017): translate digits to outlined digits and back, without one pair of the two.
+"""CycleGAN: translate digits to outlined digits and back, trained without pairs.
 
     python examples/games/cyclegan.py --iterations 3000 --out runs/cyclegan
-    python examples/games/cyclegan.py --data DIR --resume  # built-in digits to MNIST in DIR: many change class
+    python examples/games/cyclegan.py --data DIR --resume  # built-in digits to MNIST in DIR; many change class
     torchrun --nproc-per-node 2 examples/games/cyclegan.py --precision bf16 --accumulate 2
 
-One generator translates from domain A to B and one from B to A. Each domain has a discriminator, which sees generated
-images out of a pool. What is translated and translated back should be the same image (weight 10). As in the original,
-one optimizer updates both generators and one both discriminators, so the game has two players. ``translations.png``
-has rows of A, A as B, and A back again, then of B, B as A, and B back again, all held out. The L1 distance of
-translated outlines to the digits that they were taken from, which no objective sees, is printed next to that of the
-mean image; with ``--data`` there are no such digits, and nothing is printed.
+One generator translates from domain A to B, and one from B to A. Each domain has a discriminator, which gets generated
+images from a pool. An image that is translated to the other domain and back should not change (weight 10). As in the
+original, one optimizer updates both generators and one updates both discriminators, so the game has two players.
+``translations.png`` has rows of held-out images: A, A to B, and back; then B, B to A, and back. The script prints the
+L1 distance of translated outlines to their digits, and that of the mean image. No objective uses these pairs. With
+``--data`` there are no pairs, and nothing is printed.
 
 Reference: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent ...", 2017, arXiv:1703.10593.
 """
@@ -26,7 +26,7 @@ from ganlib import data, distributed, init, losses, protocols, stacks, training,
 
 
 def make_generator() -> nn.Module:
-    """Down, residual blocks, and up again: the original's in small."""
+    """Make a small version of the original's generator: down, residual blocks, up."""
     plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(16, kernel_size=5, stride=1, padding=2), stacks.Stage(32)])
     blocks = (stacks.ResidualDownBlock(32, 32, scale=1, norm="instance") for _ in range(3))
     down, up = stacks.ConvStack(plan, norm="instance"), stacks.ConvTransposeStack(plan, norm="instance")
@@ -41,10 +41,10 @@ def main() -> None:
     others: Any = mnist(flags.data) if flags.data else data.RenderedDigits(length=6000, seed=1)
     both = data.RenderedDigits(length=6000), others
     a, b = (data.TensorLoader(digits, 1).samples[:6000] / 127.5 - 1 for digits in both)
-    truth = b[5000:]  # the last 1000 of each are held out
-    if not flags.data:  # outlines: the pixels with a neighbor that is much brighter
+    truth = b[5000:]  # the last 1000 images of each domain are held out
+    if not flags.data:  # outlines: pixels with a much brighter neighbor
         b = torch.where(max_pool2d(b, 3, 1, 1) - b > 0.5, 1.0, -1.0)
-    # A batch has images of A and of B in random order; no objective compares the one with the other.
+    # A batch has images of A and of B in random order. No objective compares them.
     unpaired = TensorDataset(a[:5000], b[torch.randperm(5000)])
     loader = data.TensorLoader(unpaired, flags.batch_size, device=flags.device, seed=flags.seed)
 
@@ -62,7 +62,7 @@ def main() -> None:
         a, b, fake_a, fake_b = batch
         adversarial = loss.generator(real_a(fake_a)) + loss.generator(real_b(fake_b))
         cycle = l1_loss(to_a(fake_b), a) + l1_loss(to_b(fake_a), b)
-        return 2 * adversarial + 10 * cycle, {"cycle": cycle}  # ganlib halves the squares, the original not here
+        return 2 * adversarial + 10 * cycle, {"cycle": cycle}  # ganlib halves the squares, and the original does not
 
     def discriminators_objective(batch: tuple[Any, ...]) -> Tensor:
         a, b, fake_a, fake_b = batch

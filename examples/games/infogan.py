@@ -1,12 +1,12 @@
-"""InfoGAN (Chen et al., 2016): codes in the latent come to mean class, slant and size of digits, without a label.
+"""InfoGAN: learn codes for the class, slant and size of digits, without labels.
 
     python examples/games/infogan.py --iterations 2000 --out runs/infogan
 
-The latent is a class code of ten values, two continuous codes, and noise. Q, a second head of the discriminator,
-predicts the codes of generated digits. As in the original, both players also minimize Q's negative log likelihood of
-the codes. In ``traversals.png`` one code changes along each row. Printed are the purity of Q's classes (the share of
-held-out digits with the most frequent label of their class), and how far a code from -1 to 1 changes slant and height,
-in standard deviations of held-out digits, next to the most effective number of the noise.
+The latent consists of a class code with ten values, two continuous codes, and noise. Q, a second head of the
+discriminator, predicts the codes of generated digits. As in the original, both players also minimize Q's negative log
+likelihood of the codes. In ``traversals.png`` one code changes along each row. The script prints the purity of Q's
+classes (the share of held-out digits with the most frequent label of their class). It also prints how much a code from
+-1 to 1 changes slant and height, in standard deviations of held-out digits, and the same for the noise.
 
 Reference: Chen et al., "InfoGAN: Interpretable Representation Learning by ...", 2016, arXiv:1606.03657.
 """
@@ -20,7 +20,7 @@ from ganlib import conditioning, data, distributed, init, latents, losses, proto
 
 
 def center_and_shape(digits: Tensor) -> tuple[Tensor, Tensor]:
-    """Centers of mass (y, x), and slants (to the right for each pixel upwards) with heights (standard deviations)."""
+    """Return centers of mass (y, x), and slants (pixels to the right per pixel up) with heights."""
     mass = (digits.flatten(1) + 1) / (digits + 1).sum((2, 3))
     positions = torch.ones(28, 28, device=digits.device).nonzero().float()
     center = mass @ positions
@@ -30,7 +30,7 @@ def center_and_shape(digits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def load(length: int, seed: int) -> Tensor:
-    """Digits whose centers of mass are in the middle, as in MNIST: otherwise a code comes to mean the position."""
+    """Move the center of mass of each digit to the middle, as in MNIST. Otherwise a code learns the position."""
     digits = data.TensorLoader(data.RenderedDigits(length=length, seed=seed), 1).samples / 127.5 - 1
     shifts = (13.5 - center_and_shape(digits)[0]).round().int().tolist()
     return torch.stack([digit.roll(shift, (1, 2)) for digit, shift in zip(digits, shifts, strict=True)])

@@ -1,13 +1,13 @@
-"""StyleGAN2's lazy regularization (Karras et al., 2020): players that share an optimizer with another, and play rarely.
+"""StyleGAN2's lazy regularization: players that share an optimizer and play rarely.
 
     python examples/games/path_length.py --iterations 2000 --out runs/path_length
-    python examples/games/path_length.py --path-weight 0 --out runs/without  # the same without path lengths
+    python examples/games/path_length.py --path-weight 0 --out runs/without  # without path lengths
 
-A mapping network makes a style of a latent, and a synthesis network an image of 16 pixels of the style. R1 plays in
-every 16th iteration, with the discriminator's optimizer. Path length regularization plays in every 8th, with the
-generator's: a step of the style should change the image by as much everywhere. Printed is how much the norm of the
-Jacobian differs between 1000 styles: its standard deviation over its mean, which is halved. How pixels differ between
-samples follows, as a generator that stands still has even paths too. ``path_length.png`` has rows from style to style.
+A mapping network turns a latent into a style. A synthesis network turns the style into an image of 16 x 16 pixels. R1
+plays in every 16th iteration, with the discriminator's optimizer. Path length regularization plays in every 8th
+iteration, with the generator's optimizer: equal steps of the style should change the image equally. The script prints
+the standard deviation of the Jacobian's norm over 1000 styles, divided by its mean. The regularization halves it. It
+also prints how much pixels differ between samples. The rows of ``path_length.png`` interpolate between styles.
 
 Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.
 """
@@ -22,7 +22,7 @@ SLOPE = nn.LeakyReLU(0.2)
 
 
 class Synthesis(nn.Module):
-    """Makes an image (N, 1, 16, 16) of a style (N, 16), which scales and shifts the features of a learned constant."""
+    """Turn a style (N, 16) into an image (N, 1, 16, 16): it scales and shifts features of a learned constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Synthesis(nn.Module):
         self.blocks = stacks.ConditionalSequential(*ups, norm(16), SLOPE, nn.Conv2d(16, 1, 3, padding=1), nn.Tanh())
 
     def forward(self, style: Tensor) -> Tensor:
-        """Draw."""
+        """Return the image."""
         return self.blocks(self.constant.expand(style.shape[0], -1, -1, -1), style)
 
 
 def main() -> None:
     """Read the command line, train, and measure the Jacobian."""
-    weights = {"--path-weight": 0.3}  # about what the paper has for 16 pixels
+    weights = {"--path-weight": 0.3}  # about the paper's value for 16 pixels
     flags = parse_flags(__doc__, iterations=2000, batch_size=16, out="runs/path_length", weights=weights)
     distributed.init()
     torch.manual_seed(flags.seed)
@@ -65,11 +65,11 @@ def main() -> None:
         return loss.discriminator(discriminator(real), discriminator(generator(z).detach()))
 
     def adam(every: int, *parts: tuple[nn.Module, float]) -> torch.optim.Adam:
-        share = every / (every + 1)  # a lazy player is one more step in so many iterations
+        share = every / (every + 1)  # a lazy player adds one step in this many iterations
         groups = [{"params": network.parameters(), "lr": rate * share} for network, rate in parts]
         return torch.optim.Adam(groups, betas=(0.0, 0.99**share))
 
-    # The mapping's learning rate is a hundredth, as in the original.
+    # As in the original, the learning rate of the mapping network is divided by 100.
     adams = adam(16, (discriminator, 2e-3)), adam(8, (mapping, 2e-5), (synthesis, 2e-3))
     players = [
         training.Player("discriminator", adams[0], discriminator_objective),

@@ -1,13 +1,13 @@
-"""pix2pix (Isola et al., 2017): a U-Net that draws a digit from its outline.
+"""pix2pix: train a U-Net that draws a digit from its outline.
 
     python examples/games/pix2pix.py --iterations 1000 --out runs/pix2pix
-    python examples/games/pix2pix.py --data DIR --resume  # MNIST, which torchvision finds in DIR; goes on if stopped
+    python examples/games/pix2pix.py --data DIR --resume  # MNIST in DIR; continues a run
     torchrun --nproc-per-node 2 examples/games/pix2pix.py --precision bf16 --accumulate 2
 
-The discriminator sees patches of an image next to the outline, so it learns whether the two belong together. The
-generator's loss is adversarial plus 100 times the L1 distance to the digit that the outline was taken from. Its only
-noise is dropout. ``translations.png`` has rows of held-out outlines, what the generator draws, and the digits. The L1
-distance to held-out digits is printed next to that of the mean image.
+The discriminator gets patches of an image together with the outline, so it learns whether the two belong together. The
+generator's loss is the adversarial loss plus 100 times the L1 distance to the real digit. Its only noise is dropout.
+``translations.png`` has rows of held-out outlines, generated digits and real digits. The script prints the L1 distance
+to held-out digits, and that of the mean image.
 
 Reference: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, arXiv:1611.07004.
 """
@@ -20,12 +20,12 @@ from ganlib import data, distributed, init, losses, protocols, stacks, training,
 
 
 def outline(digit: Tensor) -> Tensor:
-    """Pixels around the strokes: those with a neighbor that is much brighter."""
+    """Return the pixels around the strokes: those with a much brighter neighbor."""
     return torch.where(nn.functional.max_pool2d(digit, 3, 1, 1) - digit > 0.5, 1.0, -1.0)
 
 
 def make_generator() -> nn.Module:
-    """Make a U-Net of four levels, the innermost of which is a single pixel."""
+    """Make a U-Net of four levels. The innermost level is one pixel."""
     plan = stacks.StackPlan((1, 28, 28), [stacks.Stage(channels) for channels in (32, 64, 128, 128)])
     return init.dcgan_(stacks.UNet(plan, dropout=0.5))
 

@@ -1,11 +1,11 @@
-"""CTGAN's game (Xu et al., 2019) in small: rows of a table, numbers and a category, of the class that is asked for.
+"""A small CTGAN: generate rows of a table, with numbers and a category, for a given class.
 
     python examples/games/table.py --iterations 4000 --out runs/table
 
-The table is made here: 12 numbers and a category of 5, which depend on a class of 3. Generated categories are one-hot,
-by a straight-through Gumbel softmax. The loss is non-saturating with R1, where CTGAN has WGAN-GP. An average of the
-generator makes rows at the end. Printed is how often a held-out row has the class of the nearest generated row, and the
-largest errors of a correlation and of a column, within a class. ``table.png`` has real rows above generated ones.
+The script makes the table: 12 numbers and one of 5 categories, which depend on one of 3 classes. Generated categories
+are one-hot, by a straight-through Gumbel softmax. The loss is non-saturating with R1, and CTGAN has WGAN-GP instead. At
+the end, an average of the generator generates rows. The script prints how often a held-out row has the class of the
+nearest generated row, and the largest errors of a correlation and of a column within a class (``table.png``).
 
 Reference: Xu et al., "Modeling Tabular Data using Conditional GAN", 2019, arXiv:1907.00503.
 """
@@ -28,24 +28,24 @@ def make_table(rows: int, seed: int) -> tuple[Tensor, Tensor]:
     category = torch.multinomial(torch.randn(3, 5, generator=law).softmax(1)[label], 1, generator=drawn)[:, 0]
     numbers = means[label] + shifts[category] + (torch.randn(rows, 1, 12, generator=drawn) @ mixing[label])[:, 0]
     numbers[:, 0] = torch.exp(numbers[:, 0] / 3)  # skewed
-    numbers[:, 1] += 8 * (torch.rand(rows, generator=drawn) < 0.3)  # two modes
-    numbers[:, 2] += numbers[:, 3].square()  # depends on another, but they hardly correlate
+    numbers[:, 1] += 8 * (torch.rand(rows, generator=drawn) < 0.3)  # has two modes
+    numbers[:, 2] += numbers[:, 3].square()  # depends on another column almost without correlation
     return torch.cat([numbers, nn.functional.one_hot(category, 5)], dim=1), label
 
 
 def compare(rows: Tensor, label: Tensor, others: Tensor, their_label: Tensor) -> tuple[float, float, float]:
-    """Return how often the nearest of the rows has the class of another, and the largest distances within a class."""
+    """Return how often the nearest row has the same class, and the largest distances within a class."""
     accuracy = (label[torch.cdist(others, rows).argmin(1)] == their_label).float().mean().item()
-    rows, others = (torch.cat([x, x[:, 3:4].square()], dim=1) for x in (rows, others))  # column 2 goes with this
+    rows, others = (torch.cat([x, x[:, 3:4].square()], dim=1) for x in (rows, others))  # column 2 correlates with this
     pairs = [(rows[label == index], others[their_label == index]) for index in range(3)]
     correlations = torch.stack([torch.corrcoef(one.T).nan_to_num() - torch.corrcoef(other.T) for one, other in pairs])
-    levels = torch.linspace(0, 1, 101, device=rows.device)  # of quantiles, whose mean distance is Wasserstein's
+    levels = torch.linspace(0, 1, 101, device=rows.device)  # quantiles: their mean distance is the Wasserstein distance
     columns = torch.stack([one.quantile(levels, dim=0) - other.quantile(levels, dim=0) for one, other in pairs])
     return accuracy, correlations.abs().max().item(), columns.abs().mean(1).max().item()
 
 
 def main() -> None:
-    """Read the command line, train, and compare generated rows with held-out ones."""
+    """Read the command line, train, and compare generated rows with held-out rows."""
     flags = parse_flags(__doc__, iterations=4000, batch_size=256, out="runs/table")
     distributed.init()
     torch.manual_seed(flags.seed)

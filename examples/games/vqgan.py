@@ -1,12 +1,13 @@
-"""VQGAN (Esser et al., 2021): turn a digit into 16 tokens, and these into a sharp digit again.
+"""VQGAN: encode a digit as 16 tokens, and decode them to a sharp digit.
 
-    python examples/games/vqgan.py --iterations 2000 --out runs/vqgan  # --data DIR: MNIST, as torchvision finds it
+    python examples/games/vqgan.py --iterations 2000 --out runs/vqgan  # --data DIR: MNIST in DIR
 
-An encoder makes 4 x 4 vectors. Each is replaced by the nearest of 64 codes, and a decoder makes the digit of these. The
-squared error alone blurs it. So after half of the run a discriminator of patches joins, with the weight that gives both
-losses equal gradients at the last layer, times ``--adversarial``. The control is a copy that never has a discriminator.
-The script prints the energy in the upper half of the spatial frequencies (that of the digits is 1), the L1 distance,
-which noise would raise, and exp of the entropy of the codes. ``reconstructions.png``: digits, VQGAN's, the control's.
+An encoder makes 4 x 4 vectors. Each vector is replaced by the nearest of 64 codes. A decoder turns the codes into a
+digit. The squared error alone gives blurred digits. So after half of the run a patch discriminator adds an adversarial
+loss. Its weight makes the gradients of both losses equal at the last layer, times ``--adversarial``. The control is a
+copy without a discriminator. The script prints the energy in the upper half of the spatial frequencies (digits: 1), the
+L1 distance, which noise would increase, and exp of the entropy of the codes. The rows of ``reconstructions.png`` are
+digits, reconstructions by VQGAN, and reconstructions by the control.
 
 Reference: Esser et al., "Taming Transformers for High-Resolution Image Synthesis", 2021, arXiv:2012.09841.
 """
@@ -20,7 +21,7 @@ from ganlib import data, distributed, init, losses, penalties, protocols, stacks
 
 
 class Autoencoder(nn.Module):
-    """Encoder, codebook and decoder."""
+    """Join encoder, codebook and decoder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class Autoencoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the reconstruction, the tokens (N, 4, 4), and the loss of the codebook."""
         maps, tokens, codebook_loss = self.quantizer(self.encoder(image))
-        return self.last_layer(self.decoder(maps)).float().tanh(), tokens, codebook_loss  # in bf16 it would round to 1
+        return self.last_layer(self.decoder(maps)).float().tanh(), tokens, codebook_loss  # bf16 would round it to 1
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
 
     def discriminator_objective(batch: tuple[Tensor, ...]) -> Tensor:
         real_logits, fake_logits = discriminator(batch[0]), discriminator(batch[1].detach())
-        # LeCam waits too: alone it would make the discriminator constant.
+        # LeCam starts later too: alone it would make the discriminator constant.
         return warm_up * (loss.discriminator(real_logits, fake_logits) + lecam.of(real_logits, fake_logits))
 
     def control_objective(batch: tuple[Tensor, ...]) -> Tensor:

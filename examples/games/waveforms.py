@@ -1,14 +1,14 @@
-"""WGAN-GP (Gulrajani et al., 2017) on waveforms: a critic that plays five times, and a generator of plucked notes.
+"""WGAN-GP on waveforms: generate plucked notes, with five updates of the critic for each of the generator.
 
     python examples/games/waveforms.py --iterations 2500 --out runs/waveforms
 
-The notes of a chord are made here. The networks are one-dimensional stacks with stride 4, as in WaveGAN. The script
+The script makes the notes of a chord. The networks are one-dimensional stacks with stride 4, as in WaveGAN. The script
 finds the note that explains most of each waveform's energy. It prints this share of energy, how much the waveforms of
-one note differ, and the total variation between the notes of generated and of held-out waveforms: a missing note raises
-it, and so does one that is wrong by half a semitone. ``waveforms.png`` has held-out and generated ones, and spectra.
+one note differ, and the total variation between the notes of generated and of held-out waveforms. A missing note or an
+error of half a semitone increases it. ``waveforms.png`` shows held-out and generated waveforms, and spectra.
 
-Reference: Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, arXiv:1704.00028. The networks are after
-Donahue et al., "Adversarial Audio Synthesis", 2019, arXiv:1802.04208.
+Reference: Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, arXiv:1704.00028. Networks: Donahue
+et al., "Adversarial Audio Synthesis", 2019, arXiv:1802.04208.
 """
 
 import torch
@@ -24,12 +24,12 @@ HARMONICS = torch.arange(1, 4)
 
 
 def phases(semitones: Tensor) -> Tensor:
-    """Return the phases (count, 128, 3) of each note's harmonics; semitone 0 has 4 cycles."""
+    """Return the phases (count, 128, 3) of each note's harmonics. Semitone 0 has 4 cycles."""
     return 2 * torch.pi * 4 * 2 ** (semitones.view(-1, 1, 1) / 12) * TIME * HARMONICS
 
 
 def make_notes(count: int) -> Tensor:
-    """Draw notes (count, 1, 128) of a major chord over two octaves; each begins in the first quarter of its period."""
+    """Draw notes (count, 1, 128) of a major chord over two octaves, with phases in the first quarter of a period."""
     semitones = torch.tensor([0, 4, 7, 12, 16, 19, 24])[torch.randint(7, (count,))]
     start, rate = torch.rand(2, count, 1, 1)
     strengths = (0.5 + torch.rand(count, 1, 3)) / HARMONICS * torch.exp(-(1 + 3 * rate) * TIME)
@@ -38,10 +38,10 @@ def make_notes(count: int) -> Tensor:
 
 
 def analyze(waves: Tensor) -> tuple[float, float, Tensor]:
-    """Return the energy that the best note of each waveform explains, its waveforms' spread, and how often it is."""
+    """Return the energy that each waveform's best note explains, the spread within a note, and the notes' shares."""
     angles = phases(torch.arange(-2, 27))
     sines = torch.cat([angles.sin(), angles.cos()], dim=2)
-    # Combinations of the slowest and the fastest decay are close to those between.
+    # Combinations of the slowest and the fastest decay are close to all decays between them.
     basis, _ = torch.linalg.qr(torch.cat([torch.exp(-rate * TIME) * sines for rate in (1, 4)], dim=2))
     shares, best = ((waves.transpose(0, 1) @ basis).square().sum(2) / waves.square().sum((1, 2))).max(dim=0)
     spread = torch.stack([waves[best == note].std(0, correction=0).mean() for note in best.unique()]).mean().item()
@@ -49,7 +49,7 @@ def analyze(waves: Tensor) -> tuple[float, float, Tensor]:
 
 
 def main() -> None:
-    """Read the command line, train, and compare generated notes with held-out ones."""
+    """Read the command line, train, and compare generated notes with held-out notes."""
     flags = parse_flags(__doc__, iterations=2500, batch_size=32, out="runs/waveforms")
     distributed.init()
     torch.manual_seed(flags.seed)
