@@ -1,6 +1,6 @@
-"""ganlib: composable parts for generative adversarial networks in PyTorch.
+"""Composable parts for generative adversarial networks (GANs) in PyTorch.
 
-Every package below is loaded when it is first used (PEP 562), so ``import ganlib`` costs nothing.
+``import ganlib`` is fast, because each package is loaded when it is first used.
 
 Example:
     >>> import ganlib
@@ -50,7 +50,7 @@ __all__ = [
     "viz",
 ]
 
-if not TYPE_CHECKING:  # a checker that saw this would take any name for a package
+if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any name
 
     def __getattr__(name):
         if name in __all__:
@@ -60,7 +60,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take any name for a packa
 
             try:
                 return metadata.version("ganlib")
-            except metadata.PackageNotFoundError:  # a tree on PYTHONPATH
+            except metadata.PackageNotFoundError:  # not installed, but on PYTHONPATH
                 return "0+unknown"
         raise AttributeError(f"module 'ganlib' has no attribute {name!r}")
 

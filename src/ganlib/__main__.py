@@ -1,4 +1,4 @@
-"""``python -m ganlib``."""
+"""Run the command line of ganlib: ``python -m ganlib``."""
 
 from ganlib._cli import main
 

@@ -1,4 +1,4 @@
-"""How many samples the batches of a loader have, where it knows that."""
+"""Batch sizes of loaders."""
 
 from typing import Any
 
@@ -10,14 +10,10 @@ __all__ = ["batch_sizes", "sizes_of_epoch"]
 
 
 def batch_sizes(batches: Any) -> tuple[int, int] | None:
-    """Find the sizes of a loader's batches, in this process.
+    """Return the sizes of the first and the smallest batch of a loader in this process, or None if unknown.
 
-    Args:
-        batches: a ``DataLoader`` of torch or torchdata that changes nothing of how batches are made, a list or tuple of
-            batches, or a loader of ganlib, which has ``batch_sizes``.
-
-    Returns:
-        The size of the first batch and that of the smallest one; None where they are not known.
+    They are known for a ``DataLoader`` of torch or torchdata with default batching, for a list or tuple of batches, and
+    for a loader of ganlib with ``batch_sizes``.
 
     Example:
         >>> import torch
@@ -35,7 +31,7 @@ def batch_sizes(batches: Any) -> tuple[int, int] | None:
 
 
 def sizes_of_epoch(samples: int, size: int, *, drop_last: bool) -> tuple[int, int] | None:
-    """The sizes of the first and the smallest batch of so many samples.
+    """Return the sizes of the first and the smallest batch of an epoch, or None if it has no batch.
 
     Example:
         >>> sizes_of_epoch(9, 4, drop_last=False)
@@ -51,7 +47,7 @@ def _of_data_loader(loader: DataLoader[Any]) -> tuple[int, int] | None:
     if isinstance(loader.dataset, IterableDataset) or loader.collate_fn is not default_collate or not _torchs(loader):
         return None
     try:
-        if type(sampler) in (list, tuple):  # of lists of indices
+        if type(sampler) in (list, tuple):  # each item is a list of indices
             return _known([len(indices) for indices in sampler])
         order = getattr(sampler, "sampler", None)
         if not (isinstance(sampler, BatchSampler) and _torchs(sampler) and _torchs(order)):
@@ -66,6 +62,6 @@ def _known(sizes: list[int]) -> tuple[int, int] | None:
 
 
 def _torchs(loader: Any) -> bool:
-    """Whether it iterates as torch or torchdata wrote it, also as a subclass."""
+    """Return whether ``__iter__`` is that of torch or torchdata; subclasses can inherit it."""
     iterates = getattr(type(loader), "__iter__", None)
     return getattr(iterates, "__module__", "").partition(".")[0] in ("torch", "torchdata")

@@ -1,4 +1,4 @@
-"""How the parts of a network that need a condition get it."""
+"""Pass conditions to the layers that need them."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def call(module: Any, x: Tensor, condition: Condition) -> Any:
 
 
 def check_condition(module: Any, condition: Condition) -> None:
-    """Raise an ArgumentValueError for a condition that no part takes, or a missing one that a part needs."""
+    """Raise an ArgumentValueError if no layer takes the condition, or if a layer needs a condition that is missing."""
     if condition is None and module.needs_condition:
         raise ArgumentValueError(f"condition (=None) is missing: this {type(module).__name__} has conditional norms")
     if condition is not None and not module.needs_condition:

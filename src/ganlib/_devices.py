@@ -1,4 +1,4 @@
-"""Float64 where a device has it: MPS does not."""
+"""Support of float64 on devices; MPS has none."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ _WITHOUT_FLOAT64 = {"mps"}
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether tensors on a device can be float64.
+    """Return whether a device supports float64.
 
     Example:
         >>> has_float64(torch.device("cuda")), has_float64(torch.device("mps"))
@@ -19,10 +19,10 @@ def has_float64(device: torch.device) -> bool:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """Float64, or float32 where a device has no more."""
+    """Return float64, or float32 if the device has no float64."""
     return torch.float64 if has_float64(device) else torch.float32
 
 
 def in_float64(x: Tensor) -> Tensor:
-    """A tensor in float64: on its device, or on the CPU if its device has no float64."""
+    """Convert a tensor to float64, on the CPU if its device has no float64."""
     return x.double() if has_float64(x.device) else x.cpu().double()

@@ -1,4 +1,4 @@
-"""By what operation a tensor was made."""
+"""Find the operation that made a tensor."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _NAMES = {
     "Softmax": "softmax",
     "Tanh": "tanh",
 }
-# What moves values or averages them, and so leaves them in the range that they were in.
+# Operations that move or average values, and so keep their range.
 _KEEPS_RANGE = (
     "Alias|AsStrided|Cat|Clone|Contiguous|Expand|Index|IndexSelect|Mean|Movedim|Permute|ReshapeAlias|Select|Slice|"
     "Split|Squeeze|Stack|T|ToCopy|Transpose|Unbind|UnsafeSplit|UnsafeView|Unsqueeze|View|"
@@ -28,17 +28,16 @@ _ARITHMETIC = "Add|Clamp|Div|Mul|Neg|Rsub|Sub"
 
 
 def last_operation(tensor: Tensor, *, arithmetic: bool = False) -> str | None:
-    """Name the operation that made a tensor's values, where it is one that bounds them.
+    """Return the name of the last operation that bounds the values of a tensor.
 
     Args:
-        tensor: with its graph. Reshaping, slicing, joining, pooling and averages are passed over.
-        arithmetic: whether sums and products with constants, and clamps, are passed over too, as long as the range is
-            no wider than that of probabilities.
+        tensor: the tensor, with its graph. Reshaping, slicing, joining, pooling and averages are skipped.
+        arithmetic: whether to skip clamps, and sums and products with constants, if the range stays at most as wide as
+            that of probabilities.
 
     Returns:
         ``"sigmoid"``, ``"hardsigmoid"``, ``"softmax"``, ``"logsigmoid"``, ``"log_softmax"``, ``"hardtanh"``,
-        ``"tanh"``, or ``"clamp"``, which is one to [0, 1] or a part of it; None where it is another, or the tensor has
-        no graph.
+        ``"tanh"``, or ``"clamp"`` for a clamp within [0, 1]. None for other operations, or without a graph.
 
     Example:
         >>> import torch
@@ -63,7 +62,7 @@ def last_operation(tensor: Tensor, *, arithmetic: bool = False) -> str | None:
 
 
 def _factor(name: str, node: Any) -> float:
-    """What a range is multiplied by; infinity where that is not one number on the CPU."""
+    """Return the factor on a range, or infinity if the factor is not a single number on the CPU."""
     if name not in ("Div", "Mul"):
         return 1.0
     other = getattr(node, "_saved_other", None)
@@ -73,7 +72,7 @@ def _factor(name: str, node: Any) -> float:
 
 
 def _is_unit(node: Any) -> bool:
-    """Whether the bounds of a clamp lie in [0, 1]."""
+    """Return whether the bounds of a clamp are in [0, 1]."""
     bounds = [getattr(node, f"_saved_{name}", None) for name in ("min", "max", "min_val", "max_val")]
     given = [bound for bound in bounds if isinstance(bound, int | float)]
     return len(given) == 2 and given[0] >= 0 and given[1] <= 1

@@ -1,4 +1,4 @@
-"""The files of a run: written completely or not at all, read without running code, and used by one run at a time."""
+"""Files of a run: atomic writes, safe reads and folder locks."""
 
 import contextlib
 import errno
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def _system_module(name: str) -> Any:
-    """A module that not every system has, or None."""
+    """Return a module, or None if the system does not have it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -52,16 +52,16 @@ fcntl, msvcrt = _system_module("fcntl"), _system_module("msvcrt")
 _PLAIN = {bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype, torch.device}
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SCALARS = (bool, int, float, complex, str, bytes)
-_DEEPEST = 64  # levels of dicts, lists and tuples inside each other
-_WIDEST = 2000  # bits of an int; pickle writes longer ones in another way, which torch does not read
+_DEEPEST = 64  # levels of nested dicts, lists and tuples
+_WIDEST = 2000  # bits of an int; pickle writes longer ones in a format that torch does not read
 
-_LOCKED_BYTE = 2**30  # after all text, since Windows keeps others from reading what is locked
+_LOCKED_BYTE = 2**30  # after all text, because Windows does not let others read locked bytes
 
 _locked = set[Path]()  # by this process
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
-    """Write a file under a temporary name, flush it to the disk, then rename it; on an error the old file stays."""
+    """Write a file under a temporary name, flush it to the disk, and rename it; on an error the old file remains."""
     path = Path(path)
     _check_path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -77,9 +77,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
                 os.fsync(file.fileno())
             _patiently(partial(os.replace, temporary, path))
         finally:
-            with contextlib.suppress(OSError):  # it is renamed, or the folder is gone or read-only
+            with contextlib.suppress(OSError):  # the file is renamed, or the folder is gone or read-only
                 temporary.unlink()
-        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder, and needs no flush of a rename
+        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder, and needs no flush after a rename
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -90,45 +90,45 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
 
 
 def _check_path(path: Path) -> None:
-    """Raise a RunFolderError for a name that no file can have, since it has a NUL byte, for example."""
+    """Raise a RunFolderError for a name that no file can have, for example with a NUL byte."""
     try:
         os.lstat(path)
-    except OSError:  # what it is comes out when it is written
+    except OSError:  # the write reports it
         pass
     except ValueError as error:
         raise RunFolderError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def _reason(error: OSError) -> str:
-    """What an error of the system says, without the name of a temporary file."""
+    """Return the message of a system error without the name of a temporary file."""
     return str(error) if error.strerror is None else f"[Errno {error.errno}] {error.strerror}"
 
 
 def save_plain(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Save tensors and plain values atomically; raise an ArgumentTypeError for what ``load_plain`` could not read."""
+    """Save tensors and plain values atomically; raise an ArgumentTypeError for values that cannot be loaded again."""
     plain = as_plain(values)
     try:
         write_atomically(path, lambda file: torch.save(plain, file))
-    except KeyError as error:  # a dtype of a few bits
-        raise ArgumentTypeError(f"values hold a tensor that torch cannot save: {error}") from error
+    except KeyError as error:  # torch cannot save some dtypes of a few bits
+        raise ArgumentTypeError(f"values contain a tensor that torch cannot save: {error}") from error
 
 
 def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file of ``save_plain`` onto the CPU without running code; raise a CheckpointError if it is damaged."""
+    """Load a file of ``save_plain`` to the CPU without running code; raise a CheckpointError if it is damaged."""
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
-            warnings.simplefilter("ignore")  # torch warns of strange files before it refuses them
+            warnings.simplefilter("ignore")  # torch warns about strange files before it raises an error
             with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()  # torch.save writes checksums, but torch.load does not compare them
+                damaged = archive.testzip()  # torch.save writes checksums, but torch.load does not check them
             if damaged is not None:
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             file.seek(0)
             values = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} cannot be read: there is no such file") from None
-    except Exception as error:  # a damaged or hostile file can make torch.load raise anything
+    except Exception as error:  # a damaged or malicious file can make torch.load raise any error
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        reason = reason.partition(" This file can still be loaded")[0]  # torch's advice, which would run its code
+        reason = reason.partition(" This file can still be loaded")[0]  # torch's advice would run code of the file
         raise CheckpointError(
             f"{path} cannot be read: it is damaged, or holds more than tensors and plain values ({reason})"
         ) from error
@@ -138,7 +138,7 @@ def load_plain(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder if it is missing, and raise a RunFolderError if no file can be written in it."""
+    """Make a folder if it is missing, and raise a RunFolderError if it is not writable."""
     _check_path(Path(folder))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def prepare_file(path: Path) -> None:
-    """Make the folder of a file, raise a RunFolderError if it cannot be written, and remove what a kill left of it."""
+    """Make the folder of a file, remove temporary files, and raise a RunFolderError if the file is not writable."""
     _check_path(path)
     make_folder(path.parent)
     remove_leftovers(path.parent, glob.escape(path.name))
@@ -164,12 +164,12 @@ def prepare_file(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove what a killed process left of ``write_atomically`` to files of a name, or of a pattern of names."""
+    """Remove temporary files that a killed process left in ``write_atomically``, for a name or a glob pattern."""
     remove_files(folder.glob(f".{name}.????????.tmp"))
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Remove the files that exist; raise a RunFolderError if one cannot be removed."""
+    """Remove existing files; raise a RunFolderError if one cannot be removed."""
     for path in paths:
         try:
             _patiently(partial(path.unlink, missing_ok=True))
@@ -178,11 +178,10 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 
 class FolderLock:
-    """Keeps a second run out of a folder while this process lives and holds the lock.
+    """Lock a folder against a second run.
 
-    It is a record lock of POSIX, or of Windows. The system releases it when the process ends, in whatever way. Such a
-    lock belongs to one process. A lock that forked workers share (of flock or filelock) would outlive a killed run in
-    its workers.
+    It is a POSIX or Windows record lock of this process, which the system releases when the process ends. A lock that
+    forked workers share (flock, filelock) would remain in the workers of a killed run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -191,7 +190,7 @@ class FolderLock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, unless it is held already; raise a RunFolderError if another run holds it."""
+        """Acquire the lock, unless this object has it; raise a RunFolderError if another run has it."""
         if self._handle is not None:
             return
         if self._key in _locked:
@@ -200,20 +199,20 @@ class FolderLock:
             handle = self._open()
             if self._exists(handle):
                 self._handle = handle
-            else:  # its last holder removed it at this very moment
+            else:  # the previous owner removed the file in the meantime
                 os.close(handle)
-        with contextlib.suppress(OSError):  # the name of the holder is a courtesy; a full disk does not matter
+        with contextlib.suppress(OSError):  # the name of the owner is not essential, so a full disk does not matter
             os.ftruncate(self._handle, 0)
             os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
         _locked.add(self._key)
 
     def release(self) -> None:
-        """Release the lock, if it is held."""
+        """Release the lock, if this object has it."""
         if self._handle is not None:
             with contextlib.suppress(OSError):  # the folder may be gone
                 self._path.unlink()
             os.close(self._handle)
-            if fcntl is None:  # Windows removes no open file, neither this one before, nor another run's now
+            if fcntl is None:  # Windows cannot remove an open file
                 with contextlib.suppress(OSError):
                     self._path.unlink()
             self._handle = None
@@ -248,7 +247,7 @@ class FolderLock:
 
 
 def _lock(handle: int) -> None:
-    """Lock a file; raise an OSError, of EACCES or EAGAIN if another process has locked it."""
+    """Lock a file; raise an OSError, with EACCES or EAGAIN if another process has the lock."""
     if fcntl is not None:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
@@ -262,7 +261,7 @@ def _lock(handle: int) -> None:
 
 
 def _patiently(action: Callable[[], object]) -> None:
-    """Change a file, though Windows refuses that while another program, such as a virus scanner, has it open."""
+    """Change a file with retries, because on Windows another program, such as a virus scanner, can block it."""
     for pause in (0.05, 0.2, 1.0) if fcntl is None else ():
         try:
             action()
@@ -273,7 +272,7 @@ def _patiently(action: Callable[[], object]) -> None:
 
 
 class _Sink:
-    """A file that keeps the error of the disk, since torch.save makes an error without the reason of it."""
+    """Write to a file and keep the error of the disk, because torch.save raises an error without the reason."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.error: OSError | None = None
@@ -288,23 +287,23 @@ class _Sink:
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Do nothing: the file is flushed at the end."""
+        """Do nothing, because the file is flushed at the end."""
 
 
 def as_plain(values: Any, position: str = "", *, lazy: bool = False) -> Any:
-    """Return values as ``load_plain`` can read them; tensors are not copied.
+    """Convert values so that ``load_plain`` can read them; tensors are not copied.
 
-    Numbers and strings of NumPy, and of classes that derive from Python's, become Python's own; arrays become tensors;
-    dicts, lists, tuples and sets of other classes become plain ones. What needs no change is returned as it is.
+    NumPy scalars and subclasses of Python's types become Python's types, and arrays become tensors. Values that need no
+    conversion are returned unchanged.
 
     Args:
-        values: any nest.
-        position: where they are, for the error.
-        lazy: whether parameters without a shape are let through; such a nest cannot be saved yet.
+        values: values in nested dicts, lists, tuples and sets.
+        position: the position of the values, for the error.
+        lazy: whether to accept parameters without a shape; they cannot be saved yet.
 
     Raises:
-        ArgumentTypeError: something has no plain equivalent; the message says where it is.
-        ArgumentValueError: they are nested too deeply, or an int is too long.
+        ArgumentTypeError: a value has no plain equivalent; the message names its position.
+        ArgumentValueError: the values are nested too deeply, or an int is too long.
 
     Example:
         >>> as_plain({"best": np.float64(0.5), "seen": [np.int64(3)]})
@@ -334,7 +333,7 @@ def _plain(value: Any, position: str, depth: int, lazy: bool) -> Any:
             (_plain(key, f"{position} (a key)", depth + 1, lazy), _plain(one, _within(position, key), depth + 1, lazy))
             for key, one in value.items()
         ]
-        attributes = vars(value) if isinstance(value, OrderedDict) else {}  # torch saves the metadata of a module so
+        attributes = vars(value) if isinstance(value, OrderedDict) else {}  # where torch saves metadata of a module
         plain_attributes = _plain(attributes, position, depth + 1, lazy) if attributes else attributes
         same = all(
             old is new
@@ -360,7 +359,7 @@ def _within(position: str, key: Any) -> str:
 
 
 def _plain_tensor(value: Tensor, position: str, depth: int, lazy: bool) -> Tensor:
-    """A tensor or parameter of torch's own class; its attributes are saved with it."""
+    """Convert a tensor to a Tensor or Parameter of torch; its attributes are saved too."""
     if is_lazy(value):
         if lazy:
             return value
@@ -371,7 +370,7 @@ def _plain_tensor(value: Tensor, position: str, depth: int, lazy: bool) -> Tenso
     plain = _plain(attributes, position, depth, lazy) if attributes else attributes
     if type(value) in (Tensor, nn.Parameter) and plain is attributes:
         return value
-    if type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:  # what it holds is not where a tensor's is
+    if type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:  # its data is not stored like a tensor's
         raise _not_plain(value, position)
     own = value.detach().as_subclass(Tensor)
     if isinstance(value, nn.Parameter):
@@ -381,13 +380,13 @@ def _plain_tensor(value: Tensor, position: str, depth: int, lazy: bool) -> Tenso
 
 
 def _of_numpy(value: Any, position: str) -> Any:
-    """A scalar as Python's, an array as a tensor."""
+    """Convert a NumPy scalar to a Python value, and an array to a tensor."""
     if isinstance(value, np.ndarray):
         try:
             return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
         except TypeError:
             raise _not_plain(value, position) from None
-    plain = value.item() if value.dtype.kind in "biufcSU" else value  # a date has none, and NaT would become None
+    plain = value.item() if value.dtype.kind in "biufcSU" else value  # of the dates, NaT would become None
     if type(plain) not in _PLAIN:  # a long double
         raise _not_plain(value, position)
     return plain

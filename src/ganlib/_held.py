@@ -1,4 +1,4 @@
-"""Finds what an object holds: in its attributes, a function's closure, a partial, a generator's variables."""
+"""Find the objects that an object references, for example in attributes, closures and partials."""
 
 import gc
 from collections.abc import Iterator
@@ -14,15 +14,13 @@ _PLAIN = (str, bytes, int, float, complex, type(None), type, CodeType, ModuleTyp
 
 
 def held(root: Any, *, within: int = 5, closed: tuple[type, ...] = ()) -> Iterator[Any]:
-    """What an object holds, nearest first, itself included.
+    """Yield an object and the objects that it references, nearest first, each once.
 
     Args:
         root: the object.
-        within: references that lead to it; an attribute may count as two, that of the object's dict and its own.
-        closed: classes whose objects are given, and not looked into; the root is, whatever it is.
-
-    Yields:
-        Each object once.
+        within: the largest number of references between them. An attribute can count as two: the object's dict and the
+            attribute.
+        closed: classes whose objects are yielded but not searched, except for the root.
 
     Example:
         >>> from functools import partial

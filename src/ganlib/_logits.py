@@ -1,4 +1,4 @@
-"""A discriminator's output as several packages need it: logits in float32 or better, one tensor for each scale."""
+"""Logits of discriminators: conversion, scales and checks."""
 
 import weakref
 from collections.abc import Callable
@@ -24,32 +24,32 @@ __all__ = [
     "without_autocast",
 ]
 
-_looks = weakref.WeakKeyDictionary[Any, int]()  # how often each loss has looked at the end of a graph
-_MOST_LOOKS = 12  # some iterations, of several discriminators too
+_looks = weakref.WeakKeyDictionary[Any, int]()  # how often the end of the graph was checked for each loss
+_MOST_LOOKS = 12  # enough for some iterations with several discriminators
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert a tensor to a dtype; one that has it is not even asked, which would take as long as a small kernel."""
+    """Convert a tensor to a dtype; skip the call of ``to`` if possible, because it takes as long as a small kernel."""
     return x if x.dtype is dtype else x.to(dtype)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Convert a half-precision tensor to float32, and return any other as it is."""
-    # Asked for first, since it is nearly always so, and the rest takes longer than a small loss.
+    """Convert a half-precision tensor to float32, and return other tensors unchanged."""
+    # The common case comes first, because the code below takes longer than a small loss.
     if x.dtype is torch.float32:
         return x
-    # Of 8-bit floats torch knows no promotion.
+    # torch has no type promotion for 8-bit floats.
     narrow = x.is_floating_point() and x.dtype.itemsize == 1
     return x.to(torch.float32 if narrow else torch.promote_types(x.dtype, torch.float32))
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Return a context in which autocast is off; the meta device has none."""
+    """Return a context without autocast; the meta device has no autocast."""
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
 def as_output(output: Any) -> DiscriminatorOutput:
-    """Return logits, a tuple of them or a DiscriminatorOutput as a DiscriminatorOutput, logits in float32 or better."""
+    """Return the output of a discriminator as a DiscriminatorOutput with logits in float32 or float64."""
     if isinstance(output, Tensor):
         return DiscriminatorOutput(at_least_float32(output))
     output = output if isinstance(output, DiscriminatorOutput) else DiscriminatorOutput(output)
@@ -58,27 +58,24 @@ def as_output(output: Any) -> DiscriminatorOutput:
         return output._replace(logits=at_least_float32(logits))
     if not (isinstance(logits, tuple) and logits and all(isinstance(scale, Tensor) for scale in logits)):
         raise ArgumentTypeError(
-            f"discriminator gave {type(logits).__name__}; it must give logits (a tensor, or a tuple of them) or a "
+            f"discriminator gave {type(logits).__name__}; it must return logits (a tensor, or a tuple of tensors) or a "
             "DiscriminatorOutput"
         )
     return output._replace(logits=tuple(at_least_float32(scale) for scale in logits))
 
 
 def scales(output: Logits | DiscriminatorOutput) -> tuple[Tensor, ...]:
-    """Return the logits of an output in float32 or better, one tensor for each scale."""
+    """Return the logits of an output in float32 or float64, one tensor per scale."""
     logits = output.logits if isinstance(output, DiscriminatorOutput) else output
     return (at_least_float32(logits),) if isinstance(logits, Tensor) else tuple(as_output(logits).logits)
 
 
 def sum_over_scales(formula: Callable[..., Tensor], loss: Any = None, /, **logits: Logits | None) -> Tensor:
-    """Return a formula of logits, which are given by name; with several scales, the sum of its values at each.
-
-    The loss whose formula it is warns of probabilities in place of logits.
-    """
+    """Compute a formula of logits, summed over scales, and warn once for each loss about probabilities."""
     if all(isinstance(value, Tensor) and _is_plain(value) for value in logits.values()):
         for value in logits.values():
             warn_of_probabilities(loss, value)
-        return formula(*logits.values())  # one scale, and nothing to convert: small networks feel the rest
+        return formula(*logits.values())  # one scale, and nothing to convert; the rest would slow down small networks
     parts = {name: _checked(name, value) for name, value in logits.items()}
     if len({len(tensors) for tensors in parts.values()}) > 1:
         raise ArgumentValueError(
@@ -92,10 +89,10 @@ def sum_over_scales(formula: Callable[..., Tensor], loss: Any = None, /, **logit
 
 
 def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator") -> None:
-    """Warn once for each loss of logits that end in a sigmoid or the like; the name is of what ends in it.
+    """Warn once for each loss if the logits end in a sigmoid or similar; ``name`` is the network with this ending.
 
-    With ``needs_unbounded_logits = True`` (absent means False) the loss makes probabilities of logits, and a tanh at
-    the end is a mistake too.
+    If the loss has ``needs_unbounded_logits = True`` (the default is False), it converts logits to probabilities, so a
+    tanh at the end is a mistake too.
     """
     if loss is None or torch.compiler.is_compiling() or (looks := _looks.get(loss, 0)) == _MOST_LOOKS:
         return
@@ -109,9 +106,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
         if inner in ("sigmoid", "hardsigmoid", "softmax", "tanh"):
             wrong = wrong or _are_probabilities(logits, least=16 if inner == "tanh" else 1)
             ending = inner
-            _looks[loss] = _MOST_LOOKS  # in any case, since to read values waits for the device
+            _looks[loss] = _MOST_LOOKS  # no more checks, because reading values waits for the device
     if wrong:
-        _looks.update(dict.fromkeys(loss.modules(), _MOST_LOOKS))  # of a weighted sum, those that it adds
+        _looks.update(dict.fromkeys(loss.modules(), _MOST_LOOKS))  # a weighted sum has several losses
         warn_user(
             f"{name} ends in a {ending}, but {type(loss).__name__} takes logits, which can be any numbers: remove the "
             f"{ending}"
@@ -119,9 +116,9 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
 
 
 def check_output(output: Any, side: str) -> DiscriminatorOutput:
-    """Return a DiscriminatorOutput that an auxiliary loss is given; the side, real or fake, is for the errors."""
+    """Return the DiscriminatorOutput for an auxiliary loss; the side, real or fake, is for the errors."""
     if output is None:
-        raise ArgumentValueError(f"{side}_output (=None) is missing: this auxiliary loss reads it")
+        raise ArgumentValueError(f"{side}_output (=None) is missing: this auxiliary loss needs it")
     if not isinstance(output, DiscriminatorOutput):
         raise ArgumentTypeError(
             f"{side}_output is a {type(output).__name__}, but it must be a DiscriminatorOutput; bare logits have "
@@ -135,7 +132,7 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def _are_probabilities(logits: Tensor, least: int) -> bool:
-    """Whether all of at least so many values lie in [0, 1]."""
+    """Return whether there are at least ``least`` values, and all are in [0, 1]."""
     if logits.numel() < least or logits.is_meta or (logits.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
     low, high = logits.detach().aminmax()
@@ -143,10 +140,10 @@ def _are_probabilities(logits: Tensor, least: int) -> bool:
 
 
 def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:
-    """Return the scales of logits that must be there and floating point; the name is for the errors."""
+    """Return the scales of logits; raise an error unless they are floating point and not empty."""
     if logits is None:
         raise ArgumentValueError(
-            f"{name} (=None) is missing; a loss with needs_real_logits = True needs the real ones in both updates"
+            f"{name} (=None) is missing; a loss with needs_real_logits = True needs real_logits in both updates"
         )
     if isinstance(logits, DiscriminatorOutput):
         raise ArgumentTypeError(f"{name} is a DiscriminatorOutput; give its logits")
@@ -161,5 +158,5 @@ def _checked(name: str, logits: Logits | None) -> tuple[Tensor, ...]:
                 f"{name} must be dense and floating point, but is {str(part.layout)[6:]} and of dtype {part.dtype}"
             )
         if not part.numel():
-            raise ShapeError(f"{name} {tuple(part.shape)} must hold at least one number, as the mean of none is NaN")
+            raise ShapeError(f"{name} {tuple(part.shape)} must hold at least one number, because an empty mean is NaN")
     return tuple(at_least_float32(part) for part in parts)

@@ -1,4 +1,4 @@
-"""Nests of tensors: batches, and conditions of several parts."""
+"""Nested tensors: batches and conditions with several parts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,9 +9,9 @@ __all__ = ["mapped", "tensors_of"]
 
 
 def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The nest of tuples, lists, dicts and named tuples with a function's values in place of its tensors.
+    """Apply a function to all tensors in nested tuples, lists, dicts and named tuples.
 
-    torch's ``tree_map`` takes three times as long, which small networks feel in every step.
+    torch's ``tree_map`` takes three times as long, which slows down small networks.
     """
     if isinstance(nest, Tensor):
         return function(nest)
@@ -24,7 +24,7 @@ def mapped(nest: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def tensors_of(nest: Any) -> Iterator[Tensor]:
-    """The tensors of a nest."""
+    """Yield the tensors of nested tuples, lists and dicts."""
     if isinstance(nest, Tensor):
         yield nest
     elif isinstance(nest, dict | tuple | list):

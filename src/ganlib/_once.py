@@ -1,4 +1,4 @@
-"""What several metrics compute of the same batch, computed once."""
+"""Share results between metrics that compute the same from a batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _kept: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 
 @contextmanager
 def sharing() -> Iterator[None]:
-    """A context in which :func:`once` computes each result once; they are forgotten at its end."""
+    """Let :func:`once` compute each result once in this context; the results are discarded at its end."""
     token = _kept.set({})
     try:
         yield
@@ -24,7 +24,7 @@ def sharing() -> Iterator[None]:
 
 
 def once(function: Any, argument: Any, compute: Callable[[], T]) -> T:
-    """Compute, or take what was computed for this function and this very object within :func:`sharing`.
+    """Compute a result, or reuse it for the same function and object within :func:`sharing`.
 
     Example:
         >>> samples = [1, 2]
@@ -37,9 +37,9 @@ def once(function: Any, argument: Any, compute: Callable[[], T]) -> T:
     kept = _kept.get()
     if kept is None:
         return compute()
-    # A method is another object each time it is taken from its owner.
+    # Each access to a method makes a new object.
     owner, code = (function.__self__, function.__func__) if isinstance(function, MethodType) else (function, None)
     key = (id(owner), code, id(argument))
     if key not in kept:
-        kept[key] = compute(), owner, argument  # which are kept too, since another object could get their ids
+        kept[key] = compute(), owner, argument  # keep both objects, because new objects could get their ids
     return kept[key][0]

@@ -1,4 +1,4 @@
-"""The random state of a process: Python's, torch's on every device, NumPy's where it is in use, and a loader's own."""
+"""Random state of a process: Python, torch on every device, NumPy if imported, and the generators of a loader."""
 
 import random
 import sys
@@ -20,17 +20,11 @@ __all__ = [
     "seeded",
 ]
 
-_SEVERAL: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}  # kinds of devices of which there can be several
+_SEVERAL: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}  # kinds with possibly several devices
 
 
 def random_state(loader: Any = None) -> dict[str, Any]:
-    """Everything that random numbers come from, as tensors and plain values.
-
-    Args:
-        loader: one whose ``generator`` (a ``DataLoader``'s) belongs to it too.
-
-    Returns:
-        A state for :func:`load_random_state`.
+    """Return the random state as tensors and plain values, including the generators of a loader.
 
     Example:
         >>> state = random_state()
@@ -53,12 +47,7 @@ def random_state(loader: Any = None) -> dict[str, Any]:
 
 
 def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
-    """Go back to a random state.
-
-    Args:
-        state: what :func:`random_state` gave.
-        loader: the loader it was given.
-    """
+    """Restore a state of :func:`random_state`, including the generators of a loader."""
     random.setstate(state["python"])
     torch.set_rng_state(state["torch"])
     for kind, module in _SEVERAL.items():
@@ -73,14 +62,9 @@ def load_random_state(state: dict[str, Any], loader: Any = None) -> None:
 
 
 def seed_random_numbers(seed: int, loader: Any = None) -> None:
-    """Begin everything that :func:`random_state` knows with a seed.
-
-    Args:
-        seed: from 0 to 2**64 - 1.
-        loader: one whose ``generator`` begins with it too.
-    """
+    """Seed all sources of random numbers in :func:`random_state`, with a seed from 0 to 2**64 - 1."""
     random.seed(seed)
-    # Not torch.manual_seed, which also seeds a CUDA that is initialized later.
+    # torch.manual_seed would also seed CUDA if it is initialized later.
     for generator in (torch.default_generator, *generators_of(loader)):
         generator.manual_seed(seed)
     for module in _in_use().values():
@@ -92,7 +76,7 @@ def seed_random_numbers(seed: int, loader: Any = None) -> None:
 
 
 def seed_of_rank(seed: int) -> int:
-    """A seed of this rank's own; that of the first rank is the seed itself.
+    """Return a different seed for each rank; the first rank keeps the seed.
 
     Example:
         >>> seed_of_rank(3)
@@ -102,19 +86,19 @@ def seed_of_rank(seed: int) -> int:
 
 
 def mixed_seed(*parts: object) -> int:
-    """A seed from 0 to 2**63 - 1 that is as good as independent of that of any other parts.
+    """Mix values into a seed from 0 to 2**63 - 1; other values give a practically independent seed.
 
     Example:
         >>> mixed_seed(0, 1) == mixed_seed(1, 0)
         False
     """
-    # Python's seeding by text mixes well; sums of small numbers would collide.
+    # Seeding Python's generator by text mixes well. Sums of small numbers would collide.
     return random.Random("/".join(map(str, parts))).getrandbits(63)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A context in which all random numbers begin with a seed; afterwards they go on as if nothing had happened."""
+    """Seed all random numbers within a context, and restore the previous random state afterwards."""
     state = random_state()
     seed_random_numbers(seed)
     try:
@@ -124,7 +108,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def generators_of(loader: Any) -> list[torch.Generator]:
-    """A loader's own generator and those of its samplers, each once."""
+    """Return the generators of a loader and its samplers, each once."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     parts = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
     found = [getattr(part, "generator", None) for part in parts]
@@ -132,5 +116,5 @@ def generators_of(loader: Any) -> list[torch.Generator]:
 
 
 def _in_use() -> dict[str, Any]:
-    """The kinds of devices that have begun to draw; to ask another one would start it."""
+    """Return the kinds of devices that are initialized; a query of another kind would initialize it."""
     return {kind: module for kind, module in _SEVERAL.items() if module.is_initialized()}

@@ -1,4 +1,4 @@
-"""What the ranks of a run agree on; all of them call each of these together."""
+"""Communication between the ranks of a run; all ranks call each function together."""
 
 import atexit
 import time
@@ -18,18 +18,12 @@ __all__ = ["agree", "first_does", "gather", "host_group", "meet"]
 T = TypeVar("T")
 
 _host_groups: dict[Any, Any] = {}
-_rounds: dict[Any, dict[str, int]] = {}  # the last round of each meeting, by its name; one dict, that of the group
+_rounds: dict[Any, dict[str, int]] = {}  # the last round of each meeting by name, for the current process group
 _ALL = "all are here"
 
 
 def agree(*values: float) -> list[float]:
-    """The largest of each value over the ranks.
-
-    Args:
-        values: this rank's.
-
-    Returns:
-        The same on all ranks.
+    """Return the maximum of each value over all ranks.
 
     Example:
         >>> agree(0.5, True)
@@ -43,13 +37,7 @@ def agree(*values: float) -> list[float]:
 
 
 def gather(value: T) -> list[T]:
-    """The values of all ranks.
-
-    Args:
-        value: this rank's; can be pickled.
-
-    Returns:
-        One a rank, in their order.
+    """Return the values of all ranks in order; each value must be picklable.
 
     Example:
         >>> gather("me")
@@ -63,17 +51,17 @@ def gather(value: T) -> list[T]:
 
 
 def first_does(action: Callable[[], T], group: Any = None) -> T:
-    """Do something on the first rank alone, and let all ranks have what came of it: the result, or the error.
+    """Run a function on the first rank only, and return its result, or raise its error, on all ranks.
 
     Args:
-        action: what it gives can be pickled.
-        group: the process group whose ranks these are; None is all ranks.
+        action: the function; its result must be picklable.
+        group: the process group; None means all ranks.
 
     Returns:
         The result, on all ranks.
 
     Raises:
-        Exception: what it raised, on the first rank; elsewhere the same where it is of ours, else a GanlibRuntimeError.
+        Exception: the error of the function. If it is not a GanlibError, other ranks raise a GanlibRuntimeError.
 
     Example:
         >>> first_does(lambda: 3)
@@ -86,11 +74,11 @@ def first_does(action: Callable[[], T], group: Any = None) -> T:
     if rank() == first:
         try:
             outcome[0] = action()
-        except Exception as error:  # whatever it was, the other ranks must not wait for a result
+        except Exception as error:  # the other ranks must not wait for a result
             outcome[1] = error
     failure = outcome[1]
     if failure is not None and not isinstance(failure, GanlibError):
-        outcome[1] = GanlibRuntimeError(f"the first process failed: {failure!r}")  # which can always be pickled
+        outcome[1] = GanlibRuntimeError(f"the first process failed: {failure!r}")  # always picklable
     distributed.broadcast_object_list(outcome, src=first, group=host_group() if group is None else group)
     if failure := failure or outcome[1]:
         raise failure
@@ -98,36 +86,36 @@ def first_does(action: Callable[[], T], group: Any = None) -> T:
 
 
 def meet(name: str, *, timeout: float, group: Any = None) -> None:
-    """Wait until all ranks are here, so that what they do together next cannot hang.
+    """Wait until all ranks call this, so that the next collective operation cannot hang.
 
-    Nothing but the store of the process group is used: after a failure all process groups work as before.
+    It uses only the store of the process group, so all process groups still work after a failure.
 
     Args:
-        name: what the ranks meet for.
-        timeout: seconds, above 0.
-        group: the process group that meets; None is all ranks.
+        name: the name of the meeting.
+        timeout: in seconds, above 0.
+        group: the process group; None means all ranks.
 
     Raises:
-        GanlibRuntimeError: some ranks did not come in time; they are named. Those that came all raise it.
+        GanlibRuntimeError: some ranks did not call in time; the message names them. All other ranks raise it.
     """
     whole = distributed.group.WORLD
     ranks = distributed.get_process_group_ranks(group or whole)
     if whole not in _rounds:
-        _rounds.clear()  # those of ranks that have parted since
+        _rounds.clear()  # rounds of a process group that no longer exists
         _rounds[whole] = {}
     store = _store()
     who = f"ganlib/{name} of {ranks}"
     first = _rounds[whole].get(who, 0) + 1
-    # The others gave up the rounds that have an outcome before this rank came.
+    # Skip rounds that already have an outcome: the other ranks gave them up before this rank came.
     this = next(number for number in count(first) if not store.check([f"{who}/{number}/outcome"]))
     _rounds[whole][who] = this
     key = f"{who}/{this}"
     store.set(f"{key}/{rank()}", "here")
     if store.add(f"{key}/here", 1) == len(ranks):
-        # Whoever is first decides for all, so that none goes on alone.
+        # The first outcome counts for all ranks, so that no rank continues alone.
         store.compare_set(f"{key}/outcome", "", _ALL)
     deadline = time.monotonic() + timeout
-    # Not store.wait(), which keeps the store from other threads all the time.
+    # store.wait() would block the store for other threads.
     while not store.check([f"{key}/outcome"]):
         if time.monotonic() > deadline:
             missing = ", ".join(str(other) for other in ranks if not store.check([f"{key}/{other}"]))
@@ -137,8 +125,8 @@ def meet(name: str, *, timeout: float, group: Any = None) -> None:
     missing = store.get(f"{key}/outcome").decode()
     if missing != _ALL:
         raise GanlibRuntimeError(
-            f"{name} waited {timeout:g} s for ranks [{missing}]: all ranks {ranks} must call it together, so not in a "
-            "callback or a branch of one rank alone"
+            f"{name} waited {timeout:g} s for ranks [{missing}]: all ranks {ranks} must call it together, so do not "
+            "call it in a callback or a branch that only one rank runs"
         )
 
 
@@ -149,28 +137,24 @@ def _store() -> Any:
 
 
 def host_group() -> Any:
-    """The ranks, joined a second time over gloo, which agrees on the host: nothing waits for a device.
-
-    Returns:
-        A process group.
-    """
+    """Return a process group of all ranks over gloo, which communicates on the CPU without waiting for a device."""
     whole = distributed.group.WORLD
     if whole not in _host_groups:
-        _host_groups.clear()  # those of ranks that have parted since
-        # A rank that dies breaks the connection at once; one that writes or draws is waited for.
+        _host_groups.clear()  # groups of a process group that no longer exists
+        # A rank that dies breaks the connection at once. The long timeout is for ranks that write files or draw.
         _host_groups[whole] = distributed.new_group(backend="gloo", timeout=timedelta(days=1))
     return _host_groups[whole]
 
 
 @atexit.register
 def _part() -> None:
-    """End the host group's threads, as torch does not: one that still holds a tensor aborts Python as it shuts down."""
+    """End the threads of the host group at exit; torch does not, and a thread with a tensor would abort Python."""
     if not _host_groups:
         return
     if torch.__version__ < "2.8":
-        # There a group waits for its threads with the lock that they wait for, so they are given time to let go.
+        # Destroying the group could deadlock with its threads in these versions, so give the threads time to finish.
         time.sleep(0.1)
         return
-    if distributed.group.WORLD in _host_groups:  # else the ranks have parted, and torch has let go of it
+    if distributed.group.WORLD in _host_groups:  # otherwise torch has destroyed the group already
         distributed.destroy_process_group(_host_groups[distributed.group.WORLD])
     _host_groups.clear()

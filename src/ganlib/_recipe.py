@@ -1,4 +1,4 @@
-"""Recipes: what a module was made with, in plain values, and the module made again."""
+"""Recipes: describe a module in plain values, and rebuild it."""
 
 import dataclasses
 import inspect
@@ -17,7 +17,7 @@ __all__ = ["describe", "rebuild", "rebuildable"]
 
 ClassT = TypeVar("ClassT", bound=type)
 
-# Of torch: layers whose arguments are their attributes.
+# Layers of torch that store their arguments as attributes.
 _TORCH = [
     *(
         f"{kind}{n}d"
@@ -45,30 +45,30 @@ _TORCH = [
     *("PixelUnshuffle", "RMSNorm", "Sequential", "Tanh", "Unflatten", "Upsample"),
 ]
 
-# A recipe can only make what is named here.
+# A recipe can make only these classes.
 _CLASSES: dict[str, type] = {f"nn.{name}": getattr(nn, name) for name in _TORCH}
 
-_LONGEST = 10_000  # values in a recipe, with those that it repeats; each stage of a stack has a few
-_REPEATED = {"layers", "scales"}  # arguments that say how often a constructor repeats something
-_REPETITION = 100  # values that one repetition counts as
-_REFUSED = {"device", "dtype"}  # arguments of torch's layers that no recipe has; a device would take its memory
+_LONGEST = 10_000  # values in a recipe, including repeated ones; each stage of a stack has a few
+_REPEATED = {"layers", "scales"}  # arguments that set the number of repetitions in a constructor
+_REPETITION = 100  # the number of values that one repetition counts as
+_REFUSED = {"device", "dtype"}  # arguments that no recipe has; a device could make a file use GPU memory
 
 
 class BatchNorm(_BatchNorm):
-    """What ``SyncBatchNorm`` is rebuilt as; neither of them says the number of dimensions."""
+    """Replace ``SyncBatchNorm`` in a rebuilt module; both accept any number of dimensions."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Take any."""
+        """Accept any number of dimensions."""
 
 
 _CLASSES["BatchNorm"] = BatchNorm
 
 
 def rebuildable(cls: ClassT) -> ClassT:
-    """Let instances of a class remember their arguments, so that a recipe can make them again.
+    """Make instances of a class store their arguments, so that a recipe can rebuild them.
 
-    Modules remember them as ``made_with``. A function that makes norms or activations is remembered as the modules that
-    it made, since a file cannot hold a function. Dataclasses have their arguments as fields.
+    Modules store them as ``made_with``. A function that makes norms or activations is stored as the modules that it
+    made, because a file cannot contain a function. Dataclasses have their arguments as fields.
     """
     _CLASSES[cls.__name__] = cls
     if dataclasses.is_dataclass(cls) or issubclass(cls, nn.Sequential):
@@ -81,9 +81,9 @@ def rebuildable(cls: ClassT) -> ClassT:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             bound = signature.bind(self, *args, **kwargs)
-        except TypeError:  # the constructor says better what is wrong
+        except TypeError:  # the constructor raises a better error
             bound = None
-        if bound is None or type(self) is not cls:  # a subclass has arguments of its own
+        if bound is None or type(self) is not cls:  # a subclass has other arguments
             plain_init(self, *args, **kwargs)
             return
         bound.apply_defaults()
@@ -102,18 +102,18 @@ def rebuildable(cls: ClassT) -> ClassT:
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """Return the recipe of a module: numbers, strings, None, lists and dicts. Raise a TypeError if it has none."""
+    """Return the recipe of a module: numbers, strings, None, lists and dicts; raise a TypeError if it has no recipe."""
     return _described(module, {})
 
 
 def rebuild(recipe: Any, makers: Mapping[str, Callable[..., Any]] | None = None) -> Any:
-    """Make what a recipe says, with ``makers`` for other names than those of classes; it may raise anything."""
+    """Rebuild a module from a recipe, with ``makers`` for additional names; it can raise any error."""
     _size(recipe, {})
     return _made(recipe, _CLASSES | dict(makers or {}), {})
 
 
 class _Maker:
-    """A function that makes modules, and what it made; a recipe makes it again from that."""
+    """Store the modules that a function makes, so that a recipe can rebuild them."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make: Callable[..., Any] | None = make
@@ -129,18 +129,18 @@ class _Maker:
 
 
 class _Attribute:
-    """Stands for an argument that is the attribute of its name, which a user may replace."""
+    """Mark an argument that is the attribute of the same name, which a user may replace."""
 
 
 def _remembered(name: str, value: Any) -> Any:
     if name.endswith(("norm", "activation")) and callable(value) and not isinstance(value, nn.Module):
         return _Maker(value)
-    # A list of its own: an iterator is used up by the constructor, and a list may be changed after it.
+    # Copy it, because the constructor exhausts an iterator, and the user may change a list later.
     return list(value) if isinstance(value, list | Iterator | ValuesView | nn.ModuleList) else value
 
 
 def _described(value: Any, seen: dict[int, dict[str, Any]]) -> Any:
-    """A value in plain values; ``seen`` are the recipes of modules by their id, for those that are there twice."""
+    """Describe a value in plain values; ``seen`` has the recipes of modules by id, for modules that occur twice."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -168,7 +168,7 @@ def _described(value: Any, seen: dict[int, dict[str, Any]]) -> Any:
 
 def _arguments(cls: type, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, nn.Sequential):
-        yield from value._modules.items()  # named_children leaves out what is there twice
+        yield from value._modules.items()  # named_children omits modules that occur twice
     elif dataclasses.is_dataclass(value):
         yield from ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.init)
     elif hasattr(value, "made_with"):
@@ -180,12 +180,12 @@ def _arguments(cls: type, value: Any) -> Iterator[tuple[str, Any]]:
             attribute = getattr(value, name, parameter.default)
             if name == "bias":
                 attribute = attribute is not None or not affine
-            if attribute != parameter.default:  # an argument that another version of torch lacks is seldom given
+            if attribute != parameter.default:  # omit defaults, because other versions of torch may lack the argument
                 yield name, attribute
 
 
 def _size(described: Any, sizes: dict[int, int]) -> int:
-    """How many values a recipe has, with those that it repeats; ``sizes`` are those of modules by their id."""
+    """Count the values of a recipe, including repeated ones; ``sizes`` has the counts of modules by id."""
     size = 1
     if isinstance(described, list):
         parts = described

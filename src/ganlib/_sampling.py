@@ -1,4 +1,4 @@
-"""Drawing samples from a generator without changing it."""
+"""Generate samples without changing the generator."""
 
 import re
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ BatchNormStatistics: TypeAlias = Literal["running", "sample"]
 
 
 def check_batch_norm(batch_norm: str) -> None:
-    """Raise an ArgumentValueError unless it is one of the options."""
+    """Raise an ArgumentValueError unless ``batch_norm`` is one of the options."""
     check_option("batch_norm", batch_norm, get_args(BatchNormStatistics))
 
 
 def count_entries(name: str, nest: Any, n: int | None = None) -> int:
-    """The number of entries of a tensor, or of each tensor in a dict or tuple; an error unless all have n of them."""
+    """Return the number of entries of each tensor in a nest; raise an error unless all have n entries."""
     tensors = [leaf for leaf in tree_leaves(nest) if leaf is not None]
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise ArgumentTypeError(f"{name} (={shown(nest)}) must be a tensor, or a dict or tuple of tensors")
@@ -46,11 +46,11 @@ def draw(
     batch_norm: BatchNormStatistics = "running",
     batch_size: int | None = None,
 ) -> Tensor:
-    """Draw samples in evaluation mode, without gradients; modes and buffers are restored.
+    """Generate samples in evaluation mode, without gradients, and restore modes and buffers.
 
-    The latent (N, dim) and the condition, with N entries in each of its tensors, are on the generator's device. At most
-    ``batch_size`` samples are drawn at once; None is all. With ``batch_norm="sample"`` it is one, and a batch norm that
-    gets a single value of a channel is an ArgumentValueError.
+    The latent (N, dim) and the condition (N entries per tensor) are on the device of the generator. A batch has at most
+    ``batch_size`` samples; None means all. With ``batch_norm="sample"`` a batch has one sample, and a batch norm with a
+    single value per channel raises an ArgumentValueError.
     """
     check_batch_norm(batch_norm)
     alone = batch_norm == "sample"
@@ -72,7 +72,7 @@ def draw(
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """A context in which networks are in evaluation mode; each module gets its own mode back at the end."""
+    """Put networks in evaluation mode within a context, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
         network.eval()
@@ -85,12 +85,12 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _without_running_averages(network: nn.Module, asked: bool) -> Iterator[None]:
-    """Let batch and instance norms use the statistics of their input, computed in this process alone."""
+    """Let batch and instance norms use the statistics of their input in this process only."""
     norms = [module for module in network.modules() if asked and isinstance(module, _NormBase)]
     averages = [(norm, norm.running_mean, norm.running_var, norm.track_running_stats) for norm in norms]
     for norm in norms:
         norm.running_mean = norm.running_var = None
-        norm.track_running_stats = False  # instance norms go by that
+        norm.track_running_stats = False  # instance norms use this flag
     try:
         yield
     finally:

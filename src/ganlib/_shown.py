@@ -1,4 +1,4 @@
-"""Short texts for values of any kind: what errors quote, and how objects show themselves."""
+"""Short descriptions of values, for errors and ``repr``."""
 
 import re
 import reprlib
@@ -20,10 +20,10 @@ _FEW = 6
 
 
 class _Shortened(reprlib.Repr):
-    """A repr on one line, in which a network, an optimizer or an array is named and not printed."""
+    """Shorten a repr to one line, with only the names of networks, optimizers and arrays."""
 
     def repr_instance(self, x: Any, level: int) -> str:
-        """The repr of what is no container of Python's."""
+        """Return the repr of an object that is not a container of Python."""
         if isinstance(x, np.ndarray):
             return f"array(shape={x.shape}, dtype={x.dtype})"
         if isinstance(x, Tensor):
@@ -41,51 +41,51 @@ _shortened.maxother = _LONGEST
 
 
 def shown(value: Any) -> str:
-    """The repr where it is short; otherwise a text on one line that tells what the value is. It never fails."""
+    """Return the repr if it is short, and otherwise a description on one line; never raise an error."""
     try:
         if not (isinstance(value, list | tuple | dict) and len(value) > _LONGEST):  # a data set would take minutes
             text = repr(value)
             if len(text) <= _LONGEST and ("\n" not in text or (isinstance(value, Tensor) and value.ndim == 0)):
                 return text
         text = _shortened.repr(value)
-    except Exception:  # the repr of a user's object, in the middle of an error
+    except Exception:  # the repr of a user's object can fail
         return f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 20]}...{text[-17:]}"
 
 
 def described(owner: object, *names: str, **more: Callable[[], Any]) -> str:
-    """The repr of an object on one line: its class, some attributes, and computed values; what is None is left out."""
+    """Return a repr on one line with some attributes and computed values; None values are omitted."""
     getters: dict[str, Callable[[], Any]] = {**{name: partial(getattr, owner, name) for name in names}, **more}
     return f"{type(owner).__name__}({', '.join(f'{name}={text}' for name, text in _texts(getters, _field))})"
 
 
 def on_lines(owner: object, **texts: Callable[[], str | None]) -> str:
-    """The repr of an object on several lines: its class, and a text on each line."""
+    """Return a repr on several lines, with a text on each line."""
     lines = [f"  {name}: {text}\n" for name, text in _texts(texts, str)]
     return f"{type(owner).__name__}(\n{''.join(lines)})"
 
 
 def network_name(module: Any) -> str:
-    """The class and the number of parameters, if there are any."""
+    """Return the class and the number of parameters, if there are any."""
     try:
         count = sum(parameter.numel() for parameter in module.parameters())
         return f"{type(module).__name__}, {count:,} parameters" if count else type(module).__name__
-    except Exception:  # lazy layers have no numbers yet
+    except Exception:  # lazy layers have no shape yet
         return type(module).__name__
 
 
 def optimizer_name(value: Any) -> str:
-    """The class and the learning rates."""
+    """Return the class and the learning rates."""
     try:
         rates = list(dict.fromkeys(float(group["lr"]) for group in value.param_groups))
         return f"{type(value).__name__}(lr={rates[0] if len(rates) == 1 else rates})"
-    except Exception:  # one of the user's, without a rate
+    except Exception:  # a user's optimizer without a learning rate
         return type(value).__name__
 
 
 def _texts(getters: Mapping[str, Callable[[], Any]], text_of: Callable[[Any], str]) -> Iterator[tuple[str, str]]:
     for name, get in getters.items():
-        with suppress(Exception):  # of a half-made object; a repr must not hide the error that someone looks into
+        with suppress(Exception):  # the object may be partly initialized, and a repr must not hide another error
             value = get()
             if value is not None:
                 yield name, text_of(value)

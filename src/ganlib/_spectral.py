@@ -1,4 +1,4 @@
-"""The two vectors of a spectral norm, with which it computes the largest singular value of its weight."""
+"""Singular vectors of spectral norms."""
 
 from typing import Any, NamedTuple
 
@@ -11,17 +11,17 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 __all__ = ["SpectralVectors", "spectral_vectors"]
 
-_ITERATIONS = 15  # as many as torch makes when it applies the norm
+_ITERATIONS = 15  # as in torch when it applies the norm
 
 
 class SpectralVectors(NamedTuple):
-    r"""Left and right singular vectors u and v of a weight W; the norm divides by :math:`u^\top W v`.
+    r"""Locate the singular vectors u and v of a weight W; the norm divides by :math:`u^\top W v`.
 
     Args:
-        owner: the module with the weight: a layer, or what holds its parametrizations.
+        owner: the module with the weight: a layer, or its ParametrizationList.
         norm: the hook of ``torch.nn.utils.spectral_norm``, or the parametrization.
         holder: the module with the vectors.
-        names: the names of u and v in its buffers.
+        names: the names of the buffers u and v.
     """
 
     owner: Any
@@ -31,12 +31,12 @@ class SpectralVectors(NamedTuple):
 
     @property
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """The buffers u and v."""
+        """Return the buffers u and v."""
         u, v = (self.holder.get_buffer(name) for name in self.names)
         return u, v
 
     def iterate(self, iterations: int = 1) -> None:
-        """Follow the weight, in place, by iterations of the power method."""
+        """Update the vectors in place by power iterations."""
         u, v = self.vectors
         matrix = self._matrix()
         right = v.to(matrix.dtype)
@@ -48,7 +48,7 @@ class SpectralVectors(NamedTuple):
         v.copy_(right)
 
     def restart(self) -> None:
-        """Find the vectors of a new weight, without random numbers, whatever they were before."""
+        """Compute the vectors of a new weight, without random numbers."""
         _, v = self.vectors
         v.copy_(torch.where(v.isfinite().all() & v.any(), v, torch.ones_like(v)))
         self.iterate(_ITERATIONS)
@@ -73,7 +73,7 @@ class SpectralVectors(NamedTuple):
 
 
 def spectral_vectors(module: nn.Module) -> list[SpectralVectors]:
-    """Find those of all spectral norms in a module: parametrizations and hooks. A norm of a vector has none."""
+    """Find the singular vectors of all spectral norms in a module; a spectral norm of a vector has none."""
     found = []
     for part in module.modules():
         for hook in part._forward_pre_hooks.values():

@@ -1,4 +1,4 @@
-"""An endless stream of batches from a loader, which knows its position and can go back to it."""
+"""Endless stream of batches that can save and restore its position."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,24 +18,24 @@ __all__ = ["Stream", "has_state"]
 
 
 class Stream:
-    """Gives the batches of one epoch after another.
+    """Iterate over the batches of one epoch after another.
 
-    Its position is exact. A loader with a state of its own (``TensorLoader``, torchdata's ``StatefulDataLoader``) is
-    asked for it. With any other, the unfinished epoch is repeated up to the position, with the random state that it
-    began with.
+    A resume continues at the exact position. If the loader has a state (``TensorLoader``, torchdata's
+    ``StatefulDataLoader``), that state is used. Otherwise the unfinished epoch is repeated up to the position, with the
+    random state from its start.
 
     Args:
-        batches: anything that can be iterated.
-        name: of the argument that it was given as, for errors.
+        batches: an iterable of batches.
+        name: the name of the argument, for errors.
 
     Attributes:
-        length: batches in an epoch, or None where that is not known.
-        epoch: complete epochs so far.
-        samples: samples drawn so far, by all processes together.
+        length: the number of batches in an epoch, or None if unknown.
+        epoch: the number of complete epochs.
+        samples: the number of samples drawn so far by all processes.
 
     Raises:
-        ArgumentTypeError: it cannot be iterated.
-        ArgumentValueError: it is empty.
+        ArgumentTypeError: the batches are not iterable.
+        ArgumentValueError: there are no batches.
     """
 
     def __init__(self, batches: Iterable[Any], name: str = "batches") -> None:
@@ -66,7 +66,7 @@ class Stream:
         self._position += 1
         self.samples += _samples_in(batch) * world_size()
         if self._position == self.length and self._batches_left is not None:
-            # Asked once more, so that a loader notices its own end; one that is longer than it says goes on.
+            # One more call of next lets a loader finish its epoch. A loader can also have more batches than its length.
             surplus = next(self._batches_left, self)
             if surplus is self:
                 self._end_epoch()
@@ -76,29 +76,29 @@ class Stream:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it is within an epoch."""
+        """Return whether an epoch has begun and is not complete."""
         return self._batches_left is not None
 
     @property
     def position(self) -> int:
-        """Batches that the unfinished epoch has given."""
+        """Return the number of batches drawn from the unfinished epoch."""
         return self._position
 
     @property
     def epochs(self) -> float:
-        """Epochs so far, with the fraction of the unfinished one where the length is known."""
+        """Return the number of epochs, including the fraction of the unfinished one if the length is known."""
         return self.epoch + (self._position / self.length if self.length else 0.0)
 
     def peek(self) -> bool:
-        """Draw the next batch already, so that an epoch that has ended is known to have ended.
+        """Draw the next batch in advance, to detect the end of an epoch.
 
         Returns:
-            Whether there is one; False where an epoch has ended instead.
+            True if there is a batch, False if the epoch has ended.
 
         Raises:
-            ArgumentValueError: a whole epoch gives nothing.
-            ArgumentTypeError: torch's DataLoader cannot make batches of the items, such as Pillow's images.
-            BatchesExhaustedError: the batches can be iterated only once, and have run out.
+            ArgumentValueError: a whole epoch has no batches.
+            ArgumentTypeError: torch's DataLoader cannot make batches of the items, such as Pillow images.
+            BatchesExhaustedError: the batches can be iterated only once, and there are no more.
         """
         if self._ahead:
             return True
@@ -123,7 +123,7 @@ class Stream:
                 raise
             raise ArgumentTypeError(
                 f"{self._named()} cannot put its items into a batch ({str(error).splitlines()[-1]}): give the data set "
-                "a transform to tensors, or take data.TensorLoader"
+                "a transform to tensors, or use data.TensorLoader"
             ) from error
         return bool(self._ahead)
 
@@ -132,7 +132,7 @@ class Stream:
 
     def _begin_epoch(self) -> Iterator[Any]:
         self._random_at_start = None if has_state(self._batches) else random_state(self._batches)
-        # DistributedSampler shuffles by the epoch that it is told.
+        # DistributedSampler needs the epoch to shuffle differently each time.
         batch_sampler: Any = getattr(self._batches, "batch_sampler", None)
         for sampler in (
             getattr(self._batches, "sampler", None),
@@ -142,19 +142,19 @@ class Stream:
             set_epoch = getattr(sampler, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(self.epoch)
-        self.length = _length(self._batches)  # which may have changed, with the number of processes for example
+        self.length = _length(self._batches)  # it can change, for example with the number of processes
         return iter(self._batches)
 
     def begin(self) -> None:
-        """Begin an epoch where none has begun, and draw its order."""
+        """Begin an epoch and draw its order, unless an epoch has begun."""
         if self._batches_left is None:
             self._batches_left = self._begin_epoch()
             self._draw_order()
 
     def restart(self) -> None:
-        """Leave an epoch that is given out in part; the next batch is the first one of another."""
+        """Leave an unfinished epoch; the next batch is the first one of a new epoch."""
         if self._position and self._loaded and has_state(self._batches):
-            with seeded(0):  # a loader goes to the next epoch where it has given a batch of this one
+            with seeded(0):  # a loader starts the next epoch only after it has returned a batch of this one
                 self.peek()
         if self._position:
             self._ahead = []
@@ -166,9 +166,9 @@ class Stream:
         self._batches_left = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, and the loader's own state or the random state that the epoch began with.
+        """Return the counts, and the state of the loader or the random state from the start of the epoch.
 
-        It is always within an epoch: to begin one draws random numbers, which a resume must not repeat.
+        It begins an epoch first if necessary, because this draws random numbers, which a resume must not repeat.
         """
         self.begin()
         return {
@@ -181,15 +181,15 @@ class Stream:
         }
 
     def load_state_dict(self, state: dict[str, Any], *, other_ranks: bool = False) -> None:
-        """Go to a position; the caller sets the random state afterwards.
+        """Restore a position; the caller sets the random state afterwards.
 
         Args:
-            state: what :meth:`state_dict` gave.
-            other_ranks: whether another number of processes wrote it. A loader whose own state knows how many there
-                were goes on at the same part of the epoch; with any other, the epoch begins again.
+            state: a state of :meth:`state_dict`.
+            other_ranks: whether another number of processes saved the state. If the state of the loader contains the
+                number of processes, the loader continues at the same part of the epoch. Otherwise the epoch restarts.
 
         Raises:
-            CheckpointError: the state is of other batches.
+            CheckpointError: the state does not match the batches.
         """
         for name in ("epoch", "samples", "position"):
             if not (type(state[name]) is int and state[name] >= 0):
@@ -227,28 +227,29 @@ class Stream:
     def _warn_of_length(self, before: int) -> None:
         if self.length != before:
             warn_user(
-                f"{self._named()} gives {self.length} batches in an epoch, but gave {before} when the run was saved "
-                "(has it another batch_size?): the run goes on after as many batches, which held other samples"
+                f"{self._named()} gives {self.length} batches in an epoch, but gave {before} when the run was saved, "
+                "perhaps because of another batch_size. The run continues at the same batch number, so the samples of "
+                "this epoch differ"
             )
 
     def _draw_order(self) -> None:
-        # A shuffling loader draws the order of an epoch with its first batch; one with an own state would count it.
+        # A shuffling loader draws the order of an epoch with its first batch. A loader with a state would count it.
         if not has_state(self._batches):
             with contextlib.suppress(BatchesExhaustedError):
                 self.peek()
 
 
 def has_state(loader: Any) -> TypeGuard[Stateful]:
-    """Whether a loader has a state of its own, also where it forwards that of another by ``__getattr__``.
+    """Return whether a loader has a state, or forwards a state with ``__getattr__``.
 
-    A check of the :class:`ganlib.protocols.Stateful` protocol does not see what is forwarded from Python 3.12 on.
+    From Python 3.12 on, ``isinstance`` with :class:`ganlib.protocols.Stateful` does not find forwarded methods.
     """
     return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
 
 
 def _hint(batches: Any) -> str:
     is_data_set = all(hasattr(type(batches), name) for name in ("__getitem__", "__len__"))
-    return "; it is a data set, so give data.TensorLoader(dataset, batch_size)" if is_data_set else ""
+    return "; it is a data set, so use data.TensorLoader(dataset, batch_size)" if is_data_set else ""
 
 
 def _length(batches: Any) -> int | None:
@@ -259,7 +260,7 @@ def _length(batches: Any) -> int | None:
 
 
 def _samples_in(batch: Any) -> int:
-    if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):  # as most are: nothing to search for
+    if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):  # the common case needs no search
         batch = batch[0]
     leaves = [batch] if isinstance(batch, Tensor) else tree_leaves(batch)
     tensors = (leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim)

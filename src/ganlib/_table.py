@@ -1,4 +1,4 @@
-"""The table of a run's metrics, ``metrics.csv``: a row for each iteration that was logged."""
+"""Metrics table ``metrics.csv`` of a run, with one row per logged iteration."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ __all__ = ["format_rows", "read_table"]
 
 
 def format_rows(columns: Iterable[str], rows: Iterable[Mapping[str, Any]], *, header: bool = False) -> bytes:
-    """Rows of a table, with the names of the columns above them if asked for; a missing value is an empty cell."""
+    """Format rows as CSV, optionally with a header; a missing value is an empty cell."""
     columns = [*columns]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
@@ -24,10 +24,10 @@ def format_rows(columns: Iterable[str], rows: Iterable[Mapping[str, Any]], *, he
 
 
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Read the rows; a missing file has none. Raise a CheckpointError for a file that ``format_rows`` did not write."""
+    """Read the rows, or none if the file is missing; raise a CheckpointError if the file is not such a table."""
     try:
         content = Path(path).read_bytes()
-        # A row without its end was cut by a kill, and perhaps in the middle of its iteration.
+        # A killed process can leave an incomplete last row.
         text = content[: content.rfind(b"\n") + 1].decode()
         table = csv.reader(io.StringIO(text, newline=""), strict=True)
         columns = next(table, [])
@@ -45,7 +45,7 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 
 
 def _row(columns: list[str], cells: list[str]) -> dict[str, str]:
-    """A row by its columns; a ValueError if it could not have been written."""
+    """Return a row as a dict; raise a ValueError if the row is invalid."""
     row = dict(zip(columns, cells, strict=True))
     known = columns[:2] == ["iteration", "epoch"] and len(row) == len(columns)
     if not (known and row["iteration"].isdecimal() and row["epoch"].isdecimal()):

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep in ganlib and torch they are found."""
+"""Warnings that point at the user's line of code."""
 
 import inspect
 import warnings
@@ -22,5 +22,5 @@ def warn_user(message: str) -> None:
     frame, level = inspect.currentframe(), 1
     while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _PASSED:
         frame, level = frame.f_back, level + 1
-    # Where there is no such line, as in a doctest of ganlib's, the caller's is named.
+    # If there is no such line, as in a doctest of ganlib, the warning points at the caller.
     warnings.warn(message, stacklevel=level if frame is not None else 2)

@@ -1,4 +1,4 @@
-"""What torch puts around a module, to compile or distribute it: names and weights do not depend on it."""
+"""Wrappers of torch around modules, such as torch.compile and DistributedDataParallel."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -12,13 +12,13 @@ __all__ = ["in_fsdp", "is_sharded", "load_plain_state", "load_plainly", "plain",
 
 T = TypeVar("T")
 
-# Of torch.compile, and of activation checkpoints; by the names of their classes, which would take seconds to import.
+# Wrappers of torch.compile and of activation checkpoints. Importing the classes would take seconds, so names are used.
 _INNER = {"OptimizedModule": "_orig_mod", "ActivationWrapper": "_checkpoint_wrapped_module"}
 _SEGMENTS = {*_INNER.values(), "module"}  # what wrappers add to names
 
 
 def unwrapped(module: nn.Module, *, averages: bool = False) -> nn.Module:
-    """Return what a module is put around; an average of a module is something of its own, unless ``averages``."""
+    """Return the module without its wrappers; a weight average counts as a wrapper only with ``averages``."""
     while True:
         inner: Any = None
         if isinstance(module, DataParallel | DistributedDataParallel) or (averages and _is_average(module)):
@@ -32,44 +32,44 @@ def unwrapped(module: nn.Module, *, averages: bool = False) -> nn.Module:
 
 
 def plain(module: nn.Module, *, averages: bool = False) -> nn.Module:
-    """Return the module without wrappers, also inside it.
+    """Return the module without wrappers around it and inside it.
 
-    Where there are some inside, it is another module with the same parameters and buffers. It has the state and the
-    layers of the module, and is not for calling.
+    If there are wrappers inside, the result is another module with the same layers, parameters and buffers. Do not call
+    this module.
     """
     return _plain(unwrapped(module, averages=averages), averages, {})
 
 
 def load_plainly(module: nn.Module, load: Callable[[nn.Module], T], *, averages: bool = False) -> T:
-    """Load something into a module without wrappers, and return what ``load`` returns."""
+    """Call ``load`` with the module without wrappers, and return its result."""
     done = dict[int, tuple[nn.Module, nn.Module]]()
     result = load(_plain(unwrapped(module, averages=averages), averages, done))
     for original, twin in done.values():
-        if twin is not original:  # it may have set attributes
+        if twin is not original:  # ``load`` may have set attributes
             vars(original).update({**vars(twin), "_modules": vars(original)["_modules"]})
     return result
 
 
 def in_fsdp(module: nn.Module) -> bool:
-    """Whether a module, or one in it, is one of FSDP."""
+    """Return whether a module, or one of its submodules, uses FSDP."""
     kinds = {cls.__name__ for part in module.modules() for cls in type(part).__mro__}
     return not kinds.isdisjoint({"FSDPModule", "FullyShardedDataParallel"})
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether parameters of a module are spread over processes, by FSDP or as DTensors."""
-    # By their names, since torch.distributed.tensor takes seconds to import.
+    """Return whether the parameters of a module are sharded over processes, by FSDP or as DTensors."""
+    # Compare names, because torch.distributed.tensor takes seconds to import.
     kinds = {cls.__name__ for parameter in module.parameters() for cls in type(parameter).__mro__}
     return "DTensor" in kinds or in_fsdp(module)
 
 
 def plain_state(part: Any) -> Any:
-    """Return the state of a part of a training; a module has the names that it has without wrappers."""
+    """Return the state of an object; a module has the names that it has without wrappers."""
     return (plain(part) if isinstance(part, nn.Module) else part).state_dict()
 
 
 def load_plain_state(part: Any, state: Any) -> None:
-    """Load what :func:`plain_state` gave, also into a module with other wrappers, or what an earlier version gave."""
+    """Load a state of :func:`plain_state`, also into a module with other wrappers, or a state of an earlier version."""
     if isinstance(part, nn.Module) and isinstance(state, Mapping) and state.keys() != part.state_dict().keys():
         load_plainly(part, lambda bare: bare.load_state_dict(renamed(state, bare.state_dict())))
     else:
@@ -77,7 +77,7 @@ def load_plain_state(part: Any, state: Any) -> None:
 
 
 def renamed(state: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
-    """Give a state these names, if wrappers are all that its own differ by."""
+    """Rename the keys of a state to these names, if only wrappers make them differ."""
     names = list(names)
     own, others = {_bare(name): name for name in names}, {_bare(name): name for name in state}
     differ = {*state} != {*names} and own.keys() == others.keys()
@@ -96,7 +96,7 @@ def _is_average(module: nn.Module) -> bool:
 
 def _plain(module: nn.Module, averages: bool, done: dict[int, tuple[nn.Module, nn.Module]]) -> nn.Module:
     if id(module) not in done:
-        # TorchScript has its own, in which there are no wrappers.
+        # TorchScript has its own submodules, without wrappers.
         children = {} if isinstance(module, torch.jit.ScriptModule) else vars(module)["_modules"]
         inside = {
             name: None if child is None else _plain(unwrapped(child, averages=averages), averages, done)

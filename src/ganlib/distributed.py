@@ -1,7 +1,7 @@
-"""Training in several processes: start the process group, and take means over its processes.
+"""Multi-GPU training: start the process group, and compute means over processes.
 
-``torchrun`` and ``torch.distributed`` decide which processes there are and how they communicate. In a single process
-every function here is trivial, so that code for several processes also runs in one.
+``torchrun`` starts the processes, and :mod:`torch.distributed` communicates between them. In a single process all
+functions work too, so the same code runs on one GPU and on several.
 """
 
 import os
@@ -14,17 +14,20 @@ __all__ = ["init", "mean_over_ranks", "rank", "world_size"]
 
 
 def init() -> None:
-    """Start the process group of the processes that ``torchrun`` has started; in a single process, do nothing.
+    """Start the process group of the processes that ``torchrun`` has started.
 
-    It calls ``torch.distributed.init_process_group()``, unless a process group is there already. With CUDA each process
-    takes the device of its local rank, and they communicate over NCCL; with an XPU for each process, over XCCL.
-    Otherwise they do over Gloo, which knows the CPU only: on a machine with MPS, several processes train on the CPU.
+    It calls :func:`torch.distributed.init_process_group`. It does nothing in a single process, or if there is a process
+    group already.
 
-    After a restart (``--max-restarts``) on one machine it also ignores the addresses that the previous processes left
-    in torchrun's store: nobody listens there, and ``init_process_group`` alone fails more often than not.
+    With CUDA, each process uses the GPU of its local rank, and the backend is NCCL. If there is an XPU for each
+    process, the backend is XCCL. Otherwise the backend is Gloo, which supports the CPU only. On a machine with MPS,
+    several processes therefore train on the CPU.
+
+    After a restart on one machine (``--max-restarts``), it ignores the addresses that the previous processes left in
+    torchrun's store. With ``init_process_group`` alone, a restart often fails because of these addresses.
 
     Example:
-        >>> init()  # in a script that is run by python, or by torchrun
+        >>> init()  # in a script that you start with python or torchrun
         >>> world_size()
         1
     """
@@ -35,14 +38,14 @@ def init() -> None:
     on_cpu = there is None or there.type == "mps" or (there.type == "xpu" and torch.xpu.device_count() < local)
     if not on_cpu:
         torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", 0)))
-    # Imported here, since not every build of torch has them.
+    # Imported here, because not every build of torch has them.
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # of several machines, each counts the restarts for itself
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # several machines may count the restarts differently
         store = PrefixStore(f"life {os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
-    backend = "gloo" if there is not None and on_cpu else None  # None: torch takes that of the device
+    backend = "gloo" if there is not None and on_cpu else None  # None: torch uses the default of the device
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
@@ -73,23 +76,23 @@ def world_size() -> int:
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:
-    r"""Return the mean of the tensors of all ranks, with the gradient of the loss of the whole batch.
+    r"""Return the mean of a tensor over all ranks, with a gradient.
 
-    A loss that couples the samples of a batch by a mean applies this to the mean, and is then the loss of the whole
-    batch. For :math:`y = \frac{1}{W} \sum_r x_r`, rank :math:`r` with its own loss :math:`L_r(y)`, and gradients that
-    are averaged over ranks, as DistributedDataParallel does,
+    Use it for a loss that contains a mean over the batch, to compute the loss of the whole batch. It requires gradients
+    that are averaged over ranks, as :class:`torch.nn.parallel.DistributedDataParallel` does. Let :math:`W` be the
+    number of ranks, :math:`x_r` the tensor of rank :math:`r`, and :math:`L_r(y)` its loss. Then
 
-    .. math:: \frac{1}{W} \sum_s L_s = \text{the loss}, \qquad
-        \bar x_r = \frac{1}{W} \sum_s \frac{\partial L_s}{\partial y},
+    .. math:: y = \frac{1}{W} \sum_r x_r, \qquad L = \frac{1}{W} \sum_r L_r(y), \qquad
+        \bar x_r = \frac{1}{W} \sum_s \frac{\partial L_s}{\partial y}.
 
-    so that the backward pass is again a mean over ranks; it can be differentiated any number of times.
+    The gradient :math:`\bar x_r` is again a mean over ranks. It can be differentiated any number of times.
 
     Args:
-        x: of one shape and dtype on all ranks; it requires a gradient on all of them or on none. All ranks must call
-            this together.
+        x: a tensor of the same shape and dtype on all ranks. It requires a gradient on all ranks or on no rank. All
+            ranks must call this function together.
 
     Returns:
-        A tensor like x; x itself in a single process.
+        A tensor like ``x``; ``x`` itself in a single process.
 
     Example:
         >>> mean_over_ranks(torch.tensor([1.0, 2.0]))
@@ -99,7 +102,7 @@ def mean_over_ranks(x: Tensor) -> Tensor:
 
 
 class _MeanOverRanks(torch.autograd.Function):
-    """The mean, whose backward pass is the mean."""
+    """Compute a mean over ranks; the backward pass is the same mean."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

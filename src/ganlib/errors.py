@@ -1,22 +1,24 @@
-"""The errors that ganlib raises: one tree, and each also the built-in a PyTorch user would catch.
+"""Errors that ganlib raises.
+
+Each error also derives from a built-in error, which you can catch instead.
 
 ::
 
     GanlibError
-    ├── ArgumentValueError (ValueError)      an argument has a value it cannot have
-    │   ├── ShapeError                       ... a tensor has a shape it cannot have
-    │   └── PlanError                        ... a StackPlan cannot be mirrored
-    ├── ArgumentTypeError (TypeError)        an argument is of a type it cannot be
-    │   └── DTypeError                       ... a tensor is of a dtype it cannot be
-    ├── MissingExtraError (ImportError)      a package is not installed, such as one that an extra brings
-    └── GanlibRuntimeError (RuntimeError)    something happened while running
-        ├── BatchesExhaustedError            the batches ran out before the training did
+    ├── ArgumentValueError (ValueError)      an argument has an invalid value
+    │   ├── ShapeError                       a tensor has an invalid shape
+    │   └── PlanError                        a StackPlan cannot be mirrored
+    ├── ArgumentTypeError (TypeError)        an argument has an invalid type
+    │   └── DTypeError                       a tensor has an invalid dtype
+    ├── MissingExtraError (ImportError)      an optional package is not installed
+    └── GanlibRuntimeError (RuntimeError)    an error at run time
+        ├── BatchesExhaustedError            there are no more batches for the training
         ├── DataError                        a data set is missing or broken
-        ├── CheckpointError                  a file of a run is damaged, unsafe or of something else
+        ├── CheckpointError                  a file of a run is damaged, unsafe or does not match
         ├── TrainingDivergedError            a metric or a weight is NaN or infinite
         └── RunFolderError (OSError)         a run's folder or file cannot be written
 
-Every message names the argument and quotes the value that was given.
+Every message names the argument and quotes its value.
 
 Example:
     >>> from ganlib import errors, latents
@@ -45,52 +47,52 @@ __all__ = [
 
 
 class GanlibError(Exception):
-    """The root of everything that ganlib raises on purpose."""
+    """Catch all errors of ganlib with this base class."""
 
 
 class ArgumentValueError(GanlibError, ValueError):
-    """An argument has a value that it cannot have."""
+    """Report an argument with an invalid value."""
 
 
 class ShapeError(ArgumentValueError):
-    """A tensor has a shape that it cannot have."""
+    """Report a tensor with an invalid shape."""
 
 
 class PlanError(ArgumentValueError):
-    """A :class:`ganlib.stacks.StackPlan` cannot be mirrored; the message names the stage."""
+    """Report a :class:`ganlib.stacks.StackPlan` that cannot be mirrored; the message names the stage."""
 
 
 class ArgumentTypeError(GanlibError, TypeError):
-    """An argument is of a type that it cannot be."""
+    """Report an argument with an invalid type."""
 
 
 class DTypeError(ArgumentTypeError):
-    """A tensor is of a dtype that it cannot be."""
+    """Report a tensor with an invalid dtype."""
 
 
 class MissingExtraError(GanlibError, ImportError):
-    """A package is not installed, such as one that an extra brings; the message says how to get it."""
+    """Report an optional package that is not installed; the message tells how to install it."""
 
 
 class GanlibRuntimeError(GanlibError, RuntimeError):
-    """Something went wrong while running, with arguments that were right."""
+    """Report an error at run time that is not caused by an argument."""
 
 
 class BatchesExhaustedError(GanlibRuntimeError):
-    """The batches ran out before the training did."""
+    """Report that there are no more batches for the training."""
 
 
 class DataError(GanlibRuntimeError):
-    """A data set is missing or broken; the message says how to get it."""
+    """Report a data set that is missing or broken; the message tells how to get it."""
 
 
 class CheckpointError(GanlibRuntimeError):
-    """A file of a run is damaged, unsafe to read, or belongs to something else."""
+    """Report a file of a run that is damaged, unsafe to read, or does not match the run or the network."""
 
 
 class TrainingDivergedError(GanlibRuntimeError):
-    """A metric or a weight is NaN or infinite; the message names it, and the iteration."""
+    """Report a metric or a weight that is NaN or infinite; the message names it and the iteration."""
 
 
 class RunFolderError(GanlibRuntimeError, OSError):
-    """A run's folder or file cannot be written."""
+    """Report a folder or file of a run that cannot be written."""

@@ -1,23 +1,22 @@
-"""Weight initialization of whole networks: each function changes a module in place and returns it.
+"""Weight initialization of whole networks, in place.
 
-Drawn are the weights of torch's linear, bilinear, convolutional, transposed convolutional, recurrent and attention
-layers, each gate of a recurrent layer and each projection of an attention layer by itself. Their biases are set to 0.
-The gain of an affine norm is set to 1 and its bias to 0; :func:`dcgan_`, and :func:`normal_` if asked, draw the gain
-too. Embeddings keep torch's N(0, 1), ``nn.PReLU`` keeps its slope, and parameters that a module of your own holds stay
-as they are.
+The functions initialize torch's linear, bilinear, convolutional, transposed convolutional, recurrent and attention
+layers. Each gate of a recurrent layer and each projection of an attention layer is drawn separately. Biases are set to
+0. The gain of an affine norm is set to 1, unless the function draws it.
 
-It does not matter whether a function is called before or after something is put around a weight, as a parametrization
-or as a hook: weight norm, spectral norm, pruning, or a parametrization of your own. The function acts as if it had been
-called first. So a layer with weight norm computes with the weight that was drawn, and a spectral norm divides that
-weight by its largest singular value. A mask of pruning stays. A parametrization gets the weight through its
-``right_inverse``; one without ``right_inverse`` is applied to the weight that was drawn, as torch does.
+Embeddings and ``nn.PReLU`` keep torch's initial values. The functions do not change parameters of your own modules.
+
+You can call a function before or after you add weight norm, spectral norm, pruning or another parametrization. The
+result is the same. With weight norm, the layer computes with the drawn weight. With spectral norm, the drawn weight is
+divided by its largest singular value. Pruning keeps its mask. Any other parametrization gets the weight through its
+``right_inverse``. If it has none, it is applied to the drawn weight.
 
 Weights in half precision are drawn in float32 and then rounded.
 
 Example:
     >>> from torch import nn
-    >>> init_ed = dcgan_(nn.Conv2d(1, 64, 4))
-    >>> bool(init_ed.weight.std() < 0.03)
+    >>> layer = dcgan_(nn.Conv2d(1, 64, 4))
+    >>> bool(layer.weight.std() < 0.03)
     True
     >>> normed = nn.utils.parametrizations.weight_norm(nn.Linear(64, 64))
     >>> bool(dcgan_(normed).weight.std() < 0.03)
@@ -66,14 +65,14 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
 
     Args:
         module: changed in place, with all its submodules.
-        std: standard deviation of both.
+        std: standard deviation of both distributions, at least 0.
 
     Returns:
         The same module.
 
     Raises:
         ArgumentValueError: std is below 0 or not finite, or a layer has no weights yet.
-        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, or one of its weights cannot be drawn.
 
     Example:
         >>> dcgan_(nn.Linear(2, 1)).bias
@@ -81,7 +80,8 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
         tensor([0.], requires_grad=True)
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 4.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434, section 4.
     """
     std = check_number("std", std)
     return _initialize(
@@ -93,22 +93,22 @@ def dcgan_(module: ModuleT, std: float = 0.02) -> ModuleT:
 
 
 def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> ModuleT:
-    """Draw weights from N(0, std), and the gains of norms too if asked.
+    """Draw weights from N(0, std), and optionally the gains of norms.
 
-    Gains near 0 make the output of each normalized layer small at first. DCGAN_CIFAR10 starts like this in both
-    networks; what a narrow copy of it does with gains of 1 is measured in the gallery in the docs.
+    Gains near 0 make the output of each normalized layer small at first. ``DCGAN_CIFAR10`` starts like this in both
+    networks. The gallery in the docs compares a narrow copy of it with gains of 1.
 
     Args:
         module: changed in place, with all its submodules.
         std: standard deviation, at least 0.
-        gains: whether the gains of affine norms are drawn from N(0, std) as well; otherwise they are set to 1.
+        gains: whether to draw the gains of affine norms from N(0, std) too; otherwise they are set to 1.
 
     Returns:
         The same module.
 
     Raises:
         ArgumentValueError: std is below 0 or not finite, or a layer has no weights yet.
-        ArgumentTypeError: gains is not a bool, module is not one, or a weight of it cannot be drawn.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, ``gains`` is not a bool, or a weight cannot be drawn.
 
     Example:
         >>> normal_(nn.BatchNorm1d(2)).weight
@@ -127,68 +127,71 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
 
 
 def xavier_(module: ModuleT, gain: float = 1.0) -> ModuleT:
-    """Draw weights from the uniform distribution of Xavier Glorot.
+    """Draw weights from the uniform distribution of Xavier (Glorot) initialization.
 
     Args:
         module: changed in place, with all its submodules.
-        gain: factor on their standard deviation; ``nn.init.calculate_gain`` knows those of activations.
+        gain: factor on the standard deviation; see :func:`torch.nn.init.calculate_gain`.
 
     Returns:
         The same module.
 
     Raises:
         ArgumentValueError: gain is below 0 or not finite, or a layer has no weights yet.
-        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, or one of its weights cannot be drawn.
 
     Example:
         >>> bool(xavier_(nn.Linear(3, 3)).weight.abs().max() <= 1)
         True
 
     References:
-        Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, eq. 16.
+        Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+        https://proceedings.mlr.press/v9/glorot10a.html, equation 16.
     """
     gain = check_number("gain", gain)
     return _initialize(module, {"gain": gain}, lambda weight: nn.init.xavier_uniform_(weight, gain))
 
 
 def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
-    """Draw weights from the normal distribution of Kaiming He, for ReLU and LeakyReLU.
+    """Draw weights from the normal distribution of Kaiming (He) initialization, for ReLU and LeakyReLU.
 
     Args:
         module: changed in place, with all its submodules.
-        negative_slope: of the activation; 0 is ReLU, and it may be below 0.
+        negative_slope: the negative slope of the activation; 0 for ReLU. It can be below 0.
 
     Returns:
         The same module.
 
     Raises:
         ArgumentValueError: negative_slope is not finite, or a layer has no weights yet.
-        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, or one of its weights cannot be drawn.
 
     Example:
         >>> kaiming_(nn.Conv2d(1, 8, 3), negative_slope=0.2).weight.shape
         torch.Size([8, 1, 3, 3])
 
     References:
-        He et al., "Delving Deep into Rectifiers", 2015, equations 10 and 15.
+        He et al., "Delving Deep into Rectifiers", 2015, arXiv:1502.01852, equations 10 and 15.
     """
     slope = _check_real("negative_slope", negative_slope)
     return _initialize(module, {}, lambda weight: nn.init.kaiming_normal_(weight, slope))
 
 
 def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
-    """Draw orthogonal weights (of the weight as a matrix with one row per output).
+    """Draw orthogonal weights.
+
+    The weight is treated as a matrix with one row per output.
 
     Args:
         module: changed in place, with all its submodules.
-        gain: factor on them.
+        gain: factor on the weights.
 
     Returns:
         The same module.
 
     Raises:
         ArgumentValueError: gain is below 0 or not finite, or a layer has no weights yet.
-        ArgumentTypeError: module is not one, or a weight of it cannot be drawn.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, or one of its weights cannot be drawn.
 
     Example:
         >>> import torch
@@ -197,15 +200,18 @@ def orthogonal_(module: ModuleT, gain: float = 1.0) -> ModuleT:
         True
 
     References:
-        Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
-        used in BigGAN (Brock et al., 2019).
+        Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014,
+        arXiv:1312.6120.
+
+        In GANs: Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (BigGAN), 2019,
+        arXiv:1809.11096.
     """
     gain = check_number("gain", gain)
     return _initialize(module, {"gain": gain}, lambda weight: nn.init.orthogonal_(weight, gain))
 
 
 class _Tensor(NamedTuple):
-    """A tensor that a layer computes with: what it is for, and how many matrices are stacked in it."""
+    """Describe a tensor of a layer: its kind, and the number of matrices that are stacked in it."""
 
     layer: nn.Module
     path: str
@@ -227,7 +233,7 @@ def _initialize(
 ) -> ModuleT:
     """Draw the weights and gains of a module and its submodules, and set biases to 0."""
     if not isinstance(module, nn.Module):
-        raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module, whose layers are initialized")
+        raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
     tensors = list(_tensors(module))
     norms = [norm for norm in spectral_vectors(module) if not norm.vectors[0].is_meta]
     for name, value in scale.items():
@@ -237,18 +243,18 @@ def _initialize(
             )
     if not tensors and any(map(_has_own_parameters, module.modules())):
         warnings.warn(
-            f"module (={type(module).__name__}) stays as it is: none of its layers is one of torch's whose weights are "
-            "drawn. Initialize parameters of your own with torch.nn.init",
+            f"module (={type(module).__name__}) stays as it is, because it has no layer of torch with weights to draw. "
+            "Initialize parameters of your own with torch.nn.init",
             stacklevel=3,
         )
     draw_ = {"weight": weight_, "gain": gain_, "bias": nn.init.zeros_}
     with torch.no_grad():
         for tensor in tensors:
-            if tensor.is_meta:  # made for its shapes alone
+            if tensor.is_meta:  # it has a shape only
                 continue
             try:
                 _assign(tensor.layer, tensor.name, _drawn(tensor, draw_[tensor.kind]))
-            except Exception as error:  # of a parametrization, or of a dtype that has no random numbers
+            except Exception as error:  # a parametrization fails, or the dtype has no random numbers
                 raise ArgumentTypeError(f"{tensor} cannot be initialized: {error}") from error
         for norm in norms:
             norm.restart()
@@ -274,7 +280,7 @@ def _tensors(module: nn.Module) -> Iterator[_Tensor]:
 
 
 def _names(layer: Any) -> Iterator[tuple[str, str, int]]:
-    """The names of a layer's weights, gain and biases, and how many matrices each weight is a stack of."""
+    """Yield name, kind and number of stacked matrices of each tensor of a layer."""
     stacked = {}
     if isinstance(layer, _LAYERS):
         names = ["weight", "bias"]
@@ -288,7 +294,7 @@ def _names(layer: Any) -> Iterator[tuple[str, str, int]]:
         names = getattr(layer, "_flat_weights_names", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
         recurrent = [_given(layer, name) for name in names if name.startswith("weight_hh")]
         gates = len(recurrent[0]) // layer.hidden_size if recurrent and recurrent[0] is not None else 1
-        stacked = {name: gates for name in names if not name.startswith("weight_hr")}  # an LSTM's projection is one
+        stacked = {name: gates for name in names if not name.startswith("weight_hr")}  # a projection has no gates
     else:
         names = []
     for name in names:
@@ -298,8 +304,8 @@ def _names(layer: Any) -> Iterator[tuple[str, str, int]]:
 def _check(tensor: _Tensor, given: Tensor | None) -> None:
     if given is None:
         raise ArgumentTypeError(
-            f"{tensor} cannot be initialized: it is no parameter, and what computes it is not of torch. Initialize the "
-            "layer before that is put around it"
+            f"{tensor} cannot be initialized: it is not a parameter, and the code that computes it is not of torch. "
+            "Initialize the layer before you add that code"
         )
     if nn.parameter.is_lazy(given):
         raise ArgumentValueError(
@@ -307,7 +313,7 @@ def _check(tensor: _Tensor, given: Tensor | None) -> None:
         )
     if tensor.is_meta and not torch.empty(0).is_meta:
         raise ArgumentValueError(
-            f"{tensor} cannot be initialized: it is on the meta device, which holds no numbers. Call "
+            f"{tensor} cannot be initialized: it is on the meta device, which stores no values. Call "
             "to_empty(device=...) of the module first"
         )
 
@@ -318,7 +324,7 @@ def _has_own_parameters(part: nn.Module) -> bool:
 
 
 def _hook(owner: nn.Module, name: str) -> Any:
-    """The hook of torch's that computes a tensor before each call."""
+    """Return the torch hook that computes a tensor before each call, or None."""
     for hook in owner._forward_pre_hooks.values():
         known = isinstance(hook, WeightNorm | SpectralNorm) and hook.name == name
         if known or (isinstance(hook, BasePruningMethod) and hook._tensor_name == name):
@@ -327,7 +333,7 @@ def _hook(owner: nn.Module, name: str) -> Any:
 
 
 def _given(owner: Any, name: str) -> Tensor | None:
-    """A tensor as a layer computes with it, or one of its shape and dtype; None where its origin is not known."""
+    """Return the tensor that a layer computes with, or one of its shape and dtype; None if its origin is unknown."""
     if parametrize.is_parametrized(owner, name):
         steps = owner.parametrizations[name]
         plain = all(isinstance(step, _SpectralNorm) for step in steps)
@@ -350,7 +356,7 @@ def _drawn(tensor: _Tensor, draw_: Callable[[Tensor], object]) -> Tensor:
 
 
 def _assign(owner: Any, name: str, value: Tensor) -> None:
-    """Set what a tensor is computed from, so that it becomes a value."""
+    """Set a tensor to a value, through the parameters that it is computed from."""
     if parametrize.is_parametrized(owner, name):
         steps = owner.parametrizations[name]
         values: Any = value
@@ -379,12 +385,12 @@ def _inverse(step: Any, value: Any) -> Any:
         return _gain_and_direction(value, step.dim)
     try:
         return step.right_inverse(value) if hasattr(step, "right_inverse") else value
-    except NotImplementedError:  # torch takes the identity too
+    except NotImplementedError:  # torch uses the identity too
         return value
 
 
 def _gain_and_direction(value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """What weight norm computes a value from; a row of 0s has any direction."""
+    """Return the gain and the direction from which weight norm computes a value; a row of 0s has any direction."""
     gain = torch.norm_except_dim(value, 2, dim)
     return gain, value + (gain == 0)
 

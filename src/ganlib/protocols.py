@@ -1,7 +1,7 @@
-"""The contracts between the packages: the methods that a part of your own must have to be used like one of ours.
+"""Protocols: the methods that your own components need.
 
-There is no logic here, and nothing to inherit from. Your own generator, discriminator, latent, loss, auxiliary loss,
-penalty, trainer or callback needs the methods named below and nothing else.
+Your own generator, discriminator, latent, loss, auxiliary loss, penalty, trainer or callback needs the methods of its
+protocol. You do not need to inherit from it.
 
 Example:
     >>> import torch
@@ -45,15 +45,15 @@ __all__ = [
 ]
 
 Logits: TypeAlias = Tensor | tuple[Tensor, ...]
-"""Logits of any shape whose first dimension is the batch; a tuple of them where there are several scales."""
+"""Logits of any shape, with the batch in the first dimension; a tuple of them if there are several scales."""
 
 
 Condition: TypeAlias = Tensor | Mapping[str, "Condition"] | tuple["Condition", ...] | None
-"""None, a tensor whose first dimension is the batch, or a dict or tuple of these, also nested; see :class:`Batch`."""
+"""None, a tensor with the batch in the first dimension, or a (nested) dict or tuple of these; see :class:`Batch`."""
 
 
 class Batch(NamedTuple):
-    """One batch of real samples and, where there are any, their conditions.
+    """Collect real samples and their conditions.
 
     Args:
         sample: (N, ...) float.
@@ -70,12 +70,14 @@ class Batch(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Logits with more of what a discriminator has computed; it may return this instead of logits.
+    """Collect logits, class logits and features of a discriminator.
+
+    A discriminator can return this instead of logits.
 
     Args:
-        logits: (N, 1), a map of any shape, or a tuple of several (one for each scale; their losses are summed).
-        class_logits: (N, K) scores of the classes, for an auxiliary classifier.
-        features: activations of hidden layers, each (N, ...), for feature matching.
+        logits: (N, 1), a map of any shape, or a tuple with one tensor per scale. The losses of all scales are summed.
+        class_logits: (N, K) logits of the classes, for :class:`ganlib.losses.AuxiliaryClassifier`.
+        features: activations of hidden layers, each (N, ...), for :class:`ganlib.losses.FeatureMatching`.
 
     Example:
         >>> DiscriminatorOutput(torch.zeros(4, 1)).features
@@ -88,24 +90,23 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One update of a player, as an :class:`AuxiliaryLoss` sees it.
-
-    In the discriminator's update ``fake`` has no graph to the generator; in the generator's update it has one.
+    """Collect the samples and outputs of one update, for an :class:`AuxiliaryLoss`.
 
     Args:
         real: real samples (N, ...) float.
-        fake: fake samples (M, ...) float; in a trainer, M is N.
-        real_output: the discriminator's output on the real samples. In the generator's update it is None, unless an
+        fake: fake samples (M, ...) float; in a trainer, M equals N. Only in the generator's update do they have a graph
+            to the generator.
+        real_output: the discriminator's output for the real samples. In the generator's update it is None, unless an
             auxiliary loss has ``needs_real = True`` or the adversarial loss has ``needs_real_logits = True``.
-        fake_output: the discriminator's output on the fake samples.
+        fake_output: the discriminator's output for the fake samples.
         condition: the conditions of the real samples, or None.
-        fake_condition: the conditions that the fake samples were generated from, or None.
-        latent: the latents (M, dim) that the fake samples were generated from, or None.
+        fake_condition: the conditions of the fake samples, or None.
+        latent: the latents (M, dim) of the fake samples, or None.
 
     Example:
         >>> output = DiscriminatorOutput(torch.zeros(4, 1))
         >>> step = Step(torch.zeros(4, 2), torch.ones(4, 2), real_output=None, fake_output=output)
-        >>> (step.fake - step.real).abs().mean()  # an L1 loss: the weight is the trainer's to apply
+        >>> (step.fake - step.real).abs().mean()  # an L1 loss; the trainer applies the weight
         tensor(1.)
     """
 
@@ -120,9 +121,10 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class Generator(Protocol):
-    """``generator(latent, condition) -> sample``; called with the latent alone where the condition is None.
+    """Generate samples: ``generator(latent, condition) -> sample``.
 
-    If it has ``sample_range = (low, high)``, the real samples are checked against it.
+    If the condition is None, the generator is called with the latent only. If the generator has an attribute
+    ``sample_range = (low, high)``, the trainer checks that real samples are in this range.
     """
 
     def __call__(self, latent: Tensor, condition: Any = None, /) -> Tensor: ...
@@ -130,14 +132,17 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Discriminator(Protocol):
-    """``discriminator(sample, condition) -> logits``; called with the sample alone where the condition is None."""
+    """Discriminate samples: ``discriminator(sample, condition) -> logits``.
+
+    If the condition is None, the discriminator is called with the sample only.
+    """
 
     def __call__(self, sample: Tensor, condition: Any = None, /) -> Logits | DiscriminatorOutput: ...
 
 
 @runtime_checkable
 class Latent(Protocol):
-    """A distribution of latents: ``latent(n) -> (n, dim)``, on a device, drawn from a generator of random numbers."""
+    """Draw latents: ``latent(n, device=..., generator=...) -> (n, dim)``."""
 
     def __call__(
         self, n: int, /, *, device: torch.device | None = None, generator: torch.Generator | None = None
@@ -146,7 +151,7 @@ class Latent(Protocol):
 
 @runtime_checkable
 class ConditionEncoder(Protocol):
-    """Turns a :data:`Condition` that is not None into (N, features), or into maps (N, features, *spatial)."""
+    """Encode a :data:`Condition` that is not None as (N, features), or as maps (N, features, *spatial)."""
 
     if (
         TYPE_CHECKING
@@ -162,17 +167,17 @@ class ConditionEncoder(Protocol):
 
 @runtime_checkable
 class ConditionChecker(Protocol):
-    """A module that raises an error for an invalid condition, on the host, before it reaches a device."""
+    """Raise an error for an invalid condition, on the CPU, before the condition is copied to a device."""
 
     def check(self, condition: Any, /) -> None: ...
 
 
 @runtime_checkable
 class AdversarialLoss(Protocol):
-    """The losses of the two players, scalars, from logits of any shape.
+    """Compute the scalar losses of the two players from logits of any shape.
 
-    A loss that compares real with fake has ``needs_real_logits = True`` (absent means False). Only then does the
-    generator's update run the discriminator on real samples, and pass ``real_logits``.
+    If the generator's loss needs the logits of real samples, set ``needs_real_logits = True`` (the default is False).
+    Then the generator's update also runs the discriminator on real samples, and passes ``real_logits``.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, /) -> Tensor: ...
@@ -182,11 +187,11 @@ class AdversarialLoss(Protocol):
 
 @runtime_checkable
 class AuxiliaryLoss(Protocol):
-    """A loss that is added, multiplied by ``weight``, to the adversarial loss of each player.
+    """Compute a loss that is added to the adversarial loss of each player.
 
-    The weight is a number, or a 0-dim tensor where it changes during training (see :class:`ganlib.training.Schedule`).
-    Both methods return a scalar without the weight; for a player that it does not concern, 0. An auxiliary loss that
-    needs ``step.real_output`` in the generator's update has ``needs_real = True`` (absent means False).
+    Both methods return a scalar; the trainer multiplies it by ``weight``. Return 0 for a player without this loss. The
+    weight is a number, or a 0-dim tensor if it changes during training (see :class:`ganlib.training.Schedule`). If the
+    generator's update needs ``step.real_output``, set ``needs_real = True`` (the default is False).
     """
 
     @property
@@ -199,11 +204,12 @@ class AuxiliaryLoss(Protocol):
 
 @runtime_checkable
 class Penalty(Protocol):
-    """A penalty on the discriminator, multiplied by its weight.
+    """Compute a penalty on the discriminator, multiplied by its weight.
 
-    Annotate the discriminator as what your penalty needs: a :class:`Discriminator`, an ``nn.Module`` or a ``Callable``.
+    Annotate the discriminator with the type that your penalty needs: a :class:`Discriminator`, an ``nn.Module`` or a
+    ``Callable``.
 
-    A penalty with ``every = k`` is lazy: the trainer applies it at iterations divisible by k, multiplied by k.
+    Set ``every = k`` to apply the penalty only at iterations divisible by k, multiplied by k (lazy regularization).
     """
 
     def __call__(
@@ -219,7 +225,7 @@ class Penalty(Protocol):
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An object whose state is made of tensors and plain values, and goes into a checkpoint."""
+    """Save and load a state of tensors and plain values, for checkpoints."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -228,12 +234,13 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Trainer(Stateful, Protocol):
-    """An object that takes training steps; ``iteration`` counts the steps taken.
+    """Train networks step by step; ``iteration`` counts the steps.
 
-    A trainer whose step draws several batches has ``batches_per_iteration`` (absent means 1). Over several processes,
-    each process has a trainer, and they step together: a trainer keeps the weights of all processes equal, gives each
-    process its own random numbers, and returns the same metrics in all. ``state_dict`` is taken from the first
-    process, and loaded in all.
+    If a step draws several batches, set ``batches_per_iteration`` (the default is 1).
+
+    In multi-GPU training, each process has a trainer, and all processes call ``train_step`` together. A trainer keeps
+    the weights equal in all processes, uses different random numbers in each process, and returns the same metrics in
+    all processes. ``state_dict`` is taken from the first process, and loaded in all processes.
     """
 
     @property
@@ -244,25 +251,25 @@ class Trainer(Stateful, Protocol):
 
 @runtime_checkable
 class Run(Protocol):
-    """A running training, as a callback sees it.
+    """Give a callback access to the running training.
 
-    Over several processes, each process has a run with the same iteration, epoch, samples and progress.
+    In multi-GPU training, each process has a run, with the same iteration, epoch, samples and progress.
 
     Attributes:
         trainer: the trainer.
-        batches: the batches, as they were given to ``fit``.
-        callbacks: the callbacks, in the order of their calls, including those that this process does not call.
+        batches: the batches that were passed to ``fit``.
+        callbacks: all callbacks in the order of their calls, including those that this process does not call.
         iteration: ``trainer.iteration``.
-        epoch: the number of complete epochs so far.
-        samples: the number of samples drawn so far, by all processes.
-        progress: 0 to 1, measured by the limit that is nearest.
-        seconds: how long this call has trained so far, without the callbacks that are ``untimed``; it does not grow
+        epoch: the number of complete epochs.
+        samples: the number of samples drawn so far by all processes.
+        progress: the fraction of the run that is complete, 0 to 1. If there are several limits, the largest fraction
+            counts.
+        seconds: the training time of this call in seconds, without the time of ``untimed`` callbacks. It does not grow
             after the last iteration.
-        interrupted: whether a signal ends the run. It is known, and the same in all processes, in ``on_end``.
-        metrics: the metrics of the last ``train_step``, and what callbacks have logged since: detached tensors, which
-            the device may still be computing.
-        logged: the last value of everything that callbacks have logged in this run, also before a resume. What was
-            logged in this iteration is in ``metrics`` too.
+        interrupted: whether a signal ended the run. Read it in ``on_end``, where it is the same in all processes.
+        metrics: the metrics of the last ``train_step``, and the values that callbacks have logged since then. They are
+            detached tensors, which the device may still be computing.
+        logged: the last value of each name that callbacks have logged in this run, including before a resume.
     """
 
     @property
@@ -289,17 +296,17 @@ class Run(Protocol):
     def logged(self) -> Mapping[str, Tensor]: ...
 
     def log(self, values: Mapping[str, float | Tensor], /) -> None:
-        """Add metrics to those of this iteration; to be called from ``on_iteration`` or ``on_end``.
+        """Log metrics for this iteration; call it from ``on_iteration`` or ``on_end``.
 
-        They may be infinite or NaN. A name that is logged twice in an iteration has the last value. What callbacks of
-        several processes read must be logged in all of them.
+        Values can be infinite or NaN. If a name is logged twice in an iteration, the last value counts. In multi-GPU
+        training, log in all processes if callbacks in all processes read the metric.
 
         Args:
-            values: numbers, or tensors of no dimensions, by name.
+            values: a dict from names to numbers or 0-dim tensors.
 
         Raises:
             ArgumentTypeError: a name is not a string, or a value is not a real number.
-            ArgumentValueError: ``train_step`` has given a metric of the same name in this iteration.
+            ArgumentValueError: ``train_step`` returned a metric of the same name in this iteration.
 
         Example:
             >>> class LogNorm:
@@ -314,14 +321,14 @@ class Run(Protocol):
         """End the training of all processes after this iteration."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that an exact resume needs, of all processes; these must call it together."""
+        """Return the state for an exact resume; all processes must call it together."""
 
 
 @runtime_checkable
 class OnStart(Protocol):
-    """A callback that is called once before the first iteration, after a resume.
+    """Call back once before the first iteration, after a resume.
 
-    It is called again when the training goes back to a checkpoint (``rollbacks``).
+    The callback is called again when the training returns to an earlier checkpoint (``rollbacks``).
     """
 
     def on_start(self, run: Run, /) -> None: ...
@@ -329,32 +336,33 @@ class OnStart(Protocol):
 
 @runtime_checkable
 class OnIteration(Protocol):
-    """A callback that is called after each iteration."""
+    """Call back after each iteration."""
 
     def on_iteration(self, run: Run, /) -> None: ...
 
 
 @runtime_checkable
 class OnEnd(Protocol):
-    """A callback that is called once after the last iteration."""
+    """Call back once after the last iteration."""
 
     def on_end(self, run: Run, /) -> None: ...
 
 
 Callback: TypeAlias = OnStart | OnIteration | OnEnd
-"""An object with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with state, it is `Stateful` too.
+"""An object with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with a state, it is `Stateful` too.
 
-Each of several processes calls its own callbacks. A callback with ``rank_zero_only = True`` (absent means False) is
-called in the first process only; ganlib's callbacks that write are such. It must not wait for the other processes. A
-checkpoint holds the state that a callback has in the first process.
+A callback can set three attributes, which are False by default:
 
-A callback with ``untimed = True`` (absent means False) measures, as :class:`ganlib.training.Evaluate` does. It is
-called after the others, so that an average is up to date. It does not use up a limit in minutes: the time of its calls
-is left out of ``run.progress`` and ``run.seconds``.
+- ``rank_zero_only = True``: only the first process calls it. It must not wait for the other processes. ganlib's
+  callbacks that write files set it.
+- ``untimed = True``: it is called after the other callbacks, so that weight averages are up to date. The time of its
+  calls does not count in ``run.progress`` and ``run.seconds``, so it does not use up a limit in minutes.
+  :class:`ganlib.training.Evaluate` sets it.
+- ``reads_metrics = True``: it is called after those, so that it sees all values of ``run.log``. The loggers set it.
 
-A callback with ``reads_metrics = True`` (absent means False) is called after those, so that it sees what any callback
-has logged by ``run.log``. ganlib's loggers are such.
+In multi-GPU training, each process calls its own callbacks. A checkpoint contains the state of a callback in the first
+process.
 
-Metrics are tensors on the device: to read one (``float(value)``) waits for the device, to log one does not. The page
-:doc:`/how-to/own_callback` has examples, for Weights & Biases and MLflow too.
+Metrics are tensors on the device. Reading one (``float(value)``) waits for the device; logging one does not. See
+:doc:`/how-to/own_callback` for examples, including Weights & Biases and MLflow.
 """

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of whole batches on the device, with random amounts for each sample."""
+"""Differentiable augmentation of batches on the device, with random parameters for each sample."""
 
 from ganlib.augment._diff_augment import DiffAugment
 from ganlib.augment._flip import RandomHorizontalFlip

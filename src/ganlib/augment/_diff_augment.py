@@ -1,4 +1,4 @@
-"""DiffAugment: the same random augmentation for real and fake samples."""
+"""Differentiable augmentation (DiffAugment)."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,30 +14,31 @@ __all__ = ["DiffAugment"]
 
 
 class DiffAugment(nn.Module):
-    r"""Changes the colors of each sample, shifts it and cuts out a rectangle, by its own random amounts.
+    r"""Augment real and fake samples with random colors, translations and cutouts (DiffAugment).
 
-    The discriminator gets real and fake samples through it, in the updates of both players. This keeps it from
-    memorizing a small data set. Since the generator's gradients flow through it, the changes do not leak into the
-    generated samples. For samples in [-1, 1], the options of the policy are:
+    Use it to train with little data: it keeps the discriminator from memorizing the data set. Pass it to the trainer as
+    ``augment``. The discriminator then sees augmented samples in the updates of both players. The generator's gradients
+    flow through the augmentation, so the changes do not leak into the generated samples.
 
-    - ``"color"``: with :math:`\bar x` the mean over the channels at each position and :math:`\bar{\bar x}` the mean of
-      the whole sample, brightness :math:`x + U(-0.5, 0.5)`, then saturation :math:`\bar x + U(0, 2) (x - \bar x)`,
-      then contrast :math:`\bar{\bar x} + U(0.5, 1.5) (x - \bar{\bar x})`.
-    - ``"translation"``: by whole pixels, up to an eighth of the height and of the width (rounded), drawn uniformly.
-    - ``"cutout"``: a rectangle of half the height and half the width (rounded up), its centre anywhere in the image,
-      so that a part of it may be outside.
+    Samples are in [-1, 1]. The random parameters are drawn for each sample. The options of the policy are:
 
-    Every operation is affine in the samples, and can be differentiated by them any number of times, so that gradient
-    penalties work with it.
+    - ``"color"``: change brightness, :math:`x + U(-0.5, 0.5)`, then saturation,
+      :math:`\bar x + U(0, 2) (x - \bar x)`, then contrast, :math:`\bar{\bar x} + U(0.5, 1.5) (x - \bar{\bar x})`. Here
+      :math:`\bar x` is the mean over the channels at each pixel, and :math:`\bar{\bar x}` is the mean of the sample.
+    - ``"translation"``: shift by whole pixels, up to an eighth of the height and of the width (rounded).
+    - ``"cutout"``: cut out a rectangle of half the height and half the width (rounded up). Its center is anywhere in
+      the image, so part of the rectangle can be outside.
+
+    All operations can be differentiated any number of times, so gradient penalties work with them.
 
     Args:
-        policy: options, in the order in which they are applied: one string, separated by commas, or a sequence of
-            strings. ``"colour"`` is accepted too.
-        fill: value of empty and of cut-out pixels, finite. 0 is the grey of samples in [-1, 1].
+        policy: options in the order of their application: a string, separated by commas, or a sequence of strings.
+            ``"colour"`` is accepted too.
+        fill: value of empty and of cut-out pixels, finite. 0 is gray for samples in [-1, 1].
 
     Raises:
-        ArgumentValueError: a policy that is empty or has an unknown option, or a fill that is not finite.
-        ArgumentTypeError: a policy that is neither a string nor a sequence of strings.
+        ArgumentValueError: the policy is empty or has an unknown option, or ``fill`` is not finite.
+        ArgumentTypeError: the policy is neither a string nor a sequence of strings.
 
     Example:
         >>> augment = DiffAugment("translation,cutout")
@@ -45,8 +46,8 @@ class DiffAugment(nn.Module):
         torch.Size([4, 3, 32, 32])
 
     References:
-        Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", 2020, section 3; the ranges
-        are those of its published code.
+        Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", 2020, arXiv:2006.10738, section 3.
+        The ranges follow the authors' code.
     """
 
     def __init__(self, policy: str | Sequence[str] = "color,translation,cutout", *, fill: float = 0.0) -> None:
@@ -55,18 +56,19 @@ class DiffAugment(nn.Module):
         self.fill: float = check_fill(fill)
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment.
+        """Augment the samples.
 
         Args:
             samples: (N, C, H, W) float.
-            generator: source of random numbers, on the samples' device; None is torch's default.
+            generator: source of random numbers on the device of the samples; None uses torch's default.
 
         Returns:
             The same shape and dtype.
 
         Raises:
-            ShapeError: samples that are not images.
-            ArgumentTypeError: samples that are not a tensor, or (a DTypeError) not floating point.
+            ShapeError: the samples are not images.
+            ArgumentTypeError: the samples are not a tensor.
+            DTypeError: the samples are not floating point.
         """
         check_images(samples)
         for option in self.policy.split(","):
@@ -89,7 +91,7 @@ def _read(policy: str | Sequence[str]) -> list[str]:
 
 
 def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
-    # In half precision the amounts would be a few hundred at most, and each step would round the samples.
+    # Half precision has few distinct random amounts, and each step would round the samples.
     dtype = torch.promote_types(samples.dtype, torch.float32)
     drawn = torch.rand(3, len(samples), 1, 1, 1, device=samples.device, dtype=dtype, generator=generator)
     brightness, saturation, contrast = drawn.unbind()
@@ -99,7 +101,7 @@ def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> T
 
 
 def _translation(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
-    """Shift by whole pixels."""
+    """Shift samples by whole pixels."""
     height, width = samples.shape[2:]
     y = _count_from(_draw(-_reach(height), _reach(height), samples, generator), height)
     x = _count_from(_draw(-_reach(width), _reach(width), samples, generator), width)
@@ -107,7 +109,7 @@ def _translation(samples: Tensor, fill: float, generator: torch.Generator | None
     dtype = torch.promote_types(samples.dtype, torch.float32)
     rows, columns = (((2 * index + 1).to(dtype) / size - 1) for index, size in ((y, height), (x, width)))
     grid = torch.stack(torch.broadcast_tensors(columns.unsqueeze(1), rows.unsqueeze(2)), -1)
-    # The fill replaces values, and is not added, so that pixels keep their exact values.
+    # torch.where keeps the exact values of pixels; adding and subtracting the fill would round them.
     read = grid_sample(samples.to(dtype), grid, "nearest").to(samples.dtype)
     return torch.where(_rectangle(y, x, height, width), read, fill)
 
@@ -115,7 +117,7 @@ def _translation(samples: Tensor, fill: float, generator: torch.Generator | None
 def _cutout(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
     height, width = samples.shape[2:]
     high, wide = (height + 1) // 2, (width + 1) // 2
-    # An even length has its centre between two pixels, for which there is one position more.
+    # An even length has its center between two pixels, which allows one more position.
     top = _draw(0, height - high % 2, samples, generator) - high // 2
     left = _draw(0, width - wide % 2, samples, generator) - wide // 2
     return torch.where(_rectangle(_count_from(top, height), _count_from(left, width), high, wide), fill, samples)
@@ -130,7 +132,7 @@ def _draw(low: int, high: int, samples: Tensor, generator: torch.Generator | Non
 
 
 def _count_from(start: Tensor, size: int) -> Tensor:
-    """Return each index of a dimension minus the start, (N, size)."""
+    """Return the indices of a dimension minus the start, (N, size)."""
     return torch.arange(size, device=start.device) - start
 
 

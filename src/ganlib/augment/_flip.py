@@ -1,4 +1,4 @@
-"""Horizontal flips."""
+"""Random horizontal flip."""
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ __all__ = ["RandomHorizontalFlip"]
 
 
 class RandomHorizontalFlip(nn.Module):
-    """Flips each sample horizontally with a probability.
+    """Flip each sample horizontally with a given probability.
 
     Args:
         p: the probability, in [0, 1].
 
     Raises:
-        ArgumentValueError: p is not in [0, 1].
+        ArgumentValueError: ``p`` is not in [0, 1].
 
     Example:
         >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
@@ -30,18 +30,18 @@ class RandomHorizontalFlip(nn.Module):
         self.p = p
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Flip.
+        """Flip the samples.
 
         Args:
             samples: (N, C, *spatial), finite; the last dimension is mirrored.
-            generator: source of random numbers, on the samples' device; None is torch's default.
+            generator: source of random numbers on the device of the samples; None uses torch's default.
 
         Returns:
             The same shape.
 
         Raises:
-            ArgumentTypeError: samples that are not a tensor.
-            ShapeError: samples without spatial dimensions.
+            ArgumentTypeError: the samples are not a tensor.
+            ShapeError: the samples have no spatial dimensions.
         """
         check_tensor("samples", samples)
         if samples.ndim < 3:
@@ -50,8 +50,8 @@ class RandomHorizontalFlip(nn.Module):
         flips = (drawn < self.p).view(-1, *[1] * (samples.ndim - 1))
         if samples.dtype not in (torch.float32, torch.float64):
             return torch.where(flips, samples.flip(-1), samples)
-        # Exact at both ends, and several times faster on the CPU than torch.where with a mask that is broadcast. The
-        # difference of two large values of half precision would be infinite.
+        # torch.lerp is exact at 0 and 1, and several times faster on the CPU than torch.where with a broadcast mask. In
+        # half precision the difference of two large values would be infinite.
         return torch.lerp(samples, samples.flip(-1), flips.to(samples.dtype))
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""torch's ``grid_sample`` with derivatives of any order."""
+"""Grid sampling with derivatives of any order."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ["grid_sample"]
 
-# The numbers of the modes in torch's own backward.
+# The codes of the modes in torch's backward.
 _MODES = {"bilinear": 0, "nearest": 1}
 
 
@@ -20,7 +20,7 @@ def grid_sample(images: Tensor, grid: Tensor, mode: Literal["bilinear", "nearest
 
 
 class _Read(torch.autograd.Function):
-    """Reading, whose backward pass is writing."""
+    """Read values at positions; the backward pass writes."""
 
     @staticmethod
     def forward(images: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -38,13 +38,13 @@ class _Read(torch.autograd.Function):
 
 
 class _Write(torch.autograd.Function):
-    """The transposed map: adds each value to the pixel that it was read from. Its backward pass is reading."""
+    """Add each value to the pixel that it was read from; the backward pass reads."""
 
     @staticmethod
     def forward(gradient: Tensor, grid: Tensor, mode: str) -> Tensor:
         if torch.are_deterministic_algorithms_enabled():
             return _written(gradient, grid, mode)
-        # Of the images torch's backward needs only the shape, which is the gradient's.
+        # torch's backward uses only the shape of the images, which is that of the gradient.
         written, _ = torch.ops.aten.grid_sampler_2d_backward(
             gradient, gradient, grid, _MODES[mode], 0, False, (True, False)
         )

@@ -1,4 +1,4 @@
-"""The same augmentation for samples and for maps that belong to them."""
+"""Joint augmentation of samples and their condition maps."""
 
 from collections.abc import Callable
 
@@ -14,18 +14,18 @@ __all__ = ["Joint"]
 
 
 class Joint(nn.Module):
-    """Applies a geometric transform to samples and their maps alike, joined along the channels.
+    """Apply the same geometric transform to samples and to their condition maps.
 
-    It is a ``joint_transform`` of :class:`ganlib.data.TensorLoader`. What the transform fills in (the ``fill`` of
-    :class:`RandomRotation`), it fills into both.
+    Use it as ``joint_transform`` of :class:`ganlib.data.TensorLoader`. Samples and maps are concatenated along the
+    channels, so the ``fill`` of the transform is used for both.
 
     Args:
-        transform: ``transform(samples, generator) -> samples`` of the same shape, which moves values and does not mix
+        transform: ``transform(samples, generator) -> samples`` that keeps the shape, moves values and does not mix
             channels: :class:`RandomHorizontalFlip`, :class:`RandomRotation`, or your own.
 
     Raises:
-        ArgumentTypeError: the transform cannot be called.
-        ArgumentValueError: it changes colors.
+        ArgumentTypeError: the transform is not callable.
+        ArgumentValueError: the transform changes colors.
 
     Example:
         >>> from ganlib import augment
@@ -46,19 +46,20 @@ class Joint(nn.Module):
     def forward(
         self, samples: Tensor, condition: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Transform both.
+        """Transform the samples and the maps.
 
         Args:
             samples: (N, C, *spatial) float.
             condition: (N, D, *spatial) float.
-            generator: source of random numbers, on the samples' device; None is torch's default.
+            generator: source of random numbers on the device of the samples; None uses torch's default.
 
         Returns:
-            Both, of the same shapes and dtypes.
+            The transformed samples and maps, with the same shapes and dtypes.
 
         Raises:
-            ArgumentTypeError: the condition is not a tensor, or the transform does not return one.
-            ShapeError: the condition is not maps of the size of the samples, or the transform has changed the shape.
+            ArgumentTypeError: the samples or the condition are not tensors.
+            ShapeError: the maps do not have the size of the samples, or the transform did not return a tensor of the
+                same shape.
         """
         check_tensor("samples", samples)
         check_tensor("condition", condition)
@@ -73,7 +74,7 @@ class Joint(nn.Module):
         if not isinstance(moved, Tensor) or moved.shape != joined.shape:
             made = tuple(moved.shape) if isinstance(moved, Tensor) else f"a {type(moved).__name__}"
             raise ShapeError(
-                f"transform (={shown(self.transform)}) must keep the shape {tuple(joined.shape)}, but made {made}"
+                f"transform (={shown(self.transform)}) must keep the shape {tuple(joined.shape)}, but returned {made}"
             )
         parts = moved.split([samples.shape[1], condition.shape[1]], 1)
         return parts[0].to(samples.dtype), parts[1].to(condition.dtype)

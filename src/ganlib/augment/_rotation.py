@@ -1,4 +1,4 @@
-"""Rotation."""
+"""Random rotation."""
 
 import math
 from functools import partial
@@ -17,18 +17,17 @@ __all__ = ["RandomRotation"]
 
 
 class RandomRotation(nn.Module):
-    """Rotates each sample about its centre by its own random angle.
+    """Rotate each sample about its center by a random angle.
 
-    The operation is linear in the samples, and can be differentiated by them any number of times, so that gradient
-    penalties work with it.
+    The rotation can be differentiated any number of times, so gradient penalties work with it.
 
     Args:
-        degrees: angles are drawn from U(-degrees, degrees); in [0, 180]; positive is counter-clockwise.
-        fill: value of the empty corners, finite; -1 is the black of samples in [-1, 1].
-        interpolation: ``"bilinear"``, or ``"nearest"``, which keeps edges hard and is torchvision's default.
+        degrees: the angle is drawn from U(-degrees, degrees); in [0, 180]. Positive angles are counter-clockwise.
+        fill: value of the empty corners, finite; -1 is black for samples in [-1, 1].
+        interpolation: ``"bilinear"``, or ``"nearest"``, which keeps hard edges and is torchvision's default.
 
     Raises:
-        ArgumentValueError: degrees is not in [0, 180], fill is not finite, or the interpolation is another option.
+        ArgumentValueError: ``degrees`` is not in [0, 180], ``fill`` is not finite, or ``interpolation`` is unknown.
 
     Example:
         >>> RandomRotation(25)(torch.full((4, 1, 28, 28), -1.0)).min()
@@ -47,22 +46,23 @@ class RandomRotation(nn.Module):
         self.interpolation = interpolation
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Rotate.
+        """Rotate the samples.
 
         Args:
             samples: (N, C, H, W) float.
-            generator: source of random numbers, on the samples' device; None is torch's default.
+            generator: source of random numbers on the device of the samples; None uses torch's default.
 
         Returns:
             The same shape.
 
         Raises:
-            ShapeError: samples that are not images.
-            ArgumentTypeError: samples that are not a tensor, or (a DTypeError) not floating point.
+            ShapeError: the samples are not images.
+            ArgumentTypeError: the samples are not a tensor.
+            DTypeError: the samples are not floating point.
         """
         check_images(samples)
         n, _, height, width = samples.shape
-        # In bfloat16 a position would be wrong by a good part of a pixel.
+        # bfloat16 positions would be off by a large part of a pixel.
         dtype = torch.promote_types(samples.dtype, torch.float32)
         drawn = torch.rand(n, device=samples.device, dtype=dtype, generator=generator).view(-1, 1, 1)
         angle = (2 * drawn - 1) * math.radians(self.degrees)
@@ -71,11 +71,11 @@ class RandomRotation(nn.Module):
             (torch.arange(1 - size, size, 2, device=samples.device, dtype=dtype) / size).view(shape)
             for size, shape in ((height, (-1, 1)), (width, (1, -1)))
         )
-        # Coordinates run from -1 to 1 on both axes, so a rotation of an oblong image must undo their ratio. Not
-        # with affine_grid, which has a matrix product, which autocast would compute in bfloat16.
+        # Coordinates run from -1 to 1 on both axes, so the rotation must correct for the aspect ratio. affine_grid uses
+        # a matrix product, which autocast would compute in bfloat16.
         grid = torch.stack([cosine * x - sine * height / width * y, sine * width / height * x + cosine * y], -1)
         samples_, read = samples.to(dtype), partial(grid_sample, grid=grid, mode=self.interpolation)
-        if self.interpolation == "nearest":  # no value may be rounded by adding the fill and taking it away
+        if self.interpolation == "nearest":  # adding and subtracting the fill would round values
             turned = read(samples_).where(read(torch.ones_like(samples_)) > 0, self.fill)
         else:
             turned = read(samples_ - self.fill) + self.fill

@@ -1,4 +1,4 @@
-"""The checks of what is augmented."""
+"""Checks of samples and fill values."""
 
 import math
 from numbers import Real
@@ -13,7 +13,7 @@ __all__ = ["check_fill", "check_images", "check_tensor"]
 
 
 def check_fill(fill: Any) -> float:
-    """Return the fill as Python's float; raise an ArgumentValueError unless it is a finite number."""
+    """Return the fill as a float; raise an ArgumentValueError unless it is a finite number."""
     if not (isinstance(fill, Real) and math.isfinite(fill)):
         raise ArgumentValueError(f"fill (={shown(fill)}) must be a finite number")
     return float(fill)
@@ -26,7 +26,7 @@ def check_tensor(name: str, value: Any) -> None:
 
 
 def check_images(samples: Any) -> None:
-    """Raise an error of ours unless the samples are float images (N, C, H, W) with pixels."""
+    """Raise an error unless the samples are float images (N, C, H, W) with at least one pixel."""
     check_tensor("samples", samples)
     if samples.ndim != 4 or 0 in samples.shape[2:]:
         raise ShapeError(f"samples {tuple(samples.shape)} must be (N, C, H, W), with H and W of at least 1")

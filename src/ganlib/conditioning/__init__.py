@@ -1,4 +1,4 @@
-"""Conditions: encoders turn a condition into features, adapters join these to any network."""
+"""Conditional GANs: encoders turn a condition into features, and adapters feed the features to any network."""
 
 from ganlib.conditioning._classes import ClassEmbedding, OneHot
 from ganlib.conditioning._concat import ConcatChannels, ConcatFeatures, ConcatLatent

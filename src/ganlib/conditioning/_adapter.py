@@ -1,4 +1,4 @@
-"""What adapters share: the attribute that they copy from their module."""
+"""Shared code of adapters."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ __all__ = ["copy_sample_range"]
 
 
 def copy_sample_range(adapter: Any, module: Any) -> None:
-    """Copy ``sample_range`` of the module to the adapter, if it has one."""
-    if isinstance(module, nn.Module):  # what is put around one may not show its attributes
+    """Copy ``sample_range`` from the module to the adapter, if the module has one."""
+    if isinstance(module, nn.Module):  # a wrapper may hide the attributes of its module
         module = unwrapped(module, averages=True)
     if hasattr(module, "sample_range"):
         adapter.sample_range = module.sample_range

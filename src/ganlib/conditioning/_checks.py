@@ -22,16 +22,16 @@ def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
 
 
 def check_encoder(encoder: object) -> None:
-    """Raise an ArgumentTypeError unless it can be called, is not a class, and has a number of ``features``."""
+    """Raise an ArgumentTypeError unless the encoder is callable, is not a class, and has an int ``features``."""
     if isinstance(encoder, type) or not callable(encoder) or not isinstance(getattr(encoder, "features", None), int):
         raise ArgumentTypeError(
-            f"encoder (={shown(encoder)}) must be an encoder of conditions: called with a condition, and with the "
-            "attribute features, a whole number (OneHot(10), say)"
+            f"encoder (={shown(encoder)}) must be an encoder of conditions, such as OneHot(10): a callable with the "
+            "attribute features, a whole number"
         )
 
 
 def check_classes(condition: Any, num_classes: int) -> None:
-    """Raise an error unless it is (N,) whole numbers in [0, num_classes); values on a device are not read."""
+    """Raise an error unless the condition is (N,) class indices; values are checked on the CPU only."""
     _check_tensor(condition)
     if condition.dtype not in _INDICES:
         raise DTypeError(
@@ -49,7 +49,7 @@ def check_classes(condition: Any, num_classes: int) -> None:
 
 
 def check_floats(condition: Any, features: int, *, maps: bool, what: str) -> None:
-    """Raise an error unless it is float (N, features), or (N, features, *spatial) for maps, and finite on the host."""
+    """Raise an error unless the condition is float (N, features) or maps; values are checked on the CPU only."""
     _check_tensor(condition)
     dense = condition.layout is torch.strided and condition.dtype.itemsize > 1
     if not (condition.is_floating_point() and dense):
@@ -65,13 +65,13 @@ def check_floats(condition: Any, features: int, *, maps: bool, what: str) -> Non
 
 
 def check_device(condition: Tensor, weight: Tensor) -> None:
-    """Raise an ArgumentValueError unless a condition is where the weight is."""
+    """Raise an ArgumentValueError unless the condition is on the device of the weight."""
     if condition.device != weight.device:
         raise ArgumentValueError(f"condition is on {condition.device}, but its encoder on {weight.device}")
 
 
 def check_input(name: str, x: Any) -> None:
-    """Raise an error unless what is joined with a condition is a tensor (N, C, ...)."""
+    """Raise an error unless x is a tensor (N, C, ...)."""
     if not isinstance(x, Tensor):
         raise ArgumentTypeError(f"{name} must be a tensor, but is a {type(x).__name__}")
     if x.ndim < 2:

@@ -12,16 +12,16 @@ __all__ = ["ClassEmbedding", "OneHot"]
 
 @rebuildable
 class OneHot(Encoder):
-    """Encodes class indices as one-hot vectors; nothing is learned.
+    """Encode class indices as one-hot vectors.
 
     Args:
-        num_classes: how many classes, at least 1.
+        num_classes: the number of classes, at least 1.
 
     Attributes:
-        features: num_classes.
+        features: ``num_classes``.
 
     Raises:
-        ArgumentValueError: num_classes is below 1.
+        ArgumentValueError: ``num_classes`` is below 1.
 
     Example:
         >>> OneHot(3)(torch.tensor([2, 0]))
@@ -29,7 +29,7 @@ class OneHot(Encoder):
                 [1., 0., 0.]])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.1.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784, section 4.1.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -37,13 +37,13 @@ class OneHot(Encoder):
         self.num_classes = num_classes
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error for a condition that is not class indices (values are read only on the CPU).
+        """Raise an error unless the condition is class indices; values are checked on the CPU only.
 
         Args:
             condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         check_classes(condition, self.num_classes)
 
@@ -54,27 +54,27 @@ class OneHot(Encoder):
             condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Returns:
-            (N, num_classes) float32, or whatever torch's default dtype is.
+            (N, num_classes), in torch's default dtype.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         self.check(condition)
-        # F.one_hot does the same in whole numbers, which would have to be converted.
+        # F.one_hot returns integers, which would need a conversion.
         zeros = condition.new_zeros(condition.shape[0], self.num_classes, dtype=torch.get_default_dtype())
         return zeros.scatter_(1, condition.long().unsqueeze(1), 1)
 
 
 @rebuildable
 class ClassEmbedding(Encoder):
-    """Encodes class indices as learned vectors, N(0, 1) at first.
+    """Encode class indices as learned vectors, initialized from N(0, 1).
 
     Args:
-        num_classes: how many classes, at least 1.
+        num_classes: the number of classes, at least 1.
         dim: size of a vector, at least 1.
 
     Attributes:
-        features: dim.
+        features: ``dim``.
 
     Raises:
         ArgumentValueError: an argument is below 1.
@@ -84,8 +84,10 @@ class ClassEmbedding(Encoder):
         torch.Size([2, 50])
 
     References:
-        Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", 2015,
-        embeds the class for its discriminator; Miyato and Koyama, "cGANs with Projection Discriminator", 2018.
+        In a discriminator: Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial
+        Networks", 2015, arXiv:1506.05751.
+
+        Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637.
     """
 
     def __init__(self, num_classes: int, dim: int) -> None:
@@ -94,13 +96,13 @@ class ClassEmbedding(Encoder):
         self.embedding: nn.Embedding = nn.Embedding(num_classes, dim)
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error for a condition that is not class indices (values are read only on the CPU).
+        """Raise an error unless the condition is class indices; values are checked on the CPU only.
 
         Args:
             condition: (N,) int64, or another integer dtype, in [0, num_classes).
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         check_classes(condition, self.num_classes)
 
@@ -114,7 +116,7 @@ class ClassEmbedding(Encoder):
             (N, dim) float.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         self.check(condition)
         check_device(condition, self.embedding.weight)

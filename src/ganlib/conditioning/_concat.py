@@ -1,4 +1,4 @@
-"""Adapters that concatenate the condition with the latent, the channels of the image, or features."""
+"""Adapters that concatenate the condition with the latent, the image or the features."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ __all__ = ["ConcatChannels", "ConcatFeatures", "ConcatLatent", "join"]
 
 
 class _Concat(nn.Module):
-    """A module whose input is concatenated with the encoded condition."""
+    """Concatenate the input of a module with the encoded condition."""
 
     def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
         super().__init__()
@@ -27,13 +27,13 @@ class _Concat(nn.Module):
 
 @rebuildable
 class ConcatLatent(_Concat):
-    r"""A generator whose latent is concatenated with the condition: :math:`G([z, e(y)])`.
+    r"""Concatenate the latent of a generator with the encoded condition: :math:`G([z, e(y)])`.
 
-    Where the encoder gives maps, the latent is repeated at each of their positions.
+    If the encoder returns maps, the latent is repeated at each of their positions.
 
     Args:
-        module: takes latents of dim + encoder.features numbers (or channels).
-        encoder: the condition's encoder.
+        module: a generator of latents with ``dim + encoder.features`` numbers (or channels).
+        encoder: the encoder of the condition.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
@@ -46,23 +46,23 @@ class ConcatLatent(_Concat):
         torch.Size([4, 784])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, figure 1.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784, figure 1.
     """
 
     def forward(self, latent: Tensor, condition: Condition = None) -> Tensor:
-        """Generate.
+        """Generate samples.
 
         Args:
             latent: (N, dim), or (N, dim, *spatial).
-            condition: what the encoder takes.
+            condition: the input of the encoder.
 
         Returns:
-            What the module gives.
+            The output of the module.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: a condition of another length or shape.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: the condition has the wrong length or shape.
+            DTypeError: the condition has the wrong dtype.
         """
         encoding = encode(condition, self.encoder)
         try:
@@ -74,7 +74,7 @@ class ConcatLatent(_Concat):
             ) from error
 
     def _own_size(self, latent: Tensor) -> str:
-        """The size that the user knows, without the condition's features, where the latent has another one."""
+        """Return a hint for errors: the expected size of the latent without the features of the condition."""
         first = self.module[0] if isinstance(self.module, nn.Sequential) and len(self.module) else self.module
         size = getattr(first, "in_features", None) or next(iter(getattr(first, "in_shape", ())), None)
         own = size - self.encoder.features if isinstance(size, int) else 0
@@ -84,11 +84,12 @@ class ConcatLatent(_Concat):
 
 @rebuildable
 class ConcatChannels(_Concat):
-    r"""A network whose image is concatenated with planes of the condition: :math:`D([x, e(y)])`.
+    r"""Concatenate the channels of an image with the encoded condition: :math:`D([x, e(y)])`.
 
     Args:
-        module: takes images of channels + encoder.features channels.
-        encoder: the condition's encoder; flat features fill whole planes, maps must have the image's size.
+        module: a network for images with ``channels + encoder.features`` channels.
+        encoder: the encoder of the condition. Vectors are repeated at every pixel; maps must have the size of the
+            image.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
@@ -101,38 +102,42 @@ class ConcatChannels(_Concat):
         torch.Size([4, 1, 1, 1])
 
     References:
-        Planes of a class: Reed et al., 2016, section 4; of maps: Isola et al., "Image-to-Image Translation with
-        Conditional Adversarial Networks", 2017, equation 1.
+        Repeated vectors: Reed et al., "Generative Adversarial Text to Image Synthesis", 2016, arXiv:1605.05396, section
+        4.
+
+        Maps: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), 2017,
+        arXiv:1611.07004, equation 1.
     """
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
-        """Discriminate.
+        """Run the network, usually a discriminator.
 
         Args:
             sample: (N, C, *spatial).
-            condition: what the encoder takes.
+            condition: the input of the encoder.
 
         Returns:
-            What the module gives.
+            The output of the module.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: a condition of another length or shape.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: the condition has the wrong length or shape.
+            DTypeError: the condition has the wrong dtype.
         """
         return call(self.module, join(sample, encode(condition, self.encoder), "sample"), condition)
 
 
 @rebuildable
 class ConcatFeatures(nn.Module):
-    r"""A network whose inner features are concatenated with the condition: :math:`h([\phi(x), e(y)])`.
+    r"""Concatenate inner features of a discriminator with the encoded condition: :math:`h([\phi(x), e(y)])`.
 
-    Features of spatial size 1 are flattened first; other maps of features get the encoding at each position.
+    Features of spatial size 1 are flattened first. For other feature maps, the encoded condition is repeated at each
+    position.
 
     Args:
-        backbone: from samples to features (N, F) or (N, F, \*spatial).
-        encoder: the condition's encoder.
-        head: from F + encoder.features numbers (or channels) to logits.
+        backbone: a network from samples to features (N, F) or (N, F, \*spatial).
+        encoder: the encoder of the condition.
+        head: a network from ``F + encoder.features`` numbers (or channels) to logits.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
@@ -146,8 +151,7 @@ class ConcatFeatures(nn.Module):
         torch.Size([4, 1])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.1: x and y are mapped apart
-        before they are joined.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784, section 4.1.
     """
 
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, head: nn.Module) -> None:
@@ -158,19 +162,19 @@ class ConcatFeatures(nn.Module):
         self.head = head
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
-        """Discriminate.
+        """Compute the logits.
 
         Args:
-            sample: what the backbone takes.
-            condition: what the encoder takes.
+            sample: the input of the backbone.
+            condition: the input of the encoder.
 
         Returns:
-            What the head gives.
+            The output of the head.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: a condition of another length or shape.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: the condition has the wrong length or shape.
+            DTypeError: the condition has the wrong dtype.
         """
         encoding = encode(condition, self.encoder)
         features = call(self.backbone, sample, condition)
@@ -181,7 +185,7 @@ class ConcatFeatures(nn.Module):
 
 
 def join(x: Tensor, encoding: Tensor, name: str) -> Tensor:
-    """Concatenate along dimension 1; a flat tensor is repeated at every position of the other."""
+    """Concatenate along dimension 1; a vector is repeated at every position of a map."""
     check_input(name, x)
     if x.device != encoding.device:
         raise ArgumentValueError(f"condition's encoding is on {encoding.device}, but {name} on {x.device}")

@@ -1,4 +1,4 @@
-"""What encoders share: the sizes that they are made with."""
+"""Base class of encoders."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ __all__ = ["Encoder"]
 
 
 class Encoder(nn.Module):
-    """Has ``features``; an encoder without layers shows its sizes in its ``repr``."""
+    """Store the sizes of an encoder."""
 
     def __init__(self, features: int, **sizes: int) -> None:
         super().__init__()
@@ -17,5 +17,5 @@ class Encoder(nn.Module):
         self._sizes = sizes
 
     def extra_repr(self) -> str:
-        """Return the sizes, for ``repr``, unless layers show them."""
+        """Return the sizes, for ``repr``, unless the layers show them."""
         return "" if any(self.children()) else ", ".join(map(str, self._sizes.values()))

@@ -1,4 +1,4 @@
-"""Feature-wise linear modulation, alone and after batch norm."""
+"""FiLM and conditional batch norm."""
 
 import torch
 from torch import Tensor, nn
@@ -14,30 +14,31 @@ __all__ = ["ConditionalBatchNorm", "FiLM"]
 
 @rebuildable
 class FiLM(nn.Module):
-    r"""Feature-wise linear modulation: a gain and a bias for each channel, linear in the encoded condition.
+    r"""Scale and shift each channel, linearly in the encoded condition (feature-wise linear modulation).
 
     .. math:: (1 + W_\gamma e(y)) \cdot x + W_\beta e(y)
 
-    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as the identity. It can be used anywhere in a
-    network; in a stack it is a norm that does not normalize: ``norm=lambda channels: FiLM(channels, encoder)``.
+    :math:`W_\gamma` and :math:`W_\beta` are initialized to 0, so the layer starts as the identity. You can use it
+    anywhere in a network. In a stack, use ``norm=lambda channels: FiLM(channels, encoder)``, which modulates without
+    normalization.
 
     Args:
         channels: channels of x, at least 1.
-        encoder: the condition's encoder, giving (N, features); it may be shared between layers.
+        encoder: the encoder of the condition, with outputs (N, features). Several layers can share it.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
-        ArgumentValueError: channels is below 1.
+        ArgumentValueError: ``channels`` is below 1.
 
     Example:
         >>> from ganlib.conditioning import TagEmbedding
-        >>> film = FiLM(64, TagEmbedding(5, 16))
-        >>> film(torch.randn(2, 64, 7, 7), torch.tensor([[1.0, 0, 0, 1, 0], [0, 1.0, 0, 0, 0]])).shape
+        >>> layer = FiLM(64, TagEmbedding(5, 16))
+        >>> layer(torch.randn(2, 64, 7, 7), torch.tensor([[1.0, 0, 0, 1, 0], [0, 1.0, 0, 0, 0]])).shape
         torch.Size([2, 64, 7, 7])
 
     References:
-        Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018, equations 1 and 2 (with
-        its gain written as 1 plus a learned part).
+        Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018, arXiv:1709.07871, equations 1
+        and 2. The gain is written here as 1 plus a learned part.
     """
 
     needs_condition = True
@@ -47,24 +48,24 @@ class FiLM(nn.Module):
         check_sizes(channels=channels)
         check_encoder(encoder)
         self.encoder = encoder
-        # Bare parameters, so that an initialization of the whole network does not change their zeros.
+        # Bare parameters, so that weight initialization of the whole network keeps them at 0.
         self.gain: nn.Parameter = nn.Parameter(torch.zeros(encoder.features, channels))
         self.bias: nn.Parameter = nn.Parameter(torch.zeros(encoder.features, channels))
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Modulate.
+        """Modulate x.
 
         Args:
             x: (N, channels) or (N, channels, *spatial).
-            condition: what the encoder takes.
+            condition: the input of the encoder.
 
         Returns:
             The same shape.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: x of other channels, a condition of another length or shape, or an encoder that gives maps.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: x has other channels, the condition has the wrong length or shape, or the encoder returns maps.
+            DTypeError: the condition has the wrong dtype.
         """
         check_input("x", x)
         encoding = encode(condition, self.encoder).to(self.gain.dtype)
@@ -81,21 +82,25 @@ class FiLM(nn.Module):
 
 @rebuildable
 class ConditionalBatchNorm(nn.Module):
-    r"""Batch norm with a gain and bias that are linear in the encoded condition.
+    r"""Apply batch norm with a gain and a bias that are linear in the encoded condition.
 
     .. math:: (1 + W_\gamma e(y)) \cdot \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + W_\beta e(y)
 
-    :math:`W_\gamma` and :math:`W_\beta` are 0 at first, so that it starts as plain batch norm. In a stack:
-    ``ConvTransposeStack(plan, norm=lambda channels: ConditionalBatchNorm(channels, encoder))``, which is then called
-    with (latent, condition).
+    :math:`W_\gamma` and :math:`W_\beta` are initialized to 0, so the layer starts as plain batch norm. In a stack, use
+    ``ConvTransposeStack(plan, norm=lambda channels: ConditionalBatchNorm(channels, encoder))``. Call this stack with
+    (latent, condition).
 
     Args:
         channels: channels of x, at least 1.
-        encoder: the condition's encoder, giving (N, features); it may be shared between layers.
-        spatial_dims: 0 (vectors) to 3.
+        encoder: the encoder of the condition, with outputs (N, features). Several layers can share it.
+        spatial_dims: the number of spatial dimensions, 0 (vectors) to 3.
+
+    Attributes:
+        encoder: the encoder of the condition.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -105,8 +110,12 @@ class ConditionalBatchNorm(nn.Module):
         torch.Size([4, 64, 7, 7])
 
     References:
-        De Vries et al., "Modulating early visual processing by language", 2017, section 3; in generators: Miyato and
-        Koyama, 2018; the 1 + of the gain: Brock et al., "Large Scale GAN Training", 2019, appendix B.
+        De Vries et al., "Modulating early visual processing by language", 2017, arXiv:1707.00683, section 3.
+
+        In generators: Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637.
+
+        Gain of 1 plus a learned part: Brock et al., "Large Scale GAN Training for High Fidelity Natural Image
+        Synthesis" (BigGAN), 2019, arXiv:1809.11096, appendix B.
     """
 
     needs_condition = True
@@ -121,23 +130,23 @@ class ConditionalBatchNorm(nn.Module):
 
     @property
     def encoder(self) -> ConditionEncoder:
-        """The condition's encoder."""
+        """Return the encoder of the condition."""
         return self.film.encoder
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Normalize.
+        """Normalize and modulate x.
 
         Args:
             x: (N, channels, *spatial).
-            condition: what the encoder takes.
+            condition: the input of the encoder.
 
         Returns:
             The same shape.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: a condition of another length or shape, or an encoder that gives maps.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: x or the condition has the wrong shape, or the encoder returns maps.
+            DTypeError: the condition has the wrong dtype.
         """
         check_input("x", x)
         channels, dims = self.film.gain.shape[1], x.ndim - 2

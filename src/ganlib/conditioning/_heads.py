@@ -1,4 +1,4 @@
-"""Discriminators that are a linear layer on the features of a backbone, and use or predict the condition."""
+"""Discriminator heads: projection and auxiliary classifier."""
 
 from torch import Tensor, nn
 
@@ -14,23 +14,23 @@ __all__ = ["AuxiliaryClassifierHead", "Projection", "positions"]
 
 @rebuildable
 class Projection(nn.Module):
-    r"""A discriminator whose logit is a linear layer plus the inner product of features and condition.
+    r"""Discriminate by a linear layer plus the inner product of features and condition (projection discriminator).
 
     With :math:`\phi(x)` the backbone's features, summed over all positions,
 
-    .. math:: D(x, y) = w^\top \phi(x) + b + \langle W e(y), \phi(x) \rangle;
+    .. math:: D(x, y) = w^\top \phi(x) + b + \langle W e(y), \phi(x) \rangle.
 
-    :math:`W` is there only where the encoder's features differ from the backbone's. An encoding that is a map
-    (``Maps``) is multiplied with the features at each position, and the products are summed.
+    :math:`W` exists only if the encoder and the backbone have different numbers of features. If the encoder returns
+    maps (:class:`Maps`), they are multiplied with the features at each position, and the products are summed.
 
     Args:
-        backbone: from samples to features (N, features) or (N, features, \*spatial).
-        encoder: the condition's encoder.
-        features: the backbone's features, at least 1.
+        backbone: a network from samples to features (N, features) or (N, features, \*spatial).
+        encoder: the encoder of the condition.
+        features: the number of features of the backbone, at least 1.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
-        ArgumentValueError: features is below 1.
+        ArgumentValueError: ``features`` is below 1.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class Projection(nn.Module):
         torch.Size([4, 1])
 
     References:
-        Miyato and Koyama, "cGANs with Projection Discriminator", 2018, equation 3 and figure 1d.
+        Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637, equation 3 and figure 1d.
     """
 
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, features: int) -> None:
@@ -55,25 +55,25 @@ class Projection(nn.Module):
         self.project: nn.Module = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
-        """Discriminate.
+        """Compute the logits.
 
         Args:
-            sample: what the backbone takes.
-            condition: what the encoder takes.
+            sample: the input of the backbone.
+            condition: the input of the encoder.
 
         Returns:
             (N, 1) logits.
 
         Raises:
-            ArgumentValueError: no condition, or one out of range.
-            ShapeError: a condition of another length or shape, or a backbone with other features.
-            DTypeError: a condition of another dtype.
+            ArgumentValueError: the condition is missing or out of range.
+            ShapeError: the condition has the wrong length or shape, or the backbone has another number of features.
+            DTypeError: the condition has the wrong dtype.
         """
         encoding = encode(condition, self.encoder).to(self.linear.weight.dtype)
         features = call(self.backbone, sample, condition)
         phi, e = positions(features), positions(encoding)
         if phi.shape[2] != self.features:
-            raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features})")
+            raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features}) was passed")
         if e.shape[0] != phi.shape[0]:
             raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
         if e.shape[1] != 1 and encoding.shape[2:] != features.shape[2:]:
@@ -85,19 +85,21 @@ class Projection(nn.Module):
 
 @rebuildable
 class AuxiliaryClassifierHead(nn.Module):
-    r"""The discriminator of AC-GAN, which classifies the condition instead of being given it.
+    r"""Discriminate and classify with two linear layers (AC-GAN).
 
-    With :math:`\phi(x)` the backbone's features, summed over all positions,
+    With :math:`\phi(x)` the backbone's features, summed over all positions, the logit :math:`D` and the class logits
+    :math:`c` are
 
-    .. math:: D(x) = w^\top \phi(x) + b, \qquad c(x) = V \phi(x) + v,
+    .. math:: D(x) = w^\top \phi(x) + b, \qquad c(x) = V \phi(x) + v.
 
-    the logit and the class logits. Train it with the auxiliary loss :class:`ganlib.losses.AuxiliaryClassifier`, which
-    compares :math:`c` with the condition; without it the class logits are not trained.
+    The discriminator does not use the condition. Train the class logits with the auxiliary loss
+    :class:`ganlib.losses.AuxiliaryClassifier`, which compares them with the condition. Without this loss, the class
+    logits are not trained.
 
     Args:
-        backbone: from samples to features (N, features) or (N, features, \*spatial).
-        features: the backbone's features, at least 1.
-        num_classes: how many classes, or tags, at least 1.
+        backbone: a network from samples to features (N, features) or (N, features, \*spatial).
+        features: the number of features of the backbone, at least 1.
+        num_classes: the number of classes or tags, at least 1.
 
     Raises:
         ArgumentValueError: an argument is below 1.
@@ -110,7 +112,7 @@ class AuxiliaryClassifierHead(nn.Module):
         (torch.Size([4, 1]), torch.Size([4, 10]))
 
     References:
-        Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, section 3.
+        Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585, section 3.
     """
 
     def __init__(self, backbone: nn.Module, features: int, num_classes: int) -> None:
@@ -123,21 +125,21 @@ class AuxiliaryClassifierHead(nn.Module):
         self.classify: nn.Linear = nn.Linear(features, num_classes)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> DiscriminatorOutput:
-        """Discriminate and classify.
+        """Compute the logits and the class logits.
 
         Args:
-            sample: what the backbone takes.
+            sample: the input of the backbone.
             condition: not used.
 
         Returns:
-            logits (N, 1), class_logits (N, num_classes), and the features, summed over all positions, (N, features).
+            Logits (N, 1), class logits (N, num_classes), and the features (N, features), summed over all positions.
 
         Raises:
-            ShapeError: a backbone with other features.
+            ShapeError: the backbone has another number of features.
         """
         phi = positions(self.backbone(sample)).sum(1)
         if phi.shape[1] != self.features:
-            raise ShapeError(f"the backbone gives {phi.shape[1]} features, but features (={self.features})")
+            raise ShapeError(f"the backbone gives {phi.shape[1]} features, but features (={self.features}) was passed")
         return DiscriminatorOutput(self.linear(phi), self.classify(phi), (phi,))
 
 

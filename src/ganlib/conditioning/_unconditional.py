@@ -1,4 +1,4 @@
-"""The adapter that ignores the condition."""
+"""Adapter that ignores the condition."""
 
 from torch import Tensor, nn
 
@@ -11,10 +11,10 @@ __all__ = ["Unconditional"]
 
 @rebuildable
 class Unconditional(nn.Module):
-    """Ignores the condition: makes an unconditional generator or discriminator usable with a labelled data set.
+    """Ignore the condition, to use an unconditional generator or discriminator with a labeled data set.
 
     Args:
-        module: called with its first argument alone.
+        module: the network; it is called without the condition.
 
     Example:
         >>> import torch
@@ -28,13 +28,13 @@ class Unconditional(nn.Module):
         copy_sample_range(self, module)
 
     def forward(self, x: Tensor, condition: Condition = None) -> Logits | DiscriminatorOutput:
-        """Call the module with x.
+        """Call the module with x only.
 
         Args:
-            x: whatever the module takes.
+            x: the input of the module.
             condition: not used.
 
         Returns:
-            What the module gives.
+            The output of the module.
         """
         return self.module(x)

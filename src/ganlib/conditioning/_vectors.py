@@ -1,4 +1,4 @@
-"""Encoders of tags, vectors and maps: conditions that are floating point."""
+"""Encoders of tags, vectors and maps."""
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,16 @@ __all__ = ["Maps", "TagEmbedding", "VectorEmbedding"]
 
 @rebuildable
 class TagEmbedding(Encoder):
-    r"""Encodes a set of tags as the sum of their learned vectors: :math:`\sum_k t_k e_k`, at first :math:`N(0, 1)`.
+    r"""Encode a set of tags as the sum of learned vectors: :math:`\sum_k t_k e_k`.
+
+    The vectors are initialized from N(0, 1).
 
     Args:
-        num_tags: how many tags there are, at least 1.
+        num_tags: the number of tags, at least 1.
         dim: size of a vector, at least 1.
 
     Attributes:
-        features: dim.
+        features: ``dim``.
 
     Raises:
         ArgumentValueError: an argument is below 1.
@@ -32,7 +34,8 @@ class TagEmbedding(Encoder):
         True
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, section 4.2 (tags of images).
+        Tags of images: Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784, section
+        4.2.
     """
 
     def __init__(self, num_tags: int, dim: int) -> None:
@@ -41,13 +44,13 @@ class TagEmbedding(Encoder):
         self.weight: nn.Parameter = nn.Parameter(torch.randn(num_tags, dim))
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error for a condition that is not multi-hot tags.
+        """Raise an error unless the condition is multi-hot tags.
 
         Args:
-            condition: (N, num_tags) float; numbers between 0 and 1 weigh a tag.
+            condition: (N, num_tags) float; a number between 0 and 1 is the weight of a tag.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         check_floats(condition, self.num_tags, maps=False, what="multi-hot tags")
 
@@ -61,7 +64,7 @@ class TagEmbedding(Encoder):
             (N, dim) float.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         self.check(condition)
         check_device(condition, self.weight)
@@ -70,14 +73,14 @@ class TagEmbedding(Encoder):
 
 @rebuildable
 class VectorEmbedding(Encoder):
-    """Encodes vectors, such as the embedding of a text, by a learned linear map.
+    """Encode vectors with a linear layer, for example text embeddings.
 
     Args:
         in_features: size of a condition, at least 1.
-        dim: size of its code, at least 1.
+        dim: size of the encoded condition, at least 1.
 
     Attributes:
-        features: dim.
+        features: ``dim``.
 
     Raises:
         ArgumentValueError: an argument is below 1.
@@ -87,7 +90,7 @@ class VectorEmbedding(Encoder):
         torch.Size([2, 50])
 
     References:
-        Reed et al., "Generative Adversarial Text to Image Synthesis", 2016, section 4.1.
+        Reed et al., "Generative Adversarial Text to Image Synthesis", 2016, arXiv:1605.05396, section 4.1.
     """
 
     def __init__(self, in_features: int, dim: int) -> None:
@@ -96,13 +99,13 @@ class VectorEmbedding(Encoder):
         self.linear: nn.Linear = nn.Linear(in_features, dim)
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error for a condition that is not vectors of the right size.
+        """Raise an error unless the condition is vectors of the right size.
 
         Args:
             condition: (N, in_features) float.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         check_floats(condition, self.in_features, maps=False, what="vectors")
 
@@ -116,7 +119,7 @@ class VectorEmbedding(Encoder):
             (N, dim) float.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         self.check(condition)
         check_device(condition, self.linear.weight)
@@ -125,23 +128,24 @@ class VectorEmbedding(Encoder):
 
 @rebuildable
 class Maps(Encoder):
-    """Passes maps (an image as the condition) on as they are; nothing is learned.
+    """Return maps unchanged, for example an image that is the condition.
 
     Args:
         channels: channels of a map, at least 1.
 
     Attributes:
-        features: channels.
+        features: ``channels``.
 
     Raises:
-        ArgumentValueError: channels is below 1.
+        ArgumentValueError: ``channels`` is below 1.
 
     Example:
         >>> Maps(3)(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 3, 8, 8])
 
     References:
-        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, section 3.
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), 2017,
+        arXiv:1611.07004, section 3.
     """
 
     def __init__(self, channels: int) -> None:
@@ -149,13 +153,13 @@ class Maps(Encoder):
         self.channels = channels
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error for a condition that is not maps with the right channels.
+        """Raise an error unless the condition is maps with the right channels.
 
         Args:
             condition: (N, channels, *spatial) float.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: it is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         check_floats(condition, self.channels, maps=True, what="maps")
 
@@ -166,10 +170,10 @@ class Maps(Encoder):
             condition: (N, channels, *spatial) float.
 
         Returns:
-            The same.
+            The maps, unchanged.
 
         Raises:
-            DTypeError, ShapeError, ArgumentValueError: the condition is something else.
+            DTypeError, ShapeError, ArgumentValueError: the condition is invalid.
         """
         self.check(condition)
         return condition

@@ -1,4 +1,4 @@
-"""Distributions of latents, and interpolation between latents.
+"""Latent distributions, and interpolation between latents.
 
 Example:
     >>> latent = Gaussian(100)

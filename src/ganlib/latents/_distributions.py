@@ -1,4 +1,4 @@
-"""Distributions whose coordinates are independent: the normal one, with and without its tails, and the uniform one."""
+"""Normal, truncated normal and uniform latents."""
 
 import math
 from dataclasses import dataclass
@@ -20,21 +20,17 @@ _LARGEST = torch.finfo(torch.float32).max
 
 @dataclass(frozen=True)
 class Gaussian:
-    """The standard normal distribution.
+    """Draw latents from the standard normal distribution.
 
     Args:
         dim: size of a latent, at least 1.
 
     Raises:
-        ArgumentValueError: dim is below 1.
+        ArgumentValueError: ``dim`` is below 1.
 
     Example:
         >>> Gaussian(2)(3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([3, 2])
-
-    References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, use the uniform one; the normal has
-        been the field's default since.
     """
 
     dim: int
@@ -48,12 +44,12 @@ class Gaussian:
         """Draw n latents.
 
         Args:
-            n: how many, at least 0.
-            device: the device of the latents.
-            generator: source of random numbers, on that device; None is torch's default.
+            n: the number of latents, at least 0.
+            device: the device of the latents; None uses torch's default.
+            generator: source of random numbers on that device; None uses torch's default.
 
         Returns:
-            (n, dim) float32, or whatever torch's default dtype is.
+            (n, dim), in torch's default dtype.
 
         Raises:
             ArgumentValueError: n is not a whole number of at least 0.
@@ -64,29 +60,30 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class TruncatedGaussian:
-    r"""The standard normal distribution, truncated to coordinates within a threshold.
+    r"""Draw latents from the standard normal distribution, truncated to coordinates within a threshold.
 
-    Each coordinate has the density :math:`\varphi(z) / (2 \Phi(\tau) - 1)` for :math:`|z| \le \tau` and 0 beyond, as
-    if coordinates outside were drawn again until they are inside. Here it is drawn at once, as
-    :math:`z = \Phi^{-1}(u)` with u uniform between :math:`\Phi(-\tau)` and :math:`\Phi(\tau)`, so that nothing waits
-    for the device. A generator trained with the whole normal distribution gives better and less varied samples from
-    this one; a lower threshold strengthens both effects.
+    Use it to generate samples (the truncation trick). A generator that was trained with :class:`Gaussian` makes better
+    but less diverse samples from truncated latents. A lower threshold strengthens both effects.
+
+    Each coordinate has the density :math:`\varphi(z) / (2 \Phi(\tau) - 1)` for :math:`|z| \le \tau`, and 0 elsewhere.
+    It is computed as :math:`z = \Phi^{-1}(u)` with :math:`u` uniform between :math:`\Phi(-\tau)` and
+    :math:`\Phi(\tau)`.
 
     Args:
         dim: size of a latent, at least 1.
-        threshold: :math:`\tau`, the largest absolute value of a coordinate, above 0. The draw itself ends at 5.4, as
-            its uniform numbers are float32.
+        threshold: :math:`\tau`, the largest absolute value of a coordinate, above 0. Values above 5.4 are never drawn,
+            because the uniform numbers are float32.
 
     Raises:
-        ArgumentValueError: dim is below 1, or threshold is not above 0.
+        ArgumentValueError: ``dim`` is below 1, or ``threshold`` is not above 0.
 
     Example:
         >>> bool(TruncatedGaussian(100, threshold=0.5)(3).abs().max() <= 0.5)
         True
 
     References:
-        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, section 3.1 (the
-        truncation trick).
+        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (BigGAN), 2019,
+        arXiv:1809.11096, section 3.1.
     """
 
     dim: int
@@ -104,12 +101,12 @@ class TruncatedGaussian:
         """Draw n latents.
 
         Args:
-            n: how many, at least 0.
-            device: the device of the latents.
-            generator: source of random numbers, on that device; None is torch's default.
+            n: the number of latents, at least 0.
+            device: the device of the latents; None uses torch's default.
+            generator: source of random numbers on that device; None uses torch's default.
 
         Returns:
-            (n, dim) float32, or whatever torch's default dtype is.
+            (n, dim), in torch's default dtype.
 
         Raises:
             ArgumentValueError: n is not a whole number of at least 0.
@@ -117,29 +114,33 @@ class TruncatedGaussian:
         n = check_count("n", n, least=0)
         root_half = math.sqrt(0.5)
         half = math.erf(self.threshold * root_half)
-        # Half precision, where it is torch's default, rounds the last number below 1 to 1.
+        # If torch's default dtype is half precision, it would round the last number below 1 to 1.
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         drawn = torch.empty(n, self.dim, device=device, dtype=dtype).uniform_(-half, half, generator=generator)
-        # At -1, which uniform_ may give where half rounds to 1, erfinv is infinite.
+        # erfinv is infinite at -1, which uniform_ can return if ``half`` rounds to 1.
         drawn = drawn.clamp_(-_LAST_BELOW_ONE, _LAST_BELOW_ONE).erfinv_() / root_half
         return drawn.clamp_(-self.threshold, self.threshold).to(torch.get_default_dtype())
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """The uniform distribution on a cube.
+    """Draw latents whose coordinates are uniform between two numbers.
 
     Args:
         dim: size of a latent, at least 1.
-        low: lower end of every coordinate, finite.
-        high: upper end, finite, above low.
+        low: lower bound of every coordinate, finite.
+        high: upper bound, finite, above ``low``.
 
     Raises:
-        ArgumentValueError: dim is below 1, or an end is not finite, or low is not below high.
+        ArgumentValueError: ``dim`` is below 1, a bound is not finite, or ``low`` is not below ``high``.
 
     Example:
         >>> bool(Uniform(100)(3).abs().max() <= 1)
         True
+
+    References:
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434.
     """
 
     dim: int
@@ -161,12 +162,12 @@ class Uniform:
         """Draw n latents.
 
         Args:
-            n: how many, at least 0.
-            device: the device of the latents.
-            generator: source of random numbers, on that device; None is torch's default.
+            n: the number of latents, at least 0.
+            device: the device of the latents; None uses torch's default.
+            generator: source of random numbers on that device; None uses torch's default.
 
         Returns:
-            (n, dim) float32, or whatever torch's default dtype is.
+            (n, dim), in torch's default dtype.
 
         Raises:
             ArgumentValueError: n is not a whole number of at least 0.

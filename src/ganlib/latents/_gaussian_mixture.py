@@ -1,4 +1,4 @@
-"""A mixture of normal distributions."""
+"""Gaussian mixture latents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,26 +14,26 @@ __all__ = ["GaussianMixture"]
 
 
 class GaussianMixture:
-    r"""A mixture of isotropic normal distributions.
+    r"""Draw latents from a mixture of isotropic normal distributions.
 
     .. math:: p(z) = \sum_k w_k \, \mathcal{N}(z; \mu_k, \sigma_k^2 I)
 
-    It suits data of separate kinds: a generator must tear one connected cloud of latents apart to cover them. A mixture
-    cannot be changed.
+    Use it for data with separate modes. A generator is continuous, so it cannot split the single mode of
+    :class:`Gaussian` cleanly. The parameters are fixed.
 
     Args:
-        means: (K, dim), a tensor or rows of numbers; finite.
-        std: :math:`\sigma`, one for all components or K of them; finite, at least 0.
-        weights: K numbers in the ratio of the components' probabilities, finite, at least 0 and not all 0; None takes
-            all equal.
+        means: :math:`\mu`, (K, dim), a tensor or rows of numbers; finite.
+        std: :math:`\sigma`, one number for all components or K numbers; finite, at least 0.
+        weights: K numbers proportional to the probabilities :math:`w` of the components; finite, at least 0, and not
+            all 0. None gives all components the same probability.
 
     Attributes:
         dim: size of a latent.
 
     Raises:
-        ShapeError: means that are not (K, dim), with at least one of each.
-        ArgumentValueError: numbers out of range, or another number of std or weights than of means.
-        ArgumentTypeError: values that are not numbers.
+        ShapeError: ``means`` is not (K, dim), or is empty.
+        ArgumentValueError: a number is out of range, or ``std`` or ``weights`` does not match ``means`` in length.
+        ArgumentTypeError: a value is not a number.
 
     Example:
         >>> eight = torch.arange(8) * torch.pi / 4
@@ -45,8 +45,10 @@ class GaussianMixture:
 
     References:
         Ben-Yosef and Weinshall, "Gaussian Mixture Generative Adversarial Networks for Diverse Datasets, and the
-        Unsupervised Clustering of Images", 2018; Gurumurthy et al., "DeLiGAN: Generative Adversarial Networks for
-        Diverse and Limited Data", 2017 (there means and deviations are learned too).
+        Unsupervised Clustering of Images", 2018, arXiv:1808.10356.
+
+        With learned means and deviations: Gurumurthy et al., "DeLiGAN: Generative Adversarial Networks for Diverse and
+        Limited Data", 2017, arXiv:1706.02071.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class GaussianMixture:
 
     @property
     def dim(self) -> int:
-        """Size of a latent."""
+        """Return the size of a latent."""
         return self._means.shape[1]
 
     def __call__(
@@ -84,9 +86,9 @@ class GaussianMixture:
         """Draw n latents.
 
         Args:
-            n: how many, at least 0.
+            n: the number of latents, at least 0.
             device: the device of the latents.
-            generator: source of random numbers, on that device; None is torch's default.
+            generator: source of random numbers on that device; None uses torch's default.
 
         Returns:
             (n, dim) float32.
@@ -102,7 +104,7 @@ class GaussianMixture:
         return torch.addcmul(means[component], std[component], noise)
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        # Kept for each device: sending them for every batch would wait for it.
+        # Cached for each device, because a copy for every batch would wait for the device.
         """Return the cumulative weights, means and deviations on a device."""
         if device not in self._tables:
             k = len(self._means)
@@ -115,24 +117,24 @@ class GaussianMixture:
         return self._tables[device]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the tables, which a process without that device cannot read.
+        # Without the cache, which a process without that device cannot read.
         return GaussianMixture, (self._means, self._std, self._weights)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_weights"):  # half made
+        if not hasattr(self, "_weights"):  # not fully initialized
             return "GaussianMixture()"
         weights = None if self._weights is None else self._weights.tolist()
         return f"GaussianMixture(means={tuple(self._means.shape)}, std={self._std.tolist()}, weights={weights})"
 
 
 def _numbers(name: str, value: Any) -> Tensor:
-    """Return a copy on the host in float64, so that it cannot change and ``repr`` shows the numbers as given."""
+    """Return a copy on the CPU in float64, so that it cannot change and ``repr`` shows the numbers as given."""
     if isinstance(value, Tensor) and (value.is_meta or value.is_complex() or value.dtype == torch.bool):
         raise ArgumentTypeError(f"{name} must be real numbers, but are {value.dtype} on {value.device}")
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(f"{name} (={shown(value)}) must be numbers, as many in every row") from error
+        raise ArgumentTypeError(f"{name} (={shown(value)}) must be numbers, with equally long rows") from error
     if not numbers.float().isfinite().all():
         raise ArgumentValueError(f"{name} (={shown(value)}) must be finite")
     return numbers

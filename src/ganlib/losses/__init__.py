@@ -1,7 +1,8 @@
-"""Losses of the players: adversarial losses in a numerically stable form, and auxiliary losses that are added to them.
+"""Adversarial and auxiliary losses.
 
-Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each loss is
-that of the whole batch. The draws of :class:`LabelSmoothing` are each process's own.
+The adversarial losses are numerically stable. Auxiliary losses are added to them. In multi-GPU training, each loss is
+that of the whole batch. This requires batches of equal size in all processes, and gradients that are averaged, as
+:class:`torch.nn.parallel.DistributedDataParallel` does. The draws of :class:`LabelSmoothing` differ between processes.
 """
 
 from ganlib.losses._adaptive_weight import adaptive_weight

@@ -1,4 +1,4 @@
-"""VQGAN's adaptive weight."""
+"""Adaptive weight of VQGAN."""
 
 from numbers import Real
 from typing import Any
@@ -17,29 +17,31 @@ __all__ = ["adaptive_weight"]
 def adaptive_weight(
     reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, *, epsilon: float = 1e-4, maximum: float = 1e4
 ) -> Tensor:
-    r"""Balance an adversarial loss with a reconstruction loss: equal gradients at the last layer (VQGAN).
+    r"""Compute a weight that balances an adversarial loss with a reconstruction loss.
 
-    With :math:`L` the weight of the last layer of the decoder or generator,
+    The weighted adversarial loss has the same gradient norm at the last layer as the reconstruction loss. With
+    :math:`L` the weight of the last layer of the generator (or decoder),
 
     .. math:: \lambda = \min\left(\frac{\lVert \nabla_L \mathcal{L}_\text{rec} \rVert}
         {\lVert \nabla_L \mathcal{L}_\text{adv} \rVert + \epsilon}, \text{maximum}\right).
 
-    Both graphs stay, so that ``(reconstruction + weight * adversarial).backward()`` can follow. Over several processes
-    the gradients are those of the whole batch, so that all processes get one weight, and must call it together.
+    The function keeps both graphs, so you can call ``(reconstruction + weight * adversarial).backward()`` afterwards.
+    In multi-GPU training, all processes must call it together. They get the same weight, from the gradients of the
+    whole batch.
 
     Args:
-        reconstruction: the reconstruction loss, a scalar that depends on last_layer.
-        adversarial: the adversarial loss of the generator, a scalar that depends on last_layer.
+        reconstruction: the reconstruction loss, a scalar that depends on ``last_layer``.
+        adversarial: the adversarial loss of the generator, a scalar that depends on ``last_layer``.
         last_layer: the weight of the last layer; it requires a gradient.
         epsilon: above 0.
         maximum: the largest weight, above 0.
 
     Returns:
-        A detached scalar, float32 or better, in [0, maximum].
+        A detached scalar, float32 or float64, in [0, maximum].
 
     Raises:
-        ArgumentTypeError: a loss or the last layer is not a tensor.
-        ArgumentValueError: a loss is not a scalar or does not depend on last_layer, or a number is out of its range.
+        ArgumentTypeError: a loss or ``last_layer`` is not a tensor.
+        ArgumentValueError: a loss is not a scalar or does not depend on ``last_layer``, or a number is out of range.
 
     Example:
         >>> layer = torch.tensor([1.0, 1.0], requires_grad=True)
@@ -62,7 +64,7 @@ def adaptive_weight(
 def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
     for label, value in ((name, loss), ("last_layer", last_layer)):
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"{label} (={shown(value)}) must be a tensor; of a layer, its weight")
+            raise ArgumentTypeError(f"{label} (={shown(value)}) must be a tensor; of a layer, pass its weight")
     if loss.ndim != 0:
         raise ArgumentValueError(f"{name} {tuple(loss.shape)} must be a scalar")
     if not last_layer.requires_grad:
@@ -72,4 +74,4 @@ def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
         (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise ArgumentValueError(f"{name} does not depend on last_layer, so it has no gradient there")
-    return mean_over_ranks(at_least_float32(gradient.detach())).norm()  # whose squares leave the range of float16
+    return mean_over_ranks(at_least_float32(gradient.detach())).norm()  # its squares would overflow in float16

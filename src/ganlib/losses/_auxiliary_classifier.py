@@ -1,4 +1,4 @@
-"""The auxiliary loss of AC-GAN."""
+"""Auxiliary loss of AC-GAN."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["AuxiliaryClassifier"]
 
 
 class AuxiliaryClassifier(nn.Module):
-    r"""AC-GAN's auxiliary loss: both players train so that samples are classified as their conditions.
+    r"""Train both players to make samples recognizable as their class (AC-GAN).
 
     With :math:`c(x)` the class logits, :math:`y` the conditions and CE the cross-entropy,
 
@@ -23,18 +23,18 @@ class AuxiliaryClassifier(nn.Module):
         A_D = \operatorname{CE}(c(x), y) + \operatorname{CE}(c(G(z, y')), y'), \qquad
         A_G = \operatorname{CE}(c(G(z, y')), y').
 
-    For multi-hot tags, CE is the binary cross-entropy, a mean over tags. The discriminator must return a
+    For multi-hot tags, CE is the mean binary cross-entropy over the tags. The discriminator must return a
     :class:`~ganlib.protocols.DiscriminatorOutput` with ``class_logits``, as
     :class:`ganlib.conditioning.AuxiliaryClassifierHead` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss of both players by it. A 0-dim tensor where it
+        weight: finite, at least 0; the trainer multiplies the loss of both players by it. Pass a 0-dim tensor if it
             changes during training (see :class:`ganlib.training.Schedule`).
-        on_fakes: whether the discriminator learns from fakes too, as in the paper. Without, the classifier learns from
-            real samples only, and early fakes cannot spoil it.
+        on_fakes: whether the classifier also learns from fakes, as in the paper. If False, it learns from real samples
+            only, so poor fakes early in training cannot harm it.
 
     Raises:
-        ArgumentValueError: the weight is out of its range.
+        ArgumentValueError: the weight is negative or not finite.
 
     Example:
         >>> from ganlib.protocols import Step
@@ -54,19 +54,19 @@ class AuxiliaryClassifier(nn.Module):
         self.on_fakes = on_fakes
 
     def discriminator(self, step: Step) -> Tensor:
-        """Compute the cross-entropy of real samples, plus that of fakes with ``on_fakes``.
+        """Compute the cross-entropy of real samples, and add that of fakes if ``on_fakes`` is True.
 
         Args:
-            step: outputs with class_logits (N, K), and conditions: classes (N,) int64, or tags (N, K) float in
-                [0, 1]. Where ``fake_condition`` is None, the fakes have ``condition``.
+            step: both outputs need ``class_logits`` (N, K). The conditions are classes (N,) int64, or tags (N, K) float
+                in [0, 1]. If ``fake_condition`` is None, ``condition`` is used for the fakes.
 
         Returns:
-            A scalar, float32 or better, without the weight.
+            A scalar, float32 or float64, without the weight.
 
         Raises:
-            ArgumentValueError: no class logits, or no condition.
-            ShapeError, DTypeError: class logits that are not float, or conditions that do not fit them.
-            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
+            ArgumentValueError: the class logits or the conditions are missing.
+            ShapeError, DTypeError: the class logits are not float, or the conditions do not match them.
+            ArgumentTypeError: an output is not a DiscriminatorOutput, or a condition is not a tensor.
         """
         value = _cross_entropy(self, step.real_output, step.condition, "real")
         return value + self.generator(step) if self.on_fakes else value
@@ -75,15 +75,15 @@ class AuxiliaryClassifier(nn.Module):
         """Compute the cross-entropy of fakes.
 
         Args:
-            step: ``fake_output`` with class_logits (N, K), and ``fake_condition``; where that is None, ``condition``.
+            step: ``fake_output`` needs ``class_logits`` (N, K). If ``fake_condition`` is None, ``condition`` is used.
 
         Returns:
-            A scalar, float32 or better, without the weight.
+            A scalar, float32 or float64, without the weight.
 
         Raises:
-            ArgumentValueError: no class logits, or no condition.
-            ShapeError, DTypeError: class logits that are not float, or conditions that do not fit them.
-            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or a condition that is not a tensor.
+            ArgumentValueError: the class logits or the conditions are missing.
+            ShapeError, DTypeError: the class logits are not float, or the conditions do not match them.
+            ArgumentTypeError: the output is not a DiscriminatorOutput, or the condition is not a tensor.
         """
         return _cross_entropy(
             self, step.fake_output, step.condition if step.fake_condition is None else step.fake_condition, "fake"
@@ -98,8 +98,8 @@ def _cross_entropy(loss: Any, output: DiscriminatorOutput | None, condition: Con
     output = check_output(output, side)
     if output.class_logits is None:
         raise ArgumentValueError(
-            f"the discriminator's output on {side} samples has class_logits (=None), which AuxiliaryClassifier reads; "
-            "conditioning.AuxiliaryClassifierHead gives them"
+            f"the discriminator's output on {side} samples has no class_logits (=None), but AuxiliaryClassifier needs "
+            "them; conditioning.AuxiliaryClassifierHead returns them"
         )
     if condition is None:
         raise ArgumentValueError(
@@ -107,8 +107,8 @@ def _cross_entropy(loss: Any, output: DiscriminatorOutput | None, condition: Con
         )
     if not isinstance(condition, Tensor):
         raise ArgumentTypeError(
-            f"condition of the {side} samples is a {type(condition).__name__}; AuxiliaryClassifier needs a tensor, so "
-            "give it one part of the condition"
+            f"condition of the {side} samples is a {type(condition).__name__}; AuxiliaryClassifier needs a tensor, "
+            "such as one part of the condition"
         )
     if not isinstance(output.class_logits, Tensor):
         raise ArgumentTypeError(f"class_logits must be a tensor, but is a {type(output.class_logits).__name__}")
@@ -116,16 +116,16 @@ def _cross_entropy(loss: Any, output: DiscriminatorOutput | None, condition: Con
         raise DTypeError(f"class_logits must be floating point, but its dtype is {output.class_logits.dtype}")
     logits = at_least_float32(output.class_logits)
     if not logits.numel():
-        raise ShapeError(f"class_logits {tuple(logits.shape)} must not be empty, as the mean of nothing is NaN")
+        raise ShapeError(f"class_logits {tuple(logits.shape)} must not be empty, because an empty mean is NaN")
     warn_of_probabilities(loss, logits, "the discriminator's classifier")
-    # To read values on a device would wait for it.
+    # Reading values from a GPU would wait for it.
     readable = condition.device.type == "cpu" and not torch.compiler.is_compiling()
     if condition.is_floating_point():
         if condition.shape != logits.shape:
             raise ShapeError(f"class_logits {tuple(logits.shape)} must have the shape of tags {tuple(condition.shape)}")
         if readable and not bool(((condition >= 0) & (condition <= 1)).all()):
             raise ArgumentValueError(
-                f"condition holds tags from {float(condition.min())} to {float(condition.max())}, but they must be in "
+                f"condition holds tags from {float(condition.min())} to {float(condition.max())}, but tags must be in "
                 "[0, 1]"
             )
         return F.binary_cross_entropy_with_logits(logits, condition.to(logits.dtype))

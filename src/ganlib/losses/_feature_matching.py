@@ -1,4 +1,4 @@
-"""Feature matching."""
+"""Feature matching loss."""
 
 from typing import Any, Literal, get_args
 
@@ -18,9 +18,9 @@ Kind = Literal["mean", "paired"]
 
 
 class FeatureMatching(nn.Module):
-    r"""Feature matching: trains the generator so that fakes have the discriminator's features of real samples.
+    r"""Train the generator to match the discriminator's features of real samples.
 
-    With :math:`\phi_l` the l-th of the features in the output and :math:`d_l` how many numbers it has per sample,
+    With :math:`\phi_l` the features of layer :math:`l` and :math:`d_l` their number of values per sample,
 
     .. math::
         \text{mean:} \quad & A_G = \sum_l \frac{1}{d_l}
@@ -28,22 +28,23 @@ class FeatureMatching(nn.Module):
         \text{paired:} \quad & A_G = \sum_l \frac{1}{d_l}
             \operatorname{mean}_i \lVert \phi_l(x_i) - \phi_l(G(z_i)) \rVert_1
 
-    and :math:`A_D = 0`. The means of a batch suit samples from noise; pairs suit a generator whose i-th fake belongs to
-    the i-th real sample, as in an autoencoder or in image-to-image translation. Over several processes the means are
-    those of the whole batch, so that all processes must call it together, with features of the same shapes. The
-    discriminator must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
-    ``stacks.PatchDiscriminator(..., features=True)`` does.
+    and :math:`A_D = 0`. Use ``"mean"`` for samples that are generated from noise. Use ``"paired"`` if fake :math:`i`
+    belongs to real sample :math:`i`, as in an autoencoder or in image-to-image translation.
+
+    The discriminator must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
+    ``stacks.PatchDiscriminator(..., features=True)`` does. Over several processes the means are those of the whole
+    batch, so all processes must call the loss together, with features of equal shapes.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss by it. A 0-dim tensor where it changes during
+        weight: finite, at least 0; the trainer multiplies the loss by it. Pass a 0-dim tensor if it changes during
             training (see :class:`ganlib.training.Schedule`).
         kind: ``"mean"`` or ``"paired"``.
 
     Attributes:
-        needs_real: True: the generator's update runs the discriminator on real samples too.
+        needs_real: True, because the generator's update also runs the discriminator on real samples.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> from ganlib.protocols import DiscriminatorOutput, Step
@@ -53,9 +54,11 @@ class FeatureMatching(nn.Module):
         tensor(1.)
 
     References:
-        Mean: Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 3.1, divided by
-        :math:`d_l` as in its code. Paired: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with
-        Conditional GANs" (pix2pixHD), 2018, arXiv:1711.11585, equation 4.
+        Mean: Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 3.1. The
+        division by :math:`d_l` follows the authors' code.
+
+        Paired: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs"
+        (pix2pixHD), 2018, arXiv:1711.11585, equation 4.
     """
 
     needs_real = True
@@ -68,10 +71,10 @@ class FeatureMatching(nn.Module):
         self.kind: Kind = kind
 
     def discriminator(self, step: Step) -> Tensor:
-        """Return 0: the discriminator is not trained to match features.
+        """Return 0, because feature matching does not train the discriminator.
 
         Args:
-            step: gives the device.
+            step: only its device is used.
 
         Returns:
             A scalar 0.
@@ -79,19 +82,21 @@ class FeatureMatching(nn.Module):
         return torch.zeros((), device=step.fake.device)
 
     def generator(self, step: Step) -> Tensor:
-        """Compute the distance between the features of fake and real samples; no gradient flows to the real ones.
+        """Compute the distance between the features of fake and real samples.
+
+        No gradient flows into the features of real samples.
 
         Args:
-            step: ``fake_output`` and ``real_output`` with equally many features, each (N, ...).
+            step: ``fake_output`` and ``real_output`` need the same number of ``features``, each (N, ...).
 
         Returns:
-            A scalar, float32 or better, without the weight.
+            A scalar, float32 or float64, without the weight.
 
         Raises:
-            ArgumentValueError: no real output, no features, or another number of them.
-            ShapeError: features of different shapes, or empty ones.
-            DTypeError: features that are not floating point.
-            ArgumentTypeError: bare logits instead of a DiscriminatorOutput, or features that are not tensors.
+            ArgumentValueError: the real output or the features are missing, or the numbers of features differ.
+            ShapeError: features differ in shape or are empty.
+            DTypeError: features are not floating point.
+            ArgumentTypeError: an output is not a DiscriminatorOutput, or features are not tensors.
         """
         fake, real = check_output(step.fake_output, "fake"), check_output(step.real_output, "real")
         for side, output in (("real", real), ("fake", fake)):
@@ -101,8 +106,8 @@ class FeatureMatching(nn.Module):
         if not real.features or len(real.features) != len(fake.features):
             raise ArgumentValueError(
                 "FeatureMatching needs as many features of real samples as of fakes, at least one: real has "
-                f"{len(real.features)}, fake {len(fake.features)} (stacks.PatchDiscriminator(..., features=True) gives "
-                "them)"
+                f"{len(real.features)}, fake {len(fake.features)} (stacks.PatchDiscriminator(..., features=True) "
+                "returns them)"
             )
         pairs = zip(fake.features, real.features, strict=True)
         return torch.stack([self._distance(own, other.detach()) for own, other in pairs]).sum()

@@ -1,4 +1,4 @@
-"""The hinge loss."""
+"""Hinge loss."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ __all__ = ["HingeLoss"]
 
 
 class HingeLoss(nn.Module):
-    r"""The hinge loss, with which SAGAN and BigGAN train.
+    r"""Compute the hinge loss, as SAGAN and BigGAN do.
 
     With logits :math:`r = D(x)` and :math:`f = D(G(z))`,
 
@@ -21,31 +21,38 @@ class HingeLoss(nn.Module):
     Example:
         >>> import torch
         >>> loss = HingeLoss()
-        >>> loss.discriminator(torch.full((4, 1), 2.0), torch.full((4, 1), -1.0))  # both beyond their margins
+        >>> loss.discriminator(torch.full((4, 1), 2.0), torch.full((4, 1), -1.0))  # beyond both margins
         tensor(0.)
         >>> loss.generator(torch.full((4, 1), -1.0))
         tensor(1.)
 
     References:
-        Lim and Ye, "Geometric GAN", 2017, arXiv:1705.02894, section 3; Miyato et al., "Spectral Normalization for
-        Generative Adversarial Networks", 2018, arXiv:1802.05957, equations 16 and 17.
+        Lim and Ye, "Geometric GAN", 2017, arXiv:1705.02894, section 3.
+
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, arXiv:1802.05957, equations
+        16 and 17.
+
+        Zhang et al., "Self-Attention Generative Adversarial Networks" (SAGAN), 2019, arXiv:1805.08318, section 3.
+
+        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (BigGAN), 2019,
+        arXiv:1809.11096, section 3.
     """
 
     def __init__(self) -> None:
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the mean distance of logits from the right side of their margins, for real plus for fake.
+        """Compute how far the logits miss their margins on average, for real plus for fake samples.
 
         Args:
-            real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: the same; the shapes may differ.
+            real_logits: float, of any shape, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``; the shapes may differ.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(
             lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
@@ -55,16 +62,16 @@ class HingeLoss(nn.Module):
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute minus the mean fake logit.
+        """Compute the negative mean of the fake logits.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
             real_logits: not used.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(lambda fake: -fake.mean(), self, fake_logits=fake_logits)

@@ -1,4 +1,4 @@
-"""The least-squares loss."""
+"""Least-squares loss."""
 
 import math
 from numbers import Real
@@ -16,27 +16,28 @@ __all__ = ["LeastSquaresLoss"]
 
 
 class LeastSquaresLoss(nn.Module):
-    r"""The least-squares loss of Mao et al. (2017), with free targets.
+    r"""Compute the least-squares loss (LSGAN).
 
-    With logits :math:`r = D(x)`, :math:`f = D(G(z))` and the targets :math:`b` of real samples, :math:`a` of fakes and
-    :math:`c` of the generator,
+    With logits :math:`r = D(x)` and :math:`f = D(G(z))`, and with the targets :math:`b` of real samples, :math:`a` of
+    fakes and :math:`c` of the generator,
 
     .. math::
         L_D = \tfrac12 \operatorname{mean} (r - b)^2 + \tfrac12 \operatorname{mean} (f - a)^2, \qquad
         L_G = \tfrac12 \operatorname{mean} (f - c)^2.
 
     Args:
-        smoothing: moves the discriminator's targets on the scale where 0 is ``fake_target`` and 1 is ``real_target``;
-            None leaves them there.
-        real_target: b, finite.
-        fake_target: a, finite, not equal to b.
-        generator_target: c, finite, above a if b is, and otherwise below. With b - c = 1 and b - a = 2 (say a = -1,
-            b = 1, c = 0), the players minimize the Pearson :math:`\chi^2` divergence.
+        smoothing: label smoothing for the discriminator's targets. Its 0 is ``fake_target`` and its 1 is
+            ``real_target``. None means no smoothing.
+        real_target: :math:`b`, finite.
+        fake_target: :math:`a`, finite, not equal to :math:`b`.
+        generator_target: :math:`c`, finite, on the same side of :math:`a` as :math:`b`. With :math:`b - c = 1` and
+            :math:`b - a = 2` (for example :math:`a = -1`, :math:`b = 1`, :math:`c = 0`), the players minimize the
+            Pearson :math:`\chi^2` divergence.
 
     Raises:
-        ArgumentTypeError: the smoothing is not a LabelSmoothing.
-        ArgumentValueError: a target that is not finite, two equal ones of the discriminator, or one of the generator
-            that makes its samples fake.
+        ArgumentTypeError: ``smoothing`` is not a LabelSmoothing.
+        ArgumentValueError: a target is not finite, ``real_target`` equals ``fake_target``, or ``generator_target`` is
+            on the wrong side of ``fake_target``.
 
     Example:
         >>> import torch
@@ -72,8 +73,8 @@ class LeastSquaresLoss(nn.Module):
             raise ArgumentValueError(f"real_target (={real_target}) must differ from fake_target (={fake_target})")
         if (generator_target - fake_target) * (real_target - fake_target) <= 0:
             raise ArgumentValueError(
-                f"generator_target (={generator_target}) must be on the side of real_target (={real_target}) as seen "
-                f"from fake_target (={fake_target}), since the generator is trained to be taken for real"
+                f"generator_target (={generator_target}) and real_target (={real_target}) must be on the same side of "
+                f"fake_target (={fake_target}), because the generator must learn to make samples that score as real"
             )
         self.smoothing = smoothing
         self.real_target: float = float(real_target)
@@ -81,32 +82,32 @@ class LeastSquaresLoss(nn.Module):
         self.generator_target: float = float(generator_target)
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute half the mean squared distance of logits from their target, for real plus for fake.
+        """Compute half the mean squared distance of the logits from their targets, for real plus for fake samples.
 
         Args:
-            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
-            fake_logits: the same; the shapes may differ.
+            real_logits: float, with the batch in the first dimension, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``; the shapes may differ.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(self._distances, self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute half the mean squared distance of fake logits from the generator's target.
+        """Compute half the mean squared distance of the fake logits from the generator's target.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
             real_logits: not used.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(
             lambda fake: (fake - self.generator_target).square().mean() / 2, self, fake_logits=fake_logits

@@ -1,4 +1,4 @@
-"""The two losses of the original GAN."""
+"""Minimax and non-saturating loss of the original GAN."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ __all__ = ["MinimaxLoss", "NonSaturatingLoss"]
 
 
 class _CrossEntropyLoss(nn.Module):
-    """The discriminator's side, which both losses share."""
+    """Compute the discriminator's loss, which both losses share."""
 
     needs_unbounded_logits = True
 
@@ -21,17 +21,17 @@ class _CrossEntropyLoss(nn.Module):
         self.smoothing = smoothing
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the mean binary cross-entropy, for real plus for fake.
+        """Compute the mean binary cross-entropy, for real plus for fake samples.
 
         Args:
-            real_logits: float, of any shape whose first dimension is the batch, or a tuple of several scales.
-            fake_logits: the same; the shapes may differ.
+            real_logits: float, with the batch in the first dimension, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``; the shapes may differ.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(self._cross_entropies, self, real_logits=real_logits, fake_logits=fake_logits)
 
@@ -48,7 +48,7 @@ class _CrossEntropyLoss(nn.Module):
 
 
 class MinimaxLoss(_CrossEntropyLoss):
-    r"""The minimax loss of Goodfellow et al. (2014), whose generator has a vanishing gradient while it loses.
+    r"""Compute the minimax loss of the original GAN.
 
     With logits :math:`r = D(x)`, :math:`f = D(G(z))` and :math:`\sigma` the sigmoid,
 
@@ -56,20 +56,23 @@ class MinimaxLoss(_CrossEntropyLoss):
         L_D = -\operatorname{mean} \log \sigma(r) - \operatorname{mean} \log(1 - \sigma(f)), \qquad
         L_G = \operatorname{mean} \log(1 - \sigma(f)).
 
-    Its generator's gradient vanishes as :math:`f \to -\infty`; :class:`NonSaturatingLoss` has the same fixed point
-    without that. (TF-GAN's loss of this name is by default another one: it smooths the real targets to 0.875, which
-    is ``LabelSmoothing(real=0.875)`` here, and adds the constant :math:`-\log(1 + 1/e)` to the generator's loss.)
+    The generator's gradient vanishes as :math:`f \to -\infty`, that is, while the discriminator wins.
+    :class:`NonSaturatingLoss` has the same fixed point without this problem.
+
+    The minimax loss of TF-GAN (https://github.com/tensorflow/gan) differs by default. It smooths the real targets to
+    0.875, as ``LabelSmoothing(real=0.875)`` does here, and adds the constant :math:`-\log(1 + 1/e)` to the generator's
+    loss.
 
     Args:
-        smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
+        smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake samples.
 
     Raises:
-        ArgumentTypeError: the smoothing is not a LabelSmoothing.
+        ArgumentTypeError: ``smoothing`` is not a LabelSmoothing.
 
     Example:
         >>> import torch
         >>> loss = MinimaxLoss()
-        >>> loss.discriminator(torch.zeros(4, 1), torch.zeros(4, 1))  # 2 log 2: it cannot tell them apart
+        >>> loss.discriminator(torch.zeros(4, 1), torch.zeros(4, 1))  # 2 log 2: all samples have equal scores
         tensor(1.3863)
         >>> loss.generator(torch.zeros(4, 1))
         tensor(-0.6931)
@@ -79,43 +82,44 @@ class MinimaxLoss(_CrossEntropyLoss):
     """
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute the mean log-probability that the discriminator gives to fakes being fake.
+        """Compute the mean log-probability of the fakes being fake, according to the discriminator.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
             real_logits: not used.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(lambda fake: -F.softplus(fake).mean(), self, fake_logits=fake_logits)
 
 
 class NonSaturatingLoss(_CrossEntropyLoss):
-    r"""The non-saturating loss: the generator maximizes the probability that its fakes are classified as real.
+    r"""Compute the non-saturating loss of the original GAN.
 
-    With logits :math:`r = D(x)`, :math:`f = D(G(z))` and :math:`\sigma` the sigmoid,
+    The generator maximizes the log-probability that the discriminator classifies its samples as real. With logits
+    :math:`r = D(x)`, :math:`f = D(G(z))` and :math:`\sigma` the sigmoid,
 
     .. math::
         L_D = -\operatorname{mean} \log \sigma(r) - \operatorname{mean} \log(1 - \sigma(f)), \qquad
         L_G = -\operatorname{mean} \log \sigma(f).
 
-    The discriminator's loss is :class:`MinimaxLoss`'s. The generator's gradient tends to 1 per logit, not to 0, as
-    :math:`f \to -\infty`.
+    The discriminator's loss is the same as in :class:`MinimaxLoss`. As :math:`f \to -\infty`, the generator's gradient
+    per logit tends to -1 and does not vanish.
 
     Args:
-        smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake.
+        smoothing: targets of the discriminator's cross-entropy; None means 1 for real and 0 for fake samples.
 
     Raises:
-        ArgumentTypeError: the smoothing is not a LabelSmoothing.
+        ArgumentTypeError: ``smoothing`` is not a LabelSmoothing.
 
     Example:
         >>> import torch
         >>> loss = NonSaturatingLoss(smoothing=LabelSmoothing(real=0.9))
-        >>> loss.generator(torch.tensor([[-30.0]]))  # smoothing does not reach the generator
+        >>> loss.generator(torch.tensor([[-30.0]]))  # the generator has no smoothing
         tensor(30.)
 
     References:
@@ -123,16 +127,16 @@ class NonSaturatingLoss(_CrossEntropyLoss):
     """
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute the mean binary cross-entropy of fake logits with the target of real ones.
+        """Compute the mean binary cross-entropy of the fake logits with the target 1.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
             real_logits: not used.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(lambda fake: F.softplus(-fake).mean(), self, fake_logits=fake_logits)

@@ -1,4 +1,4 @@
-"""The relativistic losses: is this real sample more real than that fake?"""
+"""Relativistic losses."""
 
 from functools import partial
 
@@ -14,29 +14,31 @@ __all__ = ["RelativisticAverageLoss", "RelativisticLoss"]
 
 
 class RelativisticLoss(nn.Module):
-    r"""The relativistic pairing loss (RpGAN): compares each real logit with the fake one at the same index.
+    r"""Compare each real logit with the fake logit at the same index (RpGAN).
 
     With logits :math:`r = D(x)` and :math:`f = D(G(z))`,
 
     .. math::
         L_D = \operatorname{mean} \log(1 + e^{f - r}), \qquad L_G = \operatorname{mean} \log(1 + e^{r - f}).
 
-    One good mode is not enough for the generator: each fake is compared with its own real sample. R3GAN trains with
-    this loss, R1 and R2.
+    This loss discourages mode collapse, because it compares each fake with a real sample of its own. R3GAN uses this
+    loss together with the penalties R1 and R2.
 
     Attributes:
-        needs_real_logits: True: the generator's update runs the discriminator on real samples too.
+        needs_real_logits: True, because the generator's update also runs the discriminator on real samples.
 
     Example:
         >>> import torch
         >>> loss = RelativisticLoss()
-        >>> loss.generator(torch.zeros(4, 1), torch.zeros(4, 1))  # log 2: the fakes look as real as the real ones
+        >>> loss.generator(torch.zeros(4, 1), torch.zeros(4, 1))  # log 2: all samples have equal scores
         tensor(0.6931)
 
     References:
         Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019,
-        arXiv:1807.00734 (its RSGAN); Huang et al., "The GAN is dead; long live the GAN! A Modern Baseline GAN", 2024,
-        arXiv:2501.05441, section 2.
+        arXiv:1807.00734 (there RSGAN).
+
+        Huang et al., "The GAN is dead; long live the GAN! A Modern Baseline GAN" (R3GAN), 2024, arXiv:2501.05441,
+        section 2.
     """
 
     needs_real_logits = True
@@ -46,41 +48,41 @@ class RelativisticLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the mean softplus of each fake logit minus its real one.
+        """Compute the mean softplus of fake logits minus real logits.
 
         Args:
-            real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: the same, with equal shapes.
+            real_logits: float, of any shape, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``, with equal shapes.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
             ShapeError: the shapes differ.
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(partial(_paired, sign=1), self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute the mean softplus of each real logit minus its fake one.
+        """Compute the mean softplus of real logits minus fake logits.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
-            real_logits: the same, with equal shapes; None raises an error.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
+            real_logits: like ``fake_logits``, with equal shapes; None raises an error.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            ArgumentValueError: no real logits.
+            ArgumentValueError: the real logits are missing.
             ShapeError: the shapes differ.
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(partial(_paired, sign=-1), self, real_logits=real_logits, fake_logits=fake_logits)
 
 
 class RelativisticAverageLoss(nn.Module):
-    r"""The relativistic average loss (RaGAN): compares each logit with the mean logit of the other side.
+    r"""Compare each logit with the mean logit of the other side (RaGAN).
 
     With logits :math:`r = D(x)`, :math:`f = D(G(z))`, and their means :math:`\bar r`, :math:`\bar f` over the batch and
     all positions,
@@ -89,21 +91,20 @@ class RelativisticAverageLoss(nn.Module):
         L_D &= \operatorname{mean} \log(1 + e^{\bar f - r}) + \operatorname{mean} \log(1 + e^{f - \bar r}), \\
         L_G &= \operatorname{mean} \log(1 + e^{r - \bar f}) + \operatorname{mean} \log(1 + e^{\bar r - f}).
 
-    The means couple the samples of a batch; over several processes they are those of the whole batch, so that all
-    processes must call it together.
+    Over several processes the means are those of the whole batch, so all processes must call the loss together.
 
     Attributes:
-        needs_real_logits: True: the generator's update runs the discriminator on real samples too.
+        needs_real_logits: True, because the generator's update also runs the discriminator on real samples.
 
     Example:
         >>> import torch
         >>> loss = RelativisticAverageLoss()
-        >>> loss.discriminator(torch.zeros(4, 1), torch.zeros(4, 1))  # 2 log 2: it cannot tell them apart
+        >>> loss.discriminator(torch.zeros(4, 1), torch.zeros(4, 1))  # 2 log 2: all samples have equal scores
         tensor(1.3863)
 
     References:
         Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019,
-        arXiv:1807.00734 (its RaSGAN).
+        arXiv:1807.00734 (there RaSGAN).
     """
 
     needs_real_logits = True
@@ -113,41 +114,41 @@ class RelativisticAverageLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the cross-entropy of real logits minus the mean fake one, plus that of fake minus the mean real one.
+        """Compute the cross-entropy of the logits relative to the mean logit of the other side.
 
         Args:
-            real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: the same, with equal shapes.
+            real_logits: float, of any shape, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``, with equal shapes.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
             ShapeError: the shapes differ.
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(partial(_averaged, sign=1), self, real_logits=real_logits, fake_logits=fake_logits)
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute the discriminator's loss with real and fake exchanged.
+        """Compute the discriminator's loss with real and fake logits exchanged.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
-            real_logits: the same, with equal shapes; None raises an error.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
+            real_logits: like ``fake_logits``, with equal shapes; None raises an error.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            ArgumentValueError: no real logits.
+            ArgumentValueError: the real logits are missing.
             ShapeError: the shapes differ.
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(partial(_averaged, sign=-1), self, real_logits=real_logits, fake_logits=fake_logits)
 
 
 def _check_pairs(real: Tensor, fake: Tensor) -> None:
-    """Raise a ShapeError unless the logits have one shape; they would broadcast."""
+    """Raise a ShapeError unless the logits have one shape, because they would broadcast."""
     if real.shape != fake.shape:
         raise ShapeError(
             f"real_logits {tuple(real.shape)} and fake_logits {tuple(fake.shape)} must have one shape: this loss "
@@ -158,13 +159,13 @@ def _check_pairs(real: Tensor, fake: Tensor) -> None:
 
 
 def _paired(real: Tensor, fake: Tensor, sign: int) -> Tensor:
-    """Return the pairing loss at one scale: of the discriminator with sign 1, of the generator with -1."""
+    """Return the pairing loss at one scale; the sign is 1 for the discriminator and -1 for the generator."""
     _check_pairs(real, fake)
     return F.softplus(sign * (fake - real)).mean()
 
 
 def _averaged(real: Tensor, fake: Tensor, sign: int) -> Tensor:
-    """Return the average loss at one scale: of the discriminator with sign 1, of the generator with -1."""
+    """Return the average loss at one scale; the sign is 1 for the discriminator and -1 for the generator."""
     _check_pairs(real, fake)
     real_mean, fake_mean = mean_over_ranks(real.mean()), mean_over_ranks(fake.mean())
     return F.softplus(sign * (fake_mean - real)).mean() + F.softplus(sign * (fake - real_mean)).mean()

@@ -1,4 +1,4 @@
-"""Targets other than 1 and 0, for the losses that have targets."""
+"""Label smoothing."""
 
 import warnings
 from dataclasses import dataclass
@@ -15,22 +15,24 @@ __all__ = ["LabelSmoothing", "check_smoothing"]
 
 @dataclass(frozen=True)
 class LabelSmoothing:
-    r"""Targets other than 1 and 0, for the discriminator's update.
+    r"""Replace the discriminator's targets 1 and 0 by smoothed targets.
 
-    The target of a real sample is ``real``, and that of a fake is ``fake``. With probability ``flip``, drawn per
-    sample, a sample gets the target of the other side. Then :math:`U(-\text{jitter}, \text{jitter})`, drawn per
-    sample, is added. Each of several scales has its own draws. Over several processes, each process draws for its own
-    samples, with its own random state. (Cross-entropy is linear in its target, so jitter does not change the expected
-    gradient, even if a target leaves [0, 1].)
+    Real samples have the target ``real`` and fakes have the target ``fake``. With probability ``flip``, a sample gets
+    the target of the other side. Then noise from :math:`U(-\text{jitter}, \text{jitter})` is added. Both are drawn
+    for each sample, and for each scale if there are several. Cross-entropy is linear in its target, so jitter does not
+    change the expected gradient, even if a target is outside [0, 1].
+
+    In multi-GPU training, each process draws for its own samples, with its own random state.
 
     Args:
         real: target of real samples, in [0, 1], above ``fake``. One-sided smoothing is ``real=0.9, fake=0.0``.
         fake: target of fake samples, in [0, 1].
         jitter: half-width of the noise on every target, 0 or more.
-        flip: probability of the other side's target, in [0, 1]. Above 0.5 most targets are wrong, which is warned of.
+        flip: probability of the other side's target, in [0, 1]. Above 0.5 most targets are wrong, so a warning is
+            issued.
 
     Raises:
-        ArgumentValueError: a value is out of its range, or ``real`` is not above ``fake``.
+        ArgumentValueError: a value is out of range, or ``real`` is not above ``fake``.
 
     Example:
         >>> smoothing = LabelSmoothing(real=0.9)
@@ -38,8 +40,8 @@ class LabelSmoothing:
         tensor([0.9000, 0.9000, 0.9000])
 
     References:
-        Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 3.4 (one-sided
-        smoothing).
+        One-sided smoothing: Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section
+        3.4.
     """
 
     real: float = 0.9
@@ -53,13 +55,13 @@ class LabelSmoothing:
         check_number("jitter", self.jitter)
         if self.real <= self.fake:
             raise ArgumentValueError(
-                f"real (={self.real}) must be above fake (={self.fake}): a discriminator with these targets would take "
-                "fakes for real samples, and the generator would learn the opposite"
+                f"real (={self.real}) must be above fake (={self.fake}); otherwise the discriminator would learn to "
+                "classify fakes as real"
             )
         if self.flip > 0.5:
             warnings.warn(
-                f"flip (={self.flip}) is the probability of a wrong target: above 0.5 the discriminator learns to take "
-                "fakes for real samples",
+                f"flip (={self.flip}) is the probability of a wrong target: above 0.5 the discriminator learns to "
+                "classify fakes as real",
                 stacklevel=3,
             )
 
@@ -70,7 +72,7 @@ class LabelSmoothing:
             logits: (N, ...) float.
 
         Returns:
-            Targets of the same shape; all targets of a sample are equal.
+            Targets of the same shape. All targets of a sample are equal.
         """
         return self._targets(logits, self.real, self.fake)
 
@@ -81,7 +83,7 @@ class LabelSmoothing:
             logits: (N, ...) float.
 
         Returns:
-            Targets of the same shape; all targets of a sample are equal.
+            Targets of the same shape. All targets of a sample are equal.
         """
         return self._targets(logits, self.fake, self.real)
 
@@ -96,7 +98,7 @@ class LabelSmoothing:
 
 
 def check_smoothing(smoothing: LabelSmoothing | None) -> None:
-    """Raise an ArgumentTypeError unless it is a LabelSmoothing or None."""
+    """Raise an ArgumentTypeError unless the argument is a LabelSmoothing or None."""
     if smoothing is not None and not isinstance(smoothing, LabelSmoothing):
         raise ArgumentTypeError(
             f"smoothing (={shown(smoothing)}) must be a LabelSmoothing, such as LabelSmoothing(real=0.9), or None"

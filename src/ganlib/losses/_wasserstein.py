@@ -1,4 +1,4 @@
-"""The Wasserstein loss."""
+"""Wasserstein loss."""
 
 from torch import Tensor, nn
 
@@ -9,14 +9,15 @@ __all__ = ["WassersteinLoss"]
 
 
 class WassersteinLoss(nn.Module):
-    r"""The Wasserstein loss of a critic, which must be kept Lipschitz.
+    r"""Compute the Wasserstein loss (WGAN).
 
-    With the critic's values :math:`r = D(x)` and :math:`f = D(G(z))`,
+    With the critic's scores :math:`r = D(x)` and :math:`f = D(G(z))`,
 
     .. math:: L_D = \operatorname{mean} f - \operatorname{mean} r, \qquad L_G = -\operatorname{mean} f.
 
-    Only the critic's slope bounds the values: use it with :class:`ganlib.penalties.GradientPenalty` or spectral norm,
-    and with several discriminator steps per iteration.
+    This loss requires a critic (discriminator) that is Lipschitz continuous, because nothing else bounds the scores.
+    Use it with :class:`ganlib.penalties.GradientPenalty` or with spectral norm, and with several discriminator steps
+    per iteration.
 
     Example:
         >>> import torch
@@ -33,33 +34,33 @@ class WassersteinLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the mean fake value minus the mean real one.
+        """Compute the mean score of fakes minus the mean score of real samples.
 
         Args:
-            real_logits: float, of any shape, or a tuple of several scales.
-            fake_logits: the same; the shapes may differ.
+            real_logits: float, of any shape, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``; the shapes may differ.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(
             lambda real, fake: fake.mean() - real.mean(), self, real_logits=real_logits, fake_logits=fake_logits
         )
 
     def generator(self, fake_logits: Logits, real_logits: Logits | None = None) -> Tensor:
-        """Compute minus the mean fake value.
+        """Compute the negative mean score of fakes.
 
         Args:
-            fake_logits: float, of any shape, or a tuple of several scales.
+            fake_logits: float, of any shape, or a tuple with one tensor per scale.
             real_logits: not used.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(lambda fake: -fake.mean(), self, fake_logits=fake_logits)

@@ -1,4 +1,4 @@
-"""Several losses as one."""
+"""Weighted sum of losses."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,23 +16,21 @@ __all__ = ["WeightedSum"]
 
 
 class WeightedSum(nn.Module):
-    r"""A weighted sum of adversarial losses, which is an adversarial loss itself.
+    r"""Combine several adversarial losses into one.
 
     .. math:: L_D = \sum_i w_i L_D^{(i)}, \qquad L_G = \sum_i w_i L_G^{(i)}
 
-    Over several processes it is that of the whole batch if each of the losses is.
-
     Args:
-        losses: at least one, of ganlib or your own.
-        weights: a finite number of at least 0 for each; a 0-dim tensor where it changes during training (see
-            :class:`ganlib.training.Schedule`).
+        losses: at least one loss, from ganlib or your own.
+        weights: one weight for each loss, finite and at least 0. Pass a 0-dim tensor if it changes during training
+            (see :class:`ganlib.training.Schedule`).
 
     Attributes:
-        needs_real_logits: whether any of the losses needs them.
+        needs_real_logits: whether any of the losses needs real logits in the generator's update.
 
     Raises:
-        ArgumentTypeError: losses or weights are not sequences, or one of the losses is not an AdversarialLoss.
-        ArgumentValueError: no losses, another number of weights, or a weight out of its range.
+        ArgumentTypeError: ``losses`` or ``weights`` is not a sequence, or a loss is not an AdversarialLoss.
+        ArgumentValueError: ``losses`` is empty, the number of weights differs, or a weight is out of range.
 
     Example:
         >>> import torch
@@ -64,21 +62,21 @@ class WeightedSum(nn.Module):
             check_weight("a weight", weight)
         self.needs_real_logits: bool = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
         self.needs_unbounded_logits: bool = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
-        # A loss with parameters or buffers of its own is moved and saved with the sum.
+        # A loss with parameters or buffers is moved and saved with the sum.
         self.parts: nn.ModuleList = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
         """Compute the weighted sum of the discriminator's losses.
 
         Args:
-            real_logits: float, of any shape that all the losses take, or a tuple of several scales.
-            fake_logits: the same.
+            real_logits: float, of any shape that all losses accept, or a tuple with one tensor per scale.
+            fake_logits: like ``real_logits``.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            DTypeError: logits that are not floating point.
+            DTypeError: the logits are not floating point.
         """
         return sum_over_scales(
             lambda real, fake: self._sum([loss.discriminator(real, fake) for loss in self.losses]),
@@ -91,15 +89,15 @@ class WeightedSum(nn.Module):
         """Compute the weighted sum of the generator's losses.
 
         Args:
-            fake_logits: float, of any shape that all the losses take, or a tuple of several scales.
-            real_logits: the same, if any of the losses needs them.
+            fake_logits: float, of any shape that all losses accept, or a tuple with one tensor per scale.
+            real_logits: like ``fake_logits``; required if a loss needs real logits.
 
         Returns:
-            A scalar, float32 or better.
+            A scalar, float32 or float64.
 
         Raises:
-            ArgumentValueError: no real logits, if they are needed.
-            DTypeError: logits that are not floating point.
+            ArgumentValueError: the real logits are needed and missing.
+            DTypeError: the logits are not floating point.
         """
         needed = {"real_logits": real_logits} if self.needs_real_logits else {}
         return sum_over_scales(

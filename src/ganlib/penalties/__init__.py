@@ -1,10 +1,11 @@
-"""Penalties on the discriminator: on its gradient, its logits, or its consistency; and one on the generator.
+"""Penalties on the discriminator's gradient, logits or consistency, and a penalty on the generator.
 
-Each calls the network in eager mode and without autocast, so that it works with compiled networks and in
-any loop. Under ``torch.no_grad`` it returns its value without a graph.
+A penalty calls the network in eager mode and without autocast, so it works with compiled networks and in any training
+loop. Under :class:`torch.no_grad` it returns its value without a graph.
 
-Over several processes with equally large batches, and gradients averaged as DistributedDataParallel does, each penalty
-is that of the whole batch, given the same random numbers; each process draws those of its own samples.
+In multi-GPU training, each process draws the random numbers of its own samples, and the value of each penalty
+is that of the whole batch, given the same random numbers. This requires batches of equal size in all processes, and
+gradients that are averaged, as :class:`torch.nn.parallel.DistributedDataParallel` does.
 """
 
 from ganlib.penalties._consistency import Consistency

@@ -16,29 +16,32 @@ __all__ = ["Consistency"]
 
 
 class Consistency(LazyPenalty):
-    r"""Consistency with an augmentation: the logits of a sample and of its augmented copy should be equal.
+    r"""Penalize different logits for a sample and its augmented copy (consistency regularization).
 
-    With :math:`T` the augmentation, and the squares summed over a sample's several logits (patches, scales),
+    With :math:`T` the augmentation,
 
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (D(x_i) - D(T(x_i)))^2 +
         \text{fake\_weight} \cdot \operatorname{mean}_i (D(G(z_i)) - D(T(G(z_i))))^2
 
-    Unlike the trainer's ``augment`` it does not act on the generator's update, so augmentations cannot leak into the
-    generated samples. An augmentation that moves samples needs a discriminator with one logit, since patches would
-    move too. Over several processes, each process augments its own samples.
+    If a sample has several logits (patches, scales), the squared differences are summed.
+
+    The penalty does not affect the generator's update, so augmentations do not leak into the generated samples. The
+    trainer's ``augment`` argument works differently: it augments in both updates. If the augmentation moves samples,
+    use a discriminator with one logit per sample, because patches would move too. In multi-GPU training, each process
+    augments its own samples.
 
     Args:
-        augment: samples -> samples of the same shape, such as one of :mod:`ganlib.augment`.
-        weight: on real samples, 0 or more; 10 in the paper. A 0-dim tensor where it changes during training (see
-            :class:`ganlib.training.Schedule`).
-        fake_weight: on fakes, 0 or more, or such a tensor; balanced consistency (bCR) has 10 here too. With the number
-            0 the discriminator is not called with fakes.
-        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
+        augment: a function from samples to samples of the same shape, such as one of :mod:`ganlib.augment`.
+        weight: weight for real samples, 0 or more; 10 in the paper. Pass a 0-dim tensor if it changes during training
+            (see :class:`ganlib.training.Schedule`).
+        fake_weight: weight for fakes, 0 or more, or a 0-dim tensor. Balanced consistency (bCR) uses 10 here too. If it
+            is the number 0, the discriminator is not called with fakes.
+        every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
     Raises:
-        ArgumentTypeError: ``augment`` cannot be called.
-        ArgumentValueError: a negative weight, or an interval below 1.
+        ArgumentTypeError: ``augment`` is not callable.
+        ArgumentValueError: a weight is negative, or ``every`` is below 1.
 
     Example:
         >>> x = torch.randn(8, 5)
@@ -48,8 +51,9 @@ class Consistency(LazyPenalty):
 
     References:
         Zhang et al., "Consistency Regularization for Generative Adversarial Networks", 2020, arXiv:1910.12027, equation
-        2 (at the last layer); also on fakes: Zhao et al., "Improved Consistency Regularization for GANs", 2021,
-        arXiv:2002.04724, section 2.1.
+        2 (at the last layer).
+
+        On fakes: Zhao et al., "Improved Consistency Regularization for GANs", 2021, arXiv:2002.04724, section 2.1.
     """
 
     def __init__(
@@ -78,18 +82,18 @@ class Consistency(LazyPenalty):
         """Compute the penalty.
 
         Args:
-            discriminator: called with (samples), or (samples, condition) where there is one.
+            discriminator: called with (samples), or with (samples, condition) if there is a condition.
             real: (N, ...) float.
-            fake: (N, ...) float; no gradient flows back into it.
+            fake: (N, ...) float; no gradient flows into it.
             condition: the conditions of the real samples, or None.
-            fake_condition: the conditions of the fakes; None takes ``condition``.
+            fake_condition: the conditions of the fakes; None means ``condition``.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
         """
         check_samples(discriminator, real=real, fake=fake)
         value = weighted(self.weight, self._unlikeness(discriminator, real, condition))
-        if isinstance(self.fake_weight, Tensor) or self.fake_weight:  # to ask a tensor would wait for its device
+        if isinstance(self.fake_weight, Tensor) or self.fake_weight:  # reading a tensor would wait for its device
             own = condition if fake_condition is None else fake_condition
             value = value + weighted(self.fake_weight, self._unlikeness(discriminator, fake, own))
         return value

@@ -1,4 +1,4 @@
-"""DRAGAN's penalty."""
+"""DRAGAN gradient penalty."""
 
 import torch
 from torch import Tensor
@@ -13,26 +13,26 @@ __all__ = ["DRAGAN"]
 
 
 class DRAGAN(LazyPenalty):
-    r"""DRAGAN's one-centred gradient penalty, near real samples.
+    r"""Penalize gradient norms other than 1 near real samples (DRAGAN).
 
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(x_i + \delta_i) \rVert - 1)^2, \qquad
         \delta_i \sim N(0, (\text{noise} \cdot s)^2 I), \quad s \text{ the standard deviation of all numbers in } x
 
-    A discriminator with batch norm mixes the samples of a batch, and this is then not a penalty on the gradient of
-    each: that is warned of.
+    Do not use batch norm in the discriminator. Batch norm mixes the samples of a batch, so the penalty would not act on
+    the gradient of each sample. A warning is issued in this case.
 
-    Over several processes :math:`s` is that of the whole batch, so that all processes must call it together; each
-    process draws the noise of its own samples.
+    Over several processes :math:`s` is computed over the whole batch, so all processes must call the penalty together.
+    Each process draws the noise of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, there 10. A 0-dim tensor where it changes during training (see
-            :class:`ganlib.training.Schedule`).
-        noise: its standard deviation, in standard deviations of the samples; 0 or more, or such a tensor.
-        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
+        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if it changes during
+            training (see :class:`ganlib.training.Schedule`).
+        noise: standard deviation of the noise relative to that of the samples; 0 or more, or a 0-dim tensor.
+        every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
     Raises:
-        ArgumentValueError: a negative weight or noise, or an interval below 1.
+        ArgumentValueError: ``weight`` or ``noise`` is negative, or ``every`` is below 1.
 
     Example:
         >>> x = torch.randn(16, 5)
@@ -40,8 +40,8 @@ class DRAGAN(LazyPenalty):
         40.0
 
     References:
-        Kodali et al., "On Convergence and Stability of GANs", 2017, arXiv:1705.07215, section 2.3. Its noise is normal,
-        as here; the scale, 0.5 of the samples' deviation, is that of the authors' code, whose noise is uniform.
+        Kodali et al., "On Convergence and Stability of GANs", 2017, arXiv:1705.07215, section 2.3. The normal noise
+        follows the paper. Its scale of 0.5 follows the authors' code, where the noise is uniform.
     """
 
     def __init__(self, weight: float | Tensor = 10.0, *, noise: float | Tensor = 0.5, every: int = 1) -> None:
@@ -60,20 +60,20 @@ class DRAGAN(LazyPenalty):
         """Compute the penalty near real samples.
 
         Args:
-            discriminator: called with (samples), or (samples, condition) where there is one.
+            discriminator: called with (samples), or with (samples, condition) if there is a condition.
             real: (N, ...) float.
             fake: not used.
             condition: the conditions of the real samples, or None.
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ArgumentValueError: logits that do not depend on the samples.
+            ArgumentValueError: the logits do not depend on the samples.
         """
         check_samples(discriminator, real=real)
-        real = at_least_float32(real.detach())  # noise in half precision would be other noise
+        real = at_least_float32(real.detach())  # the same seed would draw other noise in half precision
         near = real + weighted(self.noise, _deviation(real)) * torch.randn_like(real)
         return weighted(self.weight, (gradient_norms(discriminator, near, condition, self) - 1).square().mean())
 
@@ -81,6 +81,6 @@ class DRAGAN(LazyPenalty):
 def _deviation(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x.std(correction=0)
-    # The mean first: a mean of squares minus the square of a mean would lose the digits of samples far from 0.
+    # Subtract the mean first: a mean of squares minus a squared mean loses digits if the samples are far from 0.
     mean = mean_over_ranks(x.mean())
     return mean_over_ranks((x - mean).square().mean()).sqrt()

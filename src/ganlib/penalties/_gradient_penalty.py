@@ -1,4 +1,4 @@
-"""WGAN-GP's penalty."""
+"""WGAN-GP gradient penalty."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,28 +15,29 @@ __all__ = ["GradientPenalty"]
 
 
 class GradientPenalty(LazyPenalty):
-    r"""WGAN-GP's one-centred gradient penalty, between real and fake samples.
+    r"""Penalize gradient norms other than 1 between real and fake samples (WGAN-GP).
 
     .. math::
         \text{weight} \cdot \operatorname{mean}_i (\lVert \nabla D(\hat x_i) \rVert - 1)^2, \qquad
         \hat x_i = \epsilon_i x_i + (1 - \epsilon_i) G(z_i), \quad \epsilon_i \sim U(0, 1) \text{ per sample}
 
-    A discriminator with batch norm mixes the samples of a batch, and this is then not a penalty on the gradient of
-    each: that is warned of. The paper has layer norm instead (section 4, "No critic batch normalization").
+    Do not use batch norm in the discriminator. Batch norm mixes the samples of a batch, so the penalty would not act on
+    the gradient of each sample. A warning is issued in this case. The paper recommends layer norm instead (section 4,
+    "No critic batch normalization").
 
     Over several processes, each process draws the :math:`\epsilon_i` of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, there 10. A 0-dim tensor where it changes during training (see
-            :class:`ganlib.training.Schedule`).
-        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
+        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if it changes during
+            training (see :class:`ganlib.training.Schedule`).
+        every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
     Raises:
-        ArgumentValueError: a negative weight, or an interval below 1.
+        ArgumentValueError: the weight is negative, or ``every`` is below 1.
 
     Example:
         >>> x = torch.randn(16, 5)
-        >>> GradientPenalty(10.0)(lambda x: x[:, :1], x, -x).item()  # unit gradients: 0, for any batch size
+        >>> GradientPenalty(10.0)(lambda x: x[:, :1], x, -x).item()  # all gradients have norm 1
         0.0
 
     References:
@@ -54,17 +55,17 @@ class GradientPenalty(LazyPenalty):
         """Compute the penalty between real and fake samples.
 
         Args:
-            discriminator: called with (samples), or (samples, condition) where there is one.
+            discriminator: called with (samples), or with (samples, condition) if there is a condition.
             real: (N, ...) float.
-            fake: (N, ...) float, of the same shape; no gradient flows back into it.
+            fake: (N, ...) float, of the same shape; no gradient flows into it.
             condition: the conditions of both sides, or None.
-            fake_condition: None, or equal to ``condition``: a mixed sample has only one condition.
+            fake_condition: None, or equal to ``condition``, because a mixed sample has only one condition.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ShapeError: real and fake differ in shape.
+            ShapeError: ``real`` and ``fake`` differ in shape.
             ArgumentValueError: the two sides have different conditions, or the logits do not depend on the samples.
         """
         check_samples(discriminator, real=real, fake=fake)
@@ -73,7 +74,7 @@ class GradientPenalty(LazyPenalty):
         if fake_condition is not None and not _equal(condition, fake_condition):
             raise ArgumentValueError(
                 "fake_condition must equal condition: GradientPenalty mixes real and fake samples, and a mixed sample "
-                "has only one condition (R1 and R2 take different ones)"
+                "has only one condition (R1 and R2 accept different ones)"
             )
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         mixed = share * real.detach() + (1 - share) * fake.detach()
@@ -81,8 +82,8 @@ class GradientPenalty(LazyPenalty):
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Return whether two conditions hold equal tensors in the same nest of dicts and tuples."""
-    if one is other:  # first, as comparing values would wait for the device
+    """Return whether two conditions have equal tensors in the same structure of dicts and tuples."""
+    if one is other:  # comparing values would wait for the device
         return True
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)

@@ -16,33 +16,33 @@ __all__ = ["LeCam"]
 
 
 class LeCam(LazyPenalty):
-    r"""LeCam regularization: keeps real logits near the running mean of fake ones, and fake near that of real ones.
+    r"""Penalize the distance of logits from the running mean of the other side (LeCam regularization).
 
     With :math:`\alpha_R` and :math:`\alpha_F` the running means of real and fake logits,
 
     .. math:: R = \operatorname{mean} (D(x) - \alpha_F)^2 + \operatorname{mean} (D(G(z)) - \alpha_R)^2,
 
-    summed over scales. The means begin as those of the first batch. Each later call in training mode first updates
-    them, :math:`\alpha \leftarrow \text{decay} \cdot \alpha + (1 - \text{decay}) \operatorname{mean}`. They are
-    buffers, changed in place, and moved to the device of the logits at the first call. Over several processes they are
-    updated with the means of the whole batch, so that all processes have equal means, and must call it together.
+    summed over scales. The first batch initializes the running means. Each later call in training mode first updates
+    them in place, :math:`\alpha \leftarrow \text{decay} \cdot \alpha + (1 - \text{decay}) \operatorname{mean}`. They
+    are buffers, and the first call moves them to the device of the logits. Over several processes they are updated
+    with the means of the whole batch, so all processes must call the penalty together.
 
-    It needs only logits. In the trainer's ``auxiliary_losses`` it takes those of the update; in ``penalties`` it runs
-    the discriminator a second time; in a loop of your own, call :meth:`of`.
+    Prefer the trainer's ``auxiliary_losses`` to ``penalties``: as an auxiliary loss it uses the logits of the update,
+    and as a penalty it runs the discriminator a second time. In your own training loop, call :meth:`of`.
 
     Args:
-        weight: 0 or more; the paper has 0.01 to 0.3 with little data. A 0-dim tensor where it changes during training
-            (see :class:`ganlib.training.Schedule`).
-        decay: of the running means, in [0, 1), or such a tensor.
-        clipped: whether a difference counts only where real logits are above the mean of fake ones, and fake logits
-            below the mean of real ones: :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`.
-            The equation in the paper does not clip, the code of its authors does.
+        weight: 0 or more; 0.01 to 0.3 in the paper, for small data sets. Pass a 0-dim tensor if it changes during
+            training (see :class:`ganlib.training.Schedule`).
+        decay: decay of the running means, in [0, 1), or a 0-dim tensor.
+        clipped: whether to penalize only real logits above :math:`\alpha_F` and fake logits below :math:`\alpha_R`,
+            with :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`. The authors' code clips
+            like this; the equation in the paper does not.
         num_scales: the number of scales of the discriminator, at least 1.
-        every: in ``penalties`` the trainer applies it at iterations divisible by this number, multiplied by this
-            number; in ``auxiliary_losses`` it acts in every iteration.
+        every: k; in ``penalties``, the trainer applies it in every k-th iteration, multiplied by k. In
+            ``auxiliary_losses``, ``every`` has no effect.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> lecam = LeCam(weight=0.5)
@@ -78,26 +78,26 @@ class LeCam(LazyPenalty):
         self.register_buffer("started", torch.zeros(()))
 
     def discriminator(self, step: Step) -> Tensor:
-        """Update the running means, and compute the distance of logits from the other side's mean.
+        """Update the running means, and compute the distance of the logits from the mean of the other side.
 
         Args:
-            step: its ``real_output`` and ``fake_output`` are used.
+            step: needs ``real_output`` and ``fake_output``.
 
         Returns:
-            A scalar, float32 or better, without the weight.
+            A scalar, float32 or float64, without the weight.
 
         Raises:
-            ArgumentValueError: no real output, or another number of scales.
+            ArgumentValueError: the real output is missing, or the number of scales is not ``num_scales``.
         """
         if step.real_output is None:
             raise ArgumentValueError("step.real_output (=None) is missing: LeCam compares it with fake_output")
         return self._distance(step.real_output, step.fake_output)
 
     def generator(self, step: Step) -> Tensor:
-        """Return 0: only the discriminator is regularized.
+        """Return 0, because only the discriminator is regularized.
 
         Args:
-            step: gives the device.
+            step: only its device is used.
 
         Returns:
             A scalar 0.
@@ -105,17 +105,17 @@ class LeCam(LazyPenalty):
         return torch.zeros((), device=step.fake.device)
 
     def of(self, real_logits: Logits | DiscriminatorOutput, fake_logits: Logits | DiscriminatorOutput) -> Tensor:
-        """Update the running means, and compute the penalty from logits that are there.
+        """Update the running means, and compute the penalty from logits that you have already computed.
 
         Args:
-            real_logits: float, of any shape, a tuple of several scales, or a DiscriminatorOutput.
-            fake_logits: the same for fakes.
+            real_logits: float, of any shape, a tuple with one tensor per scale, or a DiscriminatorOutput.
+            fake_logits: like ``real_logits``, for fakes.
 
         Returns:
-            A scalar, float32 or better, with the weight.
+            A scalar, float32 or float64, with the weight.
 
         Raises:
-            ArgumentValueError: another number of scales.
+            ArgumentValueError: the number of scales is not ``num_scales``.
         """
         return weighted(self.weight, self._distance(real_logits, fake_logits))
 
@@ -130,17 +130,17 @@ class LeCam(LazyPenalty):
         """Run the discriminator on real and fake samples, and compute the penalty.
 
         Args:
-            discriminator: called with (samples), or (samples, condition) where there is one.
+            discriminator: called with (samples), or with (samples, condition) if there is a condition.
             real: (N, ...) float.
-            fake: (N, ...) float; no gradient flows back into it.
+            fake: (N, ...) float; no gradient flows into it.
             condition: the conditions of the real samples, or None.
-            fake_condition: the conditions of the fakes; None takes ``condition``.
+            fake_condition: the conditions of the fakes; None means ``condition``.
 
         Returns:
-            A scalar, float32 or better, with the weight.
+            A scalar, float32 or float64, with the weight.
 
         Raises:
-            ArgumentValueError: another number of scales.
+            ArgumentValueError: the number of scales is not ``num_scales``.
         """
         check_samples(discriminator, real=real, fake=fake)
         own = condition if fake_condition is None else fake_condition
@@ -169,7 +169,7 @@ class LeCam(LazyPenalty):
 
     @torch.no_grad()
     def _update(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> None:
-        """Move the running means towards those of a batch."""
+        """Move the running means toward the means of a batch."""
         for mean, side in ((self.real_means, real), (self.fake_means, fake)):
             move_mean_(mean, torch.stack([scale.mean() for scale in side]), self.decay, self.started)
         self.started.fill_(1)

@@ -1,4 +1,4 @@
-"""StyleGAN2's path length regularization, of a generator."""
+"""Path length regularization of StyleGAN2."""
 
 import math
 from collections.abc import Callable
@@ -19,26 +19,28 @@ __all__ = ["PathLength"]
 
 
 class PathLength(PreciseBuffers):
-    r"""Path length regularization: a step in latent space should change the sample by the same amount everywhere.
+    r"""Penalize a generator for uneven changes of its samples across the latent space (path length regularization).
 
-    With the Jacobian :math:`J_w = \partial G(w) / \partial w` of a generator,
+    A step of fixed size in latent space should change the sample by the same amount everywhere. With the Jacobian
+    :math:`J_w = \partial G(w) / \partial w` of a generator,
 
     .. math:: \text{weight} \cdot \operatorname{mean}_i \bigl(\lVert J_{w_i}^\top y_i \rVert - a\bigr)^2, \qquad
         y_i \sim \mathcal{N}(0, 1 / \text{positions}),
 
     where :math:`y` has the shape of a sample, positions is the product of its spatial sizes, and :math:`a` is the
-    running mean of the lengths :math:`\lVert J_w^\top y \rVert`. It begins as the mean of the first batch. (In the
-    authors' code it begins at 0, and so pulls all lengths down at first; and the gradient goes through its update too,
-    here :math:`a` is a constant.) Each later call in training mode first updates it,
-    :math:`a \leftarrow \text{decay} \cdot a + (1 - \text{decay}) \operatorname{mean}`. It is a buffer, changed in
-    place, and moved to the device of the lengths at the first call. Over several processes it is updated with the mean
-    of the whole batch, so that all processes must call it together.
+    running mean of the lengths :math:`\lVert J_w^\top y \rVert`.
 
-    A generator with batch norm mixes the samples of a batch, whose lengths are then not of each alone: that is
-    warned of.
+    The first batch initializes the running mean. Each later call in training mode first updates it in place,
+    :math:`a \leftarrow \text{decay} \cdot a + (1 - \text{decay}) \operatorname{mean}`. It is a buffer, and the first
+    call moves it to the device of the lengths. Over several processes, it is updated with the mean of the whole batch,
+    so all processes must call the penalty together. The authors' code differs: it starts from :math:`a = 0`, which
+    reduces all lengths at first, and its gradient also flows through the update of :math:`a`.
 
-    It regularizes a generator, so it is not one of a trainer's ``penalties``, which are called with a discriminator. It
-    is a player of a :class:`ganlib.training.GameTrainer`, which shares the generator's optimizer and plays rarely:
+    Do not use batch norm in the generator. Batch norm mixes the samples of a batch, so a length would not depend on one
+    sample alone. A warning is issued in this case.
+
+    A trainer's ``penalties`` are called with a discriminator, so you cannot use this penalty there. Use it as a player
+    of a :class:`ganlib.training.GameTrainer` that shares the generator's optimizer:
 
     .. code-block:: python
 
@@ -50,20 +52,20 @@ class PathLength(PreciseBuffers):
 
         training.Player("path_length", generator_optimizer, path_length_objective, every=8)
 
-    ``examples/games/path_length.py`` has all of it. Name it in the trainer's ``modules``, so that checkpoints hold the
-    running mean.
+    ``examples/games/path_length.py`` is the complete example. Add the penalty to the trainer's ``modules``, so that
+    checkpoints contain the running mean.
 
     Args:
-        weight: 0 or more; 2 in the authors' code. A 0-dim tensor where it changes during training (see
+        weight: 0 or more; 2 in the authors' code. Pass a 0-dim tensor if it changes during training (see
             :class:`ganlib.training.Schedule`).
-        decay: of the running mean, in [0, 1), or such a tensor. In a short training, or where the generator begins as
-            a constant, 0.99 lags behind; 0.9 does not.
+        decay: decay of the running mean, in [0, 1), or a 0-dim tensor. With 0.99 the mean lags behind if the training
+            is short, or if the generator is constant at first. Use 0.9 in these cases.
 
     Attributes:
-        mean: 0-dim, the running mean :math:`a`.
+        mean: the running mean :math:`a`, a 0-dim tensor.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> path_length = PathLength()
@@ -92,16 +94,16 @@ class PathLength(PreciseBuffers):
         """Update the running mean, and compute the penalty.
 
         Args:
-            generator: called with (latent), or (latent, condition) where there is one.
+            generator: called with (latent), or with (latent, condition) if there is a condition.
             latent: see :meth:`lengths`.
-            condition: of the samples, or None.
+            condition: the conditions of the samples, or None.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the generator, and to what the latent was
-            computed from.
+            A scalar, float32 or float64. Its graph leads to the parameters of the generator, and to the network that
+            computed the latent.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError, ShapeError: as :meth:`lengths` does.
+            ArgumentTypeError, ArgumentValueError, ShapeError: see :meth:`lengths`.
         """
         lengths = self.lengths(generator, latent, condition=condition)
         if self.mean.device != lengths.device:
@@ -114,24 +116,24 @@ class PathLength(PreciseBuffers):
     def lengths(self, generator: Callable[..., Tensor], latent: Tensor, *, condition: Condition = None) -> Tensor:
         r"""Compute :math:`\lVert J_{w_i}^\top y_i \rVert` of each latent, with new random :math:`y_i`.
 
-        How much they differ between latents is what the penalty makes small.
+        The penalty reduces the differences between these lengths.
 
         Args:
-            generator: called with (latent), or (latent, condition) where there is one; it gives samples (N, C,
-                \*spatial).
-            latent: (N, D) float, or (N, layers, D) where each layer has a latent of its own; the squares are then
-                averaged over layers. If it was computed from something with a gradient (by a mapping network, say),
-                that is regularized too.
-            condition: of the samples, or None.
+            generator: called with (latent), or with (latent, condition) if there is a condition. It returns samples
+                (N, C, \*spatial).
+            latent: (N, D) float, or (N, layers, D) if each layer has its own latent. The squares are then averaged over
+                layers. If a mapping network computed the latent with gradients, the penalty regularizes it too.
+            condition: the conditions of the samples, or None.
 
         Returns:
-            (N,) float32 or better, with a graph.
+            (N,) float32 or float64, with a graph.
 
         Raises:
-            ArgumentTypeError: the generator cannot be called, or the latent or the samples are not tensors.
+            ArgumentTypeError: the generator is not callable, or the latent or the samples are not tensors.
             DTypeError: the latent is not floating point.
-            ShapeError: a latent of another number of dimensions, or an empty one; samples that are not one for each.
-            ArgumentValueError: samples that do not depend on the latent.
+            ShapeError: the latent has the wrong number of dimensions or is empty, or the generator does not return one
+                sample for each latent.
+            ArgumentValueError: the samples do not depend on the latent.
 
         Example:
             >>> from torch import nn
@@ -152,11 +154,11 @@ class PathLength(PreciseBuffers):
         with torch.enable_grad(), without_autocast(latent.device.type):
             samples: Any = call_exactly(generator, latent, condition)
             if not isinstance(samples, Tensor):
-                raise ArgumentTypeError(f"generator gave a {type(samples).__name__}; it must give a tensor of samples")
+                raise ArgumentTypeError(f"generator returned a {type(samples).__name__}; it must return a tensor")
             if samples.ndim < 1 or len(samples) != len(latent):
                 raise ShapeError(
-                    f"generator gave samples {tuple(samples.shape)} for latent {tuple(latent.shape)}; it must give one "
-                    "sample for each latent"
+                    f"generator returned samples {tuple(samples.shape)} for latent {tuple(latent.shape)}; it must "
+                    "return one sample for each latent"
                 )
             warn_of_batch_norm(self, latent, samples, "generator")
             samples = at_least_float32(samples)
@@ -165,9 +167,11 @@ class PathLength(PreciseBuffers):
             if samples.requires_grad:
                 (gradient,) = torch.autograd.grad((samples * noise).sum(), latent, create_graph=True, allow_unused=True)
             if gradient is None:
-                raise ArgumentValueError("generator gave samples that do not depend on latent, so paths have no length")
+                raise ArgumentValueError(
+                    "generator returned samples that do not depend on latent, so paths have no length"
+                )
             squares = gradient.square().sum(-1)
-            # The square root has an infinite slope at 0, where a constant generator would have a gradient of NaN.
+            # The square root has an infinite slope at 0, so a constant generator would have a NaN gradient.
             return (squares if squares.ndim == 1 else squares.mean(1)).clamp_min(1e-24).sqrt()
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""What penalties share: their weight, how they call the discriminator, and the norms of its gradient."""
+"""Shared code of penalties: the weight, the call of the discriminator, and gradient norms."""
 
 import inspect
 import weakref
@@ -37,7 +37,7 @@ _looked_at = weakref.WeakSet[Any]()  # penalties
 
 
 class PreciseBuffers(nn.Module):
-    """A module whose running means stay in float32 or better where it is made half precision, as ``half()`` does."""
+    """Keep running means in float32 or float64 when the module is converted to half precision."""
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "PreciseBuffers":
         before = dict(self.named_buffers(recurse=False))
@@ -50,7 +50,7 @@ class PreciseBuffers(nn.Module):
 
 
 class LazyPenalty(PreciseBuffers):
-    """A penalty with a weight, which the trainer applies at iterations divisible by ``every``, multiplied by it."""
+    """Represent a weighted penalty that the trainer applies every so many iterations."""
 
     def __init__(self, weight: float | Tensor = 10.0, *, every: int = 1) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class LazyPenalty(PreciseBuffers):
         self.every = every
 
     def extra_repr(self) -> str:
-        """Return those arguments that are numbers or tensors, for ``repr``."""
+        """Return the arguments that are numbers or tensors, for ``repr``."""
         arguments = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
         return ", ".join(
             f"{name}={show_weight(value)}" for name, value in arguments.items() if isinstance(value, Real | Tensor)
@@ -68,23 +68,23 @@ class LazyPenalty(PreciseBuffers):
 
 
 def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -> Any:
-    """Call a network in eager mode, without autocast, in float32 or better; with the condition where there is one.
+    """Call a network in eager mode and without autocast.
 
-    A network whose weights are in half precision takes nothing else, and is given that.
+    Inputs are float32 or float64. If the weights are in half precision, the samples are converted to their dtype.
     """
     weight = _first_weight(network)
     if weight is None or weight.dtype not in _HALVES:
         x, condition = at_least_float32(x), _widened(condition)
     else:
         x = as_dtype(x, weight.dtype)
-    # A compiled module refuses a second derivative. Inside a compiled function the stance cannot be set.
+    # A compiled module has no second derivative. The stance cannot be set inside a compiled function.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
     with eager, without_autocast(x.device.type):
         return network(x) if condition is None else network(x, condition)
 
 
 def check_samples(discriminator: Any, **samples: Any) -> None:
-    """Raise an error unless the discriminator can be called, and samples, by name, are float (N, ...)."""
+    """Raise an error unless the discriminator is callable and the samples are float (N, ...)."""
     if not callable(discriminator):
         raise ArgumentTypeError(f"discriminator (={shown(discriminator)}) must be callable")
     for name, value in samples.items():
@@ -99,10 +99,7 @@ def check_samples(discriminator: Any, **samples: Any) -> None:
 def squared_gradient_norms(
     discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None
 ) -> Tensor:
-    """Return (N,) the squared norm of the gradient of the sum of each sample's logits, with a graph.
-
-    The penalty that they are for warns of batch norm.
-    """
+    """Return the squared gradient norm (N,) of the summed logits at each sample, with a graph."""
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.enable_grad():
         logits = call_exactly(discriminator, samples, condition)
@@ -115,7 +112,7 @@ def squared_gradient_norms_of(
     logits: Logits | DiscriminatorOutput,
     message: str = "logits do not depend on samples: they must be computed from this very tensor, with gradients on",
 ) -> Tensor:
-    """Return (N,) the same from logits that are there; the message is for logits that do not depend on the samples."""
+    """Return squared gradient norms (N,) from existing logits; the message is for logits without a graph to samples."""
     if not (isinstance(samples, Tensor) and samples.requires_grad):
         raise ArgumentValueError(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
@@ -132,17 +129,17 @@ def squared_gradient_norms_of(
 
 
 def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None) -> Tensor:
-    """Return (N,) the norm of the gradient at each sample, with a slope that is finite also where it is 0."""
-    # The square root has an infinite slope at 0, where a constant discriminator would turn its own gradient into NaN.
+    """Return the gradient norm (N,) at each sample; its derivative is finite even if the norm is 0."""
+    # The square root has an infinite slope at 0, so a constant discriminator would have a NaN gradient.
     return squared_gradient_norms(discriminator, samples, condition, penalty).clamp_min(1e-24).sqrt()
 
 
 def warn_of_batch_norm(
     penalty: Any, samples: Tensor, logits: Logits | DiscriminatorOutput, network: str = "discriminator"
 ) -> None:
-    """Warn once for each penalty of a batch norm in training mode on the way from the samples to the logits.
+    """Warn once for each penalty if there is a batch norm in training mode between the samples and the logits.
 
-    The graph is searched, and not the discriminator's modules, so that it may be a function, or wrapped in anything.
+    The search uses the graph instead of the modules, because the discriminator can be a function or be wrapped.
     """
     if penalty is None or torch.compiler.is_compiling() or penalty in _looked_at:
         return
@@ -158,39 +155,39 @@ def warn_of_batch_norm(
         if "BatchNorm" in node.name() and getattr(node, "_saved_training", True) and _mixes(node):
             warn_user(
                 f"the {network} has a batch norm in training mode, which mixes the samples of a batch: "
-                f"{type(penalty).__name__} is then not a penalty on the gradient of each sample. Replace it by another "
-                "norm, such as group norm or instance norm, or by none"
+                f"{type(penalty).__name__} is then not a penalty on the gradient of each sample. Remove the batch "
+                "norm, or replace it by another norm, such as group norm or instance norm"
             )
             return
         waiting += [function for function, _ in node.next_functions]
 
 
 def _mixes(node: Any) -> bool:
-    """Whether a batch norm sees several samples: instance norm is computed as that of a single one."""
+    """Return whether a batch norm sees several samples; torch computes instance norm as a batch norm of one sample."""
     shapes = [metadata.shape for metadata in getattr(node, "_input_metadata", ())]
     return not shapes or shapes[0][0] > 1
 
 
 @torch.no_grad()
 def move_mean_(mean: Tensor, value: Tensor, decay: float | Tensor, started: Tensor) -> None:
-    """Move a running mean towards a batch's value, which it becomes where ``started`` is 0; over all processes.
+    """Move a running mean toward the value of a batch over all processes, or set it if ``started`` is 0.
 
-    It is changed in place, since a CUDA graph reads and writes its address.
+    The change is in place, because a CUDA graph uses the address of the mean.
     """
-    share = 1 - weighted(decay, started)  # on the device: a branch on the host would wait for it
-    # Reduced before it is rounded: the mean is then that of one process, to the bit except for rare ties.
+    share = 1 - weighted(decay, started)  # computed on the device, because a branch on the host would wait for it
+    # Reduce before rounding, so that the mean equals that of a single process, except for rare ties.
     mean.lerp_(mean_over_ranks(value).to(mean.dtype), share)
 
 
 def _first_weight(network: Any) -> Tensor | None:
-    """Return the first floating-point parameter of a module, or of the module that a method belongs to."""
+    """Return the first floating-point parameter of a module, or of the module that owns a method."""
     owner = getattr(network, "__self__", network)
     parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
     return next((parameter for parameter in parameters if parameter.is_floating_point()), None)
 
 
 def _widened(condition: Condition) -> Condition:
-    """The condition with float32 in place of half precision; where it has none, the condition itself."""
+    """Convert half-precision tensors of a condition to float32."""
     if not any(part.dtype in _HALVES for part in tensors_of(condition)):
         return condition
     return mapped(condition, lambda part: at_least_float32(part) if part.is_floating_point() else part)

@@ -1,4 +1,4 @@
-"""R1 and R2: the zero-centred gradient penalties on real and on fake samples."""
+"""Zero-centered gradient penalties R1 and R2."""
 
 from torch import Tensor
 
@@ -10,22 +10,23 @@ __all__ = ["R1", "R2"]
 
 
 class R1(LazyPenalty):
-    r"""The zero-centred gradient penalty on real samples.
+    r"""Penalize the squared gradient norm at real samples (R1).
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(x_i) \rVert^2
 
-    Of several logits of a sample (patches, scales), :math:`D` is the sum. A discriminator with batch norm mixes the
-    samples of a batch, and this is then not a penalty per sample. With a small weight, as the examples have, it still
-    steadies the training, so that nothing is warned of; otherwise prefer ``norm="none"``.
+    If a sample has several logits (patches, scales), :math:`D` is their sum.
+
+    Batch norm in the discriminator mixes the samples of a batch, so the penalty does not act on each sample alone. With
+    a small weight, as in the examples, the penalty still stabilizes the training, so there is no warning. With a larger
+    weight, prefer ``norm="none"``.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
+        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if it changes during training (see
             :class:`ganlib.training.Schedule`).
-        every: the trainer applies it at iterations divisible by this number, multiplied by this number (lazy
-            regularization).
+        every: k; the trainer applies the penalty in every k-th iteration, multiplied by k (lazy regularization).
 
     Raises:
-        ArgumentValueError: a negative weight, or an interval below 1.
+        ArgumentValueError: the weight is negative, or ``every`` is below 1.
 
     Example:
         >>> import torch
@@ -35,8 +36,9 @@ class R1(LazyPenalty):
 
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, arXiv:1801.04406, equation 9.
-        Lazy: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section
-        3.1.
+
+        Lazy regularization: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
+        arXiv:1912.04958, section 3.1.
     """
 
     def forward(
@@ -50,37 +52,37 @@ class R1(LazyPenalty):
         """Compute the penalty on real samples.
 
         Args:
-            discriminator: called with (real), or (real, condition) where there is one.
+            discriminator: called with (real), or with (real, condition) if there is a condition.
             real: (N, ...) float.
             fake: not used.
             condition: the conditions of the real samples, or None.
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ArgumentValueError: logits that do not depend on the samples.
+            ArgumentValueError: the logits do not depend on the samples.
         """
         check_samples(discriminator, real=real)
         return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
-        """Compute the penalty from a forward pass that is there, which saves another one.
+        """Compute the penalty from logits that you have already computed, which saves a forward pass.
 
-        Its precision is that of the forward pass; compute that without autocast, and without ``torch.compile``, whose
-        modules have no second derivative.
+        Compute the logits without autocast, because the penalty has the precision of the forward pass. Do not use
+        :func:`torch.compile`, because compiled modules have no second derivative.
 
         Args:
             samples: (N, ...) float, with ``requires_grad``.
-            logits: the discriminator's output on these samples: logits, a tuple of scales, or a DiscriminatorOutput.
+            logits: the discriminator's output on these samples: logits, a tuple with one tensor per scale, or a
+                DiscriminatorOutput. Its graph is kept.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator; the graph of the logits
-            stays, for the loss.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ArgumentValueError: samples that do not require a gradient, or logits that do not depend on them.
+            ArgumentValueError: the samples do not require a gradient, or the logits do not depend on them.
 
         Example:
             >>> import torch
@@ -93,19 +95,19 @@ class R1(LazyPenalty):
 
 
 class R2(LazyPenalty):
-    r"""The zero-centred gradient penalty on fake samples.
+    r"""Penalize the squared gradient norm at fake samples (R2).
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(G(z_i)) \rVert^2
 
-    Of several logits of a sample (patches, scales), :math:`D` is the sum. Of batch norm, see :class:`R1`.
+    If a sample has several logits (patches, scales), :math:`D` is their sum. For batch norm, see :class:`R1`.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper. A 0-dim tensor where it changes during training (see
+        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if it changes during training (see
             :class:`ganlib.training.Schedule`).
-        every: the trainer applies it at iterations divisible by this number, multiplied by this number.
+        every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
     Raises:
-        ArgumentValueError: a negative weight, or an interval below 1.
+        ArgumentValueError: the weight is negative, or ``every`` is below 1.
 
     Example:
         >>> import torch
@@ -128,33 +130,33 @@ class R2(LazyPenalty):
         """Compute the penalty on fake samples.
 
         Args:
-            discriminator: called with (fake), or (fake, fake_condition) where there is one.
+            discriminator: called with (fake), or with (fake, fake_condition) if there is a condition.
             real: not used.
-            fake: (N, ...) float; no gradient flows back into it.
-            condition: used where fake_condition is None.
+            fake: (N, ...) float; no gradient flows into it.
+            condition: used if ``fake_condition`` is None.
             fake_condition: the conditions of the fake samples, or None.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ArgumentValueError: logits that do not depend on the samples.
+            ArgumentValueError: the logits do not depend on the samples.
         """
         check_samples(discriminator, fake=fake)
         own = condition if fake_condition is None else fake_condition
         return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
-        """Compute the penalty from a forward pass that is there; see :meth:`R1.of`.
+        """Compute the penalty from logits that you have already computed; see :meth:`R1.of`.
 
         Args:
-            samples: (N, ...) float, with ``requires_grad``: fakes, as ``fake.detach().requires_grad_()``.
+            samples: fakes (N, ...) float, with ``requires_grad``, such as ``fake.detach().requires_grad_()``.
             logits: the discriminator's output on these samples.
 
         Returns:
-            A scalar, float32 or better, with a graph to the parameters of the discriminator.
+            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
 
         Raises:
-            ArgumentValueError: samples that do not require a gradient, or logits that do not depend on them.
+            ArgumentValueError: the samples do not require a gradient, or the logits do not depend on them.
         """
         return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())

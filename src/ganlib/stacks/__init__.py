@@ -1,4 +1,4 @@
-"""Bodies of networks: the two stacks of a plan, discriminators of patches, a codebook, and blocks."""
+"""Network architectures: stacks of layers, patch discriminators, a vector quantizer, and blocks."""
 
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
 from ganlib.stacks._conv import ConvStack, ConvTransposeStack

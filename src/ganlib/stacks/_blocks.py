@@ -1,4 +1,4 @@
-"""The block that every stack repeats: layer, norm, activation and dropout."""
+"""Blocks of layer, norm, activation and dropout."""
 
 import copy
 from collections.abc import Callable
@@ -29,30 +29,35 @@ LEAKY_RELU = partial(nn.LeakyReLU, 0.2)
 
 
 def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
-    """Make the normalization layer that an option, or a function of your own, stands for.
+    """Make a normalization layer.
 
     Args:
-        norm: ``"batch"``, ``"instance"`` (with a gain and bias), ``"group"`` (as many groups as divide both the
-            channels and 32), ``"pixel"`` (:class:`PixelNorm`, which has neither), ``"none"``, or a function from a
-            number of channels to a module, one of these names or None. A module that has ``needs_condition = True`` is
-            called with (x, condition).
-        channels: how many channels it normalizes.
-        spatial_dims: 0 (vectors) to 3.
+        norm: ``"batch"``, ``"instance"`` (with a gain and bias), ``"group"`` (with as many groups as divide both the
+            channels and 32), ``"pixel"`` (:class:`PixelNorm`, without gain and bias), ``"none"``, or a function. The
+            function takes the number of channels, and returns a module, one of these options or None. A module with
+            ``needs_condition = True`` is called with (x, condition).
+        channels: the number of channels of the input.
+        spatial_dims: the number of spatial dimensions, 0 (vectors) to 3.
 
     Returns:
         The layer; ``nn.Identity`` for ``"none"``.
 
     Raises:
-        ArgumentValueError: another option, or instance norm of vectors.
-        ArgumentTypeError: the function returned something else.
+        ArgumentValueError: the option is unknown, or is ``"instance"`` for vectors.
+        ArgumentTypeError: the function returned an object of another type.
 
     Example:
         >>> make_norm("group", 48, spatial_dims=2)
         GroupNorm(16, 48, ...)
 
     References:
-        Ioffe and Szegedy, "Batch Normalization", 2015; Ulyanov et al., "Instance Normalization", 2016; Wu and He,
-        "Group Normalization", 2018; Karras et al., "Progressive Growing of GANs", 2018.
+        Ioffe and Szegedy, "Batch Normalization", 2015, arXiv:1502.03167.
+
+        Ulyanov et al., "Instance Normalization", 2016, arXiv:1607.08022.
+
+        Wu and He, "Group Normalization", 2018, arXiv:1803.08494.
+
+        Pixel norm: Karras et al., "Progressive Growing of GANs", 2018, arXiv:1710.10196, section 4.2.
     """
     if norm == "none":
         return nn.Identity()
@@ -80,9 +85,9 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
 
 
 def needs_bias(norm: Norm) -> bool:
-    """Return whether a layer before this norm needs its own bias.
+    """Return whether a layer before this norm needs a bias.
 
-    The others subtract a mean, and with it the bias, and then add their own.
+    Most norms subtract the mean, which removes the bias of the layer before them, and add a bias themselves.
 
     Args:
         norm: see :func:`make_norm`.
@@ -101,14 +106,14 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
     """Make a new activation layer.
 
     Args:
-        activation: a function that makes one (``nn.ReLU``), a module to copy (``nn.LeakyReLU(0.2)``), or None.
+        activation: a function that returns a module (``nn.ReLU``), a module to copy (``nn.LeakyReLU(0.2)``), or None.
         name: the name of the argument, for the error.
 
     Returns:
         The layer; ``nn.Identity`` for None.
 
     Raises:
-        ArgumentTypeError: something else.
+        ArgumentTypeError: the activation has another type.
 
     Example:
         >>> make_activation(nn.LeakyReLU(0.2))
@@ -129,7 +134,7 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
 
 
 class Block(nn.Module):
-    """Layer, norm, activation and dropout; with ``wide`` the activation is in float32 where autocast gives it less."""
+    """Run layer, norm, activation and dropout; with ``wide`` the activation is computed in float32 under autocast."""
 
     def __init__(
         self,
@@ -148,7 +153,7 @@ class Block(nn.Module):
         self.layer = normalize_spectrally(layer) if check_flag("spectral_norm", spectral_norm) else layer
         self.norm = make_norm(norm, channels, spatial_dims)
         made: Any = make_activation(activation)
-        # These two need only their own output in the backward pass. A norm of your own may need what they overwrite.
+        # The backward pass of these two needs only their output. A custom norm may need the values that they overwrite.
         in_place = type(made) is nn.ReLU or (type(made) is nn.LeakyReLU and made.negative_slope >= 0)
         if in_place and isinstance(norm, str):
             made.inplace = True
@@ -157,17 +162,9 @@ class Block(nn.Module):
         self.needs_condition = needs_condition(self.norm)
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Run the parts.
-
-        Args:
-            x: (N, channels, ...).
-            condition: for a norm with ``needs_condition``.
-
-        Returns:
-            (N, channels, ...).
-        """
+        """Run the layers on x (N, channels, ...)."""
         for name, part in self._modules.items():  # in the order of __init__
-            # To call an identity takes as long as a small layer.
+            # Calling an identity takes as long as a small layer.
             if part is not None and type(part) is not nn.Identity:
                 if self.wide and name == "activation" and _is_rounded(x):
                     x = x.float()

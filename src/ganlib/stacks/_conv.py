@@ -1,4 +1,4 @@
-"""The two stacks of a plan: the discriminator's, and the generator's, which is its mirror."""
+"""Convolutional stacks for discriminators and generators."""
 
 from math import prod
 from typing import Literal
@@ -21,26 +21,25 @@ __all__ = ["ConvStack", "ConvTransposeStack"]
 
 @rebuildable
 class ConvStack(nn.Module):
-    r"""Strided convolutions from the image to the top of a plan: the body of a discriminator.
+    r"""Run strided convolutions from the image to the top of a plan, as a DCGAN discriminator does.
 
-    Every stage is followed by its norm, activation and dropout. The first has no norm (the DCGAN rule). The last has
-    neither norm nor dropout, and its activation is ``last_activation``.
+    Every stage is followed by its norm, activation and dropout. The first stage has no norm. The last stage has neither
+    norm nor dropout, and its activation is ``last_activation``.
 
     Args:
-        plan: the shapes, shared with the mirror.
-        image_channels: replaces the image's channels (for example if an adapter adds planes to them).
-        top_channels: replaces the top stage's channels (for example 1 for a logit).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
-            module.
-        activation: a module to copy, or a function that makes one.
+        plan: the shapes; :class:`ConvTransposeStack` uses the same plan.
+        image_channels: replaces the channels of the image, for example if an adapter concatenates a condition.
+        top_channels: replaces the channels of the last stage, for example 1 for a logit.
+        norm: see :func:`make_norm`.
+        activation: a module to copy, or a function that returns one.
         last_activation: the activation after the last stage, or None.
-        last_norm: whether the last stage has its norm too (for example if a linear head follows).
-        bias: whether convolutions have one; None means only those without a norm or with pixel norm, which has no bias.
+        last_norm: whether the last stage has a norm too, for example if a linear head follows.
+        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every convolution is spectrally normalized.
+        spectral_norm: whether all convolutions have spectral normalization.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -50,7 +49,8 @@ class ConvStack(nn.Module):
         torch.Size([4, 1, 1, 1])
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 3.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434, section 3.
     """
 
     def __init__(
@@ -106,14 +106,14 @@ class ConvStack(nn.Module):
 
         Args:
             sample: (N, *in_shape) float.
-            condition: for conditional norms, where there are any.
+            condition: for conditional norms, if there are any.
 
         Returns:
             (N, *out_shape).
 
         Raises:
-            ShapeError: samples of another shape.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ShapeError: the samples have another shape.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_shape(sample, self.in_shape, "sample")
         return run_blocks(self, sample, condition)
@@ -121,33 +121,32 @@ class ConvStack(nn.Module):
 
 @rebuildable
 class ConvTransposeStack(nn.Module):
-    r"""Transposed convolutions from the top of a plan to the image: the body of a generator.
+    r"""Run transposed convolutions from the top of a plan to the image, as a DCGAN generator does.
 
-    It has the kernels, strides and paddings of :class:`ConvStack`, in reverse; where a stride leaves the size open, the
-    output padding of the plan gives exactly the size of the image. Every stage except the last, which makes the image,
-    is followed by its norm, activation and dropout.
+    The stack has the kernels, strides and paddings of :class:`ConvStack`, in reverse. The output padding of the plan
+    makes the sizes exact. Every stage except the last is followed by its norm, activation and dropout. The last stage
+    makes the image.
 
-    The taps of a transposed convolution overlap unevenly where its stride does not divide its kernel, which shows as a
-    checkerboard. With ``upsample="nearest"`` or ``"linear"`` a stage is an :class:`UpsampleConv` to the same size
-    instead. Its kernel is the stage's, an even one made smaller by 1, and at least 3 where the size changes. A stage
-    that starts from spatial size 1 stays a transposed convolution.
+    A transposed convolution can cause a checkerboard pattern if its stride does not divide its kernel size. With
+    ``upsample="nearest"`` or ``"linear"``, a stage is an :class:`UpsampleConv` to the same size instead. Its kernel
+    size is that of the stage, reduced by 1 if even, and at least 3 if the size changes. A stage that starts from
+    spatial size 1 remains a transposed convolution.
 
     Args:
-        plan: the shapes, shared with the mirror.
-        image_channels: replaces the image's channels.
-        top_channels: replaces the top's channels (for example the size of a latent).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
-            module.
-        activation: a module to copy, or a function that makes one.
+        plan: the shapes; :class:`ConvStack` uses the same plan.
+        image_channels: replaces the channels of the image.
+        top_channels: replaces the channels of the top, for example by the size of a latent.
+        norm: see :func:`make_norm`.
+        activation: a module to copy, or a function that returns one.
         last_activation: the activation of the image: Tanh for samples in [-1, 1], or None. Under autocast it is
-            computed in float32: a tanh that rounds to 1 in half precision has no gradient.
-        bias: whether convolutions have one; None means only those without a norm or with pixel norm, which has no bias.
+            computed in float32, because a tanh that rounds to 1 in half precision has no gradient.
+        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every convolution is spectrally normalized.
+        spectral_norm: whether all convolutions have spectral normalization.
         upsample: ``"transposed"``, ``"nearest"`` or ``"linear"``.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -157,8 +156,11 @@ class ConvTransposeStack(nn.Module):
         torch.Size([4, 1, 28, 28])
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, section 3; the checkerboard: Odena et
-        al., "Deconvolution and Checkerboard Artifacts", 2016.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434, section 3.
+
+        Checkerboard patterns: Odena et al., "Deconvolution and Checkerboard Artifacts", 2016,
+        doi:10.23915/distill.00003.
     """
 
     def __init__(
@@ -188,7 +190,7 @@ class ConvTransposeStack(nn.Module):
             stage_norm: Norm = "none" if stage == 0 else norm
             stage_bias = needs_bias(stage_norm) if bias is None else check_flag("bias", bias)
             ends = channels[stage + 1], channels[stage]
-            # From a single pixel each output is reached by at most one tap of the kernel: nothing overlaps.
+            # From a single pixel, nothing overlaps: at most one tap of the kernel reaches each output.
             if upsample == "transposed" or prod(plan.shapes[stage + 1][1:]) == 1:
                 layer = getattr(nn, f"ConvTranspose{plan.spatial_dims}d")(
                     *ends,
@@ -226,15 +228,15 @@ class ConvTransposeStack(nn.Module):
         """Run the stages in reverse.
 
         Args:
-            latent: (N, *in_shape) float, or flat (N, C * ...) with as many numbers.
-            condition: for conditional norms, where there are any.
+            latent: (N, *in_shape) float, or flattened to (N, C * ...).
+            condition: for conditional norms, if there are any.
 
         Returns:
             (N, *out_shape).
 
         Raises:
-            ShapeError: latents of another size.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ShapeError: the latents have another size.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         shape = tuple(latent.shape[1:])
         if shape != self.in_shape and shape != (prod(self.in_shape),):
@@ -246,6 +248,6 @@ class ConvTransposeStack(nn.Module):
 
 
 def _odd_kernel(plan: StackPlan, stage: int) -> tuple[int, ...]:
-    """The stage's kernel, odd, and large enough that enlarged pixels do not stay flat squares."""
+    """Return an odd kernel size that is large enough to smooth the upsampled pixels."""
     sizes = zip(plan.kernel_sizes[stage], plan.shapes[stage][1:], plan.shapes[stage + 1][1:], strict=True)
     return tuple(max(k - 1 + k % 2, 1 if lower == upper else 3) for k, lower, upper in sizes)

@@ -1,4 +1,4 @@
-"""The layers with weights in stacks and blocks."""
+"""Convolutions and spectral normalization."""
 
 from typing import TypeVar
 
@@ -26,13 +26,13 @@ def make_convolution(
     bias: bool = True,
     spectral_norm: bool = False,
 ) -> nn.Module:
-    """Make torch's convolution for 1 to 3 spatial dimensions."""
+    """Make a convolution for 1 to 3 spatial dimensions."""
     layer = getattr(nn, f"Conv{spatial_dims}d")(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
     return normalize_spectrally(layer) if check_flag("spectral_norm", spectral_norm) else layer
 
 
 def normalize_spectrally(module: ModuleT) -> ModuleT:
-    """Divide the weight of each convolution and linear layer by its largest singular value, in place."""
+    """Apply spectral normalization to each convolution and linear layer, in place."""
     # A list, because each parametrization adds modules while the loop runs.
     for layer in list(module.modules()):
         if isinstance(layer, _LAYERS):

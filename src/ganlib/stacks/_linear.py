@@ -1,4 +1,4 @@
-"""The multi-layer perceptron."""
+"""Multi-layer perceptron."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,22 +19,22 @@ __all__ = ["LinearStack"]
 
 @rebuildable
 class LinearStack(nn.Module):
-    """Linear layers from flat vectors to flat vectors, or to samples of any shape.
+    """Run a multi-layer perceptron from vectors to vectors, or to samples of any shape.
 
     Every layer except the last is followed by its norm, activation and dropout.
 
     Args:
-        features: sizes from the input to the output, at least two; (784, 128, 1) is one hidden layer.
-        out_shape: shape that a sample of the output is given; None leaves it flat.
+        features: at least two sizes, from the input to the output; (784, 128, 1) has one hidden layer.
+        out_shape: shape of an output sample; None means a vector.
         norm: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from features to a module.
-        activation: a module to copy, or a function that makes one.
+        activation: a module to copy, or a function that returns one.
         last_activation: the activation after the last layer, or None. Under autocast it is computed in float32.
-        bias: whether layers have one; None means only those without a norm or with pixel norm, which has no bias.
+        bias: whether layers have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
         dropout: probability in [0, 1), after each inner activation.
-        spectral_norm: whether every layer is spectrally normalized.
+        spectral_norm: whether all layers have spectral normalization.
 
     Raises:
-        ArgumentValueError: an argument is out of its range, or ``out_shape`` has another size than the last layer.
+        ArgumentValueError: an argument is out of range, or ``out_shape`` does not match the last of ``features``.
 
     Example:
         >>> import torch
@@ -43,7 +43,7 @@ class LinearStack(nn.Module):
         torch.Size([4, 1, 28, 28])
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5: both players of its MNIST were such stacks.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, section 5.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class LinearStack(nn.Module):
         """Run the layers.
 
         Args:
-            x: (N, ...) float with in_features numbers a sample.
-            condition: for conditional norms, where there are any.
+            x: (N, ...) float with ``in_features`` numbers per sample.
+            condition: for conditional norms, if there are any.
 
         Returns:
             (N, *out_shape).
 
         Raises:
-            ShapeError: samples of another size.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ShapeError: the samples have another size.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         flat = x.flatten(1) if x.ndim > 2 else x
         if flat.ndim != 2 or flat.shape[1] != self.in_features:

@@ -1,4 +1,4 @@
-"""Minibatch standard deviation: shows the discriminator how much the samples of a batch differ."""
+"""Minibatch standard deviation."""
 
 import torch
 from torch import Tensor, nn
@@ -16,34 +16,38 @@ _EPS = 1e-8
 
 @rebuildable
 class MinibatchStdDev(nn.Module):
-    r"""Appends to each sample the standard deviation of the features within its group, as a constant map.
+    r"""Append the standard deviation over a group of samples to each sample, as a constant map.
 
-    .. math:: s_m = \frac{1}{F P} \sum_{f, p} \sqrt{\frac{1}{G} \sum_{i \in m} (x_{ifp} - \mu_{mfp})^2 + \epsilon}
+    The discriminator can then detect mode collapse, because it sees how much the samples of a batch differ. For the
+    :math:`G` samples of group :math:`m`, the :math:`F` features and the :math:`P` positions, with
+    :math:`\epsilon = 10^{-8}`,
 
-    over the :math:`G` samples of group :math:`m`, the :math:`F` features and the :math:`P` positions, with
-    :math:`\epsilon = 10^{-8}`. A generator that always makes the same sample is then easy to detect. It is computed
-    in float32 or better.
+    .. math:: s_m = \frac{1}{F P} \sum_{f, p} \sqrt{\frac{1}{G} \sum_{i \in m} (x_{ifp} - \mu_{mfp})^2 + \epsilon}.
 
-    It couples the samples of a batch, in evaluation too: the logit of one depends on the others of its group. Sample
-    :math:`i` of :math:`N` is in group :math:`i \bmod (N / G)`. Over several processes groups lie within one, as in
-    StyleGAN2's code: sample :math:`i` of a process's own :math:`n` is in its group :math:`i \bmod (n / G)`, with
-    other samples than in one process with the whole batch.
+    It is computed in float32 or float64.
+
+    The logit of a sample depends on the other samples of its group, also in evaluation mode. Sample :math:`i` of
+    :math:`N` is in group :math:`i \bmod (N / G)`. In multi-GPU training, each process forms groups of its own samples,
+    as in StyleGAN2's code. The groups then differ from those of a single process with the whole batch.
 
     Args:
-        group_size: samples in a group, at least 1; where it does not divide N, the largest divisor of N below it is
-            taken.
-        channels: how many maps are appended, at least 1; each is the mean over its share of the features.
+        group_size: number of samples in a group, at least 1. If it does not divide N, the largest smaller divisor of N
+            is used.
+        channels: number of maps to append, at least 1. Each map is the mean over an equal part of the features.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> MinibatchStdDev()(torch.randn(8, 16, 4, 4)).shape
         torch.Size([8, 17, 4, 4])
 
     References:
-        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, section 3;
-        groups of 4: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, its code.
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
+        arXiv:1710.10196, section 3.
+
+        Groups of 4: the authors' code of Karras et al., "Analyzing and Improving the Image Quality of StyleGAN"
+        (StyleGAN2), 2020, arXiv:1912.04958.
     """
 
     def __init__(self, group_size: int = 4, channels: int = 1) -> None:
@@ -56,7 +60,7 @@ class MinibatchStdDev(nn.Module):
         """Append the maps.
 
         Args:
-            x: (N, C, *spatial) float, or (N, C); C must be divisible by channels.
+            x: (N, C, *spatial) float, or (N, C); C must be divisible by ``channels``.
 
         Returns:
             (N, C + channels, *spatial).
@@ -79,20 +83,20 @@ class MinibatchStdDev(nn.Module):
         return torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
 
     def _in_groups(self, x: Tensor) -> Tensor:
-        """(N, C, *spatial) -> (N, channels)."""
+        """Return the deviations (N, channels) of x (N, C, *spatial)."""
         n, c = x.shape[:2]
         group = max((size for size in range(1, min(self.group_size, n) + 1) if n % size == 0), default=1)
         grouped = x.reshape(group, n // group, self.channels, c // self.channels, x.shape[2:].numel())
-        # Without eps the root has no finite slope at 0, where all samples of a group agree.
+        # Without eps, the square root has an infinite slope at 0, when all samples of a group are equal.
         return (grouped.var(0, correction=0) + _EPS).sqrt().mean((2, 3)).repeat(group, 1)
 
     def _of_any_number(self, x: Tensor) -> Tensor:
-        """The same where N, and with it the size of a group, is known only when what is exported runs."""
+        """Compute the same in an exported model, where N and the group size are unknown until it runs."""
         sizes = torch.arange(1, self.group_size + 1, device=x.device)
         positions = torch.arange(x.shape[0], device=x.device)
         n = torch.full_like(sizes, x.shape[0])
         group = (sizes * (n % sizes == 0)).amax(0)
-        # Those of the group of each sample, (group_size, N); where a group has fewer, the others count as 0.
+        # The members of each sample's group, (group_size, N); surplus members of smaller groups have weight 0.
         members = x[(positions + ((sizes - 1) * (n // group)).unsqueeze(1)) % n[:1]]
         shares = ((sizes <= group) / group).to(x.dtype).reshape(-1, *[1] * x.ndim)
         variance = (shares * (members - (shares * members).sum(0)).square()).sum(0)

@@ -1,4 +1,4 @@
-"""Several discriminators, each for another size of the image."""
+"""Multi-scale discriminator."""
 
 from collections.abc import Iterable
 
@@ -18,19 +18,21 @@ _POOLS = {3: nn.functional.avg_pool1d, 4: nn.functional.avg_pool2d, 5: nn.functi
 
 @rebuildable
 class MultiScaleDiscriminator(nn.Module):
-    r"""Runs the first discriminator on the sample, the second on the sample average-pooled once, and so on.
+    r"""Run several discriminators, each on a smaller copy of the sample.
 
-    Any discriminators can be used, also your own. They are called with (sample), or (sample, condition) where there is
-    a condition. Conditions are not pooled: where a condition is a map, put
-    :class:`~ganlib.conditioning.ConcatChannels` around the whole, and it is pooled together with the sample.
+    The first discriminator gets the sample, the second gets the sample after one average pooling, and so on. You can
+    use any discriminators. They are called with (sample), or with (sample, condition) if there is a condition.
+
+    Conditions are not pooled. If the condition is a map, wrap the MultiScaleDiscriminator in
+    :class:`~ganlib.conditioning.ConcatChannels`, so that the map is pooled together with the sample.
 
     Args:
         discriminators: from the finest scale to the coarsest, at least one.
-        pooling: kernel and stride of the average pooling between two scales, at least 1.
+        pooling: kernel size and stride of the average pooling between two scales, at least 1.
 
     Raises:
         ArgumentTypeError: a discriminator is not a module.
-        ArgumentValueError: there is no discriminator, or the pooling is out of its range.
+        ArgumentValueError: there is no discriminator, or ``pooling`` is out of range.
 
     Example:
         >>> import torch
@@ -40,8 +42,8 @@ class MultiScaleDiscriminator(nn.Module):
         [(4, 1, 14, 14), (4, 1, 6, 6)]
 
     References:
-        Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018, section
-        3.2; its code pools with a kernel of 3, which overlaps.
+        Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs" (pix2pixHD),
+        2018, arXiv:1711.11585, section 3.2. The authors' code differs: its pooling has a kernel of 3, which overlaps.
     """
 
     def __init__(self, discriminators: Iterable[nn.Module], *, pooling: int = 2) -> None:
@@ -62,15 +64,15 @@ class MultiScaleDiscriminator(nn.Module):
 
         Args:
             sample: (N, C, *spatial) float, one to three spatial dimensions.
-            condition: given to every discriminator, if it is not None.
+            condition: passed to every discriminator, if it is not None.
 
         Returns:
-            The logits of all scales, finest first; or, where any discriminator gives a DiscriminatorOutput, one that
-            holds them and the features of all.
+            The logits of all scales, finest first. If a discriminator returns a DiscriminatorOutput, so does this
+            method, with the logits and the features of all scales.
 
         Raises:
-            ShapeError: samples of another shape, or too small for the coarsest scale.
-            ArgumentValueError: a discriminator gives class_logits, which several scales cannot share.
+            ShapeError: the samples have another shape, or are too small for the coarsest scale.
+            ArgumentValueError: a discriminator returns class logits, which are not supported here.
         """
         least = self.pooling ** (len(self.discriminators) - 1)
         if sample.ndim not in _POOLS or min(sample.shape[2:]) < least:

@@ -1,4 +1,4 @@
-"""The discriminator of patches."""
+"""Patch discriminator (PatchGAN)."""
 
 from torch import Tensor, nn
 
@@ -17,25 +17,30 @@ _WIDEST = 8
 
 @rebuildable
 class PatchDiscriminator(nn.Module):
-    r"""Convolutions from an image of any size to a map of logits, one per patch.
+    r"""Compute one logit for each patch of an image of any size (PatchGAN).
 
-    ``layers`` convolutions of stride 2, one of stride 1, and one of stride 1 that makes the logits. The channels
-    double at each except the last, up to 8 times those of the first. Each is padded by (kernel_size - 1) // 2. The
-    first has no norm, and the last neither norm nor activation.
+    The network has ``layers`` convolutions of stride 2, one of stride 1, and one of stride 1 that makes the logits.
+    Each convolution except the last doubles the channels, up to 8 times ``channels``. The padding is
+    (kernel_size - 1) // 2. The first convolution has no norm. The last has neither norm nor activation.
 
     Args:
-        in_channels: the image's channels, at least 1.
-        channels: of the first convolution, at least 1.
-        layers: how many convolutions have stride 2, at least 1.
+        in_channels: channels of the image, at least 1.
+        channels: channels of the first convolution, at least 1.
+        layers: the number of convolutions with stride 2, at least 1.
         spatial_dims: 1 to 3.
-        kernel_size: of all convolutions, at least 1.
-        norm: see :func:`make_norm`; a conditional one makes it take (sample, condition).
-        activation: a module to copy, or a function that makes one.
-        spectral_norm: whether every convolution is spectrally normalized.
-        features: whether it gives a DiscriminatorOutput that also holds the inner activations.
+        kernel_size: kernel size of all convolutions, at least 1.
+        norm: see :func:`make_norm`. With a conditional norm, call the network with (sample, condition).
+        activation: a module to copy, or a function that returns one.
+        spectral_norm: whether all convolutions have spectral normalization.
+        features: whether to return a DiscriminatorOutput that also has the activations of the inner layers.
+
+    Attributes:
+        receptive_field: the number of pixels along each dimension that affect a logit. Batch and instance norm add a
+            weak dependence on all pixels.
+        smallest_size: the smallest image size along each dimension that gives a logit.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -46,8 +51,8 @@ class PatchDiscriminator(nn.Module):
         70
 
     References:
-        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017, section 3.2.2 and
-        appendix 6.1.2; its patches of 16, 70 and 286 pixels are 1, 3 and 5 layers.
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), 2017,
+        arXiv:1611.07004, section 3.2.2 and appendix 6.1.2. Its patches of 16, 70 and 286 pixels have 1, 3 and 5 layers.
     """
 
     def __init__(
@@ -101,7 +106,7 @@ class PatchDiscriminator(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """How many pixels along each dimension a logit sees; a norm of batches or instances sees all, faintly."""
+        """Return the number of pixels along each dimension that affect a logit."""
         field = 1
         for stride in reversed(self.strides):
             field = (field - 1) * stride + self.kernel_size
@@ -109,26 +114,26 @@ class PatchDiscriminator(nn.Module):
 
     @property
     def smallest_size(self) -> int:
-        """The smallest size of an image, along each dimension, that gives a logit."""
+        """Return the smallest image size along each dimension that gives a logit."""
         size = 1
         for stride in reversed(self.strides):
             size = max(1, (size - 1) * stride + self.kernel_size - 2 * self.padding)
         return size
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Tensor | DiscriminatorOutput:
-        """Discriminate.
+        """Compute the logits.
 
         Args:
             sample: (N, in_channels, *spatial) float, each size at least ``smallest_size``.
-            condition: for conditional norms, where there are any.
+            condition: for conditional norms, if there are any.
 
         Returns:
-            Logits (N, 1, *patches), or a DiscriminatorOutput with them and the activations of every convolution except
-            the last.
+            Logits (N, 1, *patches). With ``features=True``, a DiscriminatorOutput with the logits and the activations
+            of every convolution except the last.
 
         Raises:
-            ShapeError: samples of another shape, or too small for one patch.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ShapeError: the samples have another shape, or are too small for one patch.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_condition(self, condition)
         check_maps(sample, self.in_channels, self.spatial_dims, "sample", self.smallest_size)

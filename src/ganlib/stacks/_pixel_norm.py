@@ -1,4 +1,4 @@
-"""The norm of the vector of channels at each pixel."""
+"""Pixel norm."""
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +14,25 @@ __all__ = ["PixelNorm"]
 
 @rebuildable
 class PixelNorm(nn.Module):
-    r"""Scales the vector of channels at each pixel to unit root mean square; it has no weights.
+    r"""Scale the channels at each pixel to unit root mean square.
 
     .. math:: \frac{x_c}{\sqrt{\frac{1}{C} \sum_{c'} x_{c'}^2 + \epsilon}}
 
-    In a stack: ``norm="pixel"``. It is computed in float32 or better.
+    It has no weights, and is computed in float32 or float64. In a stack, use ``norm="pixel"``.
 
     Args:
-        eps: added to the mean square, above 0.
+        eps: :math:`\epsilon`, above 0.
 
     Raises:
-        ArgumentValueError: eps is out of its range.
+        ArgumentValueError: ``eps`` is not above 0.
 
     Example:
         >>> PixelNorm()(torch.tensor([[1.0, -7.0]]))
         tensor([[ 0.2000, -1.4000]])
 
     References:
-        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, section 4.2.
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
+        arXiv:1710.10196, section 4.2.
     """
 
     def __init__(self, eps: float = 1e-8) -> None:
@@ -40,7 +41,7 @@ class PixelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize.
+        """Normalize x.
 
         Args:
             x: (N, C, *spatial) float, or (N, C).
@@ -58,7 +59,7 @@ class PixelNorm(nn.Module):
             raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
         if x.ndim < 2:
             raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial)")
-        # Squares of half-precision numbers overflow, and eps is 0 in float16.
+        # Squares overflow in half precision, and eps rounds to 0 in float16.
         wide = at_least_float32(x)
         return (wide * torch.rsqrt(add_small(wide.square().mean(1, keepdim=True), self.eps))).to(x.dtype)
 

@@ -1,4 +1,4 @@
-"""The plan that both stacks are made from."""
+"""Plans of convolutional stacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -16,13 +16,13 @@ __all__ = ["StackPlan", "Stage", "check_plan"]
 @rebuildable
 @dataclass(frozen=True)
 class Stage:
-    """One convolution of a plan, and the transposed convolution with the reverse change of shape.
+    """Represent one convolution of a plan, and the transposed convolution that reverses its change of shape.
 
     Args:
-        channels: channels at the end away from the image, at least 1.
-        kernel_size: int, or one per spatial dimension, at least 1.
-        stride: the same, at least 1.
-        padding: the same, at least 0.
+        channels: output channels of the convolution, at least 1.
+        kernel_size: an int, or one per spatial dimension, at least 1.
+        stride: an int, or one per spatial dimension, at least 1.
+        padding: an int, or one per spatial dimension, at least 0.
 
     Example:
         >>> Stage(256, kernel_size=7, stride=1, padding=0)
@@ -38,22 +38,25 @@ class Stage:
 @rebuildable
 @dataclass(frozen=True)
 class StackPlan:
-    r"""The shapes of an image from stage to stage, up a discriminator and down a generator.
+    r"""Describe the shapes of a convolutional discriminator and of the generator that mirrors it.
 
-    A stage takes a size :math:`n` to :math:`m = \lfloor (n + 2 p - k) / s \rfloor + 1`. Its transpose gives back
-    :math:`(m - 1) s - 2 p + k + o`; the output padding :math:`o = (n + 2 p - k) \bmod s` makes that :math:`n` again,
-    whatever the sizes.
+    A stage with kernel size :math:`k`, stride :math:`s` and padding :math:`p` maps a size :math:`n` to
+    :math:`m = \lfloor (n + 2 p - k) / s \rfloor + 1`. The transposed convolution maps :math:`m` to
+    :math:`(m - 1) s - 2 p + k + o`. The output padding :math:`o = (n + 2 p - k) \bmod s` makes this equal to :math:`n`.
 
     Args:
-        image_shape: (C, \*spatial), one to three spatial dimensions of any size.
-        stages: from the image upwards.
+        image_shape: (C, \*spatial) with one to three spatial dimensions of any size.
+        stages: the stages from the image to the top.
 
     Attributes:
         shapes: the shapes from the image to the top, ``image_shape`` first.
-        kernel_sizes, strides, paddings, output_paddings: one tuple per stage, one number per dimension.
+        kernel_sizes, strides, paddings, output_paddings: one tuple per stage, with one number per dimension.
+        spatial_dims: the number of spatial dimensions of the image, 1 to 3.
+        top_shape: the last of the shapes.
+        top_is_flat: whether every spatial size of the top is 1.
 
     Raises:
-        PlanError: the plan cannot be mirrored; it names the stage and the sizes.
+        PlanError: the plan cannot be mirrored; the message names the stage and the sizes.
 
     Example:
         >>> plan = StackPlan((1, 28, 28), [Stage(64), Stage(128), Stage(256, kernel_size=7, stride=1, padding=0)])
@@ -61,8 +64,11 @@ class StackPlan:
         ((1, 28, 28), (64, 14, 14), (128, 7, 7), (256, 1, 1))
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016, figure 1. Shapes: Dumoulin and Visin,
-        "A guide to convolution arithmetic for deep learning", 2016, relationships 6 and 14.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434, figure 1.
+
+        Shapes: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285,
+        relationships 6 and 14.
     """
 
     image_shape: tuple[int, ...]
@@ -114,26 +120,26 @@ class StackPlan:
 
     @property
     def spatial_dims(self) -> int:
-        """The number of spatial dimensions of the image, 1 to 3."""
+        """Return the number of spatial dimensions of the image."""
         return len(self.image_shape) - 1
 
     @property
     def top_shape(self) -> tuple[int, ...]:
-        """The last of the shapes."""
+        """Return the last of the shapes."""
         return self.shapes[-1]
 
     def channels(self, image_channels: int | None = None, top_channels: int | None = None) -> tuple[int, ...]:
-        """Return the channels from the image to the top, with either end replaced.
+        """Return the channels from the image to the top, optionally with other channels at either end.
 
         Args:
-            image_channels: at the image, at least 1; None is the plan's.
-            top_channels: at the top, at least 1; None is the plan's.
+            image_channels: channels of the image, at least 1; None keeps those of the plan.
+            top_channels: channels of the top, at least 1; None keeps those of the plan.
 
         Returns:
             One number per shape.
 
         Raises:
-            PlanError: a number below 1.
+            PlanError: a number is below 1.
         """
         for name, value in (("image_channels", image_channels), ("top_channels", top_channels)):
             if value is not None and value < 1:
@@ -143,12 +149,12 @@ class StackPlan:
 
     @property
     def top_is_flat(self) -> bool:
-        """Whether every spatial size of the top is 1, so that it is a vector."""
+        """Return whether every spatial size of the top is 1."""
         return prod(self.top_shape[1:]) == 1
 
 
 def check_plan(plan: Any) -> None:
-    """Raise an ArgumentTypeError unless it is a StackPlan."""
+    """Raise an ArgumentTypeError unless the plan is a StackPlan."""
     if not isinstance(plan, StackPlan):
         raise ArgumentTypeError(
             f"plan (={shown(plan)}) must be a StackPlan, such as StackPlan((1, 28, 28), [Stage(64), Stage(128)])"

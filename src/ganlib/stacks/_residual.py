@@ -1,4 +1,4 @@
-"""Residual blocks that enlarge in a generator, and reduce in a discriminator."""
+"""Residual blocks with upsampling and downsampling."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ __all__ = ["ResidualDownBlock", "ResidualUpBlock"]
 
 
 class _ResidualBlock(nn.Module):
-    """The parts of both blocks: two convolutions, each after a norm and an activation, and a skip path around them."""
+    """Make the layers of a residual block: two times norm, activation and convolution, and a skip connection."""
 
     def __init__(
         self,
@@ -57,22 +57,23 @@ class _ResidualBlock(nn.Module):
 
 @rebuildable
 class ResidualUpBlock(_ResidualBlock):
-    """Norm, activation, upsampling, convolution, norm, activation, convolution; and a skip path around them.
+    """Upsample maps in a residual block, for generators.
 
-    Upsampling repeats the nearest pixel. The convolutions have kernel 3; on the skip path there is one of kernel 1
-    where the channels differ.
+    The layers are norm, activation, upsampling, convolution, norm, activation, convolution. Upsampling repeats the
+    nearest pixel. The convolutions have kernel size 3. If the channels differ, the skip connection has a convolution of
+    kernel size 1.
 
     Args:
         in_channels: at least 1.
         out_channels: at least 1.
         spatial_dims: 1 to 3.
-        scale: how many times larger the maps become, at least 1.
-        norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
-        activation: a module to copy, or a function that makes one; not one that works in place.
-        spectral_norm: whether every convolution is spectrally normalized.
+        scale: upsampling factor, at least 1.
+        norm: see :func:`make_norm`. With a conditional norm, call the block with (x, condition).
+        activation: a module to copy, or a function that returns one; in-place activations are not allowed.
+        spectral_norm: whether all convolutions have spectral normalization.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -80,8 +81,11 @@ class ResidualUpBlock(_ResidualBlock):
         torch.Size([2, 4, 14, 14])
 
     References:
-        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, appendix B.4; with
-        conditional norms: Brock et al., "Large Scale GAN Training", 2019, appendix B.
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks" (SNGAN), 2018, arXiv:1802.05957,
+        appendix B.4.
+
+        With conditional norms: Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis"
+        (BigGAN), 2019, arXiv:1809.11096, appendix B.
     """
 
     def __init__(
@@ -107,48 +111,49 @@ class ResidualUpBlock(_ResidualBlock):
         )
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Enlarge.
+        """Run the block.
 
         Args:
             x: (N, in_channels, *spatial) float.
-            condition: for conditional norms, where there are any.
+            condition: for conditional norms, if there are any.
 
         Returns:
-            (N, out_channels, *larger), scale times the size.
+            (N, out_channels, *larger), with spatial sizes multiplied by ``scale``.
 
         Raises:
             ShapeError: x has another shape.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_condition(self, condition)
         check_maps(x, self.in_channels, self.spatial_dims)
         h = self.conv1(self.upsample(self.activation1(call(self.norm1, x, condition))))
         h = self.conv2(self.activation2(call(self.norm2, h, condition)))
-        # The papers upsample first; a convolution of single pixels gives the same, at the smaller size.
+        # The papers upsample first. A convolution of kernel size 1 returns the same and is cheaper at the smaller size.
         return h + self.upsample(self.skip(x))
 
 
 @rebuildable
 class ResidualDownBlock(_ResidualBlock):
-    """Norm, activation, convolution, norm, activation, convolution, average pooling; and a skip path around them.
+    """Downsample maps in a residual block, for discriminators.
 
-    The convolutions have kernel 3; on the skip path there is one of kernel 1 where the channels or the size change.
-    The first convolution already has ``out_channels`` (BigGAN's choice; SNGAN's has ``in_channels``). Pooling leaves
-    out what is over where the scale does not divide a size, as torch does.
+    The layers are norm, activation, convolution, norm, activation, convolution, average pooling. The convolutions have
+    kernel size 3. If the channels or the size change, the skip connection has a convolution of kernel size 1. The first
+    convolution has ``out_channels`` output channels, as in BigGAN; in SNGAN it has ``in_channels``. If ``scale`` does
+    not divide a size, pooling drops the remaining pixels, as in torch.
 
     Args:
         in_channels: at least 1.
         out_channels: at least 1.
         spatial_dims: 1 to 3.
-        scale: how many times smaller the maps become, at least 1.
-        norm: see :func:`make_norm`; a conditional one makes the block take (x, condition).
-        activation: a module to copy, or a function that makes one; not one that works in place.
-        spectral_norm: whether every convolution is spectrally normalized.
-        first: whether it is given the image, so that no norm or activation comes before the first convolution: a ReLU
-            would remove the dark pixels.
+        scale: downsampling factor, at least 1.
+        norm: see :func:`make_norm`. With a conditional norm, call the block with (x, condition).
+        activation: a module to copy, or a function that returns one; in-place activations are not allowed.
+        spectral_norm: whether all convolutions have spectral normalization.
+        first: whether the input is the image. The first convolution then has no norm and no activation before it,
+            because a ReLU would remove the dark pixels.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -156,8 +161,11 @@ class ResidualDownBlock(_ResidualBlock):
         torch.Size([2, 8, 16, 16])
 
     References:
-        Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018, appendix B.4; Brock et al.,
-        "Large Scale GAN Training", 2019, appendix B.
+        Miyato et al., "Spectral Normalization for Generative Adversarial Networks" (SNGAN), 2018, arXiv:1802.05957,
+        appendix B.4.
+
+        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (BigGAN), 2019,
+        arXiv:1809.11096, appendix B.
     """
 
     def __init__(
@@ -185,25 +193,25 @@ class ResidualDownBlock(_ResidualBlock):
         )
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Reduce.
+        """Run the block.
 
         Args:
-            x: (N, in_channels, *spatial) float, each size at least the scale.
-            condition: for conditional norms, where there are any.
+            x: (N, in_channels, *spatial) float, each size at least ``scale``.
+            condition: for conditional norms, if there are any.
 
         Returns:
-            (N, out_channels, *smaller), the size // scale.
+            (N, out_channels, *smaller), with spatial sizes ``size // scale``.
 
         Raises:
             ShapeError: x has another shape, or is too small to be pooled.
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_condition(self, condition)
         check_maps(x, self.in_channels, self.spatial_dims, least=self.scale)
         h = self.conv1(self.activation1(call(self.norm1, x, condition)))
         h = self.conv2(self.activation2(call(self.norm2, h, condition)))
-        # The papers pool first only in the first block. Averages and sums of single pixels commute, and this order is
-        # the cheaper one.
+        # The papers pool first only in the first block. Pooling and a convolution of kernel size 1 commute, and this
+        # order is cheaper.
         return self.pool(h) + self.skip(self.pool(x))
 
 
@@ -212,6 +220,6 @@ def _make_activation(activation: Activation) -> nn.Module:
     made = make_activation(activation)
     if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ArgumentValueError(
-            f"activation (={shown(made)}) must not work in place, because the skip path reads what it would change"
+            f"activation (={shown(made)}) must not work in place, because the skip connection needs its input"
         )
     return made

@@ -1,4 +1,4 @@
-"""Attention from each position of a map to all others."""
+"""Self-attention."""
 
 from functools import partial
 
@@ -16,29 +16,29 @@ __all__ = ["SelfAttention"]
 
 @rebuildable
 class SelfAttention(nn.Module):
-    r"""Adds to each position of a map the values of the positions that it attends to.
+    r"""Attend from each position of a map to all positions (SAGAN).
 
     .. math::
 
         \beta_{ji} = \frac{\exp(f(x_i)^T g(x_j))}{\sum_k \exp(f(x_k)^T g(x_j))}, \qquad
         o_j = v\Bigl(\sum_i \beta_{ji} h(x_i)\Bigr), \qquad y_j = \gamma o_j + x_j
 
-    The key :math:`f`, query :math:`g`, value :math:`h` and output :math:`v` are convolutions of kernel 1 without a
-    bias. The gate :math:`\gamma` is 0 at first, so that it starts as the identity. Keys and queries have
-    channels // reduction channels and values channels // 2, at least 1 each: the authors' code halves the channels of
-    the values, where their paper reduces them like the keys'. (That code also pools keys and values; this does not.)
+    The key :math:`f`, query :math:`g`, value :math:`h` and output :math:`v` are convolutions of kernel size 1 without a
+    bias. The gate :math:`\gamma` is initialized to 0, so the layer starts as the identity. Keys and queries have
+    ``channels // reduction`` channels, and values have ``channels // 2``, at least 1 each. In the paper the values have
+    as few channels as the keys; the authors' code halves them, as here. That code also pools keys and values.
 
-    The weights :math:`\beta` are computed in float32 or better, also under autocast. Time and memory grow with the
-    square of the number of positions.
+    The attention weights :math:`\beta` are computed in float32 or float64, also under autocast. Time and memory grow
+    with the square of the number of positions.
 
     Args:
         channels: channels of x, at least 1.
         spatial_dims: 1 to 3.
-        reduction: how many times fewer channels keys and queries have, at least 1.
-        spectral_norm: whether every convolution is spectrally normalized.
+        reduction: the factor by which keys and queries have fewer channels, at least 1.
+        spectral_norm: whether all convolutions have spectral normalization.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> attention = SelfAttention(16)
@@ -47,7 +47,8 @@ class SelfAttention(nn.Module):
         True
 
     References:
-        Zhang et al., "Self-Attention Generative Adversarial Networks", 2019, section 3, equations 1 to 3.
+        Zhang et al., "Self-Attention Generative Adversarial Networks" (SAGAN), 2019, arXiv:1805.08318, equations 1 to
+        3.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class SelfAttention(nn.Module):
         self.query: nn.Module = convolution(channels, max(1, channels // reduction))
         self.value: nn.Module = convolution(channels, max(1, channels // 2))
         self.output: nn.Module = convolution(max(1, channels // 2), channels)
-        # A bare parameter, so that an initialization of the whole network does not change its zero.
+        # A bare parameter, so that weight initialization of the whole network keeps it at 0.
         self.gate: nn.Parameter = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend.
+        """Run the attention layer.
 
         Args:
             x: (N, channels, *spatial) float.
@@ -80,8 +81,8 @@ class SelfAttention(nn.Module):
         """
         check_maps(x, self.channels, self.spatial_dims)
         keys, queries, values = (part(x).flatten(2) for part in (self.key, self.query, self.value))
-        # torch's fused attention kernels have no second derivative, and gradient penalties need one. As they do, this
-        # computes the weights in float32: the products leave the range of float16.
+        # torch's fused attention kernels have no second derivative, which gradient penalties need. The weights are
+        # computed in float32, because the products can overflow in float16.
         with without_autocast(x.device.type):
             attention = (at_least_float32(queries).mT @ at_least_float32(keys)).softmax(-1)
         attended = values @ as_dtype(attention, values.dtype).mT

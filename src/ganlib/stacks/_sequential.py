@@ -1,4 +1,4 @@
-"""A sequence of modules, each with the condition if it needs one."""
+"""Sequence of modules with a condition."""
 
 from typing import Any
 
@@ -15,16 +15,19 @@ __all__ = ["ConditionalSequential"]
 
 @rebuildable
 class ConditionalSequential(nn.Sequential):
-    """An ``nn.Sequential`` that passes the condition to those of its modules that need one.
+    """Run modules in sequence, and pass the condition to the modules that need it.
 
-    Those are the ones with ``needs_condition = True``, such as stacks and blocks with conditional norms; it has the
-    attribute itself. All others are called with one argument.
+    A module with ``needs_condition = True`` is called with (x, condition), for example a stack or a block with
+    conditional norms. Other modules are called with (x).
 
     Args:
-        modules: what is called, one after the other; or one OrderedDict of them by their names.
+        modules: the modules in order, or one OrderedDict from names to modules.
+
+    Attributes:
+        needs_condition: whether any of the modules needs a condition.
 
     Raises:
-        ArgumentTypeError: one of them is not a module.
+        ArgumentTypeError: an argument is not a module.
 
     Example:
         >>> import torch
@@ -47,21 +50,21 @@ class ConditionalSequential(nn.Sequential):
 
     @property
     def needs_condition(self) -> bool:
-        """Whether any of the modules needs a condition."""
+        """Return whether any of the modules needs a condition."""
         return needs_condition(*self)
 
     def forward(self, x: Tensor, condition: Condition = None) -> Any:
         """Run the modules.
 
         Args:
-            x: what the first one takes.
-            condition: for those that need one, where there are any.
+            x: the input of the first module.
+            condition: for the modules that need one.
 
         Returns:
-            What the last one gives.
+            The output of the last module.
 
         Raises:
-            ArgumentValueError: a condition that no part takes, or a missing one that a part needs.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_condition(self, condition)
         for module in self:

@@ -1,4 +1,4 @@
-"""The generator that turns an image into another image of the same size."""
+"""U-Net generator."""
 
 import torch
 from torch import Tensor, nn
@@ -18,41 +18,41 @@ _DROPPED = 3  # decoder levels that have dropout
 
 @rebuildable
 class UNet(nn.Module):
-    r"""Encodes an image down to the top of a plan and decodes it again, with a skip connection at every level.
+    r"""Translate an image to another image of the same size with a U-Net.
 
-    The encoder is a :class:`ConvStack`. The decoder is its mirror of transposed convolutions. Each decoder level but
-    the innermost sees what the level below it gives and, as further channels, what the encoder gives at the same size.
-    For a plan whose shapes are :math:`(c_l, n_l)`, :math:`l = 0, \dots, L`:
+    The encoder is a :class:`ConvStack`. The decoder mirrors it with transposed convolutions. The input of each decoder
+    level is the output of the previous decoder level, concatenated with the encoder's output of the same size. The
+    innermost level has no such skip connection. If the shapes of the plan are :math:`(c_l, n_l)` with
+    :math:`l = 0, \dots, L`:
 
     ====================================  ==========================  ===================================
-    decoder level                         sees                        gives
+    decoder level                         input                       output
     ====================================  ==========================  ===================================
     :math:`L`, the innermost              :math:`(c_L, n_L)`          :math:`(c_{L-1}, n_{L-1})`
     :math:`l = L - 1, \dots, 2`           :math:`(2 c_l, n_l)`        :math:`(c_{l-1}, n_{l-1})`
     :math:`1`, the last                   :math:`(2 c_1, n_1)`        (out_channels, :math:`n_0`)
     ====================================  ==========================  ===================================
 
-    The output padding of the plan gives every level exactly the encoder's shape, also for odd sizes. Every level has
-    its norm and activation, with three exceptions: the first and the innermost level of the encoder have no norm (one
-    number per channel cannot be normalized), and the level that makes the image has no norm and ``last_activation``.
+    The output padding of the plan makes the decoder's sizes equal to the encoder's, also for odd sizes. Every level has
+    a norm and an activation, with these exceptions: the first and the innermost encoder level have no norm, because one
+    number per channel cannot be normalized. The level that makes the image has no norm, and ``last_activation``.
 
     Args:
         plan: the shapes; its image is the input.
-        out_channels: channels of the output, at least 1; None is as many as the input has.
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
-            module.
-        activation: of the encoder's levels; a module to copy, or a function that makes one.
-        decoder_activation: of the decoder's levels, and of the encoder's innermost.
-        last_activation: what makes the image; Tanh for samples in [-1, 1], None for none. Under autocast it is computed
-            in float32: a tanh that rounds to 1 in half precision has no gradient.
-        bias: whether convolutions have one; None means only those before no norm, or before pixel norm, which has none.
-        dropout: probability in [0, 1) after each of the three innermost decoder levels. pix2pix has 0.5, as its only
-            noise; it then samples in training mode too.
-        spectral_norm: whether every convolution is spectrally normalized.
+        out_channels: channels of the output, at least 1; None means the channels of the input.
+        norm: see :func:`make_norm`.
+        activation: activation of the encoder; a module to copy, or a function that returns one.
+        decoder_activation: activation of the decoder and of the innermost encoder level.
+        last_activation: activation of the image: Tanh for samples in [-1, 1], or None. Under autocast it is computed in
+            float32, because a tanh that rounds to 1 in half precision has no gradient.
+        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
+        dropout: probability in [0, 1) after each of the three innermost decoder levels. pix2pix uses 0.5 as its only
+            source of noise, so it also generates samples in training mode.
+        spectral_norm: whether all convolutions have spectral normalization.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
-        ArgumentTypeError: an activation is not a module and does not make one.
+        ArgumentValueError: an argument is out of range.
+        ArgumentTypeError: an activation is neither a module nor a function that returns one.
 
     Example:
         >>> from ganlib.stacks import Stage
@@ -63,9 +63,10 @@ class UNet(nn.Module):
         torch.Size([4, 3, 28, 28])
 
     References:
-        Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, arXiv:1505.04597;
-        as a generator: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017,
-        arXiv:1611.07004, section 3.2.1 and appendix 6.1.1.
+        Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, arXiv:1505.04597.
+
+        As a generator: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix),
+        2017, arXiv:1611.07004, section 3.2.1 and appendix 6.1.1.
     """
 
     def __init__(
@@ -129,18 +130,18 @@ class UNet(nn.Module):
         self.needs_condition: bool = needs_condition(self.encoder, *blocks)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Translate.
+        """Translate images.
 
         Args:
             sample: (N, *in_shape) float.
-            condition: for conditional norms, where there are any.
+            condition: for conditional norms, if there are any.
 
         Returns:
             (N, *out_shape).
 
         Raises:
-            ShapeError: samples of another shape.
-            ArgumentValueError: a condition that nothing here takes, or none where one is needed.
+            ShapeError: the samples have another shape.
+            ArgumentValueError: no layer takes the given condition, or a layer needs a condition that is missing.
         """
         check_condition(self, condition)
         check_shape(sample, self.in_shape, "sample")

@@ -1,4 +1,4 @@
-"""Upsampling without a checkerboard."""
+"""Upsampling without checkerboard patterns."""
 
 from typing import Literal
 
@@ -17,22 +17,23 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 @rebuildable
 class UpsampleConv(nn.Module):
-    r"""Enlarges maps by interpolation, and then convolves them.
+    r"""Upsample maps by interpolation, and convolve the result.
 
-    Every output sees equally many taps of the kernel, where those of a transposed convolution overlap unevenly.
+    This avoids the checkerboard patterns of transposed convolutions, because all outputs depend on the same number of
+    kernel taps.
 
     Args:
         in_channels: at least 1.
         out_channels: at least 1.
-        kernel_size: an odd number, or one per dimension; the convolution pads with zeros and leaves the size.
-        scale_factor: how many times larger, a whole number of at least 1, or one per dimension.
-        size: the spatial size to enlarge to, one number or one per dimension, instead of ``scale_factor``.
-        mode: ``"nearest"``, or ``"linear"`` (in two dimensions bilinear, in three trilinear).
+        kernel_size: an odd number, or one per dimension. The convolution pads with zeros and keeps the size.
+        scale_factor: upsampling factor, a whole number of at least 1, or one per dimension.
+        size: the spatial size after upsampling, one number or one per dimension; replaces ``scale_factor``.
+        mode: ``"nearest"``, or ``"linear"`` (bilinear in two dimensions, trilinear in three).
         spatial_dims: 1 to 3.
-        bias: whether the convolution has one.
+        bias: whether the convolution has a bias.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> import torch
@@ -40,7 +41,7 @@ class UpsampleConv(nn.Module):
         torch.Size([2, 4, 14, 14])
 
     References:
-        Odena et al., "Deconvolution and Checkerboard Artifacts", 2016.
+        Odena et al., "Deconvolution and Checkerboard Artifacts", 2016, doi:10.23915/distill.00003.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class UpsampleConv(nn.Module):
         check_option("spatial_dims", spatial_dims, (1, 2, 3))
         kernel = per_dimension("kernel_size", kernel_size, spatial_dims, 1)
         if any(k % 2 == 0 for k in kernel):
-            raise ArgumentValueError(f"kernel_size (={kernel_size}) must be odd, so that the size stays")
+            raise ArgumentValueError(f"kernel_size (={kernel_size}) must be odd, so that the size stays the same")
         check_option("mode", mode, ("nearest", "linear"))
         scales = per_dimension("scale_factor", scale_factor, spatial_dims, 1)
         self.in_channels = in_channels
@@ -75,7 +76,7 @@ class UpsampleConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge and convolve.
+        """Upsample and convolve x.
 
         Args:
             x: (N, in_channels, *spatial) float.

@@ -1,4 +1,4 @@
-"""The bottleneck of a tokenizer: each position of a map becomes the nearest entry of a codebook."""
+"""Vector quantization."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ __all__ = ["Quantized", "VectorQuantizer"]
 
 
 class Quantized(NamedTuple):
-    """What a :class:`VectorQuantizer` returns.
+    """Collect the outputs of a :class:`VectorQuantizer`.
 
     Args:
-        maps: (N, features, *spatial), entries of the codebook, through which the gradient passes unchanged.
-        indices: (N, *spatial) int64, which entries; the tokens.
-        loss: a scalar, float32 or better, to add to what the encoder minimizes.
+        maps: (N, features, *spatial), entries of the codebook. Their gradient flows to the encoder unchanged.
+        indices: (N, *spatial) int64, the indices of the entries (tokens).
+        loss: a scalar, float32 or float64, to add to the loss of the encoder.
 
     Example:
         >>> VectorQuantizer(64, 8)(torch.randn(2, 8, 7, 7)).indices.shape
@@ -36,36 +36,37 @@ class Quantized(NamedTuple):
 
 @rebuildable
 class VectorQuantizer(nn.Module):
-    r"""Replaces the vector at each position of a map by the nearest entry of a learned codebook.
+    r"""Replace the vector at each position of a map by the nearest entry of a learned codebook (VQ-VAE).
 
-    With :math:`z` a vector of the encoder, :math:`e` the nearest entry, and sg the stopped gradient,
+    With :math:`z` a vector of the encoder, :math:`e` the nearest entry, and sg the stop-gradient operator,
 
     .. math:: q = \operatorname{sg}(e) + z - \operatorname{sg}(z), \qquad
         \mathcal{L} = \operatorname{mean} (\operatorname{sg}(z) - e)^2
         + \beta \operatorname{mean} (z - \operatorname{sg}(e))^2.
 
-    The value of :math:`q` is the entry, to the bit, in the dtype of :math:`z`. Its gradient goes to the encoder
-    unchanged (straight through), and not to the codebook. The first part of the loss moves the entries to the vectors,
-    the second keeps the encoder close to its entries. (The first code of taming-transformers has :math:`\beta` at the
-    wrong one of the two; its ``VectorQuantizer2`` still does, unless it is given ``legacy=False``.)
+    The value of :math:`q` is exactly the entry, in the dtype of :math:`z`. Its gradient flows unchanged to the encoder
+    (straight-through estimator), and not to the codebook. The first part of the loss moves the entries toward the
+    vectors. The second part keeps the encoder close to its entries. The code of taming-transformers
+    (https://github.com/CompVis/taming-transformers) has :math:`\beta` at the first part instead, unless its
+    ``VectorQuantizer2`` has ``legacy=False``.
 
-    Often only some of the entries are used: those that are far from all vectors are never the nearest, and do not move.
-    Watch how many are (the exponential of the entropy of their use) and the loss. A norm before it, which keeps the
-    vectors of one scale, helps.
+    Entries that are far from all vectors are never the nearest, so they do not move, and part of the codebook may
+    remain unused. Monitor the loss and the perplexity of the indices (the exponential of their entropy). A norm before
+    the quantizer helps, because it keeps the scale of the vectors constant.
 
-    Distances are computed in float32 or better, also under autocast, and as sums of squared differences: in half
-    precision, or by a matrix product, entries that are close to each other would be taken for one another.
+    Distances are sums of squared differences in float32 or float64, also under autocast. Half precision or a matrix
+    product would confuse entries that are close to each other.
 
     Args:
-        num_codes: entries of the codebook, at least 1.
-        features: the length of an entry, and the channels of the maps, at least 1.
+        num_codes: number of entries of the codebook, at least 1.
+        features: length of an entry, and channels of the maps, at least 1.
         commitment: :math:`\beta`, finite, at least 0; 0.25 in the paper.
 
     Attributes:
-        codebook: (num_codes, features), uniform in :math:`\pm 1 / \text{num\_codes}` at first.
+        codebook: (num_codes, features), initialized uniformly in :math:`\pm 1 / \text{num\_codes}`.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: an argument is out of range.
 
     Example:
         >>> quantizer = VectorQuantizer(num_codes=64, features=8)
@@ -77,7 +78,9 @@ class VectorQuantizer(nn.Module):
 
     References:
         van den Oord et al., "Neural Discrete Representation Learning" (VQ-VAE), 2017, arXiv:1711.00937, equations 1 to
-        3; with a discriminator: Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (VQGAN), 2021,
+        3.
+
+        With a discriminator: Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (VQGAN), 2021,
         arXiv:2012.09841, section 3.1.
     """
 
@@ -93,37 +96,35 @@ class VectorQuantizer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Quantized:
-        """Quantize.
+        """Quantize x.
 
         Args:
-            x: (N, features, *spatial) float, with any number of spatial dimensions; vectors (N, features) have none.
+            x: (N, features, *spatial) float, with any number of spatial dimensions, or vectors (N, features).
 
         Returns:
             The entries, their indices, and the loss.
 
         Raises:
-            ArgumentTypeError, DTypeError: maps that are not a tensor, or not floating point.
-            ShapeError: maps of another shape, or empty ones.
+            ArgumentTypeError, DTypeError: x is not a tensor, or not floating point.
+            ShapeError: x has another shape, or is empty.
         """
         if not isinstance(x, Tensor):
             raise ArgumentTypeError(f"x (={shown(x)}) must be a tensor")
         if not x.is_floating_point():
             raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
         if x.ndim < 2 or x.shape[1] != self.features or x.numel() == 0:
-            raise ShapeError(
-                f"x {tuple(x.shape)} must have shape (N, {self.features}, *spatial), and hold some vectors"
-            )
+            raise ShapeError(f"x {tuple(x.shape)} must have shape (N, {self.features}, *spatial), and not be empty")
         vectors = at_least_float32(x).movedim(1, -1)
         indices = self._nearest(vectors.detach())
         entries = F.embedding(indices, self.codebook).to(vectors.dtype)
         codebook_loss = (entries - vectors.detach()).square().mean()
         commitment_loss = (vectors - entries.detach()).square().mean()
-        # Not x + (entry - x), which rounds to something near the entry. With x first, which gives the memory layout.
+        # x + (entry - x) would not be exactly the entry. x comes first, because it determines the memory layout.
         maps = (x - x.detach()) + entries.detach().movedim(-1, 1).to(x.dtype)
         return Quantized(maps, indices, codebook_loss + self.commitment * commitment_loss)
 
     def look_up(self, indices: Tensor) -> Tensor:
-        """Return the entries of tokens, for the decoder.
+        """Return the codebook entries of indices, for the decoder.
 
         Args:
             indices: (N, *spatial) int64 in [0, num_codes).
@@ -132,9 +133,9 @@ class VectorQuantizer(nn.Module):
             (N, features, *spatial), with a graph to the codebook.
 
         Raises:
-            ArgumentTypeError, DTypeError: indices that are not a tensor, or not int64.
-            ShapeError: a single index.
-            ArgumentValueError: indices out of range (read on the CPU only).
+            ArgumentTypeError, DTypeError: the indices are not a tensor, or not int64.
+            ShapeError: the indices are a single number.
+            ArgumentValueError: an index is out of range (checked on the CPU only).
         """
         if not isinstance(indices, Tensor):
             raise ArgumentTypeError(f"indices (={shown(indices)}) must be a tensor")
@@ -157,7 +158,7 @@ class VectorQuantizer(nn.Module):
             entries = self.codebook.to(vectors.dtype)
             if is_exporting():  # ONNX has no cdist
                 return (vectors.unsqueeze(-2) - entries).square().sum(-1).argmin(-1)
-            # Not by a matrix product, which cancels what entries have in common, and which TF32 would round.
+            # A matrix product would lose digits by cancellation, and TF32 would round it.
             exact = "donot_use_mm_for_euclid_dist"
             return torch.cdist(vectors.flatten(0, -2), entries, compute_mode=exact).argmin(-1).view(vectors.shape[:-1])
 
