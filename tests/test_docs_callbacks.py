@@ -1,4 +1,4 @@
-"""The W&B and MLflow callbacks of the page "Your own callback", with stand-ins for the two packages."""
+"""The W&B and MLflow callbacks of the page "Log metrics", with stand-ins for the two packages."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ from torch import nn
 from ganlib import training, viz
 from tests.training.players import Going, points
 
-PAGE = Path(__file__).parent.parent / "docs/how-to/own_callback.rst"
+PAGE = Path(__file__).parent.parent / "docs/how-to/log.rst"
 BLOCKS = [
     textwrap.dedent(block) for block in re.findall(r"code-block:: python\n\n((?: {4}.*\n|\n)+)", PAGE.read_text())
 ]
