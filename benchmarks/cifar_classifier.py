@@ -1,9 +1,9 @@
-"""Train the classifier that generated CIFAR-10 images are measured with, on CIFAR-10 (JPEG).
+"""Train the classifier that measures generated CIFAR-10 images, on CIFAR-10 (JPEG).
 
     python -m benchmarks.cifar_classifier --root DIR --out runs/cifar_classifier.pt
 
-DIR holds ``train`` and ``test``, each with a folder of images for each class. It prints the accuracy on the test images
-after every epoch, and the time.
+DIR contains ``train`` and ``test``, each with a folder of images for each class. The script prints the accuracy on the
+test images after every epoch, and the time.
 """
 
 import argparse
@@ -20,7 +20,10 @@ BATCH_SIZE = 128
 
 
 class ImageClassifier(nn.Module):
-    """A small convolutional classifier of 32x32 colour images, with 128 features (Simonyan and Zisserman 2015)."""
+    """Classify 32x32 color images with a small convolutional network of 128 features.
+
+    Reference: Simonyan and Zisserman, "Very Deep Convolutional Networks ...", 2015, arXiv:1409.1556.
+    """
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -33,16 +36,16 @@ class ImageClassifier(nn.Module):
         self.head = nn.Linear(widths[-1], num_classes)
 
     def features(self, samples: Tensor) -> Tensor:
-        """What the last layer looks at: (N, 3, 32, 32) in [-1, 1] -> (N, 128)."""
+        """Return the input of the last layer: (N, 3, 32, 32) in [-1, 1] -> (N, 128)."""
         return self.body(samples)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Logits (N, num_classes)."""
+        """Return logits (N, num_classes)."""
         return self.head(self.features(samples))
 
 
 def train(root: Path, *, epochs: int, seed: int, device: str = "cpu") -> ImageClassifier:
-    """A classifier trained on the training images, flipped and moved."""
+    """Train a classifier on the training images, flipped and translated."""
     torch.manual_seed(seed)
     flip = augment.RandomHorizontalFlip()
     images = data.ImageFolder(root / "train", 32)
@@ -54,16 +57,16 @@ def train(root: Path, *, epochs: int, seed: int, device: str = "cpu") -> ImageCl
 
 
 def load(path: Path) -> ImageClassifier:
-    """A classifier that this script has saved."""
+    """Load a classifier that this script has saved."""
     classifier = ImageClassifier()
     classifier.load_state_dict(torch.load(path, weights_only=True)["weights"])
     return classifier.eval()
 
 
 def main() -> None:
-    """Read the command line, train, save."""
+    """Read the command line, train, and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds train and test")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with train and test")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar_classifier.pt"), metavar="X.pt")
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

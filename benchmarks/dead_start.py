@@ -1,13 +1,16 @@
-"""How long deceptive-digits' generator fools nobody at the start, over seeds and switches.
+"""Measure how long the generator of deceptive-digits fails at the start, for several seeds and options.
 
     python -m benchmarks.dead_start DIR --seeds 0 1 2 --out runs/dead_start.csv
     python -m benchmarks.dead_start DIR --seeds 0 1 2 --bf16 --tanh half
 
-DIR holds ``MNIST/raw``. The loop is system 4 of ``benchmarks.reference_loops``, without anything of ganlib. A run
-ends when the mean of D(G(z)) over the last 100 iterations is above 0.1, from iteration 150 on, or at ``--limit``;
-until then the start is *dead*. Every 25 iterations one row is printed: D(x), D(G(z)), the standard deviation over the
-batch of the generator's pixels, the share of them at which the last tanh has a gradient of exactly 0, and the norm of
-the generator's gradient.
+DIR contains ``MNIST/raw``. The loop is system 4 of ``benchmarks.reference_loops``, without ganlib. The start is *dead*
+until the mean of D(G(z)) over the last 100 iterations is above 0.1. A run ends then, but not before iteration 150, or
+at ``--limit``. Every 25 iterations the script prints one row:
+
+- D(x) and D(G(z));
+- the standard deviation of the generator's pixels over the batch;
+- the share of pixels at which the last tanh has a gradient of exactly 0;
+- the norm of the generator's gradient.
 """
 
 import argparse
@@ -25,7 +28,7 @@ SYSTEM, WINDOW, ALIVE, EARLIEST, EVERY = "deceptive_digits", 100, 0.1, 150, 25
 
 
 class Start:
-    """One training from its first iteration on, by the switches of the command line."""
+    """Train from the first iteration on, with the options of the command line."""
 
     def __init__(self, arguments: argparse.Namespace, seed: int) -> None:
         torch.manual_seed(seed)
@@ -45,14 +48,14 @@ class Start:
         self.g.body[-1].register_forward_pre_hook(self._look)
 
     def _look(self, module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """Count the pixels whose tanh has no gradient; compute it in float32 where that is asked for."""
+        """Count the pixels whose tanh has no gradient, and compute the tanh in float32 with ``--tanh fp32``."""
         (x,) = inputs
         wide = x.float() if self.arguments.tanh == "fp32" else x
         self.zero_share = (1 - wide.detach().tanh().float().square() == 0).float().mean()
         return (wide,)
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """One iteration."""
+        """Run one iteration."""
         x = x.to(memory_format=self.layout)
 
         def fakes() -> tuple[Tensor, Tensor]:
@@ -85,17 +88,17 @@ class Start:
 
 
 def main() -> None:
-    """Read the command line, train, print."""
+    """Read the command line, train, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, metavar="DIR")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
     parser.add_argument("--limit", type=int, default=800, metavar="N", help="iterations (default: %(default)s)")
-    parser.add_argument("--divide", type=float, default=1.0, help="make every width so much smaller")
+    parser.add_argument("--divide", type=float, default=1.0, help="divide every width by this (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--tanh", choices=["fp32", "half"], default="half", help="the last one's dtype under --bf16")
+    parser.add_argument("--tanh", choices=["fp32", "half"], default="half", help="dtype of the last tanh with --bf16")
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--plain-adam", action="store_true", help="not fused")
+    parser.add_argument("--plain-adam", action="store_true", help="use an Adam that is not fused")
     parser.add_argument("--fresh-fakes", action="store_true", help="new latents in the generator's update")
     parser.add_argument("--out", type=Path, metavar="X.csv")
     arguments = parser.parse_args()

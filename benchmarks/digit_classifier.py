@@ -1,8 +1,8 @@
-"""Train the DigitClassifier that generated digits are measured with, on real MNIST.
+"""Train the DigitClassifier that measures generated digits, on real MNIST.
 
     python -m benchmarks.digit_classifier --root DIR --out runs/classifier.pt
 
-It prints the accuracy on MNIST's test set after every epoch, and the time.
+The script prints the accuracy on MNIST's test set after every epoch, and the time.
 """
 
 import argparse
@@ -22,7 +22,7 @@ BATCH_SIZE = 128
 
 
 def train(root: Path, *, epochs: int, seed: int, degrees: float = 12, device: str = "cpu") -> metrics.DigitClassifier:
-    """A classifier trained on the training set, turned by up to so many degrees."""
+    """Train a classifier on the training set, rotated by up to ``degrees``."""
     torch.manual_seed(seed)
     turn = augment.RandomRotation(degrees)
     loader = data.TensorLoader(MNIST(root), BATCH_SIZE, transform=turn, seed=seed, device=device)
@@ -42,7 +42,10 @@ def learn(
     weight_decay: float,
     move: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
-    """Train a classifier with one cycle of AdamW, and say after each epoch how it does; it is left for evaluation."""
+    """Train a classifier with one cycle of AdamW, and print its accuracy after each epoch.
+
+    The classifier is in evaluation mode afterwards.
+    """
     classifier.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader))
@@ -66,20 +69,20 @@ def learn(
 
 
 def load(path: Path) -> metrics.DigitClassifier:
-    """A classifier that this script has saved."""
+    """Load a classifier that this script has saved."""
     classifier = metrics.DigitClassifier()
     classifier.load_state_dict(torch.load(path, weights_only=True)["weights"])
     return classifier.eval()
 
 
 def main() -> None:
-    """Read the command line, train, save."""
+    """Read the command line, train, and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with MNIST/raw")
     parser.add_argument("--out", type=Path, default=Path("runs/classifier.pt"), metavar="X.pt")
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
     parser.add_argument(
-        "--degrees", type=float, default=12, help="how far its training images are turned (default: %(default)s)"
+        "--degrees", type=float, default=12, help="largest rotation of training images (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")

@@ -1,11 +1,11 @@
-"""Kills a real training with SIGKILL at random moments, resumes it each time, and compares its end.
+"""Kill a real training with SIGKILL at random moments, resume it each time, and compare its end.
 
     python -m benchmarks.kill_and_resume --kills 100
 
-The same command trains, is killed, and continues with ``resume=True``, until it has been killed often enough; then it
-runs to its end. What it leaves must be what a run leaves that nobody killed: the state in the last checkpoint, bit for
-bit, and every byte of the table, the images and the GIF. The training has all that makes a resume hard: dropout, batch
-norm, augmentation, lazy penalties, an auxiliary loss with a state, an average, schedules.
+The same command trains, is killed, and continues with ``resume=True``. After the given number of kills it runs to its
+end. The result must equal that of a run that was never killed: the state in the last checkpoint, bit for bit, and every
+byte of the table, the images and the GIF. The training has everything that makes a resume hard: dropout, batch norm,
+augmentation, lazy penalties, an auxiliary loss with a state, an average and schedules.
 """
 
 import argparse
@@ -29,20 +29,20 @@ __all__ = ["assert_same_files", "command", "main", "train"]
 
 
 class SaysThatItTrains:
-    """Tells the parent process when training begins, which takes an import of torch, and in which process."""
+    """Tell the parent process when training begins, and in which process."""
 
     def on_start(self, run: training.Run) -> None:
-        """Say it."""
+        """Print the rank, the process id and the iteration."""
         line = f"rank {distributed.rank()} process {os.getpid()} trains from {run.iteration}\n"
-        os.write(sys.stdout.fileno(), line.encode())  # at once: ranks that share an output must not mix their lines
+        os.write(sys.stdout.fileno(), line.encode())  # one write: ranks that share an output must not mix their lines
 
 
 def train(folder: Path, iterations: int, every: int, device: str) -> None:
-    """Train, or train on."""
+    """Train, or resume a training."""
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    for seed in (torch.manual_seed, random.seed, np.random.seed):  # a checkpoint holds the state of each
+    for seed in (torch.manual_seed, random.seed, np.random.seed):  # a checkpoint contains the state of each
         seed(0)
     loader = data.TensorLoader(
         data.RenderedDigits(size=8, length=256),
@@ -93,13 +93,13 @@ def train(folder: Path, iterations: int, every: int, device: str) -> None:
 
 
 def command(folder: Path, iterations: int, every: int = 20, device: str = "cpu") -> list[str]:
-    """What starts a training in a process of its own, after the name of a Python."""
+    """Return the command that trains in a separate process, without the name of the Python."""
     words = ["--train", str(folder), "--iterations", str(iterations), "--every", str(every), "--device", device]
     return ["-m", "benchmarks.kill_and_resume", *words]
 
 
 def live(words: list[str], kill_after: float | None, *, from_birth: bool = False) -> int:
-    """One life of the process; killed so many seconds after training began, or after its own beginning."""
+    """Run the process, and kill it ``kill_after`` seconds after training began, or after the process began."""
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if not from_birth:
@@ -113,9 +113,9 @@ def live(words: list[str], kill_after: float | None, *, from_birth: bool = False
 
 
 def assert_same_files(expected: Path, actual: Path) -> None:
-    """Two runs' folders hold the same files, with the same bytes; the last checkpoint has the same state.
+    """Compare the folders of two runs: the same files, the same bytes, and the same state in each checkpoint.
 
-    The states are compared value by value, since a file of torch's is named inside by the path it was saved to.
+    States are compared value by value, because torch writes the name of the file into it.
     """
     files, others = ({path.relative_to(folder) for path in folder.rglob("*.*")} for folder in (expected, actual))
     assert files == others, f"the files differ: {sorted(map(str, files ^ others))}"
@@ -148,15 +148,19 @@ def _assert_same(expected: Any, actual: Any, place: str) -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Read the command line."""
+    """Read the command line, and kill and resume a training, or train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, metavar="N")
-    parser.add_argument("--iterations", type=int, default=6000, metavar="N", help="of the whole run")
-    parser.add_argument("--span", type=float, default=0.3, metavar="S", help="longest life in training, in seconds")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument(
+        "--iterations", type=int, default=6000, metavar="N", help="length of the run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--span", type=float, default=0.3, metavar="S", help="longest time of training before a kill, in seconds"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--every", type=int, default=20, metavar="N", help="iterations between two checkpoints")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--train", type=Path, metavar="DIR", help="be the process that trains")
+    parser.add_argument("--train", type=Path, metavar="DIR", help="train in this folder, without kills")
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     if arguments.train:
@@ -168,14 +172,14 @@ def main(words: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         whole, killed = Path(scratch, "whole"), Path(scratch, "killed")
         numbers = arguments.iterations, arguments.every, arguments.device
-        assert live(command(whole, *numbers), None) == 0, "the run that nobody kills failed"
+        assert live(command(whole, *numbers), None) == 0, "the run without kills failed"
         words = command(killed, *numbers)
         for kill in range(arguments.kills):
-            birth = kill % 10 == 9  # every tenth one falls into the time in which the process begins
+            birth = kill % 10 == 9  # every tenth kill hits the start of the process
             status = live(words, moments.uniform(0, 3 if birth else arguments.span), from_birth=birth)
             lost += status != -signal.SIGKILL
             reached = training.Checkpoint(killed).furthest()
-        assert reached < arguments.iterations, "the run was over before it had been killed often enough"
+        assert reached < arguments.iterations, "the run ended before all kills"
         assert live(words, None) == 0, "the last resume failed"
         assert_same_files(whole, killed)
     print(

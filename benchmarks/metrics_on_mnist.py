@@ -1,13 +1,17 @@
-"""Measure MNIST with every metric: the generator that comes with ganlib, ways to fail, what chance and the counts do.
+"""Measure MNIST with every metric: the generator included in ganlib, ways to fail, and the effect of sample counts.
 
     python -m benchmarks.metrics_on_mnist --root DIR --figure docs/how-to/how_good_is_my_gan.png
 
-The features are those of the classifier that comes with ganlib. The first table compares images with one random half of
-MNIST's test set; its first row is the other half. All generated rows have the labels of that half, unless they say
-something else. The training data of ``memorization`` are the 60,000 training images. The second table has the Fréchet
-and the kernel distance to a half for several random halves, latents and draws of training images: means and standard
-deviations. The third compares training images, and generated ones, with other training images, for several numbers of
-samples; it is the figure. The tables are those of ``docs/how-to/how_good_is_my_gan.rst``.
+The features are those of the classifier included in ganlib. The script prints three tables, which are those of
+``docs/how-to/how_good_is_my_gan.rst``:
+
+1. Images of several kinds, compared with one random half of MNIST's test set. The first row is the other half.
+   Generated images have the labels of that half, unless the row says otherwise. ``memorization`` uses the 60,000
+   training images.
+2. The Fréchet and the kernel distance to a half, for several random halves, latents and subsets of training images:
+   means and standard deviations.
+3. Training images and generated images, compared with other training images, for several numbers of samples. The figure
+   shows this table.
 """
 
 import argparse
@@ -27,11 +31,11 @@ BATCH = 500
 
 
 class Measure:
-    """Measures images with every metric; each image is looked at once, since the metrics are given its features.
+    """Measure images with every metric, and compute the features of each image once.
 
     Args:
-        classifier: gives the features, and reads the images.
-        real: features (N, 128) of the real side.
+        classifier: computes the features and the class logits.
+        real: features (N, 128) of real images.
         trained_on: features (M, 128) of the training data.
     """
 
@@ -52,7 +56,7 @@ class Measure:
         ]
 
     def __call__(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return the results by name, of images (N, 1, 28, 28) and the labels (N,) that were asked for."""
+        """Return the results by name, of images (N, 1, 28, 28) and their requested labels (N,)."""
         features = features_of(self.classifier, images)
         batches = list(zip(features.split(BATCH), labels.split(BATCH), strict=True))
         return training.Evaluate(self.metrics, lambda n: batches, real=self.real, n=len(images)).measure()
@@ -60,19 +64,19 @@ class Measure:
 
 @torch.no_grad()
 def features_of(classifier: metrics.DigitClassifier, images: Tensor) -> Tensor:
-    """The features (N, 128) of images (N, 1, 28, 28)."""
+    """Return the features (N, 128) of images (N, 1, 28, 28)."""
     return torch.cat([classifier.features(batch) for batch in images.split(BATCH)])
 
 
 def generated(generator: Any, labels: Tensor, seed: int, truncation: float | None = None) -> Tensor:
-    """Images (N, 1, 28, 28) of a generator, in float32."""
+    """Generate images (N, 1, 28, 28), in float32."""
     latent = latents.Gaussian(generator.info["latent_dim"])
     batches = models.sample(generator, latent, condition=labels, seed=seed, truncation=truncation)
     return torch.cat([batch.sample.float() for batch in batches])
 
 
 def cases(generator: Any, held_out: Tensor, labels: Tensor, copies: data.TensorLoader, seed: int) -> Iterator[Any]:
-    """What is measured: a name, images and labels of each case, as many as held-out images."""
+    """Yield a name, images and labels of each case, as many as there are held-out images."""
     random = torch.Generator().manual_seed(seed)
     images = generated(generator, labels, seed)
     yield "real digits, the other half", held_out, labels
@@ -93,12 +97,12 @@ def cases(generator: Any, held_out: Tensor, labels: Tensor, copies: data.TensorL
 
 
 def scaled(images: Tensor) -> Tensor:
-    """The float images in [-1, 1] that a TensorLoader makes of uint8."""
+    """Return the float images in [-1, 1] that a TensorLoader makes of uint8."""
     return images.float() / 127.5 - 1
 
 
 def distances(real: Tensor, samples: Tensor) -> list[float]:
-    """The Fréchet and the kernel distance of features (N, 128) to real ones."""
+    """Return the Fréchet and the kernel distance of features (N, 128) to real features."""
     found = list[float]()
     for metric in (metrics.FrechetDistance(nn.Identity()), metrics.KernelDistance(nn.Identity())):
         metric.update(real, real=True)
@@ -111,7 +115,7 @@ def distances(real: Tensor, samples: Tensor) -> list[float]:
 def halves(
     classifier: metrics.DigitClassifier, generator: Any, test: data.TensorLoader, trained_on: Tensor, seeds: range
 ) -> Iterator[tuple[str, Tensor]]:
-    """Distances (seeds, 2) of real, training and generated images to a random half of the test set, by name."""
+    """Yield names and distances (seeds, 2) of real, training and generated images to a random half of the test set."""
     found = dict[str, list[list[float]]]()
     features = features_of(classifier, scaled(test.samples))
     assert test.conditions is not None
@@ -130,9 +134,10 @@ def halves(
 
 
 def bias(real: Tensor, fake: Tensor, sizes: Sequence[int], draws: int, seed: int) -> Iterator[tuple[int, Tensor]]:
-    """For each n, (draws, 4): Fréchet and kernel distance of real, and of generated, features to other real ones.
+    """Yield each n and (draws, 4): the Fréchet and the kernel distance of real and of generated features to real ones.
 
-    Up to n = 1000 there are ten times as many draws: the kernel distance has one subset, and much spread.
+    Up to n = 1000 there are ten times as many draws, because the kernel distance then has one subset and a large
+    spread.
     """
     random = torch.Generator().manual_seed(seed)
     for n in sizes:
@@ -166,16 +171,18 @@ def show(*cells: str) -> None:
 
 
 def means(values: Tensor) -> list[str]:
-    """Means and standard deviations of columns, Fréchet and kernel distances in turn."""
+    """Format the mean and standard deviation of each column, Fréchet and kernel distances alternating."""
     return [f"{column.mean():.{2 - k % 2}f} ± {column.std():.{2 - k % 2}f}" for k, column in enumerate(values.T)]
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
-    parser.add_argument("--figure", type=Path, metavar="X.png", help="where to draw the third table")
-    parser.add_argument("--draws", type=int, default=10, metavar="N", help="of the third table (default: %(default)s)")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with MNIST/raw")
+    parser.add_argument("--figure", type=Path, metavar="X.png", help="file for a plot of the third table")
+    parser.add_argument(
+        "--draws", type=int, default=10, metavar="N", help="repetitions in the third table (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     arguments = parser.parse_args()
     classifier, generator = metrics.DigitClassifier.pretrained(), models.pretrained("mnist_cdcgan")

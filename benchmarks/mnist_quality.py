@@ -1,10 +1,10 @@
-"""Measure drawn digits: are they what was asked for, and how far are they from real ones.
+"""Measure generated digits: their label accuracy, and their distance to real digits.
 
     python examples/mnist_cdcgan.py sample --run RUN --count 500 --out x.png --npz x.npz
     python -m benchmarks.mnist_quality --root DIR --classifier runs/classifier.pt x.npz
 
-It prints the share of digits that the classifier reads as their label, and the Fréchet distance to MNIST's test set in
-the classifier's features; beside each, what as many real training images get.
+The script prints the share of digits that the classifier assigns to their label, and the Fréchet distance to MNIST's
+test set in the classifier's features. It then prints both for as many real training images.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from ganlib.protocols import Batch
 
 
 def measure(classifier: metrics.DigitClassifier, root: Path, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Label accuracy, and Fréchet distance to MNIST's test set."""
+    """Return the label accuracy, and the Fréchet distance to MNIST's test set."""
     real = data.TensorLoader(MNIST(root, train=False), 1000)
     distance = compare(metrics.FrechetDistance(classifier.features), real, images)
     return label_accuracy(classifier, images, labels), distance.item()
 
 
 def label_accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of images that are read as what was asked for."""
+    """Return the share of images that the classifier assigns to their label."""
     accuracy = metrics.LabelAccuracy(classifier)
     for sample, label in zip(images.split(500), labels.split(500), strict=True):
         accuracy.update(sample, label)
@@ -38,7 +38,7 @@ def label_accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> flo
 
 
 def compare(metric: Any, real: Iterable[Batch], images: Tensor) -> Any:
-    """What a metric of two sides gives for drawn and real images."""
+    """Compute a metric that compares generated with real images."""
     for sample in images.split(500):
         metric.update(sample, real=False)
     for sample, _ in real:
@@ -47,10 +47,10 @@ def compare(metric: Any, real: Iterable[Batch], images: Tensor) -> Any:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("npz", type=Path, nargs="+", metavar="X.npz")
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with MNIST/raw")
     parser.add_argument("--classifier", type=Path, default=Path("runs/classifier.pt"), metavar="X.pt")
     arguments = parser.parse_args()
     classifier = load(arguments.classifier)
@@ -60,11 +60,11 @@ def main() -> None:
             images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
         size = len(images)
         accuracy, frechet = measure(classifier, arguments.root, images, labels)
-        print(f"{path}: {accuracy:.2%} as asked, Fréchet distance {frechet:.2f} ({size} images)")
+        print(f"{path}: label accuracy {accuracy:.2%}, Fréchet distance {frechet:.2f} ({size} images)")
     real = next(iter(data.TensorLoader(MNIST(arguments.root), size)))
     assert isinstance(real.condition, torch.Tensor)
     accuracy, frechet = measure(classifier, arguments.root, real.sample, real.condition)
-    print(f"real training images: {accuracy:.2%}, Fréchet distance {frechet:.2f} ({size} images)")
+    print(f"real training images: label accuracy {accuracy:.2%}, Fréchet distance {frechet:.2f} ({size} images)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Run a game of ``examples/games`` with a plain loop in place of ``GameTrainer``, to have figures to compare with.
+"""Run a game of ``examples/games`` with a plain loop instead of ``GameTrainer``, for comparison.
 
     python -m benchmarks.plain_game examples/games/infogan.py --iterations 3000 --out runs/plain
 
-The script's data, networks, objectives and figures are used as they are. Only its trainer is another one: it calls
-``zero_grad``, ``backward`` and ``step`` for one player after the other, in float32, and nothing else. So gradients also
-arrive at networks that the player does not own, where the next ``zero_grad`` removes them.
+The data, networks, objectives and figures of the script stay the same. Only its trainer is replaced. The plain loop
+calls ``zero_grad``, ``backward`` and ``step`` for one player after the other, in float32, and nothing else. Gradients
+therefore also arrive at networks that the player does not own. The next ``zero_grad`` removes them.
 """
 
 import runpy
@@ -20,7 +20,7 @@ from ganlib.protocols import Stateful
 
 
 class PlainGame:
-    """What ``GameTrainer`` does, without anything that makes it fast or safe; settings are ignored."""
+    """Train like ``GameTrainer``, without anything that makes it fast or safe; ignore its settings."""
 
     def __init__(
         self,
@@ -57,19 +57,19 @@ class PlainGame:
         return dict(self.metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks alone, for a figure that is computed afterwards; it cannot be resumed."""
+        """Return the networks, for a figure that is computed afterwards; the state cannot be resumed."""
         return {
             "iteration": self.iteration,
             "modules": {name: part.state_dict() for name, part in self.modules.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Refuse."""
+        """Refuse to resume."""
         raise NotImplementedError("a plain game cannot be resumed")
 
 
 def main() -> None:
-    """Run the script that is the first argument, with the others."""
+    """Run the script in the first argument, with the other arguments."""
     sys.argv = sys.argv[1:]
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
     training.GameTrainer = PlainGame  # type: ignore[misc, assignment]

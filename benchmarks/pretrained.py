@@ -1,12 +1,12 @@
-"""Measure a finished run, and ship its generator, or a classifier, with ganlib in half precision.
+"""Measure a finished run, and store its generator, or a classifier, in ganlib in half precision.
 
     python -m benchmarks.pretrained mnist_cdcgan runs/mnist --root DIR --digits runs/other.pt --command "python ..."
     python -m benchmarks.pretrained digit_classifier runs/digits.pt --root DIR --command "python -m ..."
 
-RUN is a folder that ``examples/mnist_cdcgan.py train`` has left, on MNIST, at 28 or at 64 pixels. The command that made
-it is kept in the file. The generator is measured as it is stored, by another classifier than the one that is shipped:
-10,000 samples, and 10,000 training images, are compared with 10,000 test images (see ``benchmarks.run_quality``). Of a
-classifier, the accuracy on MNIST's test set is measured, with the digits turned and as they are.
+RUN is the folder of a run of ``examples/mnist_cdcgan.py train`` on MNIST, at 28 or 64 pixels. The file stores the
+command that made the run. The generator is measured as it is stored, with another classifier than the one in ganlib:
+10,000 samples and 10,000 training images are compared with 10,000 test images (see ``benchmarks.run_quality``). For a
+classifier, the script measures the accuracy on MNIST's test set, with rotated digits and without rotation.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SAMPLES = 10_000
 
 
 def ship_generator(name: str, run: Path, *, root: Path, classifier: Path, command: str) -> dict[str, Any]:
-    """Store the run's generator with its figures, which are returned."""
+    """Store the generator of a run with its figures, and return the figures."""
     generator: Any = models.load_generator(run / "generator.safetensors").half()
     path = PACKAGE / "models/pretrained" / f"{name}.safetensors"
     models.save_generator(path, generator, generator.info)
@@ -47,7 +47,7 @@ def ship_generator(name: str, run: Path, *, root: Path, classifier: Path, comman
 
 
 def ship_classifier(weights: Path, *, root: Path, command: str) -> dict[str, Any]:
-    """Store a classifier with its accuracy, which is returned."""
+    """Store a classifier with its accuracy, and return the accuracy."""
     classifier = digit_classifier.load(weights).half()
     path = PACKAGE / "metrics/pretrained/digit_classifier.safetensors"
     state = {name: tensor.contiguous() for name, tensor in classifier.state_dict().items()}
@@ -70,20 +70,20 @@ def _rounded(quality: Quality) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line, measure, store."""
+    """Read the command line, measure, and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*SYSTEM, "digit_classifier"])
     parser.add_argument("source", type=Path, metavar="RUN", help="the folder of a run, or the file of a classifier")
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with MNIST/raw")
     parser.add_argument(
-        "--digits", type=Path, metavar="X.pt", help="another classifier, of benchmarks.digit_classifier"
+        "--digits", type=Path, metavar="X.pt", help="another classifier, made by benchmarks.digit_classifier"
     )
-    parser.add_argument("--command", required=True, help="what made it")
+    parser.add_argument("--command", required=True, help="the command that trained it")
     arguments = parser.parse_args()
     if arguments.name == "digit_classifier":
         print(ship_classifier(arguments.source, root=arguments.root, command=arguments.command))
     elif arguments.digits is None:
-        parser.error("a generator is measured with --digits")
+        parser.error("a generator requires --digits")
     else:
         print(
             ship_generator(

@@ -1,4 +1,4 @@
-"""Put the README's images together, from those of the gallery and the samples of a trained generator.
+"""Compose the images of the README from the gallery and from samples of a trained generator.
 
 python -m benchmarks.readme_images
 """
@@ -15,7 +15,7 @@ CELL = 30  # pixels of a digit with its border
 
 
 def joined(images: list[Image.Image], *, down: bool = False, gap: int = 12) -> Image.Image:
-    """Return the images on white, next to each other or one below the other."""
+    """Join images on white, next to each other or one below the other."""
     steps = [(image.height if down else image.width) + gap for image in images]
     across = max(image.width if down else image.height for image in images)
     canvas = Image.new("RGB", (across, sum(steps) - gap) if down else (sum(steps) - gap, across), "white")
@@ -26,7 +26,7 @@ def joined(images: list[Image.Image], *, down: bool = False, gap: int = 12) -> I
 
 
 def cells(name: str, left: int, top: int, columns: int, rows: int) -> Image.Image:
-    """Return some cells of an image of the gallery."""
+    """Cut cells out of an image of the gallery."""
     box = (left * CELL, top * CELL, (left + columns) * CELL + 2, (top + rows) * CELL + 2)
     return Image.open(GALLERY / name).crop(box)
 

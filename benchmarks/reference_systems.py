@@ -1,13 +1,13 @@
-"""Each reference system's recipe and ours, for the same minutes on the same machine at the same time.
+"""Train the original recipe and our recipe of each reference system for the same time on the same machine.
 
     python -m benchmarks.digit_classifier --root DIR --degrees 25 --epochs 6 --out runs/digits.pt
     python -m benchmarks.cifar_classifier --root DIR/cifar10 --epochs 6 --out runs/cifar.pt
     python -m benchmarks.reference_systems --root DIR --digits runs/digits.pt --cifar runs/cifar.pt --minutes 4
 
-DIR holds ``MNIST/raw`` and ``cifar10/train`` and ``cifar10/test`` with a folder of images for each class. The two
-trainings of a system run at once, each on one half of the processor's cores, and nothing else should run meanwhile.
-Printed, and written as ``results.csv``: iterations, and what ``benchmarks.run_quality`` measures, which also measures
-runs of any other length.
+DIR contains ``MNIST/raw``, and ``cifar10/train`` and ``cifar10/test`` with a folder of images for each class. The two
+trainings of a system run at the same time, each on one half of the processor's cores. Run nothing else meanwhile. The
+script prints the iterations and the measurements of ``benchmarks.run_quality``, and writes them to ``results.csv``. Use
+``benchmarks.run_quality`` for runs of any other length.
 """
 
 import argparse
@@ -24,7 +24,7 @@ RECIPES = ("ours", "original")
 
 
 def train_both(number: int, seed: int, folder: Path, arguments: argparse.Namespace) -> None:
-    """Train by either recipe at once, each on its half of the cores."""
+    """Train both recipes at the same time, each on its half of the cores."""
     system, cores = SYSTEMS[number], sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
     root = arguments.root / "cifar10/train" if number == 3 else arguments.root
@@ -51,19 +51,33 @@ def train_both(number: int, seed: int, folder: Path, arguments: argparse.Namespa
                     preexec_fn=partial(os.sched_setaffinity, 0, own),
                 )
             )
-    failed = [recipe for recipe, process in zip(RECIPES, running, strict=True) if process.wait()]  # the other ends too
+    failed = [recipe for recipe, process in zip(RECIPES, running, strict=True) if process.wait()]  # waits for both
     if failed:
         sys.exit(f"{' and '.join(failed)} failed; see the .log in {folder}")
 
 
 def main() -> None:
-    """Read the command line, train, measure, print."""
+    """Read the command line, train, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--digits", type=Path, required=True, metavar="X.pt", help="of benchmarks.digit_classifier")
-    parser.add_argument("--cifar", type=Path, required=True, metavar="X.pt", help="of benchmarks.cifar_classifier")
-    parser.add_argument("--class-name", default="cat", metavar="NAME", help="of system 3 (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=4, metavar="M", help="of each training (default: %(default)s)")
+    parser.add_argument(
+        "--digits",
+        type=Path,
+        required=True,
+        metavar="X.pt",
+        help="classifier of digits, made by benchmarks.digit_classifier",
+    )
+    parser.add_argument(
+        "--cifar",
+        type=Path,
+        required=True,
+        metavar="X.pt",
+        help="classifier of CIFAR-10, made by benchmarks.cifar_classifier",
+    )
+    parser.add_argument("--class-name", default="cat", metavar="NAME", help="class of system 3 (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=4, metavar="M", help="length of each training (default: %(default)s)"
+    )
     parser.add_argument("--systems", type=int, nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S")
     parser.add_argument("--out", type=Path, default=Path("runs/reference_systems"), metavar="DIR")

@@ -1,21 +1,21 @@
-"""How good the samples of finished runs are: near to the real ones, all of their variety, and what was asked for.
+"""Measure the samples of finished runs: distance to real images, variety, and label accuracy.
 
     python -m benchmarks.run_quality runs/cat runs/mnist64 --root DIR --digits runs/digits.pt --cifar runs/cifar.pt
     python -m benchmarks.run_quality runs/cat --root DIR --cifar runs/cifar.pt --batch-norm running sample
 
-RUN is a folder that one of the examples has left, on MNIST or on one class of CIFAR-10. DIR holds ``MNIST/raw`` and
-``cifar10/train`` and ``cifar10/test`` with a folder of images for each class. For each run, and each way of normalizing
-that is asked for, one line is printed:
+RUN is the folder of a run of an example script, on MNIST or on one class of CIFAR-10. DIR contains ``MNIST/raw``, and
+``cifar10/train`` and ``cifar10/test`` with a folder of images for each class. The script prints one line for each run
+and each value of ``--batch-norm``:
 
-- the share of digits that the classifier reads as asked, where a class was asked for;
-- the Fréchet distance to test images in the features of the classifier (Heusel et al. 2017, arXiv:1706.08500, with
+- label accuracy: the share of digits that the classifier assigns to the requested class, for conditional runs;
+- the Fréchet distance to test images in the features of the classifier (Heusel et al., 2017, arXiv:1706.08500, with
   other features);
 - coverage: the share of test images that have a sample nearer, in these features, than their fifth nearest other test
-  image (Naeem et al. 2020, arXiv:2002.09797, section 3.2, k = 5), by ``metrics.PrecisionRecall``;
-- spread: the standard deviation over latents of a pixel in [-1, 1], averaged over pixels and classes. Near 0 the
-  generator has collapsed.
+  image (Naeem et al., 2020, arXiv:2002.09797, section 3.2, k = 5), by ``metrics.PrecisionRecall``;
+- spread: the standard deviation over latents of a pixel in [-1, 1], averaged over pixels and classes. A spread near 0
+  means that the generator has collapsed.
 
-A last line for each run says the same of as many real training images.
+A last line for each run has the same figures of as many real training images.
 """
 
 import argparse
@@ -45,7 +45,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @dataclass(frozen=True)
 class System:
-    """One of the reference systems: who trains it, on what, by either recipe, and how much is drawn of each class."""
+    """Describe a reference system: script, data, options of both recipes, and the number of samples of each class."""
 
     name: str
     script: str
@@ -71,11 +71,11 @@ SYSTEMS = {
 
 
 class UnmeasuredError(Exception):
-    """What a run is, that cannot be measured here."""
+    """Say why a run cannot be measured."""
 
 
 class Quality(NamedTuple):
-    """What is measured; see the top of this file."""
+    """Represent the measurements; see the top of this file."""
 
     read_as_asked: float | None
     frechet_distance: float
@@ -83,19 +83,19 @@ class Quality(NamedTuple):
     spread: float
 
     def __str__(self) -> str:
-        """One line."""
-        read = "" if self.read_as_asked is None else f"{self.read_as_asked:.2%} as asked, "
+        """Format the measurements as one line."""
+        read = "" if self.read_as_asked is None else f"label accuracy {self.read_as_asked:.2%}, "
         return f"{read}distance {self.frechet_distance:.2f}, coverage {self.coverage:.3f}, spread {self.spread:.3f}"
 
 
 class Measure:
-    """Measures images of one system; what it needs for that is read once.
+    """Measure images of one system, and read its real images once.
 
     Args:
-        number: of the system.
-        root: holds the data.
-        classifier: the file of the classifier, of digits or of CIFAR-10.
-        class_name: of system 3.
+        number: number of the system.
+        root: folder with the data.
+        classifier: file of the classifier, of digits or of CIFAR-10.
+        class_name: class of system 3.
     """
 
     def __init__(self, number: int, root: Path, classifier: Path, class_name: str = "cat") -> None:
@@ -105,14 +105,14 @@ class Measure:
             real = [_one_class(root / "cifar10" / part, class_name) for part in ("test", "train")]
         else:
             self.classifier = digit_classifier.load(classifier)
-            # Of system 4 the generator is to learn images of 64 pixels, turned. The classifier looks at 28 of them.
+            # The generator of system 4 learns rotated images of 64 pixels. The classifier needs 28 pixels.
             resize, turn = (transforms.Resize(64), augment.RandomRotation(25)) if number == 4 else (None, None)
             sets = (MNIST(root, train=train, transform=resize) for train in (False, True))
             real = [data.TensorLoader(Subset(images, range(10_000)), 1000, transform=turn) for images in sets]
         self.test, self.training = real
 
     def __call__(self, images: Tensor, labels: Tensor) -> Quality:
-        """Measure images (N, C, H, W) in [-1, 1] with the labels that were asked for (-1 without one)."""
+        """Measure images (N, C, H, W) in [-1, 1] with their requested labels (-1 without one)."""
         spread = torch.stack([images[labels == label].std(0).mean() for label in labels.unique()]).mean().item()
         images = self._small(images)
         real = [Batch(self._small(sample), None) for sample, _ in self.test]
@@ -122,7 +122,7 @@ class Measure:
         return Quality(read, compare(metrics.FrechetDistance(features), real, images).item(), covered.item(), spread)
 
     def real(self, n: int) -> Quality:
-        """The same of as many real training images."""
+        """Measure n real training images."""
         batches, samples, labels = iter(self.training), list[Tensor](), list[Tensor]()
         while sum(map(len, samples)) < n:
             sample, label = next(batches)
@@ -142,7 +142,7 @@ def _one_class(folder: Path, name: str) -> data.TensorLoader:
 
 
 def drawn(number: int, run: Path, batch_norm: str | None = None, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Images and labels of a run's generator; normalized as its recipe does, and as many as usual, if not told."""
+    """Generate images and labels of a run; by default as its recipe does, and as many as its system has."""
     system = SYSTEMS[number]
     words = [
         "sample",
@@ -159,34 +159,36 @@ def drawn(number: int, run: Path, batch_norm: str | None = None, count: int | No
     command = [sys.executable, EXAMPLES / f"{system.script}.py", *words]
     done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     if done.returncode:
-        raise UnmeasuredError(f"a run that cannot be drawn so: {done.stderr.strip().splitlines()[-1]}")
+        raise UnmeasuredError(f"a run that cannot be sampled this way: {done.stderr.strip().splitlines()[-1]}")
     with np.load(run / "drawn.npz") as arrays:
         return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
 
 
 def system_of(run: Path) -> int:
-    """The number of the system whose kind a run is of."""
+    """Return the number of the system that a run reproduces."""
     what = json.loads((run / "run.json").read_text(encoding="utf-8"))
     if what["data"] not in ("mnist", "folder"):
-        raise UnmeasuredError(f"a run on {what['data']}, and only MNIST and CIFAR-10 in folders are measured here")
+        raise UnmeasuredError(
+            f"a run on {what['data']}, but only runs on MNIST and on CIFAR-10 in folders can be measured"
+        )
     if what.get("image_size") == 64 and what.get("rotation") not in (None, 25.0):
-        raise UnmeasuredError("of 64 pixels, and is measured only if turned by 25 degrees")
+        raise UnmeasuredError("a run with 64 pixels, which can be measured only with --rotation 25")
     if what["script"] == "mnist_cdcgan":
         return 4 if what["image_size"] == 64 else 1
     for number, system in SYSTEMS.items():
         if system.script == what["script"]:
             return number
-    raise UnmeasuredError(f"a run of {what['script']}, which is not measured here")
+    raise UnmeasuredError(f"a run of {what['script']}, which cannot be measured")
 
 
 def iterations(run: Path) -> str:
-    """How far a run went."""
+    """Return the last iteration of a run."""
     rows = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()
     return rows[-1].split(",")[0]
 
 
 def lines(run: Path, arguments: argparse.Namespace) -> Iterator[str]:
-    """A line for each way of normalizing, and one for real images."""
+    """Yield a line for each value of ``--batch-norm``, and one for real images."""
     number = system_of(run)
     what = json.loads((run / "run.json").read_text(encoding="utf-8"))
     classifier = arguments.cifar if number == 3 else arguments.digits
@@ -207,16 +209,23 @@ def lines(run: Path, arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--digits", type=Path, metavar="X.pt", help="of benchmarks.digit_classifier")
-    parser.add_argument("--cifar", type=Path, metavar="X.pt", help="of benchmarks.cifar_classifier")
     parser.add_argument(
-        "--batch-norm", nargs="+", choices=["running", "sample"], help="(default: as the run's recipe draws)"
+        "--digits", type=Path, metavar="X.pt", help="classifier of digits, made by benchmarks.digit_classifier"
     )
-    how_many = "samples of each class (default: 500, and 5000 or 2000 where there are no classes)"
+    parser.add_argument(
+        "--cifar", type=Path, metavar="X.pt", help="classifier of CIFAR-10, made by benchmarks.cifar_classifier"
+    )
+    parser.add_argument(
+        "--batch-norm",
+        nargs="+",
+        choices=["running", "sample"],
+        help="statistics of batch norm (default: those of the run's recipe)",
+    )
+    how_many = "samples of each class (default: 500; without classes 5000 or 2000)"
     parser.add_argument("--count", type=int, metavar="N", help=how_many)
     arguments = parser.parse_args()
     for run in arguments.runs:

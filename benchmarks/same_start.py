@@ -1,15 +1,19 @@
-"""The first iterations of deceptive-digits in several precisions, layouts and devices: where do they part?
+"""Compare the first iterations of deceptive-digits in several precisions, layouts and devices.
 
     python -m benchmarks.same_start DIR
     python -m benchmarks.same_start DIR --device cuda
 
-DIR holds ``MNIST/raw``. The loop is system 4 of ``benchmarks.reference_loops``, in float64 on the CPU. At the
-iterations ``--look`` every variant is given its weights, batch norm averages, images, labels and latents, and computes
-both losses and the gradient of each layer, so errors do not add up. Printed for each of these iterations: D(x), D(G(z))
-and the standard deviation over the batch of the generator's pixels, in float64; then, for each variant, the error of
-either loss, and of either network's gradient the relative error by its norm, with that of the worst layer. The last two
-rows train freely in float32 from the same weights, with a fused and with a plain Adam, and show how far each loss gets
-from that of float64 in ``--free`` iterations.
+DIR contains ``MNIST/raw``. The loop is system 4 of ``benchmarks.reference_loops``, in float64 on the CPU. At the
+iterations ``--look`` every variant gets the weights, batch norm averages, images, labels and latents of this loop, and
+computes both losses and the gradient of each layer. Errors therefore do not add up. For each of these iterations the
+script prints
+
+- D(x), D(G(z)) and the standard deviation of the generator's pixels over the batch, in float64;
+- for each variant, the error of both losses, and the relative error of the gradient of both networks, with that of the
+  worst layer.
+
+The last two rows train freely in float32 from the same weights, with a fused and with a plain Adam. They show the
+largest difference of a loss from float64 in ``--free`` iterations.
 """
 
 import argparse
@@ -29,7 +33,7 @@ SYSTEM, BATCH = "deceptive_digits", 64
 
 
 class Draw(NamedTuple):
-    """What an iteration is given: real images with labels, latents with labels."""
+    """Represent the input of an iteration: real images with labels, latents with labels."""
 
     images: Tensor
     labels: Tensor
@@ -38,7 +42,7 @@ class Draw(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a player descends, and what is to be seen of it."""
+    """Represent the loss of a player, and a text about its state."""
 
     player: str
     network: nn.Module
@@ -47,7 +51,7 @@ class Update(NamedTuple):
 
 
 class Variant(nn.Module):
-    """Both networks in one precision and layout, on one device."""
+    """Represent both networks in one precision and layout, on one device."""
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class Variant(nn.Module):
             body[-1].register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
     def updates(self, draw: Draw) -> Iterator[Update]:
-        """What the discriminator descends, then the generator; between the two a step may be taken."""
+        """Yield the update of the discriminator, then of the generator; the caller can step between the two."""
         images, labels, latents, fake_labels = (part.to(self.device) for part in draw)
         images, latents = images.to(self.dtype).to(memory_format=self.layout), latents.to(self.dtype)
         amp = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast)
@@ -88,14 +92,14 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 def gradients(update: Update) -> dict[str, Tensor]:
-    """The gradient of each layer, in float64 on the CPU."""
+    """Return the gradient of each layer, in float64 on the CPU."""
     parameters = dict(update.network.named_parameters())
     found = torch.autograd.grad(update.loss, [*parameters.values()])
     return {name: gradient.detach().cpu().double() for name, gradient in zip(parameters, found, strict=True)}
 
 
 def compared(its: Update, expected: dict[str, Tensor], loss: Tensor) -> str:
-    """How far an update is from the one in float64."""
+    """Describe the errors of an update compared with float64."""
     found = gradients(its)
     wrong = {layer: (found[layer] - gradient).norm() for layer, gradient in expected.items()}
     layers = {layer: (wrong[layer] / gradient.norm()).item() for layer, gradient in expected.items()}
@@ -106,7 +110,7 @@ def compared(its: Update, expected: dict[str, Tensor], loss: Tensor) -> str:
 
 
 def draws(root: Path, seed: int) -> Iterator[Draw]:
-    """What each iteration is given."""
+    """Yield the input of each iteration."""
     torch.manual_seed(seed)
     images, labels = loops.read(SYSTEM, root, "", "cpu")
     for real, classes in loops.batches(SYSTEM, images, labels, BATCH):
@@ -114,19 +118,19 @@ def draws(root: Path, seed: int) -> Iterator[Draw]:
 
 
 def step(optimizer: torch.optim.Optimizer, network: nn.Module, descent: dict[str, Tensor]) -> None:
-    """Step down a gradient."""
+    """Set the gradients, and take a step."""
     for name, parameter in network.named_parameters():
         parameter.grad = descent[name].to(parameter)
     optimizer.step()
 
 
 def adams(variant: Variant, **options: Any) -> list[torch.optim.Adam]:
-    """An Adam for the discriminator, and one for the generator."""
+    """Create an Adam for the discriminator, and one for the generator."""
     return [torch.optim.Adam(net.parameters(), 2e-4, betas=(0.5, 0.999), **options) for net in (variant.d, variant.g)]
 
 
 def train_freely(variant: Variant, given: list[Draw], **options: Any) -> Iterator[float]:
-    """Both losses of each iteration."""
+    """Train, and yield both losses of each iteration."""
     optimizers = adams(variant, **options)
     for draw in given:
         for update, optimizer in zip(variant.updates(draw), optimizers, strict=True):
@@ -135,15 +139,19 @@ def train_freely(variant: Variant, given: list[Draw], **options: Any) -> Iterato
 
 
 def main() -> None:
-    """Read the command line, compare, print."""
+    """Read the command line, compare, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, metavar="DIR")
     looks = [*range(1, 11), 20, 30, 40, 50]
-    parser.add_argument("--look", type=int, nargs="+", default=looks, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--free", type=int, default=50, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--divide", type=float, default=1.0, help="make every width so much smaller")
+    parser.add_argument(
+        "--look", type=int, nargs="+", default=looks, metavar="N", help="iterations to compare (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--free", type=int, default=50, metavar="N", help="iterations of free training (default: %(default)s)"
+    )
+    parser.add_argument("--divide", type=float, default=1.0, help="divide every width by this (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="of the variants (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="device of the variants (default: %(default)s)")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     width, on = round(64 / arguments.divide), {"device": arguments.device}

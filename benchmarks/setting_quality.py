@@ -1,12 +1,13 @@
-"""What each setting for speed does to the quality of the main job: the same iterations of training, with each.
+"""Measure the effect of each speed setting on the quality of samples, after the same iterations.
 
     python -m benchmarks.digit_classifier --root DIR --epochs 6 --out runs/classifier.pt
     python -m benchmarks.setting_quality --root DIR --classifier runs/classifier.pt --iterations 2000 --seeds 0 1 2
 
-DIR holds ``MNIST/raw``. Every training is ``examples/mnist_cdcgan.py train --data mnist`` for so many iterations, with
-the words of a setting; then 500 digits of each label are drawn. Printed, and written as ``results.csv``: the share that
-the classifier reads as asked, and the Fréchet distance to MNIST's test set in its features. Since iterations are fixed,
-it does not matter what else the machine does: ``--jobs`` trainings run at once, with one thread each.
+DIR contains ``MNIST/raw``. Every training runs ``examples/mnist_cdcgan.py train --data mnist`` with the options of one
+setting, for the same number of iterations, and then generates 500 digits of each label. The script prints the label
+accuracy by the classifier, and the Fréchet distance to MNIST's test set in its features, and writes both to
+``results.csv``. The number of iterations is fixed, so other programs do not change the results: ``--jobs`` trainings
+run at the same time, with one thread each.
 """
 
 import argparse
@@ -37,7 +38,7 @@ SETTINGS = {
 
 
 def train(setting: str, seed: int, run: Path, arguments: argparse.Namespace) -> None:
-    """One training, in a process of its own."""
+    """Train in a separate process."""
     words = ["--data", "mnist", "--root", arguments.root, "--iterations", arguments.iterations, "--seed", seed]
     words += ["--device", arguments.device, *SETTINGS[setting], "--out", run]
     command = [sys.executable, EXAMPLES / "mnist_cdcgan.py", "train", *words]
@@ -48,15 +49,21 @@ def train(setting: str, seed: int, run: Path, arguments: argparse.Namespace) -> 
 
 
 def main() -> None:
-    """Read the command line, train, measure, print."""
+    """Read the command line, train, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="holds MNIST/raw")
-    parser.add_argument("--classifier", type=Path, required=True, metavar="X.pt", help="of benchmarks.digit_classifier")
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with MNIST/raw")
+    parser.add_argument(
+        "--classifier", type=Path, required=True, metavar="X.pt", help="classifier, made by benchmarks.digit_classifier"
+    )
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS)[:5], metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
-    parser.add_argument("--iterations", type=int, default=2000, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--iterations", type=int, default=2000, metavar="N", help="length of each training (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at once (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="trainings at the same time (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/setting_quality"), metavar="DIR")
     arguments = parser.parse_args()
     cases = [(setting, seed) for seed in arguments.seeds for setting in arguments.settings]
@@ -71,7 +78,7 @@ def main() -> None:
             read, frechet = measure(classifier, arguments.root, *drawn(1, run))
             found.setdefault(setting, []).append((read, frechet))
             table.writerow([setting, seed, arguments.iterations, read, frechet])
-            print(f"{setting}, seed {seed}: {read:.2%} as asked, Fréchet distance {frechet:.2f}", flush=True)
+            print(f"{setting}, seed {seed}: label accuracy {read:.2%}, Fréchet distance {frechet:.2f}", flush=True)
     for setting, pairs in found.items():
         shares, distances = zip(*pairs, strict=True)
         print(

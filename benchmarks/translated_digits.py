@@ -1,11 +1,11 @@
-"""Read what pix2pix and CycleGAN make of digits that they have not seen, by a classifier that has not seen theirs.
+"""Measure the label accuracy of digits that pix2pix and CycleGAN translate.
 
     python -m benchmarks.translated_digits examples/games/cyclegan.py runs/cyclegan
     python -m benchmarks.translated_digits examples/games/cyclegan.py runs/mnist --mnist DIR  # of a run with --data DIR
 
-The classifier is trained on 10,000 built-in digits of another seed, two epochs. With ``--mnist`` one is trained on
-MNIST, one epoch, and the built-in digits are translated to that. Printed is the share of 1,000 images that are read as
-the digit that they show, before and after translation.
+The script trains a classifier on 10,000 built-in digits of another seed for two epochs. With ``--mnist`` it trains one
+on MNIST for one epoch, and the generator translates built-in digits to MNIST. The script prints the share of 1,000
+held-out images that the classifier assigns to the right digit, before and after translation.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from torch.nn.functional import max_pool2d
 from benchmarks import digit_classifier
 from ganlib import data, metrics, training
 
-SEED = 100  # the games see the digits of seeds 0 and 1
+SEED = 100  # the games train and test on the digits of seeds 0 and 1
 
 
 def built_in_reader() -> metrics.DigitClassifier:
-    """A classifier of the built-in digits."""
+    """Train a classifier of the built-in digits."""
     torch.manual_seed(SEED)
     classifier = metrics.DigitClassifier()
     train = data.TensorLoader(data.RenderedDigits(length=10_000, seed=SEED), 128, seed=SEED)
@@ -34,7 +34,7 @@ def built_in_reader() -> metrics.DigitClassifier:
 
 
 def held_out() -> tuple[Tensor, Tensor, Tensor]:
-    """1,000 built-in digits that nothing was trained on, their outlines, and their labels."""
+    """Return 1,000 built-in digits that no network was trained on, their outlines, and their labels."""
     loader = data.TensorLoader(data.RenderedDigits(length=1000, seed=SEED + 2), 1)
     assert isinstance(loader.conditions, Tensor)
     digits = loader.samples / 127.5 - 1
@@ -43,10 +43,10 @@ def held_out() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def load(script: Path, run: Path, name: str) -> nn.Module:
-    """A generator of a run, by its name among the modules of the game."""
+    """Load a generator of a run by its name among the modules of the game."""
     state = training.Checkpoint(run).newest()
     if state is None:
-        raise SystemExit(f"{run} holds no checkpoint")
+        raise SystemExit(f"{run} contains no checkpoint")
     sys.path.insert(0, str(script.parent))
     network: nn.Module = runpy.run_path(str(script))["make_generator"]()
     network.load_state_dict(state["trainer"]["modules"][name])
@@ -55,16 +55,16 @@ def load(script: Path, run: Path, name: str) -> nn.Module:
 
 @torch.no_grad()
 def share_read(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share that is read as its label."""
+    """Return the share of images that the classifier assigns to their label."""
     return (classifier.eval()(images).argmax(1) == labels).float().mean().item()
 
 
 def main() -> None:
-    """Read the command line, and print the shares."""
+    """Read the command line, and print the label accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("script", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--mnist", type=Path, metavar="DIR", help="folder that holds MNIST/raw")
+    parser.add_argument("script", type=Path, help="a script of examples/games")
+    parser.add_argument("run", type=Path, help="folder of a finished run of the script")
+    parser.add_argument("--mnist", type=Path, metavar="DIR", help="folder with MNIST/raw")
     flags = parser.parse_args()
     digits, outlines, labels = held_out()
     if flags.mnist is None:
@@ -76,7 +76,7 @@ def main() -> None:
     with torch.no_grad():
         translated = generator(images)
     before, after = (share_read(classifier, some, labels) for some in (images, translated))
-    print(f"read right of 1000 held-out images: {after:.3f} translated, {before:.3f} as they were")
+    print(f"label accuracy of 1000 held-out images: {after:.3f} translated, {before:.3f} before")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Public text keeps to the vocabulary of DESIGN.md, and docstrings start with a verb."""
+"""Public text keeps to plain words, and docstrings start with a verb."""
 
 import ast
 import importlib
@@ -91,7 +91,7 @@ FILES = [pytest.param(read, path, id=path.relative_to(ROOT).as_posix()) for read
 
 @pytest.mark.parametrize(("read", "path"), FILES)
 def test_no_forbidden_word(read, path):
-    """No page, docstring, comment, error or help text has a word that DESIGN.md replaces."""
+    """No page, docstring, comment, error or help text has a word that readers stumble over."""
     found = [f"{path.name}:{line}: {text.strip()}" for line, text in read(path) if FORBIDDEN.search(text)]
     assert not found, "\n".join(found)
 

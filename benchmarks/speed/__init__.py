@@ -1,1 +1,1 @@
-"""What a training step costs, timed side by side; ``python -m benchmarks.speed`` runs it."""
+"""Time training steps and compare them; ``python -m benchmarks.speed`` runs it."""

@@ -1,4 +1,4 @@
-"""How long a training step takes, beside the same step as others write it.
+"""Time a training step, and compare it with the same step written in other ways.
 
     python -m benchmarks.speed                                       # all parts, one after the other
     python -m benchmarks.speed loops --workloads cdcgan28 --iterations 100 --rounds 11
@@ -7,29 +7,43 @@
     python -m benchmarks.speed examples --device cuda
     python -m benchmarks.speed bounds --device cuda --no-compile
 
-Everything that is compared runs in turns in one process, after a warm-up that is not counted. Run nothing beside it:
-trainings that share cores slow each other tenfold. A row has the median of the turns as ``ms`` an iteration, half of
-the distance between their quartiles as a share of it as ``spread``, and as ``of peak`` the counted operations over what
-a large matrix product of the same precision reaches on this machine.
+All runs that are compared take turns in one process, after a warm-up that does not count. Run nothing else on the
+machine: trainings that share cores slow each other down by a factor of ten or more. The columns are
 
-``loops``: (a) ``original``, the step as the reference systems write it: PIL transforms in a ``DataLoader`` without
-workers, plain Adam, no care of gradients, ``.item()`` in every step; (b) ``by hand``, the best step that one can write
-for this very training, with fused Adam, twice, so that the spread of (b) against itself is seen; (c) ``ganlib``, the
-same mathematics by ``AdversarialTrainer`` and ``fit``; (d) ``ganlib fast``, with ``training.fast_settings``; and
-torchgan, where it is installed and knows such a training. ``time / by hand`` is how many times as long as (b) it takes,
-turn by turn, with the same kind of spread; ``x original`` how many times as fast as (a) it is.
-``settings``: each setting alone, ``x none`` as fast as without any; ``first 5 s`` is the warm-up.
-``scale``: how the cost grows with batch, width and image size, for a conditional DCGAN.
-``loaders``: images per second of the data path, ``times`` as fast as a ``DataLoader``.
-``examples``: each example script by default, with its loader, callbacks and progress bar, between two of its
-iterations; ``first ...`` is the seconds up to the first of the two, where graphs are recorded. ``of bare`` is how fast
-it is, compared with its own trainer and loader in a ``fit`` without callbacks. ``of fast`` compares with ``ganlib
-fast`` of ``loops`` for the same networks, batch and image size, which has no penalty and no average either.
-``bounds``: with fast settings, each workload and some wide ones by single launches, as a CUDA graph, and compiled as a
-graph. ``of bandwidth`` is the memory traffic of a step over what the copy of a large tensor reaches; the traffic is the
-sum of the sizes of what each operation of an uncompiled step reads and writes, so caches can carry it above 1. ``busy``
-(CUDA) is the kernels' time by ``torch.profiler`` over the time of an iteration: what is missing is the wait between two
-kernels. ``kernels.txt`` has the ten costliest kernels of each.
+- ``ms``: the median time of an iteration over the turns;
+- ``spread``: half of the distance between the quartiles, divided by the median;
+- ``of peak``: the counted operations, divided by those of a large matrix product of the same precision on this machine.
+
+``loops`` compares
+
+- ``original``: the step as the reference systems write it: PIL transforms in a ``DataLoader`` without workers, plain
+  Adam, gradients for everything, ``.item()`` in every step;
+- ``by hand``: the best step that one can write for this training, with fused Adam. It runs twice, which shows the
+  spread of the measurement;
+- ``ganlib``: the same mathematics by ``AdversarialTrainer`` and ``fit``;
+- ``ganlib fast``: the same with ``training.fast_settings``;
+- ``torchgan``, if it is installed and supports the training.
+
+``time / by hand`` is the time divided by that of ``by hand``, turn by turn, with the same kind of spread. ``x
+original`` is how many times as fast as ``original`` it is.
+
+``settings`` times each setting alone. ``x none`` is how many times as fast as without settings it is. ``first 5 s`` is
+the time of the warm-up.
+
+``scale`` shows how the cost grows with the batch, width and image size of a conditional DCGAN.
+
+``loaders`` shows the images per second of the data path. ``times`` is how many times as fast as a ``DataLoader`` it is.
+
+``examples`` times each example script with its default options, its loader, callbacks and progress bar, between two
+iterations. ``first ...`` is the time up to the first of the two, in which graphs are recorded. ``of bare`` is the speed
+compared with the script's own trainer and loader in a ``fit`` without callbacks. ``of fast`` compares with ``ganlib
+fast`` of ``loops`` for the same networks, batch and image size, which has no penalty and no average.
+
+``bounds`` runs each workload, and some wide ones, with fast settings: without a graph, as a CUDA graph, and compiled as
+a graph. ``of bandwidth`` is the memory traffic of a step, divided by that of the copy of a large tensor. The traffic is
+the sum of the sizes of all inputs and outputs of the operations of an uncompiled step. With caches it can be above 1.
+``busy`` (CUDA) is the time of the kernels by ``torch.profiler``, divided by the time of an iteration. The rest is the
+wait between two kernels. ``kernels.txt`` lists the ten slowest kernels of each.
 """
 
 import argparse
@@ -50,7 +64,7 @@ from benchmarks.speed.workloads import WORKLOADS
 
 
 def main() -> None:
-    """Read the command line, time, print, and write a table a part."""
+    """Read the command line, time, print, and write a table for each part."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.speed",
         description=__doc__,
@@ -64,32 +78,36 @@ def main() -> None:
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="about a turn (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, metavar="N", help="of a turn, instead of --seconds")
-    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N", help="of scale")
-    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256], metavar="N", help="of scale")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[28, 56, 112], metavar="N", help="of scale")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each run (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, metavar="S", help="approximate length of a turn (default: %(default)s)"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="iterations of a turn, instead of --seconds")
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N", help="for scale")
+    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256], metavar="N", help="for scale")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[28, 56, 112], metavar="N", help="for scale")
     parser.add_argument("--examples", nargs="+", choices=EXAMPLES, default=list(EXAMPLES), metavar="NAME")
     parser.add_argument(
         "--between",
         type=int,
         nargs=2,
         metavar="N",
-        help="the two iterations of examples (default: 200 1200; on the CPU 20 120)",
+        help="first and last timed iteration of examples (default: 200 1200; on the CPU 20 120)",
     )
     parser.add_argument(
-        "--bound-widths", type=int, nargs="*", default=[128, 256], metavar="N", help="of bounds (default: 128 256)"
+        "--bound-widths", type=int, nargs="*", default=[128, 256], metavar="N", help="for bounds (default: 128 256)"
     )
     parser.add_argument(
-        "--bound-batches", type=int, nargs="*", default=[256, 1024], metavar="N", help="of bounds (default: 256 1024)"
+        "--bound-batches", type=int, nargs="*", default=[256, 1024], metavar="N", help="for bounds (default: 256 1024)"
     )
-    parser.add_argument("--no-compile", action="store_true", help="in bounds, which it makes many minutes shorter")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="skip compiled networks in bounds, which saves many minutes"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR")
     arguments = parser.parse_args()
     for part in arguments.parts:
         if part not in choices:
-            parser.error(f"{part!r} is none of {', '.join(choices)}")
+            parser.error(f"PART (={part!r}) must be one of {', '.join(choices)}")
     device = torch.device(arguments.device)
     first, last = arguments.between or ([200, 1200] if device.type == "cuda" else [20, 120])
     if not 1 <= first < last:
@@ -119,7 +137,7 @@ def main() -> None:
 
 
 def write(part: str, rows: Iterator[dict[str, Any]], path: Path) -> None:
-    """Print rows as they come, and write them: what was measured before an end is kept."""
+    """Print rows as they come, and write the file after each row, so an interrupted run keeps its results."""
     print(f"\n{part}", flush=True)
     kept = []
     for row in rows:
@@ -132,7 +150,7 @@ def write(part: str, rows: Iterator[dict[str, Any]], path: Path) -> None:
 
 
 def describe(device: torch.device) -> str:
-    """The machine, in words."""
+    """Describe the machine."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     capability = torch.backends.cpu.get_cpu_capability()

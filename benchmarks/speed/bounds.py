@@ -1,4 +1,4 @@
-"""What bounds a step: the device's arithmetic, its memory, or the time between two kernels."""
+"""Find what limits a step: the device's arithmetic, its memory, or the time between two kernels."""
 
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,18 @@ __all__ = ["bounds"]
 def bounds(
     bench: Bench, names: list[str], widths: list[int], batches: list[int], *, compiled: bool, report: Path
 ) -> Rows:
-    """Time each workload with fast settings by single launches, as a graph, and compiled as a graph.
+    """Time each workload with fast settings: without a graph, as a graph, and compiled as a graph.
 
     Args:
-        bench: the device, and how long is timed.
-        names: the workloads, each at its own width and batch.
-        widths: in addition, of the conditional DCGAN.
-        batches: at each of the widths.
-        compiled: whether it is compiled too, which takes about a minute each.
-        report: a file for the ten costliest kernels of each.
+        bench: device and duration of the measurement.
+        names: workloads, each with its own width and batch size.
+        widths: additional widths of the conditional DCGAN.
+        batches: batch sizes for each of these widths.
+        compiled: whether to compile the networks too, which takes about a minute each.
+        report: file for the ten slowest kernels of each run.
 
     Returns:
-        Rows; those of compiled networks come last, so that a run that is cut short has all others.
+        Rows. Those of compiled networks come last, so an interrupted run has all others.
     """
     cuda, device = bench.device.type == "cuda", bench.device
     copied = bandwidth(device)
@@ -38,7 +38,7 @@ def bounds(
         for width in widths
         for batch in batches
     ]
-    if cuda:  # CUPTI has to be there before a graph is recorded whose kernels it is to see
+    if cuda:  # CUPTI must be loaded before a graph is recorded, to see the kernels of the graph
         kernels(lambda _: torch.cuda.synchronize(torch.zeros(1, device=device).device), device, 1)
     single: dict[str, dict[str, Any]] = {"single launches": {"cuda_graph": False}}
     plans = [single | ({"graph": {"cuda_graph": True}} if cuda else {})]
@@ -48,7 +48,7 @@ def bounds(
     report.write_text("", encoding="utf-8")
     for plan in plans:
         for case, (name, work) in enumerate(cases):
-            torch.compiler.reset()  # it keeps eight versions of a forward, and networks of one class share them
+            torch.compiler.reset()  # torch keeps eight versions of a forward, and networks of one class share them
             quick = fast(work, device)
             if case == len(counted):
                 plain = make_runs(work, device, {"plain": quick | single["single launches"]}, others=())["plain"]

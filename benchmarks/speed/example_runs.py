@@ -1,4 +1,4 @@
-"""The example scripts, timed while they run as a user runs them."""
+"""Time the example scripts while they run as a user runs them."""
 
 import contextlib
 import copy
@@ -25,18 +25,18 @@ from ganlib.protocols import Run
 __all__ = ["EXAMPLES", "Example", "examples"]
 
 SCRIPTS = Path(__file__).parents[2] / "examples"
-_CATS = 5000  # as many as CIFAR-10 has: what a script does after each epoch counts as often as it does there
+_CATS = 5000  # as many as CIFAR-10 has, so work after each epoch counts as often as in a real run
 
 
 @dataclass(frozen=True)
 class Example:
-    """A script, and what it is compared with.
+    """Describe a script, and the workload that it is compared with.
 
     Args:
-        script: its path, from the folder of the examples.
-        options: of its command line.
-        workload: the workload whose step it takes; None where there is no such workload.
-        pictures: whether it needs a folder of pictures; it gets one with noise, which costs the same.
+        script: path of the script, from the folder of the examples.
+        options: options of its command line.
+        workload: name of the workload with the same step; None if there is no such workload.
+        pictures: whether the script needs a folder of images. It gets images of noise, which cost the same.
     """
 
     script: str
@@ -58,19 +58,19 @@ EXAMPLES = {
 
 
 def examples(bench: Bench, names: Sequence[str], first: int, last: int, options: Sequence[str] = ()) -> Rows:
-    """Time iterations of each script, from one of them to another, with everything that it does in between.
+    """Time iterations of each script between two iterations, with everything that the script does in between.
 
     Args:
-        bench: the device, and how long that is timed which a script is compared with.
-        names: of :data:`EXAMPLES`.
-        first: the iteration after which the clock starts, at least 1. A graph is recorded for each kind of iteration;
-            with a penalty at every 16th, that is done after 64 of them.
-        last: the iteration after which it stops, and the script ends.
-        options: of every script, in addition.
+        bench: device, and duration of the runs that a script is compared with.
+        names: names in :data:`EXAMPLES`.
+        first: iteration after which the clock starts, at least 1. Each kind of iteration is recorded as a graph; with a
+            penalty at every 16th iteration this takes 64 iterations.
+        last: iteration after which the clock stops and the script ends.
+        options: additional options of every script.
 
     Returns:
-        A row each. ``of bare`` compares with the script's own trainer and loader in a ``fit`` without callbacks. ``of
-        fast`` compares with what the column ``ganlib fast`` of ``loops`` is for the script's networks, batch and image
+        A row for each script. ``of bare`` compares with the script's own trainer and loader in a ``fit`` without
+        callbacks. ``of fast`` compares with ``ganlib fast`` of ``loops`` for the script's networks, batch and image
         size: no penalty, no average, no callback. ``recorded`` is the share of iterations that ran as a CUDA graph.
     """
     for name in names:
@@ -95,7 +95,7 @@ def examples(bench: Bench, names: Sequence[str], first: int, last: int, options:
 
 
 class _Watch:
-    """A callback that keeps what the script trains, and the time between two iterations."""
+    """Keep the trainer and loader of the script, and the time between two iterations."""
 
     def __init__(self, device: torch.device, first: int, last: int) -> None:
         self.device, self.first, self.last = device, first, last
@@ -109,7 +109,7 @@ class _Watch:
         self.began = time.perf_counter()
 
     def on_iteration(self, run: Run) -> None:
-        """Start or stop the clock, if it is time."""
+        """Start or stop the clock at the two iterations."""
         if run.iteration == self.first:
             wait(self.device)
             now = time.perf_counter()
@@ -121,7 +121,7 @@ class _Watch:
 
 
 def _run(example: Example, device: torch.device, first: int, last: int, options: Sequence[str]) -> _Watch:
-    """Run a script in this process, watched."""
+    """Run a script in this process with a watch."""
     watch, fit = _Watch(device, first, last), training.fit
 
     def watched(trainer: Any, loader: Any, *, callbacks: Sequence[Any] = (), **limits: Any) -> None:
@@ -154,7 +154,7 @@ def _run(example: Example, device: torch.device, first: int, last: int, options:
 
 
 def _noise(folder: str) -> str:
-    """Write pictures of one class, and return their folder."""
+    """Write images of one class, and return their folder."""
     pictures = Pictures((3, 32, 32), _CATS, lambda image: image)
     cats = Path(folder, "pictures/cat")
     cats.mkdir(parents=True)
@@ -164,7 +164,7 @@ def _noise(folder: str) -> str:
 
 
 def _as_workload(work: Workload, seen: _Watch) -> Workload:
-    """The workload with the script's networks, batch and images."""
+    """Return the workload with the script's networks, batch and images."""
 
     def make(width: int, *, by_hand: bool) -> Any:
         return copy.deepcopy(seen.trainer.generator), copy.deepcopy(seen.trainer.discriminator)

@@ -1,4 +1,4 @@
-"""Which kernels a step launches, and how long each takes."""
+"""List the kernels that a step launches, and their times."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ __all__ = ["Kernel", "kernels", "table"]
 
 @dataclass(frozen=True)
 class Kernel:
-    """What ran on the device under one name.
+    """Represent all calls of one kernel.
 
     Args:
-        name: of the kernel, or of the copy; on the CPU, of the ATen operation.
-        seconds: of an iteration, all calls together.
-        calls: of an iteration.
+        name: name of the kernel or of the copy; on the CPU, of the ATen operation.
+        seconds: time of all calls in an iteration.
+        calls: number of calls in an iteration.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Kernel:
 
 
 def kernels(run: Run, device: torch.device, iterations: int = 10) -> list[Kernel]:
-    """Return what a training runs on the device, by ``torch.profiler``, the costliest first."""
+    """Return the kernels that a training runs on the device, by ``torch.profiler``, the slowest first."""
     cuda = device.type == "cuda"
     wait(device)
     with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiler:
@@ -34,7 +34,7 @@ def kernels(run: Run, device: torch.device, iterations: int = 10) -> list[Kernel
         wait(device)
     found = []
     for event in profiler.key_averages():
-        # Names with a # are spans that optimizers mark; their kernels are counted under their own names.
+        # Names with a # are ranges that optimizers mark. Their kernels count under their own names.
         if "#" in event.key or (event.device_type.name == "CUDA") != cuda:
             continue
         microseconds = event.self_device_time_total if cuda else event.self_cpu_time_total
@@ -43,7 +43,7 @@ def kernels(run: Run, device: torch.device, iterations: int = 10) -> list[Kernel
 
 
 def table(found: list[Kernel], count: int = 10) -> str:
-    """The costliest in a line each: the share of the time of all, microseconds and calls of an iteration, the name."""
+    """Format the slowest kernels as lines: share of the total time, microseconds and calls per iteration, name."""
     total = sum(kernel.seconds for kernel in found) or 1.0
     return "".join(
         f"{kernel.seconds / total:7.1%} {kernel.seconds * 1e6:10.1f} us {kernel.calls:6.1f} x  {kernel.name}\n"

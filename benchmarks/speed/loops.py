@@ -1,7 +1,7 @@
-"""One training step four ways: as the originals write it, by hand at its best, by ganlib, and by ganlib set to be fast.
+"""Run one training step in four ways: as the originals write it, by hand, by ganlib, and by ganlib's fast settings.
 
-All four do the mathematics of Algorithm 1 with fresh latents for either player, so that they can be held against each
-other number by number: ``tests/benchmarks/test_speed_loops.py`` does.
+All four compute Algorithm 1 of Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, with new
+latents for each player. ``tests/benchmarks/test_speed_loops.py`` compares their numbers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ Steps = Iterator[tuple[Any, Any]]
 def original(
     work: Workload, players: Pair, optimizers: Adams, batches: Iterable[Any], latent: Latent, draw_labels: Labels
 ) -> Steps:
-    """The step as the reference systems write it: gradients to both players in both updates, a wait for each loss."""
+    """Train as the reference systems do: gradients for both players in both updates, and a wait for each loss."""
     (generator, discriminator), (of_generator, of_discriminator) = players, optimizers
     device, criterion = next(generator.parameters()).device, nn.BCEWithLogitsLoss()
     for real, label in batches:
@@ -60,7 +60,7 @@ def original(
 def by_hand(
     work: Workload, players: Pair, optimizers: Adams, batches: Iterable[Any], latent: Latent, draw_labels: Labels
 ) -> Steps:
-    """The best step that we can write for this one training: no gradient in vain, no wait, nothing checked."""
+    """Train by the best loop that we can write for this one training: no unused gradient, no wait, no check."""
     (generator, discriminator), (of_generator, of_discriminator) = players, optimizers
     trained = list(generator.parameters())
     device, plain = trained[0].device, work.real_target == 1 and work.noise == 0
@@ -95,7 +95,7 @@ def by_hand(
 def make_trainer(
     work: Workload, players: Pair, optimizers: Adams, latent: Latent, draw_labels: Labels, **settings: Any
 ) -> training.AdversarialTrainer:
-    """The same step by ganlib."""
+    """Create the trainer of ganlib for the same step."""
     half = work.noise / 2
     smoothing = losses.LabelSmoothing(real=work.real_target, fake=half, jitter=half)
     given = smoothing if work.real_target < 1 or work.noise else None
@@ -111,12 +111,12 @@ def make_trainer(
 
 
 def adams(players: Pair, work: Workload, **settings: Any) -> Adams:
-    """An Adam for each player."""
+    """Create an Adam for each player."""
     return tuple(torch.optim.Adam(p.parameters(), lr=work.lr, betas=work.betas, **settings) for p in players)  # type: ignore[return-value]
 
 
 def make_pair(work: Workload, device: torch.device | str = "cpu", *, by_hand: bool) -> Pair:
-    """Both networks with the same weights however they are made, N(0, 0.02) in all that is no norm."""
+    """Create both networks, with equal weights for both values of ``by_hand``: N(0, 0.02) except in norms."""
     torch.manual_seed(0)
     own = work.make(work.width, by_hand=True)
     for network in own:
@@ -132,7 +132,7 @@ def make_pair(work: Workload, device: torch.device | str = "cpu", *, by_hand: bo
 def indexed(
     work: Workload, dataset: TensorDataset, device: torch.device | str
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Batches as one draws them by hand from a data set that lies on the device."""
+    """Yield batches of a data set on the device, as one would write it by hand."""
     images, *labels = (tensor.to(device) for tensor in dataset.tensors)
     generator = torch.Generator(device).manual_seed(0)
     while True:
@@ -150,16 +150,16 @@ def make_runs(
     settings: dict[str, dict[str, Any]],
     others: Sequence[str] = ("original", "by hand", "by hand again", "torchgan"),
 ) -> dict[str, Any]:
-    """Functions from a number of iterations to nothing, which train so long.
+    """Create functions that train for a given number of iterations.
 
     Args:
-        work: what is trained.
-        device: where.
-        settings: by name: ganlib's trainings, as keywords of AdversarialTrainer.
-        others: which of the others are made; torchgan's only where it can.
+        work: the workload.
+        device: device of the training.
+        settings: keywords of AdversarialTrainer for each run of ganlib, by name.
+        others: names of the other runs. torchgan is left out if it is not installed or does not support the workload.
 
     Returns:
-        One for each of the others, and for each of the settings.
+        A function for each of the others and each of the settings, by name.
     """
     runs: dict[str, Any] = {}
     dataset = work.as_tensors()
@@ -186,43 +186,43 @@ def make_runs(
 
 
 class Taking:
-    """Takes so many steps of a loop, or batches of a stream."""
+    """Take the given number of steps of a loop, or batches of a stream."""
 
     def __init__(self, steps: Iterator[Any]) -> None:
         self.steps = steps
 
     def __call__(self, iterations: int) -> None:
-        """Take them."""
+        """Take the steps."""
         for _ in range(iterations):
             next(self.steps)
 
 
 class Fitting:
-    """Takes steps by ``fit``, without callbacks."""
+    """Take steps by ``fit``, without callbacks."""
 
     def __init__(self, trainer: Any, loader: Any) -> None:
         self.trainer, self.loader = trainer, loader
 
     def __call__(self, iterations: int) -> None:
-        """Take them."""
+        """Take the steps."""
         for module in self.trainer.modules.values():
             if isinstance(module, nn.Module):
-                module.train()  # a script that has drawn its last picture leaves them in evaluation mode
+                module.train()  # a script leaves them in evaluation mode after its last samples
         training.fit(self.trainer, self.loader, iterations=self.trainer.iteration + iterations)
 
 
 class _Halved:
-    """A loss whose parts for real and fake samples are averaged in the discriminator's update, not summed."""
+    """Average the losses of real and fake samples in the discriminator's update, instead of their sum."""
 
     def __init__(self, loss: losses.NonSaturatingLoss) -> None:
         self.loss = loss
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Half of the sum."""
+        """Return half of the sum."""
         return self.loss.discriminator(real, fake) / 2
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """As it is."""
+        """Return the unchanged loss."""
         return self.loss.generator(fake)
 
 

@@ -1,6 +1,6 @@
-"""The networks of the workloads twice: as one writes them by hand in plain torch, and put together from ganlib's parts.
+"""Build the networks of the workloads twice: by hand in plain torch, and from ganlib's parts.
 
-The two of a pair have the same layers in the same order, so that the weights of one fit the other.
+Both versions of a network have the same layers in the same order, so the weights of one fit the other.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Pair = tuple[nn.Module, nn.Module]
 
 
 class ClassBesideLatent(nn.Module):
-    """A generator that is given the class, encoded, beside its latent."""
+    """Generate from the latent, concatenated with the encoded class."""
 
     def __init__(self, body: nn.Module, encoder: nn.Module | None, num_classes: int) -> None:
         super().__init__()
@@ -27,13 +27,13 @@ class ClassBesideLatent(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, latent: Tensor, label: Tensor) -> Tensor:
-        """Generate."""
+        """Generate samples."""
         code = _one_hot(label, self.num_classes, latent) if self.encoder is None else self.encoder(label)
         return self.body(torch.cat([latent, code], 1)[:, :, None, None])
 
 
 class ClassAsPlanes(nn.Module):
-    """A discriminator that is given the class as one-hot planes beside the image's channels."""
+    """Score the image, concatenated with the class as one-hot planes."""
 
     def __init__(self, body: nn.Module, num_classes: int) -> None:
         super().__init__()
@@ -41,13 +41,13 @@ class ClassAsPlanes(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, sample: Tensor, label: Tensor) -> Tensor:
-        """Judge."""
+        """Return logits."""
         planes = _one_hot(label, self.num_classes, sample)[:, :, None, None].expand(-1, -1, *sample.shape[2:])
         return self.body(torch.cat([sample, planes], 1))
 
 
 class ClassBesideFeatures(nn.Module):
-    """A discriminator that is given the class, embedded, beside its features."""
+    """Score the features of the image, concatenated with the embedded class."""
 
     def __init__(self, body: nn.Module, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class ClassBesideFeatures(nn.Module):
         self.head = head
 
     def forward(self, sample: Tensor, label: Tensor) -> Tensor:
-        """Judge."""
+        """Return logits."""
         return self.head(torch.cat([self.body(sample).flatten(1), self.encoder(label)], 1))
 
 
 def cdcgan28(width: int, *, by_hand: bool, size: int = 28) -> Pair:
-    """A conditional DCGAN at 28 pixels, or another multiple of 4, with one-hot classes: cDCGAN-MNIST's kind."""
+    """Build a conditional DCGAN like cDCGAN-MNIST, at 28 pixels or another multiple of 4, with one-hot classes."""
     top = stacks.Stage(4 * width, size // 4, stride=1, padding=0)
     plan = stacks.StackPlan((1, size, size), [stacks.Stage(width), stacks.Stage(2 * width), top])
     if not by_hand:
@@ -73,7 +73,7 @@ def cdcgan28(width: int, *, by_hand: bool, size: int = 28) -> Pair:
 
 
 def deceptive64(width: int, *, by_hand: bool) -> Pair:
-    """The conditional DCGAN of deceptive-digits at 64 pixels, with embedded classes."""
+    """Build the conditional DCGAN of deceptive-digits at 64 pixels, with embedded classes."""
     widths = [width, 2 * width, 4 * width, 8 * width]
     if not by_hand:
         top = stacks.Stage(10, kernel_size=4, stride=1, padding=0)
@@ -94,7 +94,7 @@ def deceptive64(width: int, *, by_hand: bool) -> Pair:
 
 
 def dcgan32(width: int, *, by_hand: bool) -> Pair:
-    """The DCGAN of DCGAN_CIFAR10 at 32 pixels: kernels of 5, no padding."""
+    """Build the DCGAN of DCGAN_CIFAR10 at 32 pixels, with kernels of 5 and no padding."""
     kernels = [(5, 2, 0), (5, 2, 0), (5, 2, 0), (4, 1, 0)]
     widths = [width, 2 * width, 4 * width]
     if not by_hand:
@@ -107,7 +107,7 @@ def dcgan32(width: int, *, by_hand: bool) -> Pair:
 
 
 def mlp(width: int, *, by_hand: bool) -> Pair:
-    """The two perceptrons of MNIST-GAN."""
+    """Build the two perceptrons of MNIST-GAN."""
     hidden = [width, 2 * width, 4 * width]
     if not by_hand:
         return models.mlp_gan((1, 28, 28), 100, hidden, dropout=0.3)
@@ -117,7 +117,7 @@ def mlp(width: int, *, by_hand: bool) -> Pair:
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Give a network the weights of its twin, layer by layer."""
+    """Copy the weights of one version of a network to the other, layer by layer."""
     own, other = list(target.state_dict().values()), list(source.state_dict().values())
     for mine, its in zip(own, other, strict=True):
         mine.copy_(its)

@@ -1,4 +1,4 @@
-"""What is timed, and what it is compared with."""
+"""Time the parts of ``benchmarks.speed``."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,13 +21,13 @@ Rows = Iterator[dict[str, Any]]
 
 
 class Bench:
-    """The device, how long each turn lasts, and the machine's peaks, measured once.
+    """Time runs in turns on one device, and measure the peaks of the machine once.
 
     Args:
-        device: where.
-        rounds: turns of each training.
-        seconds: about how long a turn lasts.
-        iterations: of a turn, instead of a time.
+        device: device of the runs.
+        rounds: turns of each run.
+        seconds: approximate length of a turn.
+        iterations: iterations of a turn, instead of ``seconds``.
     """
 
     def __init__(self, device: torch.device, rounds: int, seconds: float, iterations: int | None) -> None:
@@ -37,14 +37,14 @@ class Bench:
             self.peaks |= {"tf32": peak(device, torch.float32, tf32=True), "fp16": peak(device, torch.float16)}
 
     def time(self, runs: dict[str, Any]) -> tuple[dict[str, Timed], dict[str, float]]:
-        """Time runs in turns; also the seconds of their first iterations."""
+        """Time runs in turns, and return the seconds of their first iterations too."""
         warm = {name: warm_up(run, self.device) for name, run in runs.items()}
         slowest = max(warm_up(run, self.device, 3) / 3 for run in runs.values())
         iterations = self.iterations or max(3, round(self.seconds / slowest))
         return in_turns(runs, self.device, iterations=iterations, rounds=self.rounds), warm
 
     def row(self, work: Workload, timed: Timed, operations: int, precision: str = "fp32") -> dict[str, Any]:
-        """Speed and share of the peak."""
+        """Return the speed and the share of the peak."""
         return {
             "ms": timed.seconds * 1e3,
             "spread": timed.spread,
@@ -54,25 +54,25 @@ class Bench:
 
 
 def fast(work: Workload, device: torch.device) -> dict[str, Any]:
-    """ganlib's settings for speed on this device."""
+    """Return ganlib's settings for speed on this device."""
     chosen = training.fast_settings(*make_pair(work, device, by_hand=False))
-    # Not "auto", which would measure something else where the step cannot be recorded.
+    # Not "auto": if the step cannot be recorded, it would measure something else.
     return {**chosen, "joint_pass": work.joint_pass, "cuda_graph": device.type == "cuda"}
 
 
 def loops(bench: Bench, names: list[str]) -> Rows:
-    """(a) the originals' loop, (b) the best by hand, twice, (c) ganlib, (d) ganlib's fast settings."""
+    """Time the originals' loop, the best loop by hand (twice), ganlib, and ganlib's fast settings."""
     for name in names:
         work = WORKLOADS[name]
         quick = fast(work, bench.device)
         runs = make_runs(work, bench.device, {"ganlib": {}, "ganlib fast": quick})
         operations = {run: flops(runs[run]) for run in runs if run != "ganlib fast"}
-        operations["ganlib fast"] = operations["ganlib"]  # a graph that runs again shows none
+        operations["ganlib fast"] = operations["ganlib"]  # a counter sees no operations in a graph
         timed, _ = bench.time(runs)
         for run, own in timed.items():
             precision = quick["precision"] if run == "ganlib fast" else "fp32"
             ratio, spread = own.over(timed["by hand"])
-            # Of the original's and torchgan's, what counts is what they had to do, not what they did in vain.
+            # For the original and torchgan, count only the operations that are needed.
             counted = operations["by hand" if run in ("original", "torchgan") else run]
             row = bench.row(work, own, counted, precision)
             faster = timed["original"].over(own)[0]
@@ -82,9 +82,9 @@ def loops(bench: Bench, names: list[str]) -> Rows:
 
 
 def settings(bench: Bench, names: list[str]) -> Rows:
-    """Each setting alone, and together, beside ganlib without any."""
+    """Time each setting alone and all together, compared with ganlib without settings."""
     for name in names:
-        torch.compiler.reset()  # it keeps eight versions of a forward, and networks of one class share them
+        torch.compiler.reset()  # torch keeps eight versions of a forward, and networks of one class share them
         work = WORKLOADS[name]
         cuda = bench.device.type == "cuda"
         tried: dict[str, dict[str, Any]] = {
@@ -113,7 +113,7 @@ def settings(bench: Bench, names: list[str]) -> Rows:
 
 
 def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int]) -> Rows:
-    """How the cost of a step grows: by hand, by ganlib, and with its fast settings."""
+    """Time a step by hand, by ganlib and with fast settings for several batch sizes, widths and image sizes."""
     base = WORKLOADS["cdcgan28"].sized(batch_size=64)
     cases = [("batch", batch, base.sized(batch_size=batch)) for batch in batches]
     cases += [("width", width, base.sized(width=width)) for width in widths]
@@ -132,7 +132,7 @@ def scale(bench: Bench, batches: list[int], widths: list[int], sizes: list[int])
 
 
 def loaders(bench: Bench) -> Rows:
-    """TensorLoader beside torchvision's transforms in a DataLoader, image by image."""
+    """Compare TensorLoader with torchvision's transforms in a DataLoader, image by image."""
     flip, turn = augment.RandomHorizontalFlip(), augment.RandomRotation(25)
     for kind, size, channels, transform, pil in (
         ("flip", 28, 1, flip, transforms.RandomHorizontalFlip()),

@@ -1,4 +1,4 @@
-"""Stopwatches: trainings in turns, the machine's peaks, and how many operations and bytes a step takes."""
+"""Time trainings in turns, measure the peaks of the machine, and count the operations and bytes of a step."""
 
 import math
 import statistics
@@ -23,46 +23,46 @@ _OVERWRITE = {"bernoulli_", "copy_", "fill_", "normal_", "random_", "uniform_", 
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds an iteration, one for each turn."""
+    """Represent the seconds per iteration of each turn."""
 
     turns: list[float]
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """Return the median."""
         return statistics.median(self.turns)
 
     @property
     def spread(self) -> float:
-        """Half of the distance between the quartiles, as a part of the median."""
+        """Return half of the distance between the quartiles, divided by the median."""
         return _half_width(self.turns) / self.seconds
 
     def over(self, other: "Timed") -> tuple[float, float]:
-        """How many times as long as another, turn by turn: the median, and half of the distance of the quartiles."""
+        """Divide by the times of another run, turn by turn; return the median and half of the quartile distance."""
         ratios = [own / its for own, its in zip(self.turns, other.turns, strict=True)]
         return statistics.median(ratios), _half_width(ratios)
 
 
 def warm_up(run: Run, device: torch.device, iterations: int = 5) -> float:
-    """Seconds of the first iterations, compilation included, which count nowhere else."""
+    """Return the seconds of the first iterations, with compilation, which count nowhere else."""
     return _seconds(run, device, iterations)
 
 
 def in_turns(runs: Mapping[str, Run], device: torch.device, *, iterations: int, rounds: int) -> dict[str, Timed]:
-    """Let each run take so many iterations, one after the other, round after round: what slows one slows all."""
+    """Let all runs take turns of ``iterations``, so what slows one run down slows down all."""
     turns: dict[str, list[float]] = {name: [] for name in runs}
     for place in range(rounds):
-        # Back and forth, so that none always follows the same one.
+        # Alternate the order, so no run always follows the same one.
         for name in list(runs)[:: 1 if place % 2 == 0 else -1]:
             turns[name].append(_seconds(runs[name], device, iterations) / iterations)
     return {name: Timed(values) for name, values in turns.items()}
 
 
 def peak(device: torch.device, dtype: torch.dtype, *, tf32: bool = False) -> float:
-    """Operations a second of a large square matrix product, the best of several.
+    """Return the operations per second of a large square matrix product, the best of several.
 
-    It is computed as a product, and as a convolution with a kernel of one pixel, which is the same: the libraries for
-    the two differ, and so does what they reach (on some processors by a factor of two).
+    It is computed as a matrix product, and as an equal convolution with a kernel of one pixel. The two libraries reach
+    different speeds, on some processors by a factor of two.
     """
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -86,15 +86,15 @@ def peak(device: torch.device, dtype: torch.dtype, *, tf32: bool = False) -> flo
 
 
 def flops(run: Run) -> int:
-    """Operations of one iteration's matrix products and convolutions, both ways; those of pointwise layers are few."""
-    run(1)  # of the first one ganlib makes a rehearsal too
+    """Count the operations of the matrix products and convolutions of one iteration, forward and backward."""
+    run(1)  # the first one includes the dry run of ganlib
     with FlopCounterMode(display=False) as counter:
         run(1)
     return counter.get_total_flops()
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written together, of a copy of a large tensor, the best of several."""
+    """Return the bytes per second, read and written, of a copy of a large tensor, the best of several."""
     source = torch.ones(2**30 if device.type == "cuda" else 2**27, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
@@ -107,16 +107,15 @@ def bandwidth(device: torch.device) -> float:
 
 
 def moved(run: Run) -> int:
-    """Bytes that one iteration moves, if each operation reads its inputs from memory and writes its outputs there.
+    """Count the bytes of one iteration if each operation reads its inputs from memory and writes its outputs there.
 
-    It is a sum over the ATen operations of an iteration that is not recorded as a graph, and not compiled: the sizes
-    of their tensors, where what an operation changes in place counts as read and as written. Views and allocations
-    count nothing. So it is what single launches ask of the memory. Not seen are caches, which spare the memory small
-    tensors, what a kernel reads twice or keeps in a workspace, and what a compiler fuses.
+    The sum is over the ATen operations of an iteration without a graph and without compilation. A tensor that is
+    changed in place counts twice. Views and allocations do not count. The sum does not see caches, repeated reads,
+    workspaces and fusion by a compiler.
     """
     run(1)
     seen = []
-    for iterations in (1, 2):  # the first has the start and the end of a ``fit`` too
+    for iterations in (1, 2):  # the first includes the start and the end of a ``fit``
         with _Traffic() as traffic:
             run(iterations)
         seen.append(traffic.bytes)
@@ -124,7 +123,7 @@ def moved(run: Run) -> int:
 
 
 class _Traffic(TorchDispatchMode):
-    """Adds up the sizes of what operations read and write."""
+    """Add up the sizes of the tensors that operations read and write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +140,7 @@ class _Traffic(TorchDispatchMode):
             given = _tensors(args[position] if position < len(args) else kwargs.get(argument.name))
             if not (argument.is_out or (name in _OVERWRITE and position == 0)):
                 read += given
-            # The schema of fused optimizers lets them change the gradients, which only a gradient scaler asks for.
+            # The schema of fused optimizers marks gradients as changed, but only a gradient scaler changes them.
             if argument.alias_info is not None and argument.alias_info.is_write and argument.name != "grads":
                 changed += given
         known = {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
@@ -156,7 +155,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _size(tensor: Tensor) -> int:
-    """The bytes of a tensor; of one that is expanded, those that are there."""
+    """Return the bytes of a tensor, without repeated elements of expanded dimensions."""
     lengths = [length for length, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not length]
     return math.prod(lengths) * tensor.element_size()
 
@@ -170,7 +169,7 @@ def _seconds(run: Run, device: torch.device, iterations: int) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Let the device finish what it was given."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,6 +1,6 @@
-"""The same step by torchgan, where it is installed (``pip install torchgan``).
+"""Run the same step by torchgan, if it is installed (``pip install torchgan``).
 
-Its trainer crashes at the end of its first epoch, but its steps still run.
+torchgan's trainer crashes at the end of its first epoch, but its single steps run.
 """
 
 import importlib.util
@@ -19,12 +19,12 @@ __all__ = ["is_here", "make_run"]
 
 
 def is_here(work: Workload) -> bool:
-    """Whether torchgan is installed, and can do this workload: its losses know no classes (nor noisy targets)."""
+    """Return whether torchgan is installed and supports the workload: it has no classes and no noisy targets."""
     return not work.labelled and importlib.util.find_spec("torchgan") is not None
 
 
 def make_run(work: Workload, players: Pair, device: torch.device | str) -> Any:
-    """Trains the networks by torchgan's minimax losses and its own ``train_iter``, on batches of a ``DataLoader``."""
+    """Create a run by torchgan's minimax losses and its ``train_iter``, on batches of a ``DataLoader``."""
     from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
     from torchgan.models import Discriminator, Generator
     from torchgan.trainer import Trainer
@@ -74,7 +74,7 @@ class _Training:
         for _ in range(iterations):
             self.trainer.real_inputs = next(self.batches)[0].to(self.trainer.device)
             generator_loss, discriminator_loss, made, judged = self.trainer.train_iter()
-            # As its own loop does after each.
+            # torchgan's own loop does this after each step.
             self.trainer.loss_information["generator_losses"] += generator_loss
             self.trainer.loss_information["discriminator_losses"] += discriminator_loss
             self.trainer.loss_information["generator_iters"] += made

@@ -1,4 +1,4 @@
-"""What is trained: the reference systems' networks, batches, losses and pictures."""
+"""Define the workloads: networks, batches, losses and images of the reference systems."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ __all__ = ["WORKLOADS", "Pictures", "Workload", "endless"]
 
 
 def endless(loader: Iterable[Any]) -> Iterator[Any]:
-    """Pass after pass."""
+    """Repeat a loader without end."""
     return chain.from_iterable(repeat(loader))
 
 
 class Pictures(Dataset[Any]):
-    """Noise in the form in which torchvision keeps MNIST and CIFAR-10: what is in a picture costs nothing.
+    """Provide noise in the format of torchvision's MNIST and CIFAR-10; the content of images does not change the cost.
 
     Args:
         shape: (C, H, W).
-        length: how many.
-        transform: from a PIL image.
+        length: number of images.
+        transform: function of a PIL image.
     """
 
     def __init__(self, shape: Sequence[int], length: int, transform: Callable[[Any], Any]) -> None:
@@ -49,26 +49,26 @@ class Pictures(Dataset[Any]):
 
 @dataclass(frozen=True)
 class Workload:
-    """A training whose step is timed.
+    """Describe a training to time.
 
     Args:
-        title: what it is.
-        make: ``make(width, by_hand=...)`` gives (generator, discriminator).
+        title: description.
+        make: ``make(width, by_hand=...)`` returns (generator, discriminator).
         width: channels (or features) of the narrowest layer.
-        batch_size: images a batch.
-        shape: (C, H, W) of the images that are trained on.
-        latent: the latents.
-        lr: Adam's.
-        betas: Adam's.
-        stored: pixels of a side as the data set keeps them, where the transforms enlarge them.
-        pil: the transforms before ``ToTensor`` and ``Normalize``, as the original has them.
-        transform: the same in ganlib.
-        labelled: whether the networks are given classes.
-        random_labels: whether the fakes' classes are drawn anew, or are the batch's.
+        batch_size: images per batch.
+        shape: (C, H, W) of the training images.
+        latent: distribution of latents.
+        lr: learning rate of Adam.
+        betas: betas of Adam.
+        stored: side of the stored images in pixels, if the transforms enlarge them.
+        pil: the original's transforms before ``ToTensor`` and ``Normalize``.
+        transform: the same transform in ganlib.
+        labelled: whether the networks use classes.
+        random_labels: whether the classes of fakes are random; otherwise they are those of the batch.
         real_target: mean target of real samples in the discriminator's update.
-        noise: width of the interval in which both targets are drawn for each sample, up to 1 and from 0.
-        halved: whether the discriminator's losses of real and fake samples are averaged, not summed.
-        joint_pass: whether the discriminator sees real and fake samples in one forward pass in ganlib's fast settings.
+        noise: width of the intervals for random targets of each sample, which end at 1 and start at 0.
+        halved: whether the discriminator's losses of real and fake samples are averaged instead of added.
+        joint_pass: whether ganlib's fast settings run the discriminator once on real and fake samples.
     """
 
     title: str
@@ -90,22 +90,22 @@ class Workload:
     joint_pass: bool = False
 
     def sized(self, batch_size: int | None = None, width: int | None = None) -> "Workload":
-        """The same with another batch or width."""
+        """Return the workload with another batch size or width."""
         return replace(self, batch_size=batch_size or self.batch_size, width=width or self.width)
 
     @property
     def length(self) -> int:
-        """Images of its data set: enough that the end of a pass is seldom met."""
+        """Return the length of the data set, which is large enough to rarely reach the end of an epoch."""
         return max(4 * self.batch_size, min(50 * self.batch_size, 6400))
 
     def as_pictures(self) -> Pictures:
-        """Its data as the originals read them: PIL images, each transformed on its own, with classes."""
+        """Return the data as the originals read them: PIL images with classes, each transformed alone."""
         channels = self.shape[0]
         scale = [transforms.ToTensor(), transforms.Normalize([0.5] * channels, [0.5] * channels)]
         return self._pictures(transforms.Compose([*self.pil(), *scale]))
 
     def as_tensors(self) -> TensorDataset:
-        """Its data as uint8, read once, with classes where the networks are given them."""
+        """Return the data as uint8 tensors, with classes if the networks use them."""
         resize = transforms.Resize(self.shape[1]) if self.stored else None
         pictures = self._pictures(transforms.Compose([*([resize] if resize else []), transforms.PILToTensor()]))
         images = torch.stack([image for image, _ in (pictures[index] for index in range(len(pictures)))])
@@ -136,7 +136,7 @@ WORKLOADS = {
         lr=2e-3,
         betas=(0.9, 0.999),
         real_target=0.9,
-        # Its dropout draws other numbers in one forward pass, which are no less random.
+        # Its dropout draws different random numbers in one forward pass, which does no harm.
         joint_pass=True,
     ),
     "system3": Workload(
