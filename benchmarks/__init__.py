@@ -1,1 +1,1 @@
-"""What is timed or measured, and beside what."""
+"""Measure the speed and the quality of trainings, compared with plain PyTorch loops."""

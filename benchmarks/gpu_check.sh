@@ -1,31 +1,30 @@
 #!/usr/bin/env bash
-# What has to be seen on a GPU, in stages, each with its own limit of time.
+# Run all checks that need a GPU, in stages. Each stage has a time limit.
 #
 #   benchmarks/gpu_check.sh DATA OUT                           # the default stages: graphs speed examples bounds
 #   benchmarks/gpu_check.sh DATA OUT --only graphs,bounds      # these stages, in this order
-#   benchmarks/gpu_check.sh DATA OUT --only all                # all of them
-#   benchmarks/gpu_check.sh DATA OUT --device cpu --short      # a try of this script itself, in some minutes
+#   benchmarks/gpu_check.sh DATA OUT --only all                # all stages
+#   benchmarks/gpu_check.sh DATA OUT --device cpu --short      # try this script on a CPU, in a few minutes
 #
-# DATA holds MNIST/raw, and cifar10/train and cifar10/test with a folder of images for each class. The stages that need
-# it say so below; for the others DATA may be none. OUT gets a log of each part, the tables, the runs, and report.txt,
-# to which everything that a stage prints is added while it runs: what was measured before a connection was lost is
-# there. REPORT=FILE puts it elsewhere, PYTHON=... chooses the interpreter. A part that fails is told at the end, and
-# the others run all the same.
+# DATA contains MNIST/raw, and cifar10/train and cifar10/test with a folder of images for each class. Stages marked DATA
+# need it. For the other stages, DATA may be "none". OUT gets the logs, the tables, the runs, and report.txt. The report
+# grows while a stage runs, so a lost connection loses no measurement. REPORT=FILE writes the report to another file.
+# PYTHON=... chooses the interpreter. If a part fails, the others still run, and the script names it at the end.
 #
-#   stage       seconds  what it shows
-#   graphs         (45)  the tests of CUDA graphs and of the step: resume, wrong recordings, schedules, games
-#   speed           45   the step by hand, by ganlib, and by ganlib with fast settings: benchmarks.speed loops
-#   examples       125   each example by default, next to the fast step: benchmarks.speed examples
-#   bounds         (60)  share of the peak, of the bandwidth, busy share, costliest kernels: benchmarks.speed bounds
-#   compile       (360)  the same with compiled networks; rows come one by one, and the limit cuts the last ones off
-#   timing        (270)  the tests that time something, each example among them
-#   tests         (400)  all tests marked gpu, those of graphs and timing among them
-#   originals     (240)  DATA: the original recipes at length, and why deceptive64 starts as it does
-#   trainings      (60)  DATA: each example for half a minute, and each game
-#   quality        (60)  DATA: what the runs of originals and trainings are worth; needs both
+#   stage       seconds  what it does
+#   graphs         (45)  tests CUDA graphs and the step: resume, wrong recordings, schedules, games
+#   speed           45   times a plain loop, ganlib, and ganlib with fast settings: benchmarks.speed loops
+#   examples       125   times each example with its defaults and with the fast step: benchmarks.speed examples
+#   bounds         (60)  measures the share of the peak and of the bandwidth, and the slowest kernels: benchmarks.speed bounds
+#   compile       (360)  measures the same with compiled networks; the limit may cut off the last rows
+#   timing        (270)  runs the tests that measure time, each example among them
+#   tests         (400)  runs all tests marked gpu, with those of graphs and timing
+#   originals     (240)  DATA: trains the original recipes at full length, and examines the start of deceptive64
+#   trainings      (60)  DATA: trains each example and each game for half a minute
+#   quality        (60)  DATA: measures the runs of originals and trainings; needs both
 #
-# Seconds are of one H100 or H200, those in parentheses estimated. The default stages are meant to fit twice into 15
-# minutes, with the start of a machine.
+# The seconds are for one H100 or H200. Those in parentheses are estimates. The default stages are meant to fit twice into
+# 15 minutes, with the start of a machine.
 set -uo pipefail
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 2; }
@@ -78,7 +77,7 @@ else
 fi
 
 say() { echo "$@" | tee -a "$report"; }
-# limited NAME SECONDS COMMAND...: run a part so long at most, keep what it prints, and say how long it took.
+# limited NAME SECONDS COMMAND...: run a part with a time limit, keep its output, and report its duration.
 limited() {
     local name=$1 limit=$2 began=$SECONDS status
     shift 2
@@ -91,7 +90,7 @@ limited() {
     esac
     return $status
 }
-# part NAME SECONDS COMMAND...: the same in the foreground, added to the report line by line, as it comes.
+# part NAME SECONDS COMMAND...: run a part in the foreground, and add its output to the report line by line.
 part() {
     local name=$1 tail_of
     : >"$out/$name.log"
@@ -103,16 +102,16 @@ part() {
     kill "$tail_of" && wait "$tail_of" 2>/dev/null
 }
 declare -A jobs
-start() { # NAME COMMAND...: run a part in the background, for 10 minutes at most
+start() { # NAME COMMAND...: run a part in the background, with a limit of 10 minutes
     limited "$1" 600 "${@:2}" &
     jobs[$1]=$!
 }
-finish() { # wait for all parts in the background, and note those that failed
+finish() { # wait for all parts in the background, and record failures
     local name
     for name in "${!jobs[@]}"; do wait "${jobs[$name]}" || failed+=("$name"); done
     jobs=()
 }
-example() { # NAME SCRIPT OPTIONS...: train in the background, in place of what an earlier call has left
+example() { # NAME SCRIPT OPTIONS...: train in the background, and replace an earlier run
     local name=$1 script=$2
     shift 2
     rm -rf "${out:?}/$name"
@@ -121,7 +120,7 @@ example() { # NAME SCRIPT OPTIONS...: train in the background, in place of what 
 pytest() { # NAME SECONDS MARKED FILES...
     part "$1" "$2" "$python" -m pytest -q --tb=short --durations=10 -p no:benchmark -p no:cacheprovider -m "$3" "${@:4}"
 }
-timed() { # NAME SECONDS PART OPTIONS...: a part of benchmarks.speed, and its tables
+timed() { # NAME SECONDS PART OPTIONS...: run a part of benchmarks.speed, and report its tables
     part "$1" "$2" "$python" -m benchmarks.speed "$3" --device "$device" --out "$out/$1" "${@:4}"
     cat "$out/$1"/*.csv "$out/$1"/kernels.txt >>"$report" 2>/dev/null
 }
@@ -134,7 +133,7 @@ stage_speed() { timed speed 150 loops "${speed[@]}"; }
 stage_examples() { timed examples 240 examples "${speed[@]}" "${examples[@]}"; }
 stage_bounds() { timed bounds 150 bounds "${speed[@]}" "${bounds[@]}" --no-compile; }
 stage_compile() { timed compile 480 bounds "${speed[@]}" "${bounds[@]}"; }
-stage_originals() { # at length; they share the device, so their times are not figures
+stage_originals() { # the runs share the device, so their durations are not measurements
     example original3 cifar10_dcgan --recipe original "${cats[@]}" "${three[@]}"
     example original4 mnist_cdcgan --preset deceptive64 --recipe original "${mnist[@]}" "${four[@]}"
     start starts_fp32 "$python" -m benchmarks.dead_start "$data" --device "$device" "${starts[@]}"
@@ -143,13 +142,13 @@ stage_originals() { # at length; they share the device, so their times are not f
     classifiers
     finish
 }
-classifiers() { # they measure, and are trained once; another call into the same folder takes them as they are
+classifiers() { # train the classifiers that measure samples, unless an earlier call did
     [ -f "$out/digits.pt" ] || start digits "$python" -m benchmarks.digit_classifier --root "$data" --degrees 25 \
         --device "$device" "${classifier[@]}" --out "$out/digits.pt"
     [ -f "$out/cifar.pt" ] || start cifar "$python" -m benchmarks.cifar_classifier --root "$data/cifar10" \
         --device "$device" "${classifier[@]}" --out "$out/cifar.pt"
 }
-stage_trainings() { # they share the device too
+stage_trainings() { # the runs share the device too
     local game
     example cdcgan28 mnist_cdcgan "${mnist[@]}" --minutes "$minutes"
     example ours4 mnist_cdcgan --image-size 64 --rotation 25 "${mnist[@]}" --minutes "$minutes"
@@ -163,7 +162,7 @@ stage_trainings() { # they share the device too
     done
     finish
 }
-stage_quality() { # both ways of drawing; a perceptron has no statistics of one sample, which is said in its line
+stage_quality() { # both kinds of batch norm; a perceptron has no statistics of one sample, and its line says so
     local run
     classifiers
     finish
@@ -183,4 +182,4 @@ for stage in ${stages//,/ }; do
     say "stage $stage: $((SECONDS - began)) s, $SECONDS s in all"
 done
 if [ ${#failed[@]} -gt 0 ]; then say "failed: ${failed[*]}"; exit 1; fi
-say "all of it is in $out, after $SECONDS s"
+say "finished after $SECONDS s: $out"

@@ -56,7 +56,16 @@ def package(*patterns: str) -> list[Path]:
     return [path for path in found if path.name != "reference_loops.py"]
 
 
-PAGES = tracked("*.md", "*.cff", ".github/**/*.*", "docs/*.rst", "docs/*/*.rst", "benchmarks/results/*.md")
+PAGES = tracked(
+    "*.md",
+    "*.cff",
+    ".github/**/*.*",
+    "docs/*.rst",
+    "docs/*/*.rst",
+    "benchmarks/results/*.md",
+    "benchmarks/*.sh",
+    "Makefile",
+)
 MODULES = package("src/**/*.py", "examples/**/*.py", "benchmarks/**/*.py", "docs/conf.py")
 NOTEBOOKS = tracked("notebooks/*.ipynb")
 
