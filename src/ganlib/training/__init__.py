@@ -1,4 +1,4 @@
-"""Training: an engine for any adversarial game, the GAN on it, the loop, and the callbacks of a run."""
+"""Train GANs and other adversarial games: trainers, the training loop, and callbacks."""
 
 from ganlib.protocols import Callback, Run, Trainer
 from ganlib.training._adversarial_trainer import AdversarialTrainer

@@ -1,4 +1,4 @@
-"""Algorithm 1 of Goodfellow et al. (2014), as a game of two players."""
+"""Train a GAN by Algorithm 1 of Goodfellow et al. (2014, arXiv:1406.2661), as a game of two players."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,15 +34,15 @@ class _Minibatch(NamedTuple):
     sample: Tensor
     condition: Any = None
     fake_condition: Any = None
-    generator_condition: Any = None  # drawn beforehand, where a CUDA graph cannot draw it
-    due: Any = ()  # the keys are the penalties of this iteration: structure, for each of which a graph is recorded
+    generator_condition: Any = None  # drawn early, since a CUDA graph cannot draw it
+    due: Any = ()  # a dict whose keys are the penalties of this iteration: each set of keys has its own CUDA graph
     latent: Any = None
     fake: Any = None
 
 
 @final
 class AdversarialTrainer:
-    r"""Trains a generator against a discriminator by Algorithm 1 of Goodfellow et al. (2014).
+    r"""Train a generator against a discriminator by Algorithm 1 of Goodfellow et al. (2014), arXiv:1406.2661.
 
     .. math::
         &\text{for } k \text{ steps: draw samples } x \text{ and latents } z, \text{ and descend }
@@ -50,58 +50,57 @@ class AdversarialTrainer:
         &\text{then draw latents } z, \text{ and descend }
             \nabla_{\theta_G} \big[ L_G(D(G(z))) + \text{auxiliary losses} \big].
 
-    It is a :class:`GameTrainer` with two players. Networks, losses, penalties and latents may be your own: see
-    :mod:`ganlib.protocols`. A step does not wait for the device, does not change any ``requires_grad``, and leaves
-    training and evaluation mode to the user. Over several processes all descend their mean gradient; give the bare
-    networks, not wrapped ones. Its settings cannot be changed afterwards.
+    The trainer is a :class:`GameTrainer` with two players. You can use your own networks, losses, penalties and
+    latents: see :mod:`ganlib.protocols`. An iteration does not wait for the device and does not change
+    ``requires_grad``. It does not switch the networks between training and evaluation mode. Several processes average
+    their gradients; pass networks without a wrapper. You cannot change the settings of a trainer.
 
     Args:
-        generator: called with (latent), or (latent, condition) where the batches have conditions.
-        discriminator: called with (sample), or (sample, condition).
-        generator_optimizer: holds parameters of the generator; those that require gradients are trained.
-        discriminator_optimizer: the same, of the discriminator.
+        generator: called with (latent), or with (latent, condition) if the batches have conditions.
+        discriminator: called with (sample), or with (sample, condition).
+        generator_optimizer: holds parameters of the generator. The trainer trains those that require gradients.
+        discriminator_optimizer: holds parameters of the discriminator.
         loss: the adversarial loss.
         latent: the distribution of latents.
-        penalties: added to the discriminator's loss; one with ``every = k`` at iterations that k divides, times k. The
-            first iteration is 0.
-        auxiliary_losses: each is added, times its weight, to the losses of both players.
-        fake_conditions: n -> n conditions for the fakes, in both updates; None takes those of the batch.
-        augment: samples -> samples, on real and fake in both updates, with gradients through it. Penalties are given
-            samples without it, and a discriminator that augments what it is called with.
-        reuse_fakes: whether the generator's update uses the fakes, with their conditions, of the discriminator's last
-            update, as PyTorch's DCGAN tutorial and most scripts do. Otherwise it draws new ones, as Algorithm 1 does.
-            The generator then runs once less in each iteration; the graph of the fakes is kept between the two updates
-            (under accumulation, the graphs of all batches). The networks must not share parameters.
-        discriminator_steps: k, updates of the discriminator in each iteration, at least 1.
-        accumulate_grad_batches: batches whose gradients are averaged for one update, at least 1.
-        max_grad_norm: largest norm of a player's gradient, above 0; None does not clip.
-        precision: ``"fp32"``; ``"bf16"`` or ``"fp16"`` for the networks' forward passes under autocast, the latter with
-            a gradient scaler for each player; or ``"tf32"``, where float32 matrix products may round what they multiply
-            (CUDA; convolutions may in any case, unless ``torch.backends.cudnn.allow_tf32`` is off). Losses and
-            penalties are float32 in all of them.
-        channels_last: whether weights and samples of 4 and 5 dimensions are laid out with the channels last.
-        compile: whether both networks are compiled in place (their names in a state stay), when first called.
-            Penalties call the networks as they are.
-        joint_pass: whether the discriminator sees real and fake samples in one forward pass, which saves a small
-            network half of its calls. With batch norm in the discriminator it takes the statistics of real and fake
-            samples together, by which it can tell the two apart: most such trainings fail.
-        cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
-            as one. Any optimizer will do, and learning rates may change. What an own loss does in Python is done only
-            while it is recorded; a Python value that changes within an iteration is an error. ``"auto"`` records where
-            that is possible; where an iteration on CUDA cannot be recorded, it warns once and launches kernels singly.
-            The first three iterations of each kind are ordinary ones; ``recorded_iterations`` counts the others.
-        sample_key: key of the samples, where a batch is a dict.
-        condition_key: key of the conditions, where a batch is a dict; None trains without conditions.
+        penalties: each is added to the discriminator's loss. A penalty with ``every = k`` is added in every k-th
+            iteration, multiplied by k. The first iteration is 0.
+        auxiliary_losses: each is multiplied by its weight and added to the losses of both players.
+        fake_conditions: a function from n to n conditions for the fakes of both updates. None uses those of the batch.
+        augment: a function from samples to samples, applied to real and fake samples in both updates, with gradients.
+            Penalties receive samples without augmentation, and a discriminator that augments its input.
+        reuse_fakes: whether the generator's update uses the fakes and conditions of the last discriminator update, as
+            the PyTorch DCGAN tutorial does. Otherwise it draws new ones, as in Algorithm 1. Reuse saves one run of the
+            generator in each iteration. It keeps the graph of the fakes between the two updates (under accumulation,
+            the graphs of all batches). The networks must not share parameters.
+        discriminator_steps: k, the number of discriminator updates in each iteration, at least 1.
+        accumulate_grad_batches: number of batches to average the gradients of one update over, at least 1.
+        max_grad_norm: largest norm of a player's gradient, above 0. None does not clip.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``. ``"bf16"`` and ``"fp16"`` run the networks' forward
+            passes under autocast. ``"fp16"`` also uses a gradient scaler for each player. ``"tf32"`` lets CUDA round
+            the inputs of float32 matrix products. Convolutions may round in all of them, unless
+            ``torch.backends.cudnn.allow_tf32`` is False. Losses and penalties are always float32.
+        channels_last: whether to use the channels-last memory format for weights and samples of 4 and 5 dimensions.
+        compile: whether to compile both networks in place at their first call. Names in the state do not change.
+            Penalties call the networks without compilation.
+        joint_pass: whether the discriminator runs once on real and fake samples together, which saves a small network
+            half of its calls. Do not use it with batch norm in the discriminator. The statistics then cover real and
+            fake samples together, and by them the discriminator can tell the two apart. Most such trainings fail.
+        cuda_graph: whether to record the whole iteration as a CUDA graph, one for each shape of batches. Python code in
+            your own loss then runs only during the recording. A Python value that changes within an iteration raises an
+            error. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be recorded.
+            See :ref:`cuda_graphs`.
+        sample_key: key of the samples, for batches that are dicts.
+        condition_key: key of the conditions, for batches that are dicts. None trains without conditions.
 
     Attributes:
-        iteration: iterations that have been trained.
+        iteration: number of completed iterations.
         generator: the generator.
         discriminator: the discriminator.
         generator_optimizer: the generator's optimizer.
         discriminator_optimizer: the discriminator's optimizer.
 
     Raises:
-        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+        ArgumentValueError, ArgumentTypeError: an argument is wrong. The error names the argument and quotes its value.
 
     Example:
         >>> from ganlib import latents, losses, training
@@ -114,7 +113,7 @@ class AdversarialTrainer:
         ['discriminator_loss', 'fake_score', 'generator_loss', 'real_score']
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, Algorithm 1, arXiv:1406.2661.
     """
 
     __slots__ = (
@@ -165,7 +164,7 @@ class AdversarialTrainer:
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
-        self._weight = next(generator.parameters())  # whose device and dtype latents have
+        self._weight = next(generator.parameters())  # latents have its device and dtype
         self._loss = loss
         self._latent = latent
         self._fake_conditions = fake_conditions
@@ -226,13 +225,13 @@ class AdversarialTrainer:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what would change a half of the trainer."""
+        """Refuse to replace a network, an optimizer or a setting."""
         if hasattr(self, name):
             raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        """Show the networks, what they learn from and how far the training is, on a few lines."""
+        """Show the networks, the losses and the iteration, on a few lines."""
         return on_lines(
             self,
             generator=lambda: f"{network_name(self.generator)}, {optimizer_name(self.generator_optimizer)}",
@@ -244,20 +243,22 @@ class AdversarialTrainer:
             state=lambda: f"iteration {self.iteration}, {self._precision.name} on {self._weight.device}",
         )
 
+    # Algorithm 1: GameTrainer draws the batches, descends the first objective k times, then the second one once.
+
     def _make_fakes(self, batch: _Minibatch) -> _Minibatch:
-        """Draw latents z, and make the fakes G(z)."""
+        """Draw latents z and generate the fakes G(z)."""
         latent = as_dtype(self._latent(len(batch.sample), device=self._weight.device), self._weight.dtype)
         with widened(self._read.last_activation):
             fake = call(self.generator, latent, batch.fake_condition)
         return batch._replace(latent=latent, fake=as_dtype(fake, batch.sample.dtype))
 
     def _discriminator_objective(self, batch: _Minibatch) -> Losses:
-        """L_D(D(x), D(G(z))), without a gradient for G."""
+        """Compute L_D(D(x), D(G(z))) + auxiliary losses + penalties, without a gradient for G."""
         if batch.fake is None:
             with torch.no_grad():
                 batch = self._make_fakes(batch)
         real, condition, fake_condition = batch.sample, batch.condition, batch.fake_condition
-        fake = batch.fake.detach().clone() if self._reuse_fakes else batch.fake  # it may be changed in place
+        fake = batch.fake.detach().clone() if self._reuse_fakes else batch.fake  # a network may change it in place
         if self._joint_pass:
             real_output, fake_output = discriminate_together(self._discriminate, real, fake, condition, fake_condition)
         else:
@@ -268,7 +269,7 @@ class AdversarialTrainer:
             total, auxiliary = self._with_auxiliary_losses(adversarial, "discriminator", step)
             penalties = {}
             for name in batch.due:
-                with torch.compiler.set_stance("force_eager"):  # a compiled module refuses a second derivative
+                with torch.compiler.set_stance("force_eager"):  # a compiled module has no second derivative
                     value = self._penalties[name](self._augmented, real, fake, condition, fake_condition)
                 penalties[name] = scalar(value, name)
                 every = getattr(self._penalties[name], "every", 1)
@@ -277,7 +278,7 @@ class AdversarialTrainer:
         return total, {"discriminator_loss": adversarial, **auxiliary, **penalties, **scores}
 
     def _generator_objective(self, batch: _Minibatch) -> Losses:
-        """L_G(D(G(z)))."""
+        """Compute L_G(D(G(z))) + auxiliary losses."""
         if batch.fake is None:
             batch = self._make_fakes(batch._replace(fake_condition=self._generator_condition(batch)))
         real, condition, fake_condition = batch.sample, batch.condition, batch.fake_condition
@@ -294,42 +295,41 @@ class AdversarialTrainer:
 
     @property
     def iteration(self) -> int:
-        """Iterations that have been trained."""
+        """Number of completed iterations."""
         return self._game.iteration
 
     @property
     def modules(self) -> dict[str, Any]:
-        """Everything with a state, by name."""
+        """Modules and other parts with a state, by name."""
         return self._game.modules
 
     @property
     def recorded_iterations(self) -> int:
-        """How many iterations this trainer has launched as a CUDA graph; 0 where there is none."""
+        """Number of iterations that this trainer has launched as a CUDA graph."""
         return self._game.recorded_iterations
 
     @property
     def batches_per_iteration(self) -> int:
-        """How many batches a step draws: ``discriminator_steps * accumulate_grad_batches``."""
+        """Number of batches in an iteration: ``discriminator_steps * accumulate_grad_batches``."""
         return self._game.batches_per_iteration
 
     def train_step(self, batches: Iterator[Any] | Tensor | Sequence[Any] | Mapping[Any, Any]) -> dict[str, Tensor]:
         """Update the discriminator ``discriminator_steps`` times, then the generator once.
 
         Args:
-            batches: an iterator that gives ``batches_per_iteration`` batches, or one batch, where a step draws one. A
-                batch is a tensor of samples, ``(sample,)``, ``(sample, condition)``, a
-                :class:`ganlib.protocols.Batch`, or a dict with the keys ``sample_key`` and ``condition_key``. It is
-                moved to the generator's device.
+            batches: an iterator of ``batches_per_iteration`` batches, or one batch if an iteration needs one. A batch
+                is a tensor of samples, ``(sample,)``, ``(sample, condition)``, a :class:`ganlib.protocols.Batch`, or a
+                dict with the keys ``sample_key`` and ``condition_key``. The trainer moves it to the generator's device.
 
         Returns:
-            Detached scalars, of the last update of each player: ``discriminator_loss`` and ``generator_loss`` (the
-            adversarial losses alone), ``real_score`` and ``fake_score`` (mean sigmoid of the logits in the
-            discriminator's update), one for each auxiliary loss (the sum of its values for the two players, without
-            the weight) and one for each penalty; a lazy penalty's is the one that was computed last.
+            Detached scalars of the last update of each player. ``discriminator_loss`` and ``generator_loss`` are the
+            adversarial losses alone. ``real_score`` and ``fake_score`` are the mean sigmoid of the logits in the
+            discriminator's update. Each auxiliary loss has a metric: the sum of its values for the two players, without
+            the weight. Each penalty has a metric; a penalty with ``every`` keeps the value that was computed last.
 
         Raises:
-            ArgumentValueError, ArgumentTypeError: a batch that cannot be trained on; nothing was trained on it.
-            BatchesExhaustedError: there are fewer batches than a step needs.
+            ArgumentValueError, ArgumentTypeError: the batch is invalid; the networks were not trained on it.
+            BatchesExhaustedError: there are fewer batches than an iteration needs.
         """
         metrics = self._game.train_step(
             self._minibatches(batches if isinstance(batches, Iterator) else iter([batches]))
@@ -339,56 +339,56 @@ class AdversarialTrainer:
         return metrics
 
     def check_conditions(self, condition: Any) -> None:
-        """Refuse conditions that an encoder in either network cannot take; ``fit`` asks this of a whole data set.
+        """Refuse conditions that an encoder in a network cannot take; ``fit`` checks a whole data set this way.
 
         Args:
             condition: any number of conditions.
 
         Raises:
-            ArgumentValueError, ArgumentTypeError: from the encoder.
+            ArgumentValueError, ArgumentTypeError: an encoder refuses them.
         """
         self._read.check_conditions(condition)
 
     def expect_batches(self, size: int, smallest: int) -> None:
-        """Say how large the batches will be; ``fit`` does so where the loader knows.
+        """Announce the sizes of the batches; ``fit`` does this if the loader knows them.
 
-        The smallest one is then tried with a part of the first batch, before anything is trained. Otherwise a batch
-        that is smaller than all before is tried when it comes.
-        Networks and random numbers are put back after the trial; a loss or a penalty of your own that counts its calls,
-        and has no ``state_dict``, counts it.
+        The trainer then tries an iteration on a part of the first batch, of the smallest size, before it trains
+        anything. Without this call it tries each batch that is smaller than all batches before it. It restores networks
+        and random numbers after each trial. Only a loss or a penalty of your own that counts its calls and has no
+        ``state_dict`` counts the trial too.
 
         Args:
-            size: of most batches.
-            smallest: of the smallest one, the last of an epoch say.
+            size: number of samples in most batches.
+            smallest: number of samples in the smallest batch, for example the last one of an epoch.
         """
         self._small_batches.announce(size, smallest)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact resume needs; over several processes, all must call it together.
+        """Return everything that an exact resume needs; of several processes, all must call this together.
 
         Returns:
-            The iteration, and the states of the networks, the optimizers, and of the loss, auxiliary losses, penalties,
-            latent and augmentation that have one.
+            The iteration, the settings, and the states of the networks and optimizers. It also contains the states of
+            the loss, auxiliary losses, penalties, latent and augmentation, if they have one.
         """
         return {**self._game.state_dict(), "kinds": self._kinds, "reprs": self._reprs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state.
+        """Load a state.
 
         Args:
-            state: what :meth:`state_dict` of a trainer of the same parts returned.
+            state: what :meth:`state_dict` of a trainer with the same parts returned.
 
         Raises:
-            CheckpointError: the state is of other parts.
+            CheckpointError: the state belongs to other parts.
         """
         quiet, settings = dict(state), self._game.settings
-        if "settings" in state:  # all changes are said in one warning, below
+        if "settings" in state:  # one warning below names all changes
             quiet["settings"] = {
                 name: value if name.endswith("_optimizer") else settings.get(name, value)
                 for name, value in state["settings"].items()
             }
         self._game.load_state_dict(quiet)
-        kinds, reprs = state["kinds"], state.get("reprs", {})  # an earlier version has fewer of both
+        kinds, reprs = state["kinds"], state.get("reprs", {})  # an earlier version saved fewer of both
         own = {name: value for name, value in settings.items() if name in state["settings"]} | self._kinds
         saved = state["settings"] | kinds
         for name in self._reprs.keys() & reprs.keys():
@@ -397,7 +397,7 @@ class AdversarialTrainer:
         warn_of_changes(own, saved)
 
     def _minibatches(self, batches: Iterator[Any]) -> Iterator[_Minibatch]:
-        """The batches, checked, with the conditions of the fakes and the penalties of this iteration."""
+        """Check the batches, and add the conditions of the fakes and the penalties of this iteration."""
         due = {name: () for name, one in self._penalties.items() if self.iteration % getattr(one, "every", 1) == 0}
         for item in batches:
             sample, condition = batch = self._read(item)
@@ -409,7 +409,7 @@ class AdversarialTrainer:
         raise BatchesExhaustedError(f"batches ran out: an iteration needs {self._batches_needed} of them")
 
     def _try_iteration(self, batch: Batch) -> list[Tensor]:
-        """The losses and gradients of an iteration on a batch, those that have to be finite."""
+        """Compute the losses and gradients of an iteration on a batch that must be finite."""
         sample, condition = batch
         fake_condition = condition if self._fake_conditions is None else self._read.fake_conditions(len(sample))
         due: dict[str, Any] = dict.fromkeys(self._penalties, ())
@@ -424,7 +424,7 @@ class AdversarialTrainer:
             (self._generator_objective, self.generator_optimizer),
         )
         values = losses_and_gradients(players, minibatch, context)
-        return [] if self._precision.name == "fp16" else values  # whose scaler skips a step that is not finite
+        return [] if self._precision.name == "fp16" else values  # its scaler skips a step that is not finite
 
     def _generator_condition(self, batch: _Minibatch) -> Any:
         if self._fake_conditions is None:
@@ -447,12 +447,12 @@ class AdversarialTrainer:
 
 
 def _over_scales(loss: Callable[..., Tensor], *outputs: DiscriminatorOutput) -> Tensor:
-    """A loss of logits; with several scales, the sum of its values at each."""
+    """Compute a loss of logits; with several scales, sum its values over the scales."""
     values = [scalar(loss(*logits), "loss") for logits in zip(*map(scales, outputs), strict=True)]
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def _score(output: DiscriminatorOutput) -> Tensor:
-    """The mean probability, over samples, positions and scales, that the discriminator gives to real."""
+    """Compute the mean probability of real that the discriminator assigns, over samples, positions and scales."""
     values = [scale.detach().sigmoid().mean() for scale in scales(output)]
     return values[0] if len(values) == 1 else torch.stack(values).mean()

@@ -1,4 +1,4 @@
-"""A discriminator as penalties see it: it augments what it is called with."""
+"""Augment the inputs of a discriminator."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ __all__ = ["Augmented"]
 
 
 class Augmented(nn.Module):
-    """Calls a discriminator with augmented samples; a module itself, so that penalties find what is in it.
+    """Call a discriminator with augmented samples; it is a module, so penalties can search it for submodules.
 
     Args:
-        discriminator: called with the augmented samples, and the condition where there is one.
-        augment: samples -> samples, or None.
+        discriminator: called with the augmented samples, and with the condition if there is one.
+        augment: a function from samples to samples, or None.
 
     Example:
         >>> import torch

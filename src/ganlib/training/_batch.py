@@ -1,4 +1,4 @@
-"""The batches of a GAN: taken in any of their forms, and checked before they train anything."""
+"""Read the batches of a GAN in any of their forms, and check them before training on them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,32 +21,33 @@ __all__ = ["CONDITION_KEY", "BatchReader"]
 
 CONDITION_KEY = "label"
 
-_INDICES = (torch.int8, torch.int16, torch.int32, torch.uint8)  # of classes, as a TensorLoader takes them too
+_INDICES = (torch.int8, torch.int16, torch.int32, torch.uint8)  # dtypes of class indices, as in TensorLoader
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-# Interpolation may carry a sample a rounding error past its range.
+# Interpolation may move a sample out of its range by a rounding error.
 _TOLERANCE = 1e-3
 
 
 class BatchReader:
-    """Takes batches as users give them, and checks them.
+    """Read batches as users pass them, and check them.
 
-    Values are checked where that costs nothing: on the host. A batch that is on a device already is looked at only
-    when it is the first of its kind, and then both networks are run on it once, in evaluation mode, without a trace.
+    The reader checks values where that costs nothing: on the host. It checks the values of a batch on a device only if
+    the batch is the first of its kind. For each new kind of batch it runs both networks once, in evaluation mode,
+    without a trace.
 
     Args:
-        generator: the samples must have the shape that it makes.
-        discriminator: must take the samples.
+        generator: its samples must have the shape of the batch's samples.
+        discriminator: must accept the samples.
         latent: the distribution of latents.
-        fake_conditions: n -> n conditions, or None.
-        augment: samples -> samples, or None.
-        loss: the adversarial loss, which says what logits it can take.
-        precision: of the dry run.
-        channels_last: whether samples are laid out with the channels last.
-        sample_key: of the samples, where batches are dicts.
-        condition_key: of the conditions, where batches are dicts; None where there are none.
+        fake_conditions: a function from n to n conditions, or None.
+        augment: a function from samples to samples, or None.
+        loss: the adversarial loss, which decides whether probabilities are valid logits.
+        precision: precision of the dry run.
+        channels_last: whether samples use the channels-last memory format.
+        sample_key: key of the samples in batches that are dicts.
+        condition_key: key of the conditions in batches that are dicts; None if there are no conditions.
 
     Attributes:
-        last_activation: the generator's, where it has to be computed in float32 under autocast, or None.
+        last_activation: the generator's last activation if it must be computed in float32 under autocast, or None.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class BatchReader:
         self._latent = latent
         self._fake_conditions = fake_conditions
         self._augment = augment
-        # Another loss may well take probabilities.
+        # A loss of the user's own may expect probabilities.
         self._loss = loss if type(loss).__module__.startswith("ganlib.") else None
         self._precision = precision
         self._channels_last = channels_last
@@ -81,23 +82,23 @@ class BatchReader:
         """Read one batch.
 
         Args:
-            item: what a loader gave.
+            item: what a loader returned.
 
         Returns:
-            The batch, where it was.
+            The batch, on the device where it was.
 
         Raises:
             ArgumentValueError, ArgumentTypeError: it cannot be trained on.
         """
         batch = self._read(item)
         sample, condition = batch
-        one = condition is None or isinstance(condition, Tensor)  # as most are: nothing to search for
+        one = condition is None or isinstance(condition, Tensor)  # the usual case, which needs no tree_flatten
         given, structure = ([condition] if condition is not None else [], None) if one else tree_flatten(condition)
         leaves = [sample, *given]
-        # The discriminator's mode too, since its forward pass may depend on it.
+        # The discriminator's mode belongs to the kind, since its forward pass may depend on it.
         kind = [(leaf.shape[1:], leaf.dtype) for leaf in leaves], structure, self._discriminator.training
         new = kind != self._kind
-        if new:  # they are looked for once, not at every batch: that takes longer than all the checks
+        if new:  # not at every batch, since the search takes longer than all the checks
             self._checkers = self._find_checkers()
         self._check_sample(sample, whatever_the_device=new)
         _check_lengths(leaves[1:], len(sample), "condition")
@@ -122,13 +123,13 @@ class BatchReader:
         return condition
 
     def check_conditions(self, condition: Any) -> None:
-        """Refuse conditions that an encoder in either network cannot take.
+        """Refuse conditions that an encoder in a network cannot take.
 
         Args:
-            condition: any number of them.
+            condition: any number of conditions.
 
         Raises:
-            ArgumentValueError, ArgumentTypeError: from the encoder.
+            ArgumentValueError, ArgumentTypeError: an encoder refuses them.
         """
         condition = tree_map(lambda leaf: leaf.cpu(), condition)
         for checker in self._find_checkers() if self._checkers is None else self._checkers:
@@ -151,7 +152,7 @@ class BatchReader:
         sample = _dense(sample, "sample")
         if sample.ndim == 0:
             raise ShapeError("sample () must have a batch dimension")
-        if sample.requires_grad:  # a graph that ends in the data set, which is not trained
+        if sample.requires_grad:  # its graph ends in the data set, which is not trained
             sample = sample.detach()
         return Batch(sample, None if condition is None else _as_condition(condition))
 
@@ -171,7 +172,7 @@ class BatchReader:
         return item[sample_key], item[condition_key]
 
     def _find_checkers(self) -> list[ConditionChecker]:
-        """Encoders that are given the whole condition; one inside a user's own network may be given a part of it."""
+        """Find the encoders that receive the whole condition; those inside a user's network may receive a part."""
         found = []
         for network in (self._generator, self._discriminator):
             module: Any = network
@@ -180,7 +181,7 @@ class BatchReader:
                 found += [getattr(taker, "encoder", None) for taker in takers]
                 module = getattr(module, "module", None)
         shared = {id(encoder): encoder for encoder in found if isinstance(encoder, ConditionChecker)}
-        return list(shared.values())  # one encoder may be in several layers; it is asked once
+        return list(shared.values())  # several layers may share an encoder; it checks once
 
     def _check_sample(self, sample: Tensor, *, whatever_the_device: bool) -> None:
         if sample.dtype not in _FLOATS:
@@ -228,12 +229,12 @@ class BatchReader:
         if first and rank() == 0:
             warn_of_samples(batch.sample, getattr(self._generator, "sample_range", None), found.last_operation)
             warn_of_maps(self._augment, batch.sample, batch.condition)
-            for logits in scales(found.output):  # a compiled discriminator would hide later how it ends
+            for logits in scales(found.output):  # later, a compiled discriminator would hide its last operation
                 warn_of_probabilities(self._loss, logits)
 
 
 def _dense(tensor: Tensor, name: str) -> Tensor:
-    """The tensor, which must be an ordinary one with values; one that was made in inference mode is copied."""
+    """Return a dense tensor with values, or raise; copy a tensor that was made in inference mode."""
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type == "meta":
         kind = "nested" if tensor.is_nested else tensor.device if tensor.device.type == "meta" else tensor.layout
         raise ArgumentTypeError(f"{name} must be a dense tensor with values, but it is {kind}: call to_dense() first")
@@ -247,7 +248,7 @@ def _check_lengths(leaves: list[Tensor], n: int, name: str) -> None:
 
 
 def _as_condition(condition: Any, where: str = "it is", name: str = "condition") -> Any:
-    """The condition, whose lists become tuples: torch's collate makes lists of the tuples of a data set."""
+    """Check the condition and turn its lists into tuples, since torch collates the tuples of a data set into lists."""
     if isinstance(condition, Tensor):
         condition = _dense(condition, name)
         return condition.long() if condition.dtype in _INDICES and condition.ndim == 1 else condition

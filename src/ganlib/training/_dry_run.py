@@ -1,4 +1,4 @@
-"""One forward pass of both networks that leaves no trace, so that what does not fit is said before training."""
+"""Run both networks once, without a trace, to report problems before training."""
 
 import contextlib
 import copy
@@ -29,12 +29,12 @@ _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Ass
 
 
 class Findings(NamedTuple):
-    """What a dry run found out about the networks.
+    """Collect what a dry run found out about the networks.
 
     Args:
-        last_activation: where it has to be computed in float32 under autocast, or None.
-        last_operation: that bounds its samples, such as ``"tanh"``; None where it is another, or was not looked for.
-        output: of the discriminator, with its graph where the operations were looked for.
+        last_activation: the module that must be computed in float32 under autocast, or None.
+        last_operation: the operation that bounds the samples, such as ``"tanh"``; None if it is another one or unknown.
+        output: the discriminator's output, with its graph if the operations were searched.
     """
 
     last_activation: nn.Module | None
@@ -53,7 +53,7 @@ def dry_run(
     autocast: AbstractContextManager[object],
     first: bool,
 ) -> Findings:
-    """Run both networks in evaluation mode, without a trace or a change of any random state.
+    """Run both networks in evaluation mode, without a trace and without a change of random states.
 
     Args:
         generator: called with the latents and the fakes' conditions.
@@ -61,16 +61,16 @@ def dry_run(
         latent: (N, dim).
         batch: on the networks' device.
         fake_condition: the fakes' conditions, or None.
-        augment: samples -> samples, or None.
+        augment: a function from samples to samples, or None.
         autocast: the context of the forward passes.
-        first: whether to warn of samples in half precision, and to keep graphs, which name the last operations.
+        first: whether to warn of samples in half precision, and to keep graphs, from which last operations are read.
 
     Returns:
         What was found out about the networks.
 
     Raises:
-        ShapeError: the generator makes samples of another shape than the batch's.
-        ArgumentValueError: a network cannot be called with what it would be given.
+        ShapeError: the generator's samples have another shape than the batch.
+        ArgumentValueError: a network cannot be called with these inputs.
     """
     sample, condition = batch
     with without_trace(augment), evaluating(generator, discriminator), autocast:
@@ -80,20 +80,20 @@ def dry_run(
         except GanlibError as error:
             if _makes(discriminator, latent, fake_condition, sample.shape):
                 raise ArgumentValueError(
-                    "generator and discriminator were given the wrong way round: it is discriminator that makes "
-                    "samples of latents"
+                    "generator and discriminator were given the wrong way round: discriminator makes samples from "
+                    "latents"
                 ) from error
             raise
         with _explained("discriminator", "sample", sample, condition, discriminator):
             given = sample if augment is None else augment(sample)
-            # Otherwise the losses see how it ends, in its own graph.
+            # The graph of a network that is not compiled shows its last operation to the losses later.
             wanted = first and _is_compiled(discriminator)
             output = _graphed(lambda: as_output(call(discriminator, given, condition)), wanted=wanted)
         return Findings(last_activation(calls, fake.detach(), warn=first), last_operation(fake), output)
 
 
 def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
-    """Draw latents with random numbers of their own, so that not even a distribution with some inside moves on.
+    """Draw latents with a separate random generator; the distribution's own generator does not advance.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: it is not a distribution of latents.
@@ -112,7 +112,7 @@ def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
 
 @contextmanager
 def without_trace(*parts: Any) -> Iterator[None]:
-    """Keep the random states and those of stateful parts, make no graph, and compile nothing."""
+    """Restore random states and the states of parts at the end; make no graph and compile nothing."""
     random_numbers = random_state()
     states = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, Stateful)]
     try:
@@ -125,7 +125,7 @@ def without_trace(*parts: Any) -> Iterator[None]:
 
 
 def _graphed(run: Callable[[], T], *, wanted: bool) -> T:
-    """Run with a graph, where one is wanted and the network can be run with one."""
+    """Run with a graph if one is wanted and the network allows it; otherwise run without a graph."""
     if wanted:
         with contextlib.suppress(*_ERRORS), torch.enable_grad():
             return run()

@@ -1,4 +1,4 @@
-"""What is fastest on the device that is there."""
+"""Choose the trainer settings that are fastest on a device."""
 
 from typing import NotRequired, TypedDict
 
@@ -16,7 +16,7 @@ __all__ = ["FastSettings", "fast_settings"]
 
 
 class FastSettings(TypedDict):
-    """Keywords of a trainer; ``compile`` is never set, and may be added."""
+    """Collect keyword arguments of a trainer; you may add ``compile``, which is never set."""
 
     precision: PrecisionName
     channels_last: bool
@@ -25,24 +25,24 @@ class FastSettings(TypedDict):
 
 
 def fast_settings(*modules: nn.Module) -> FastSettings:
-    """Return the settings of a trainer that were measured to be fast for such networks on their device.
+    """Return the trainer settings that were measured to be fast for such networks on their device.
 
-    Networks with convolutions get ``precision="bf16"`` where the device has instructions for it (older releases of
-    torch cannot tell of a CPU, which then keeps ``"fp32"``: emulated, it is several times slower), and
-    ``channels_last=True``. Others stay in ``"fp32"``, and on CUDA in ``"tf32"``: to cast their weights would take
-    longer than it saves. On CUDA a single process gets ``cuda_graph="auto"`` too. Nothing was measured on MPS and XPU,
-    where they are the trainer's defaults: ``"fp32"``, and no other layout. The page on performance in the docs says
-    what these bring, and what ``compile`` costs and brings beyond them. Make the optimizers with ``fused=True`` too.
+    Networks with convolutions get ``channels_last=True``, and ``precision="bf16"`` if the device has bf16 instructions.
+    Older versions of torch cannot detect these instructions on a CPU; the precision is then ``"fp32"``, since emulated
+    bf16 is several times slower. Networks without convolutions get ``"tf32"`` on CUDA and ``"fp32"`` on the CPU, since
+    casting their weights takes longer than it saves. A single process on CUDA also gets ``cuda_graph="auto"``. Nothing
+    was measured on MPS and XPU; there the settings are the trainer's defaults. ``compile`` is not set: see
+    :doc:`/explanation/performance` for its cost and benefit. Also create the optimizers with ``fused=True``.
 
     Args:
         modules: the networks that are trained together, on one device.
 
     Returns:
-        Keywords: ``precision`` and ``channels_last``; on CUDA in one process ``cuda_graph`` too.
+        A dict of keyword arguments: ``precision``, ``channels_last``, and on CUDA in one process ``cuda_graph``.
 
     Raises:
-        ArgumentTypeError: one of them is not a module.
-        ArgumentValueError: their parameters lie on several devices, or there are none.
+        ArgumentTypeError: an argument is not a module.
+        ArgumentValueError: the parameters are on several devices, or there are no parameters.
 
     Example:
         >>> fast_settings(nn.Linear(4, 2), nn.Linear(2, 1))

@@ -1,4 +1,4 @@
-"""The engine: players that take turns in updating networks, whatever the game."""
+"""Train the networks of any adversarial game whose players take turns."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,19 +34,19 @@ _STATE = {"iteration", "settings", "modules", "per_process", "optimizers", "scal
 @final
 @dataclass(frozen=True)
 class Player:
-    """A player of a game: an optimizer, and the objective that it descends.
+    """Describe a player of a game: an optimizer, and the objective that it minimizes.
 
     Args:
-        name: the player's; its loss is the metric ``<name>_loss``.
-        optimizer: holds parameters of the modules; several players may share one.
-        objective: called with a batch, or with what ``prepare`` made of it. It returns a scalar with its graph, or a
-            tuple of that and a dict of named scalars, which become metrics.
-        steps: updates in each iteration, at least 1; each one after the first takes new batches.
-        every: the player takes part in the iterations that this divides, at least 1. The first iteration is 0. An
-            objective that stands for all k iterations multiplies by k.
+        name: the player's name; its loss is the metric ``<name>_loss``.
+        optimizer: updates parameters of the trainer's modules. Several players may share one optimizer.
+        objective: a function of a batch, or of the result of ``prepare``. It returns a scalar with its graph, or a
+            tuple of that scalar and a dict of named scalars. The named scalars become metrics.
+        steps: updates in each iteration, at least 1. Each update after the first one takes new batches.
+        every: the player takes part in every ``every``-th iteration, at least 1. The first iteration is 0, and every
+            player takes part in it. To keep the strength of a regularizer with ``every=k``, multiply its value by k.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: naming the argument that is wrong, and its value.
+        ArgumentTypeError, ArgumentValueError: an argument is wrong. The error names the argument and quotes its value.
 
     Example:
         >>> weight = nn.Parameter(torch.zeros(()))
@@ -87,49 +87,49 @@ class Player:
 
 @final
 class GameTrainer:
-    r"""Trains the modules of any game whose players take turns, such as GANs, pix2pix, CycleGAN and R3GAN.
+    r"""Train the modules of any game whose players take turns, such as a GAN, pix2pix, CycleGAN or R3GAN.
 
-    One iteration draws a batch, and each player in turn descends its objective :math:`L_p`, with respect to the
-    parameters :math:`\theta_p` that its optimizer holds, and to nothing else:
+    In each iteration, each player p in turn takes a step down the gradient of its objective :math:`L_p`. The step
+    changes only the parameters :math:`\theta_p` that the player's optimizer holds:
 
     .. math:: \theta_p \leftarrow \theta_p - \eta \, \nabla_{\theta_p} L_p(\text{batch})
 
-    The first update of each player takes the batches that were drawn last; each further update of a player with
-    ``steps > 1`` draws new ones. Objectives run under autocast, and over several processes inside
-    ``DistributedDataParallel``, so give bare networks. A step does not wait for the device, does not change any
-    ``requires_grad``, and leaves training and evaluation mode to the user.
+    The first update of every player takes the batches that were drawn last. Each further update of a player with
+    ``steps > 1`` draws new batches. An iteration does not wait for the device and does not change ``requires_grad``. It
+    does not switch modules between training and evaluation mode. Over several processes, objectives run inside
+    ``DistributedDataParallel``, so pass networks without a wrapper.
 
-    An objective must not read a Python number that changes between steps: put it into a 0-dim tensor, which
-    :class:`Schedule` writes. What a step changes (running means, pools) it changes in place. Then it can be recorded as
-    a CUDA graph, and saved.
+    Objectives must not read a Python number that changes between iterations. Use a 0-dim tensor instead, which
+    :class:`Schedule` can update. Change running means, pools and other state in place. Then the trainer can save the
+    state and record the iteration as a CUDA graph.
 
     Args:
-        modules: names everything with a state that objectives use: networks, image pools, running means. A module with
-            ``per_process = True`` differs between processes, and is saved for each.
-        players: in the order of their turns; at least one.
-        prepare: called once for each batch that is drawn, with gradients; objectives receive its result. Several
-            players may go through its graph, as long as none of their updates changes a weight that another needs:
-            torch raises an error then, but in half precision it takes the weights before the update, without a word.
-            Under accumulation the graphs of all batches are kept.
-        accumulate_grad_batches: batches whose gradients are averaged for one update, at least 1.
-        max_grad_norm: largest norm of a player's gradient, above 0; None does not clip.
-        precision: ``"fp32"``; ``"bf16"`` or ``"fp16"`` for objectives under autocast, the latter with a gradient scaler
-            for each player; or ``"tf32"``, where float32 matrix products may round what they multiply (CUDA).
-        channels_last: whether weights and batches of 4 and 5 dimensions are laid out with the channels last.
-        compile: whether the networks are compiled in place, when first called (their names in a state stay).
-        cuda_graph: whether the whole iteration is recorded as a CUDA graph, one for each shape of batches, and launched
-            as one. Any optimizer will do, and learning rates may change. What an objective does in Python is done only
-            while it is recorded; a Python value that changes within an iteration is an error. ``"auto"`` records where
-            that is possible; where an iteration on CUDA cannot be recorded, it warns once and launches kernels singly.
-            The first three iterations of each kind are ordinary ones; ``recorded_iterations`` counts the others.
+        modules: a dict of all modules with a state that objectives use: networks, image pools, running means. A module
+            with ``per_process = True`` has a different state in each process, and each state is saved.
+        players: the players in the order of their turns, at least one.
+        prepare: a function that the trainer calls once for each batch, with gradients. Objectives receive its result.
+            Several players may backpropagate through its graph, but no update may change a weight that a later player's
+            gradient needs. In float32, torch raises an error for such a change. In half precision, it silently uses the
+            weights from before the update. Under accumulation, the trainer keeps the graphs of all batches.
+        accumulate_grad_batches: number of batches to average the gradients of one update over, at least 1.
+        max_grad_norm: largest norm of a player's gradient, above 0. None does not clip.
+        precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``. ``"bf16"`` and ``"fp16"`` run objectives under
+            autocast. ``"fp16"`` also uses a gradient scaler for each player. ``"tf32"`` lets CUDA round the inputs of
+            float32 matrix products.
+        channels_last: whether to use the channels-last memory format for weights and batches of 4 and 5 dimensions.
+        compile: whether to compile the networks in place at their first call. Names in the state do not change.
+        cuda_graph: whether to record the whole iteration as a CUDA graph, one for each shape of batches. Python code in
+            an objective then runs only during the recording. A Python value that changes within an iteration raises an
+            error. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be recorded.
+            See :ref:`cuda_graphs`.
 
     Attributes:
-        iteration: iterations that have been trained.
+        iteration: number of completed iterations.
         modules: the modules, by name.
         players: the players.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: naming the argument that is wrong, and its value.
+        ArgumentTypeError, ArgumentValueError: an argument is wrong. The error names the argument and quotes its value.
 
     Example:
         >>> from ganlib import losses, training
@@ -150,10 +150,10 @@ class GameTrainer:
         ['critic_loss', 'generator_loss', 'l1']
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1, for two players.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, Algorithm 1 (for two players), arXiv:1406.2661.
     """
 
-    # What an objective that reaches the trainer does not read, unless it names it: see _step/_constants.py.
+    # An objective that can reach the trainer does not read these, unless it names them: see _step/_constants.py.
     unrecorded: ClassVar[tuple[str, ...]] = ("iteration", "_graphs", "_last_metrics", "_small_batches", "_submodules")
 
     __slots__ = (
@@ -202,13 +202,14 @@ class GameTrainer:
         self._accumulate = accumulate_grad_batches
         self._max_grad_norm = max_grad_norm
         self._prepare = prepare
-        # The players with weights in the graph of what is prepared: a compiled network refuses to keep a graph for two.
+        # The players that backpropagate through the prepared batch. The graph is kept only where two of them do, since
+        # a compiled network refuses to keep it.
         self._through: set[str] | None = set() if prepare is None else None
         self._channels_last = channels_last
         self._precision = Precision(precision)
         self._parameter = players[0].optimizer.param_groups[0]["params"][0]
         self._last_metrics: dict[str, Tensor] = {}
-        # By the first player that has it: a shared optimizer is saved once.
+        # A shared optimizer is saved once, under the name of its first player.
         self._optimizers = {
             f"{player.name}_optimizer": player.optimizer
             for index, player in enumerate(players)
@@ -254,13 +255,13 @@ class GameTrainer:
                 network.compile()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what would change a half of the trainer."""
+        """Refuse to replace the modules or the players."""
         if name in ("modules", "players") and hasattr(self, name):
             raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        """Show the modules, the players and how far the training is, on a few lines."""
+        """Show the modules, the players and the iteration, on a few lines."""
         return on_lines(
             self,
             modules=lambda: ", ".join(f"{name} ({network_name(part)})" for name, part in self.modules.items()),
@@ -270,17 +271,17 @@ class GameTrainer:
 
     @property
     def device(self) -> torch.device:
-        """Where the first player's parameters are, and batches are moved to."""
+        """Device of the first player's parameters. The trainer moves batches to it."""
         return self._parameter.device
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimizers, each once, by ``<player>_optimizer`` of the first player that has it."""
+        """Optimizers, each once, as ``<player>_optimizer`` of the first player that uses it."""
         return dict(self._optimizers)
 
     @property
     def settings(self) -> dict[str, str]:
-        """What decides how a training goes on, besides states, as texts by name."""
+        """Settings that change the course of a training, as texts by name."""
         choices = {"precision": self._precision.name, "device": self.device.type}
         choices |= {name: type(optimizer).__name__ for name, optimizer in self._optimizers.items()}
         choices |= {"accumulate_grad_batches": str(self._accumulate), "max_grad_norm": str(self._max_grad_norm)}
@@ -290,29 +291,29 @@ class GameTrainer:
 
     @property
     def recorded_iterations(self) -> int:
-        """How many iterations this trainer has launched as a CUDA graph; 0 where there is none."""
+        """Number of iterations that this trainer has launched as a CUDA graph."""
         return 0 if self._graphs is None else self._graphs.replayed
 
     @property
     def batches_per_iteration(self) -> int:
-        """How many batches an iteration draws: ``accumulate_grad_batches * (1 + sum(steps - 1))``."""
+        """Number of batches in an iteration: ``accumulate_grad_batches * (1 + sum(steps - 1))``."""
         return self._accumulate * (1 + sum(player.steps - 1 for player in self.players))
 
     def train_step(self, batches: Any) -> dict[str, Tensor]:
-        """Let each player take its turn.
+        """Train for one iteration: each player takes its turn.
 
         Args:
-            batches: an iterator that gives at least ``batches_per_iteration`` batches, or one batch, where an iteration
-                draws one. A batch is any nest of tuples, lists, dicts and named tuples. Its tensors are moved to the
-                device; other values are passed on.
+            batches: an iterator of at least ``batches_per_iteration`` batches, or one batch if an iteration needs one.
+                A batch is any nest of tuples, lists, dicts and named tuples. The trainer moves its tensors to the
+                device and leaves other values as they are.
 
         Returns:
             Detached scalars: the metrics of each player's last update, averaged over accumulated batches and processes.
-            A metric that was not computed in this iteration, because its player rested say, keeps its last value.
+            A metric that this iteration did not compute, for example because its player rested, keeps its last value.
 
         Raises:
             BatchesExhaustedError: there are fewer batches than an iteration needs.
-            ArgumentTypeError, ArgumentValueError: an objective returned something that cannot be descended.
+            ArgumentTypeError, ArgumentValueError: an objective returned something that cannot be minimized.
         """
         self._replicas.align()
         rounds = self._rounds(iterator_of(batches))
@@ -323,14 +324,14 @@ class GameTrainer:
         return dict(self._last_metrics)
 
     def expect_batches(self, size: int, smallest: int) -> None:
-        """Say how large the batches will be; ``fit`` does so where the loader knows.
+        """Announce the sizes of the batches; ``fit`` does this if the loader knows them.
 
-        A batch of one is then tried with a part of the first batch, before anything is trained, where the modules have
-        batch norms: of a single value for each channel these have no statistics.
+        Batch norms have no statistics for a single value per channel. If the smallest batch has one sample and a module
+        has batch norms, the trainer tries a batch of one before it trains anything.
 
         Args:
-            size: of the first batch.
-            smallest: of the smallest one, the last of an epoch say.
+            size: number of samples in the first batch.
+            smallest: number of samples in the smallest batch, for example the last one of an epoch.
         """
         networks = [part for part in self.modules.values() if isinstance(part, nn.Module)]
         others: list[Any] = [part for part in self.modules.values() if not isinstance(part, nn.Module)]
@@ -339,11 +340,10 @@ class GameTrainer:
         self._small_batches.announce(size, smallest)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact resume needs; over several processes, all must call it together.
+        """Return everything that an exact resume needs; of several processes, all must call this together.
 
         Returns:
-            The iteration, the states of modules, optimizers and gradient scalers, the last metrics, and what the
-            settings were.
+            The iteration, the states of modules, optimizers and gradient scalers, the last metrics, and the settings.
         """
         common = {name: part for name, part in self.modules.items() if not _is_per_process(part)}
         own = {name: part for name, part in self.modules.items() if _is_per_process(part)}
@@ -358,13 +358,13 @@ class GameTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state.
+        """Load a state.
 
         Args:
-            state: what :meth:`state_dict` of a trainer of the same parts returned.
+            state: what :meth:`state_dict` of a trainer with the same parts returned.
 
         Raises:
-            CheckpointError: the state is of other parts.
+            CheckpointError: the state belongs to other parts.
         """
         if missing := _STATE - {*state}:
             raise CheckpointError(f"the state holds no {', '.join(sorted(missing))}: it is not the state of a trainer")
@@ -374,16 +374,16 @@ class GameTrainer:
         modules = state["modules"] | (everyone[rank() % len(everyone)] if everyone else {})
         load_states(self.modules, modules, exactly=True)
         load_states(self._optimizers, state["optimizers"], exactly=True, load=load_portable_state)
-        load_states(self._scalers, state["scalers"], exactly=False)  # of another precision there are none: they adapt
+        load_states(self._scalers, state["scalers"], exactly=False)  # another precision saved none; scalers adapt
         if self._graphs is not None:
             self._graphs.forget()
         self.iteration = state["iteration"]
         self._last_metrics = {name: value.to(self.device) for name, value in state["metrics"].items()}
 
     def _play(self, rounds: Iterator[list[Any]]) -> dict[str, Tensor]:
-        """One iteration, on the batches of each update."""
+        """Run one iteration on the batches of each update."""
         due = [player for player in self.players if self.iteration % player.every == 0]
-        if self._prepare is not None:  # joining writes weights, which a graph that is kept must not see
+        if self._prepare is not None:  # joining writes weights, so it must come before the graph of prepare
             for player in due:
                 self._updates[player.name].join()
         metrics: dict[str, Tensor] = {}
@@ -425,7 +425,7 @@ class GameTrainer:
             yield drawn
 
     def _try_iteration(self, batch: Any) -> list[Tensor]:
-        """The forward passes of an iteration on a batch."""
+        """Run the forward passes of an iteration on a batch."""
         with self._autocast():
             prepared = batch if self._prepare is None else self._prepare(batch)
             for player in self.players:
@@ -436,12 +436,12 @@ class GameTrainer:
         return self._precision.autocast(self.device.type)
 
     def _kind(self) -> tuple[object, ...]:
-        """What decides which kernels run, besides the batches: who takes part, and the modes of the modules."""
+        """Return what selects the kernels, besides the batches: the players that take part and the modes of modules."""
         modes = [module.training for module in self._submodules]
         return (*modes, *(self.iteration % player.every == 0 for player in self.players))
 
     def _play_again(self, rounds: list[Any]) -> dict[str, Tensor]:
-        """One iteration that may be recorded, of modules that may have got other submodules."""
+        """Run one iteration that may be recorded; its modules may have new submodules."""
         self._find_submodules()
         return self._play(iter(rounds))
 
@@ -450,7 +450,7 @@ class GameTrainer:
         self._submodules = [part for network in networks for part in network.modules()]
 
     def _parts(self) -> dict[str, Any]:
-        """All that an iteration reaches."""
+        """Return everything that an iteration can reach, by name."""
         objectives = {f"objective of {player.name}": player.objective for player in self.players}
         return {**objectives, "prepare": self._prepare, **self.modules, **self._optimizers}
 

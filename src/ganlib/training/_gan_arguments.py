@@ -1,4 +1,4 @@
-"""What the arguments of AdversarialTrainer must be, said with the values that were given."""
+"""Check the arguments of AdversarialTrainer."""
 
 import inspect
 import itertools
@@ -22,10 +22,10 @@ __all__ = ["check_networks", "check_parts", "metric_names", "warn_of_ascent"]
 def check_networks(
     generator: Any, discriminator: Any, generator_optimizer: Any, discriminator_optimizer: Any, *, reuse_fakes: Any
 ) -> None:
-    """Refuse networks and optimizers with which no training could work.
+    """Refuse networks and optimizers that cannot be trained together.
 
     Raises:
-        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+        ArgumentValueError, ArgumentTypeError: an argument is wrong. The error names the argument and quotes its value.
     """
     for name, network in (("generator", generator), ("discriminator", discriminator)):
         if not isinstance(network, nn.Module):
@@ -38,8 +38,8 @@ def check_networks(
     _check_optimizer("discriminator", discriminator_optimizer, discriminator, generator)
     if reuse_fakes and held_by(discriminator_optimizer) & {id(p) for p in generator.parameters()}:
         raise ArgumentValueError(
-            "reuse_fakes (=True) needs networks of their own: discriminator_optimizer holds parameters of the "
-            "generator, and changes them before the generator's update uses them"
+            "reuse_fakes (=True) needs networks of their own, without shared parameters: discriminator_optimizer holds "
+            "parameters of the generator, and changes them before the generator's update uses them"
         )
 
 
@@ -50,17 +50,17 @@ def check_parts(
     functions: dict[str, Any],
     choices: dict[str, Any],
 ) -> None:
-    """Refuse a loss, penalties, functions or options with which no training could work.
+    """Refuse a loss, penalties, functions or options that a trainer cannot use.
 
     Args:
         loss: the adversarial loss.
         penalties: the penalties.
         auxiliary_losses: the auxiliary losses.
-        functions: what must be callable, by name; None is allowed where the name is not ``latent``.
-        choices: what must be True or False, by name.
+        functions: arguments that must be callable, by name; each may be None except ``latent``.
+        choices: arguments that must be True or False, by name.
 
     Raises:
-        ArgumentValueError, ArgumentTypeError: naming the argument that is wrong, and its value.
+        ArgumentValueError, ArgumentTypeError: an argument is wrong. The error names the argument and quotes its value.
     """
     if isinstance(loss, type) or not isinstance(loss, AdversarialLoss):
         raise ArgumentTypeError(
@@ -74,8 +74,8 @@ def check_parts(
         "penalties",
         penalties,
         _is_penalty,
-        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition), by position (what "
-        "regularizes a generator, as PathLength does, is the objective of a player of GameTrainer)",
+        "a penalty is an object called with (discriminator, real, fake, condition, fake_condition), by position (use a "
+        "regularizer of the generator, such as PathLength, as the objective of a player of GameTrainer)",
     )
     _check_members(
         "auxiliary_losses",
@@ -92,7 +92,7 @@ def check_parts(
 
 
 def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
-    """Names for metrics: the class's or function's in snake case, numbered if repeated.
+    """Name metrics after the class or function, in snake case, with a number if the name is taken.
 
     Args:
         groups: the auxiliary losses, the penalties.
@@ -119,12 +119,12 @@ def metric_names(*groups: Sequence[Any]) -> tuple[list[str], ...]:
 
 
 def warn_of_ascent(loss: Any, optimizers: dict[str, torch.optim.Optimizer], *, stacklevel: int) -> None:
-    """Warn of optimizers that would ascend one of ganlib's losses, all of which are to be descended.
+    """Warn of optimizers with ``maximize=True``; ganlib's losses are to be minimized.
 
     Args:
         loss: the adversarial loss.
-        optimizers: by the names of the arguments.
-        stacklevel: of the warning, from the caller.
+        optimizers: the optimizers, by the names of the arguments.
+        stacklevel: stack level of the warning, from the caller.
     """
     for name, optimizer in optimizers.items():
         if type(loss).__module__.startswith("ganlib.") and any(
@@ -142,19 +142,19 @@ def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what:
         raise ArgumentTypeError(f"{name} (={shown(members)}) must be a sequence of them, such as a list")
     for member in members:
         if isinstance(member, type) or not is_one(member):
-            raise ArgumentTypeError(f"{name} holds {shown(member)}, which is not one: {what}")
+            raise ArgumentTypeError(f"{name} holds {shown(member)}, which is invalid: {what}")
 
 
 def _is_penalty(member: Any) -> bool:
-    # Every nn.Module can be called, but to no avail without a forward of its own, as an auxiliary loss is.
+    # Every nn.Module is callable, even one without a forward method, such as an auxiliary loss.
     if not callable(member) or (isinstance(member, nn.Module) and type(member).forward is nn.Module.forward):
         return False
     try:
         function = member.forward if isinstance(member, nn.Module) else member
         inspect.signature(function, follow_wrapped=False).bind(*range(5))
-    except TypeError:  # it takes something else, as PathLength does, which is of a generator
+    except TypeError:  # it has other arguments, like PathLength, which regularizes a generator
         return False
-    except ValueError:  # a function of C has no signature to look at
+    except ValueError:  # a function written in C has no signature
         pass
     return True
 

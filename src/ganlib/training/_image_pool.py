@@ -1,4 +1,4 @@
-"""A history of generated images."""
+"""Keep a history of generated images."""
 
 from collections.abc import Sequence
 
@@ -12,33 +12,32 @@ __all__ = ["ImagePool"]
 
 
 class ImagePool(nn.Module):
-    """Gives a discriminator older generated images as well as the newest, so that it does not forget them.
+    """Mix older generated images into the newest ones, which keeps a discriminator from forgetting the older ones.
 
-    The images of a batch are taken one after the other:
+    The pool handles the images of a batch one after the other:
 
-    - While the pool is not full, the image is stored, and returned as well.
-    - Once it is full, with probability 1/2 the image takes the position of a random stored one, and that one is
-      returned. Otherwise the image itself is returned.
+    - While the pool is not full, it stores the image and returns it.
+    - Once the pool is full, it returns the image itself with probability 1/2. Otherwise it stores the image at the
+      position of a random stored image, and returns that stored image.
 
-    So once the pool is full no image is lost and none is there twice: what is stored and what is returned together
-    are what was stored before and the batch. A position that several images of one batch draw is passed on from one to
-    the next: the first gets what was stored there, the second gets the first image, and the last one stays.
+    If two images of one batch draw the same position, the second one gets the first one back. So a full pool never
+    loses or duplicates an image.
 
-    The state is in two buffers, which exist from the start and are changed in place on their device, with torch's
-    random numbers and without waiting for the device. So a checkpoint holds the pool and a CUDA graph can record it;
-    this is why the shape of an image is an argument, and not read off the first batch. Of several processes, each has
-    a pool of its own (``per_process = True``). Name the pool in the trainer's ``modules``.
+    The pool draws torch's random numbers on its own device and changes its two buffers in place, without waiting for
+    the device. Checkpoints contain the buffers, and a CUDA graph can record the pool. Each process has its own pool
+    (``per_process = True``). Pass the pool to the trainer in ``modules``.
 
     Args:
-        image_shape: the shape of one image, without the batch.
-        size: how many images are stored, at least 0. With 0 every image is returned as it came.
+        image_shape: the shape of one image, without the batch dimension.
+        size: number of images to store, at least 0. With 0 the pool returns every image unchanged.
 
     Attributes:
-        images: (size, *image_shape) float32, or what ``.to(dtype)`` makes of it; zeros where not filled yet.
-        count: 0-dim int64, how many are stored.
+        images: stored images (size, *image_shape), float32 unless you convert the pool; zeros where the pool is not
+            full.
+        count: number of stored images, a 0-dim int64 tensor.
 
     Raises:
-        ArgumentValueError: a size is out of its range.
+        ArgumentValueError: ``size`` or a length in ``image_shape`` is out of range.
 
     Example:
         >>> pool = ImagePool((3, 32, 32), size=50)
@@ -47,8 +46,9 @@ class ImagePool(nn.Module):
 
     References:
         Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", 2017,
-        arXiv:1612.07828, section 2.3; in this form: Zhu et al., "Unpaired Image-to-Image Translation using
-        Cycle-Consistent Adversarial Networks", 2017, arXiv:1703.10593, section 4, and their code.
+        section 2.3, arXiv:1612.07828.
+        The form used here: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+        Networks", 2017, section 4, arXiv:1703.10593.
     """
 
     per_process = True
@@ -72,13 +72,13 @@ class ImagePool(nn.Module):
         """Store some of the images, and return as many.
 
         Args:
-            images: (N, *image_shape) float, on the pool's device; they are not changed.
+            images: (N, *image_shape) float, on the pool's device. The pool does not change them.
 
         Returns:
-            (N, *image_shape) without a graph, in the dtype of ``images``. What comes from the pool is a copy.
+            Images (N, *image_shape) without a graph, in the dtype of ``images``. Images from the pool are copies.
 
         Raises:
-            ShapeError: images of another shape.
+            ShapeError: the images have another shape.
         """
         if images.shape[1:] != self.images.shape[1:]:
             raise ShapeError(
@@ -87,29 +87,29 @@ class ImagePool(nn.Module):
         n = len(images)
         if self.size == 0 or n == 0:
             return images.detach()
-        # A loop over the images would launch some kernels for each. Instead, all positions are drawn at once, and
-        # what the loop would have found there follows from who drew the same position.
+        # A loop would launch several kernels for each image. Drawing all positions at once needs few. Images that draw
+        # the same position then tell what a loop would have found there.
         number = torch.arange(n, device=images.device)
         free = self.count + number
         filling = free < self.size
         drawn = torch.rand(n, device=images.device) < 0.5
         position = torch.where(filling, free, torch.randint(self.size, (n,), device=images.device))
-        writes = (position[:, None] == position) & (filling | drawn)  # [i, j]: image j is stored where i looks
+        writes = (position[:, None] == position) & (filling | drawn)  # [i, j]: image j is stored where i was drawn
         held = self.images.index_select(0, position)
         found = _replace(held.to(images.dtype), images, _last(writes.tril(-1), number))
-        # Rows with the same position write the same image, so their order does not matter.
+        # Rows with the same position write the same image, so the order of the writes does not matter.
         self.images.index_copy_(0, position, _replace(held, images.to(held.dtype), _last(writes, number)))
         self.count.add_(n).clamp_(max=self.size)
         return torch.where(_column(filling | ~drawn, images), images, found)
 
 
 def _last(chosen: Tensor, number: Tensor) -> Tensor:
-    """The last column that is True in each row; -1 where there is none."""
+    """Find the last True column of each row; -1 if there is no such column."""
     return torch.where(chosen, number, -1).amax(1)
 
 
 def _replace(held: Tensor, images: Tensor, index: Tensor) -> Tensor:
-    """Row ``index[i]`` of the images in position i; what is held there where the index is -1."""
+    """Put image ``index[i]`` at position i; keep the stored one where the index is -1."""
     return torch.where(_column(index >= 0, images), images.index_select(0, index.clamp(min=0)), held)
 
 

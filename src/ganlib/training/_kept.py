@@ -1,4 +1,4 @@
-"""The state of objects, which is put back after a trial."""
+"""Restore the state of objects after a trial."""
 
 import random
 from collections import deque
@@ -15,15 +15,14 @@ from torch.nn.parameter import is_lazy
 __all__ = ["GENERATORS", "kept"]
 
 GENERATORS = (torch.Generator, np.random.Generator, random.Random)
-"""The random generators that are put back."""
+"""Random generators that :func:`kept` restores."""
 
 
 @contextmanager
 def kept(*roots: Any) -> Iterator[None]:
-    """Put back, at the end, what is in objects: their tensors, numbers, lists and generators of random numbers.
+    """Restore objects at the end of the context: their tensors, numbers, containers and random generators.
 
-    Tensors stay in their own memory. Of a module all submodules are kept too; of other objects what they hold
-    themselves.
+    Tensors stay in their memory. For a module, all submodules are restored too.
 
     Args:
         roots: modules, or other objects with attributes.
@@ -49,7 +48,7 @@ def kept(*roots: Any) -> Iterator[None]:
 
 
 def _keep(value: Any, put_back: list[Callable[[], object]], seen: set[int]) -> None:
-    """Remember one value, and what is in it where that is a container."""
+    """Remember one value, and the contents of a container."""
     if value is None or id(value) in seen:
         return
     seen.add(id(value))

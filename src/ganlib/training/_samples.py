@@ -1,4 +1,4 @@
-"""What the first batch of a training tells about mistakes that no later error would show."""
+"""Warn of mistakes in the first batch that no later error would show."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +13,17 @@ __all__ = ["warn_of_maps", "warn_of_samples"]
 
 _RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
 _TOLERANCE = 1e-3
-_ENOUGH = 16  # values, of which the lowest and the highest say something
-_CONTRAST = 8.0  # more than an augmentation of colors adds
+_ENOUGH = 16  # fewer values say nothing about the range
+_CONTRAST = 8.0  # larger than the change that an augmentation of colors makes
 
 
 def warn_of_samples(samples: Tensor, sample_range: tuple[float, float] | None, ending: str | None) -> None:
-    """Warn of samples that the generator can hardly make, or never.
+    """Warn of samples that the generator can never produce, or that are probably not scaled.
 
     Args:
         samples: (N, ...) float, finite.
-        sample_range: the generator's; None where it has none.
-        ending: the last operation of the generator, such as ``"tanh"``, which says the same.
+        sample_range: the generator's range of values; None if it has no such attribute.
+        ending: the generator's last operation, such as ``"tanh"``, which implies a range.
     """
     low, high = (float(value) for value in samples.aminmax())
     if sample_range is not None:
@@ -53,12 +53,12 @@ def _are_images(samples: Tensor) -> bool:
 
 
 def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, condition: Any) -> None:
-    """Warn where the samples are moved within their frame, and the maps that they belong to are not.
+    """Warn if the augmentation moves pixels of the samples, but not the condition maps that belong to them.
 
     Args:
-        augment: samples -> samples, or None.
+        augment: a function from samples to samples, or None.
         samples: (N, C, *spatial) float.
-        condition: of the samples.
+        condition: conditions of the samples.
     """
     spatial = samples.ndim - 2
     maps = [
@@ -74,17 +74,14 @@ def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, co
         moves = any(_moves(augment, samples, axis) for axis in range(-spatial, 0))
     if moves:
         warn_user(
-            "augment moves the samples within their frame, but not the conditions, which are maps: the discriminator "
-            "sees pairs that do not fit. Take an augmentation of colors only, such as DiffAugment('color'), or move "
-            "both in the loader: joint_transform=augment.Joint(...) of data.TensorLoader"
+            "augment moves the samples within their frame, but not the conditions, which are maps, so the "
+            "discriminator gets pairs that do not match. Use an augmentation of colors only, such as "
+            "DiffAugment('color'), or move both in the loader: joint_transform=augment.Joint(...) of data.TensorLoader"
         )
 
 
 def _moves(augment: Callable[[Tensor], Tensor], samples: Tensor, axis: int) -> bool:
-    """Whether pixels of samples with one bright side get to the other side.
-
-    Another color for all pixels, noise, blur, and a part that is cut out leave each side apart from the other.
-    """
+    """Test whether pixels move to the other side of the samples; recoloring, noise, blur and cutout do not count."""
     length = samples.shape[axis]
     bright = length // 3 or 1
     if length < 2:

@@ -1,4 +1,4 @@
-"""Batches that are smaller than those before, such as the last one of an epoch, tried before they train anything."""
+"""Try batches that are smaller than the earlier ones, such as the last batch of an epoch, before training on them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,17 +24,16 @@ _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Ass
 
 
 class SmallBatches:
-    """Tries an iteration on every batch that is smaller than those before: in training mode, and without a trace.
+    """Try an iteration, in training mode and without a trace, on every batch that is smaller than all earlier batches.
 
-    Batch norm, another statistic of the batch, or a loss may fail, or give NaN, for a batch of one, where all others
-    went well.
+    Batch norm, other batch statistics or a loss may fail or return NaN for a batch of one.
 
     Args:
-        attempt: does an iteration on a batch; it returns what has to be finite.
-        networks: all that is in them stays as it is.
-        parts: others whose states and random generators stay as they are.
-        any_error: whether any error counts, of any small batch; otherwise that of a batch norm, of a batch of one that
-            is announced.
+        attempt: a function that runs an iteration on a batch and returns the values that must be finite.
+        networks: modules to restore after the trial.
+        parts: other objects whose states and random generators are restored.
+        any_error: whether any error of any small batch counts. Otherwise only the error of a batch norm for an
+            announced batch of one counts.
     """
 
     unrecorded = ("_announced", "_least")
@@ -55,19 +54,19 @@ class SmallBatches:
         self._least: int | None = None
 
     def announce(self, size: int, smallest: int) -> None:
-        """Say how large the batches will be, so that the smallest one is tried with a part of the first.
+        """Announce the sizes of the batches; the smallest size is tried with a part of the first batch.
 
         Args:
-            size: of the first batch.
-            smallest: of the smallest one that will come.
+            size: number of samples in the first batch.
+            smallest: number of samples in the smallest batch.
         """
         self._announced = size, smallest
 
     def __call__(self, batch: Any) -> None:
-        """Try the batch, or the smallest one that is announced, where it is smaller than all before.
+        """Try the batch, or the announced smallest one, if it is smaller than all earlier ones.
 
         Args:
-            batch: a nest of tensors; those of the same length as the first one have an entry for each sample.
+            batch: a nest of tensors. Tensors with the length of the first one have an entry for each sample.
 
         Raises:
             ArgumentValueError: it cannot be trained on.
@@ -86,15 +85,15 @@ class SmallBatches:
             error = self._failure(part)
             if error is not None and self._failure(batch) is None:
                 raise ArgumentValueError(
-                    f"the smallest batch of an epoch, of {least}, cannot be trained on, while those of {n} can: "
-                    f"{error}. Leave it out: drop_last (=True) of the loader, or a batch_size that divides the data "
-                    "set"
+                    f"the smallest batch of an epoch, of {least}, cannot be trained on, but batches of {n} can: "
+                    f"{error}. Leave it out: use drop_last (=True) of the loader, or a batch_size that divides the "
+                    "data set"
                 ) from error
-        # The processes may have batches of different sizes, and some would wait for the others.
+        # Processes may have batches of different sizes; a trial in some of them would wait for the others.
         elif self._any_error and world_size() == 1 and (error := self._failure(batch)) is not None:
             raise ArgumentValueError(
-                f"a batch of {n} cannot be trained on, while those before, of {known} or more, could: {error}. If it "
-                "is the last one of an epoch, leave it out: drop_last (=True) of the loader"
+                f"a batch of {n} cannot be trained on, but earlier batches of {known} or more can: {error}. If it is "
+                "the last batch of an epoch, leave it out: use drop_last (=True) of the loader"
             ) from error
 
     def _has_batch_norm(self) -> bool:
@@ -105,7 +104,7 @@ class SmallBatches:
         )
 
     def _generators(self) -> SimpleNamespace:
-        """Those of torch, NumPy and Python that the parts hold, also in closures."""
+        """Collect the random generators of torch, NumPy and Python that the parts hold, also in closures."""
         roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
         held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
         return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, GENERATORS)])
@@ -126,7 +125,7 @@ class SmallBatches:
                 return error if self._any_error or SINGLE_VALUE in str(error) else None
         if not all(value.isfinite().all() for value in values):
             return ArithmeticError("its losses or their gradients are not finite")
-        for warning in said:  # some are given only once
+        for warning in said:  # repeat them, since some warnings are given only once
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return None
 
@@ -136,12 +135,12 @@ def losses_and_gradients(
     batch: Any,
     context: Callable[[], AbstractContextManager[object]],
 ) -> list[Tensor]:
-    """Each player's loss and its gradients, which are not kept.
+    """Compute each player's loss and gradients, without storing the gradients.
 
     Args:
-        players: the objective of each, and its optimizer.
-        batch: what objectives are called with.
-        context: makes the context that they run under.
+        players: pairs of an objective and its optimizer.
+        batch: the argument of the objectives.
+        context: a function that makes the context of an objective.
     """
     values = []
     for objective, optimizer in players:

@@ -1,4 +1,4 @@
-"""The callbacks of a run."""
+"""Observe and control a run: checkpoints, loggers, schedules, evaluation, averages."""
 
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._csv_logger import CSVLogger

@@ -1,4 +1,4 @@
-"""The whole state of a run, on disk."""
+"""Save the whole state of a run to disk."""
 
 import math
 import os
@@ -27,28 +27,27 @@ _FORMAT = 3
 
 
 class Checkpoint:
-    """Saves all that an exact resume needs, every few iterations and at the end.
+    """Save everything that an exact resume needs, every few iterations and at the end.
 
-    The files are ``folder/checkpoints/00000500.pt``, named by iteration. Each is written completely or not at all.
-    While a run lasts, no other run can use the folder. In a run of several processes, the first one writes and reads
-    for all.
+    The files are named by iteration, such as ``folder/checkpoints/00000500.pt``. A file is always complete. While a run
+    lasts, no other run can use the folder. Of several processes, the first one writes and reads for all.
 
-    With ``monitor`` it also keeps ``folder/checkpoints/best.pt``, the checkpoint with the best value of a metric. A
-    metric that a callback logs (``Evaluate``, or your own by ``run.log``) is looked at whenever it is logged. A
-    metric of the trainer, which is there in every iteration, is looked at in every ``every``-th iteration and in the
-    last. A value that is not finite is never the best. A resumed run goes on with the value that is in the file.
-    :meth:`load` gets the best generator out of it.
+    With ``monitor``, the callback also keeps ``folder/checkpoints/best.pt``, the checkpoint with the best value of a
+    metric. A metric that a callback logs (``Evaluate``, or your own with ``run.log``) is compared whenever it is
+    logged. A metric of the trainer is compared in every ``every``-th iteration and in the last one. A value that is not
+    finite is never the best. A resumed run continues with the best value in the file. Use :meth:`load` to get the best
+    generator.
 
     Args:
         folder: the folder of the run.
-        every: iterations between two checkpoints, at least 1.
-        keep: number of the newest checkpoints that are kept, at least 1; ``best.pt`` is one more.
+        every: number of iterations between two checkpoints, at least 1.
+        keep: number of the newest checkpoints to keep, at least 1. ``best.pt`` does not count.
         monitor: the name of a metric of the run, or None.
         mode: "min" if a smaller value of that metric is better, "max" if a larger one is.
 
     Raises:
         ArgumentTypeError: ``monitor`` is neither a string nor None.
-        ArgumentValueError: ``every`` or ``keep`` is below 1, or ``mode`` is another one.
+        ArgumentValueError: ``every`` or ``keep`` is below 1, or ``mode`` is invalid.
 
     Example:
         >>> import tempfile, torch
@@ -82,7 +81,7 @@ class Checkpoint:
         self._best_path = self.folder / "best.pt"
         self._best_value: float | None = None
         self._passed_over: list[Path] = []
-        self._saved: tuple[int, Any] = (-1, None)  # the iteration, and what had been logged
+        self._saved: tuple[int, Any] = (-1, None)  # the iteration and the logged metrics of the last checkpoint
         self._lock: FolderLock | None = None
 
     def __repr__(self) -> str:
@@ -98,27 +97,27 @@ class Checkpoint:
         return sorted(self.folder.glob("[0-9]*.pt"), key=lambda path: (len(path.stem), path.stem))
 
     def furthest(self) -> int:
-        """Find how far the run in the folder is.
+        """Find the iteration that the run in the folder has reached.
 
         Returns:
-            The iteration of the newest checkpoint, ``best.pt`` included, even if a numbered one is damaged; -1 if
-            there is no checkpoint.
+            The iteration of the newest checkpoint, ``best.pt`` included, even if a numbered one is damaged; -1 if there
+            is no checkpoint.
         """
         return first_does(lambda: max(map(_iteration, self._all_paths()), default=-1))
 
     def newest(self, load: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any] | None:
-        """Read the newest checkpoint that can be used, ``best.pt`` included, and warn of newer ones that cannot.
+        """Read the newest usable checkpoint, ``best.pt`` included, and warn of newer ones that are not usable.
 
-        In a run of several processes, the first one reads the file and sends the state to the others.
+        Of several processes, the first one reads the file and sends the state to the others.
 
         Args:
-            load: is called with the state; if it raises an error, the checkpoint cannot be used.
+            load: a function of the state. If it raises an error, the checkpoint is not usable.
 
         Returns:
             The state of the run, or None if there is no checkpoint.
 
         Raises:
-            CheckpointError: there are checkpoints, and none of them can be used.
+            CheckpointError: there are checkpoints, but no checkpoint is usable.
         """
         problems: dict[Path, str] = {}
         for path in first_does(lambda: self._all_paths()[::-1]):
@@ -127,7 +126,7 @@ class Checkpoint:
                 values = first_does(partial(_read, path))
                 if load is not None:
                     load(values["run"])
-            except Exception as error:  # the state of another training can make a part of it raise anything
+            except Exception as error:  # a part can raise any error for the state of another training
                 problem = error
             if not any(agree(problem is not None)):
                 for passed_over, reason in problems.items() if rank() == 0 else ():
@@ -138,7 +137,7 @@ class Checkpoint:
                     )
                 self._passed_over = list(problems)
                 return values["run"]
-            reason = str(problem or "another process says why")
+            reason = str(problem or "see the error of another process")
             named = reason.startswith(f"{path} ")
             problems[path] = reason.removeprefix(f"{path} ") if named else f"cannot be resumed: {reason}"
         if problems:
@@ -150,47 +149,47 @@ class Checkpoint:
         return None
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, lock it, refuse one with a run that is further on, and read the best value so far.
+        """Create and lock the folder, refuse it if its run has more iterations than this one, and read the best value.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
-            RunFolderError: the folder cannot be written to, or another run would be mixed with this one.
+            RunFolderError: the folder cannot be written to, or it contains another run.
         """
         self._best_value = first_does(partial(self._start, run.iteration))
 
     def on_iteration(self, run: Run) -> None:
-        """Save, if it is time or the monitored metric is better; warn if others are logged, and not that one.
+        """Save, if it is time or the monitored metric is better; warn if only other metrics are logged.
 
         Args:
-            run: the training.
+            run: the run.
         """
         self._save(run, numbered=run.iteration % self.every == 0)
         self._warn_if_missing(run, ended=False)
 
     def on_end(self, run: Run) -> None:
-        """Save the last state, unless that has just been done; warn if the run did not have the monitored metric.
+        """Save the last state, unless it is saved already; warn if the run did not have the monitored metric.
 
         Args:
-            run: the training.
+            run: the run.
         """
         iteration, logged = self._saved
-        # Each log makes a new mapping; some log in the first process alone.
+        # Each call of run.log makes a new mapping. Some callbacks log in the first process only.
         self._save(run, numbered=any(agree(run.iteration != iteration or run.logged is not logged)))
         self._warn_if_missing(run, ended=True)
 
     @staticmethod
     def save(run: Run, path: str | os.PathLike[str]) -> None:
-        """Write the whole state of a running training to a file of your own.
+        """Save the whole state of a run to a file of your own.
 
-        It is complete or not there at all, as all checkpoints. In a run of several processes all must call this
-        together, so a callback that does has no ``rank_zero_only``. The file holds the state of every callback as it is
-        at that moment: those that come later in ``run.callbacks`` have not seen the iteration yet.
+        The file is always complete, as for all checkpoints. Of several processes, all must call this together, so your
+        callback must not have ``rank_zero_only``. The file contains the present state of every callback. Callbacks
+        after yours in ``run.callbacks`` have not seen the iteration yet.
 
         Args:
-            run: the training.
-            path: the file; its folder is made.
+            run: the run.
+            path: the file. Its folder is created.
 
         Raises:
             RunFolderError: the file cannot be written.
@@ -212,29 +211,30 @@ class Checkpoint:
         *,
         from_code: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Read a checkpoint of any kind, and load it into a trainer and callbacks, to use what was trained.
+        """Load a checkpoint into a trainer and callbacks, to use the trained networks.
 
-        It runs no code from the file. To continue a run, call ``fit`` with ``resume=True`` instead: this leaves the
-        position in the data and the random numbers as they are. Each process that calls this reads the file.
+        Loading runs no code from the file. To continue a run, call ``fit`` with ``resume=True`` instead, since ``load``
+        does not restore the position in the data and the random numbers. Each process that calls this reads the file.
 
         Args:
             path: a numbered checkpoint, ``best.pt``, or a file of :meth:`save`.
-            trainer: is given the trainer's state, if it is not None.
-            callbacks: each that has a state is given the one that the run's callback of the same class had. Several of
-                one class (``EMA``, ``EMA#2``) are matched in their order. Those without a state are ignored.
-            from_code: the settings of the trainer's optimizers that stay as they are, as in :func:`fit`; the others
-                become those of the checkpoint, with a warning where they differ.
+            trainer: receives the trainer's state, if it is not None.
+            callbacks: each callback with a state receives the state of the callback of the same class. Several of one
+                class (``EMA``, ``EMA#2``) are matched in their order. Callbacks without a state are ignored.
+            from_code: names of optimizer settings that keep their present values, as in :func:`fit`. All others come
+                from the checkpoint, with a warning if they differ.
 
         Returns:
-            A dict of tensors and plain values. ``"iteration"`` is an int. ``"metrics"`` has the values of that
-            iteration by name, as floats. ``"trainer"`` is the trainer's state; of an ``AdversarialTrainer``,
-            ``["trainer"]["modules"]["generator"]`` is the generator's. ``"callbacks"`` has their states by class name.
+            A dict of tensors and plain values. ``"iteration"`` is an int. ``"metrics"`` contains the values of that
+            iteration by name, as floats. ``"trainer"`` is the trainer's state; in that of an ``AdversarialTrainer``,
+            ``["trainer"]["modules"]["generator"]`` is the generator's. ``"callbacks"`` contains the callbacks' states
+            by class name.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or not a checkpoint of this version; it holds no state for
-                one of the callbacks, or one that does not fit.
+            CheckpointError: the file is missing, damaged, or not a checkpoint of this version, or it has no matching
+                state for a callback.
             ArgumentTypeError: ``trainer`` is not a trainer, or ``callbacks`` or ``from_code`` is not a sequence.
-            ArgumentValueError: ``from_code`` holds what is no setting of an optimizer.
+            ArgumentValueError: ``from_code`` contains a name that is not an optimizer setting.
 
         Example:
             >>> import tempfile, torch
@@ -282,7 +282,7 @@ class Checkpoint:
                 overridden = settings.loaded(values["run"].get("optimizers", {}))
             for name, callback in own.items():
                 callback.load_state_dict(states[name])
-        except Exception as error:  # the state of another training can make a part of it raise anything
+        except Exception as error:  # a part can raise any error for the state of another training
             reason = error if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
             raise CheckpointError(f"{path} cannot be loaded: {reason}") from error
         for sentence in overridden:
@@ -295,7 +295,7 @@ class Checkpoint:
             self._lock.release()
 
     def _all_paths(self) -> list[Path]:
-        """All checkpoints, oldest first; of two from one iteration the numbered one comes last."""
+        """List all checkpoints, oldest first; ``best.pt`` comes before the numbered one of the same iteration."""
         best = [self._best_path] if self._best_path.exists() else []
         return sorted([*best, *self.paths()], key=_iteration)
 
@@ -331,7 +331,7 @@ class Checkpoint:
         return value
 
     def _read_best(self) -> dict[str, Any] | None:
-        """What is in ``best.pt``, if that is there and can be used."""
+        """Read ``best.pt``, or return None if it is missing or not usable."""
         if self._best_path in self._passed_over or not self._best_path.exists():
             return None
         try:
@@ -343,7 +343,7 @@ class Checkpoint:
 
     def _save(self, run: Run, *, numbered: bool) -> None:
         better = None
-        # The first process decides, also where it alone has the metric.
+        # The first process decides, even if only the first process has the metric.
         if self._monitor is not None and any(agree(self._is_due(self._monitor, run))):
             better = first_does(partial(self._improvement, self._monitor, run))
         if better is None and not numbered:
@@ -359,18 +359,18 @@ class Checkpoint:
             self._monitor.warn_if_missing(run, f"there is no {self._best_path}", ended=ended)
 
     def _is_due(self, monitor: Monitor, run: Run) -> bool:
-        """Whether the metric is there; one of the trainer, which always is, only where a checkpoint is due."""
+        """Test whether to compare the metric now; one of the trainer is compared only when a checkpoint is due."""
         due = monitor.name in run.logged or run.iteration % self.every == 0 or run.progress >= 1
         return due and monitor.name in run.metrics
 
     def _improvement(self, monitor: Monitor, run: Run) -> float | None:
-        """The value of the monitored metric, where it is the best so far."""
+        """Return the value of the monitored metric if it is the best so far."""
         value = monitor.read(run.metrics)
         best = monitor.worst if self._best_value is None else self._best_value
         return value if value is not None and monitor.is_better(value, best) else None
 
     def _write(self, values: dict[str, Any], better: float | None, *, numbered: bool) -> None:
-        # The best comes first: after a kill in between, the run goes on from it, and not from the other one without it.
+        # Write best.pt first: if the process is killed between the two writes, a resume starts from best.pt.
         if better is not None and self._monitor is not None:
             best = {"monitor": self._monitor.name, "mode": self._monitor.mode, "value": better}
             save_plain(self._best_path, values | best)
@@ -380,12 +380,12 @@ class Checkpoint:
 
 
 def _values(run: Run) -> dict[str, Any]:
-    """What a checkpoint holds; all processes call this together."""
+    """Return the contents of a checkpoint; all processes call this together."""
     return {"format": _FORMAT, "iteration": run.iteration, "run": run.state_dict()}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is in a file; a CheckpointError if it is not a checkpoint of this format."""
+    """Read a checkpoint, or raise a CheckpointError if the file is not a checkpoint of this format."""
     values = load_plain(path)
     if values.get("format") != _FORMAT or not isinstance(values.get("run"), dict):
         raise CheckpointError(
@@ -402,7 +402,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _iteration(path: Path) -> int:
-    """The iteration of a checkpoint; -1 of a ``best.pt`` that cannot be read."""
+    """Return the iteration of a checkpoint; -1 for a ``best.pt`` that cannot be read."""
     if path.name != "best.pt":
         return int(path.stem)
     try:

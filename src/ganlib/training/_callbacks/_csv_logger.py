@@ -1,4 +1,4 @@
-"""Metrics as a table."""
+"""Write metrics as a table."""
 
 import os
 from collections.abc import Callable
@@ -17,25 +17,26 @@ __all__ = ["CSVLogger"]
 
 
 class CSVLogger:
-    """Writes a row of metrics every few iterations, where a callback has logged some, and of the last iteration.
+    """Write a row of metrics to a CSV file every few iterations.
 
-    The columns are iteration, epoch, and the metrics in the order of their first appearance. A metric that an iteration
-    does not have leaves its cell empty. (A lazy penalty of :class:`AdversarialTrainer` keeps the value that was
-    computed last.) A new run starts a new file. A resumed run continues the file. It drops the rows that are ahead of
-    it, and the row of its last stop unless a callback has logged something there. So its table is that of a run that
-    was never stopped.
+    The logger also writes a row when a callback has logged a metric, and for the last iteration. The columns are
+    iteration, epoch, and the metrics in the order of their first appearance. If an iteration does not have a metric,
+    its cell is empty. (A penalty of :class:`AdversarialTrainer` with ``every`` keeps the value that was computed last.)
 
-    With ``mean=True`` the cell of a trainer's metric is its mean over those iterations since the last multiple of
-    ``every`` that had it. What a callback has logged is written as it is. A row between two multiples does not start
-    new sums, so the rows at the multiples are the same with and without it. The sums are kept on the device, and read
-    when a row is written. They are saved in checkpoints. A run that is resumed from a checkpoint of ``mean=False``
-    starts new sums.
+    A new run starts a new file, and a resumed run continues the file. A resumed run first drops the rows after its
+    iteration. It also drops the row that was written because the run stopped, unless a callback had logged a metric in
+    it. So the table is the same as that of a run without interruption.
+
+    With ``mean=True``, the cell of a trainer's metric is its mean over the iterations since the last multiple of
+    ``every``. Values that callbacks have logged are written unchanged. A row between two multiples does not reset the
+    means. The sums stay on the device until a row is written, and checkpoints contain them. A run that resumes from a
+    checkpoint of ``mean=False`` starts new sums.
 
     Args:
-        path: the file; its folder is made.
-        every: iterations between two rows, at least 1. ``len(loader)`` gives a row for each epoch, if the trainer draws
-            one batch per iteration.
-        mean: whether a row holds means, instead of the values of its iteration.
+        path: the file. Its folder is created.
+        every: number of iterations between two rows, at least 1. ``len(loader)`` writes a row for each epoch if the
+            trainer draws one batch per iteration.
+        mean: whether rows contain means instead of the values of one iteration.
 
     Raises:
         ArgumentValueError: ``every`` is not a whole number of at least 1.
@@ -65,11 +66,11 @@ class CSVLogger:
         self.every: int = check_count("every", every, least=1)
         self.mean: bool = check_flag("mean", mean)
         self._means = RunningMeans()
-        if mean:  # as methods of the class, they would put a state into the checkpoints of every run that has a table
+        if mean:  # methods of the class would add a state to the checkpoints of every run with a CSVLogger
             self.state_dict: Callable[[], dict[str, Any]] = self._means.state_dict
             self.load_state_dict: Callable[[dict[str, Any]], None] = self._means.load_state_dict
         self._columns: list[str] = []
-        self._last = self._last_logged = -1  # iterations of the last row, and of the last one that has something logged
+        self._last = self._last_logged = -1  # iterations of the last row, and of the last row with a logged metric
 
     def __repr__(self) -> str:
         """Show the class and its settings."""
@@ -79,11 +80,11 @@ class CSVLogger:
         """Start the file, or drop the rows that a resumed run will write again.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the file cannot be written.
-            CheckpointError: the file of the run that is resumed is not a table of metrics.
+            CheckpointError: the file of the resumed run is not a table of metrics.
         """
         prepare_file(self.path)
         self._means.start(run.iteration)
@@ -99,7 +100,7 @@ class CSVLogger:
         """Write a row, if it is time.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the file cannot be written.
@@ -115,10 +116,10 @@ class CSVLogger:
             self._means.clear()
 
     def on_end(self, run: Run) -> None:
-        """Write the row of the last iteration; if it is there, add what has been logged since.
+        """Write the row of the last iteration; if the row exists, add what callbacks have logged since.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the file cannot be written.
@@ -134,13 +135,13 @@ class CSVLogger:
             self._last_logged = run.iteration
 
     def _is_of_a_stop(self, iteration: int, run: Run) -> bool:
-        """Whether only the end of an earlier call of ``fit`` wrote the row; a run that is over keeps it as its last."""
+        """Test whether the row exists only because an earlier call of ``fit`` ended before its run was complete."""
         if iteration % self.every == 0 or run.progress >= 1:
             return False
         return iteration == run.iteration != self._last_logged and not _has_logged(run)
 
     def _write(self, run: Run) -> None:
-        """Append a row; a metric without a column gets one, and the file is written again."""
+        """Append a row; write the file again if a metric needs a new column."""
         own = {"iteration": run.iteration, "epoch": run.epoch}
         means = self._means.read() if self.mean else {}
         values = {name: float(value) for name, value in run.metrics.items() if not self.mean or name in run.logged}
@@ -148,7 +149,7 @@ class CSVLogger:
         if not {*row} <= {*self._columns}:
             self._rewrite(read_table(self.path), *row)
         try:
-            with self.path.open("r+b") as file:  # not "a", which would make a new file if someone removed this one
+            with self.path.open("r+b") as file:  # not "a", which would create a new file if someone deleted this one
                 file.seek(0, os.SEEK_END)
                 file.write(format_rows(self._columns, [row]))
         except OSError as error:
@@ -158,11 +159,11 @@ class CSVLogger:
             self._last_logged = run.iteration
 
     def _rewrite(self, rows: list[dict[str, str]], *names: str) -> None:
-        """Write these rows, with the columns in which they have a value, and columns of these names."""
+        """Write these rows, with the columns that have a value in a row and columns of these names."""
         self._columns = [*dict.fromkeys([*(name for row in rows for name in row if row[name]), *names])]
         write_atomically(self.path, lambda file: file.write(format_rows(self._columns, rows, header=True)))
 
 
 def _has_logged(run: Run) -> bool:
-    """Whether a callback has logged something in this iteration."""
+    """Test whether a callback has logged a metric in this iteration."""
     return bool(run.logged.keys() & run.metrics.keys())

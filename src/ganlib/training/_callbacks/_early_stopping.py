@@ -1,4 +1,4 @@
-"""The end of a training that has stopped getting better."""
+"""Stop a training that does not improve any more."""
 
 import sys
 import warnings
@@ -16,29 +16,29 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping:
-    r"""Ends the run when a metric has not improved for a number of measurements, and says so on standard error.
+    r"""Stop the run if a metric has not improved for ``patience`` measurements, with a message on standard error.
 
-    A metric that a callback logs (``Evaluate``, or your own by ``run.log``) is measured whenever it is logged. A metric
-    of the trainer is measured, and read from the device, in every iteration: then ``patience`` counts iterations. The
-    value :math:`x_n` of the n-th measurement is an improvement if
+    A metric that a callback logs (``Evaluate``, or your own with ``run.log``) is measured whenever it is logged. A
+    metric of the trainer is measured in every iteration, which waits for the device; ``patience`` then counts
+    iterations. The value :math:`x_n` of the n-th measurement is an improvement if
 
     .. math:: x_n < b_{n-1} - \delta \quad (\text{mode "min"}) \qquad \text{or} \qquad
         x_n > b_{n-1} + \delta \quad (\text{mode "max"}),
 
-    where :math:`\delta` is ``min_delta``, and :math:`b_{n-1}` is the value of the last improvement. The first finite
-    value is an improvement. NaN and infinite values never are.
+    where :math:`\delta` is ``min_delta`` and :math:`b_{n-1}` is the value of the last improvement. The first finite
+    value is an improvement. NaN and infinite values are not improvements.
 
-    The best value and the count are in the checkpoints, so a resumed run stops where an uninterrupted one does. A run
-    that has stopped is not continued by ``resume=True``, unless you give a larger ``patience``.
+    Checkpoints contain the best value and the count, so a resumed run stops at the same iteration as a run without
+    interruption. ``resume=True`` does not continue a run that has stopped, unless you increase ``patience``.
 
     Args:
         monitor: the name of the metric.
-        patience: the number of measurements in a row without an improvement after which the run ends, at least 1.
+        patience: number of consecutive measurements without an improvement after which the run ends, at least 1.
         mode: "min" if a smaller value is better, "max" if a larger one is.
-        min_delta: what a value must be better by, at least 0.
+        min_delta: the margin of an improvement, at least 0.
 
     Attributes:
-        stopped_at: the iteration of the measurement that ended the run; None if it was not ended by this callback.
+        stopped_at: the iteration of the measurement that ended the run; None if this callback did not end it.
 
     Raises:
         ArgumentTypeError: ``monitor`` is not a string.
@@ -55,7 +55,7 @@ class EarlyStopping:
         ...     loss=losses.NonSaturatingLoss(), latent=latents.Gaussian(4))
         >>> stopping = training.EarlyStopping("real_score", patience=3, mode="max")
         >>> training.fit(trainer, [torch.randn(8, 2)], iterations=100, callbacks=[stopping])
-        >>> stopping.stopped_at  # it learns nothing: the first value was the best, and three more followed
+        >>> stopping.stopped_at  # with lr=0.0 the first value stays the best, and three more follow
         4
     """
 
@@ -73,10 +73,10 @@ class EarlyStopping:
         return described(self, "patience", "min_delta", "stopped_at", monitor=lambda: self._monitor.name)
 
     def on_start(self, run: Run) -> None:
-        """End a run that has been stopped before; forget what was measured in another run.
+        """Stop a run that was stopped before; forget the measurements of another run.
 
         Args:
-            run: the training.
+            run: the run.
         """
         self.stopped_at = None
         if run.iteration < self._measured_at:
@@ -84,10 +84,10 @@ class EarlyStopping:
         self._stop_if_due(run)
 
     def on_iteration(self, run: Run) -> None:
-        """Compare the metric, if there is a new value, and end the run if it is time.
+        """Compare a new value of the metric, and stop the run if it is time.
 
         Args:
-            run: the training.
+            run: the run.
         """
         value = self._monitor.read(run.metrics)
         if value is None:
@@ -101,10 +101,10 @@ class EarlyStopping:
         self._stop_if_due(run)
 
     def on_end(self, run: Run) -> None:
-        """Warn if a whole run did not have the metric.
+        """Warn if a complete run did not have the metric.
 
         Args:
-            run: the training.
+            run: the run.
         """
         self._warn_if_missing(run, ended=True)
 
@@ -123,7 +123,7 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them; those of another metric or mode are left out, with a warning.
+        """Restore the best value and the count; ignore those of another metric or mode, with a warning.
 
         Args:
             state: what ``state_dict`` returned.

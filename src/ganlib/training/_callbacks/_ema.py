@@ -1,4 +1,4 @@
-"""The exponential moving average of a module."""
+"""Average the weights of a module."""
 
 import copy
 from collections.abc import Callable
@@ -23,44 +23,43 @@ _NEW = "make a new EMA of a module that has grown or was changed"
 
 
 class EMA(nn.Module):
-    r"""Keeps an exponential moving average of a module's weights; an averaged generator makes better samples.
+    r"""Keep an exponential moving average of a module's weights; an averaged generator makes better samples.
 
     The n-th update (n = 0, 1, ...) is
 
     .. math:: \bar\theta \leftarrow d_n \bar\theta + (1 - d_n) \theta, \qquad
         d_n = \min\left(\text{decay}, \frac{1 + n}{10 + n}\right),
 
-    so that the average soon forgets the untrained weights. Buffers, such as the statistics of batch norm, are copied.
+    so the average soon forgets the untrained weights. Buffers, such as the statistics of batch norm, are copied.
 
-    What is averaged are the module's parameters. Under weight norm, pruning or another parametrization these are what a
-    weight is computed from, and the average computes its weights from their averages. The vectors of a spectral norm
-    are not copied but follow the averaged weight, by one iteration of the power method at each update: with those of
-    the trained module, which belong to another weight, the norm of a layer would be well above 1.
+    As a callback of :func:`fit`, the EMA updates after each iteration. In your own training loop, call ``update()``
+    after each step of the optimizer. The average has the mode of the module at the start, usually training mode. If it
+    has batch norm or dropout, call ``ema.eval()`` before you use it. Calling the EMA calls the average.
 
-    Parameters and buffers in half precision are averaged in float32, and ``module`` is in float32, also after
-    ``.half()`` or ``.to(torch.bfloat16)``: in half precision, steps as small as :math:`1 - \text{decay}` are lost.
-    Calling the EMA takes inputs in half precision too; ``ema.module`` takes float32.
+    The EMA is an ``nn.Module``: ``.to()`` moves the average, and ``state_dict()`` contains the average and the number
+    of updates, but not the decay. Lightning saves it as a part of your module. The trained module is not a submodule of
+    it.
 
-    As a callback of :func:`fit` it updates the average after each iteration. In a training loop of your own, call
-    ``update()`` after each step of the optimizer. It is an ``nn.Module``: ``.to()`` moves the average, its
-    ``state_dict()`` holds the average and the number of updates, but not the decay, and Lightning saves it as a part of
-    your module. The module that is averaged is not a submodule of it. Calling it calls the average.
+    The EMA averages parameters. Under weight norm, pruning or another parametrization, it averages the parameters that
+    a weight is computed from. A spectral norm is different: its vectors follow the averaged weight, by one power
+    iteration in each update. With the vectors of the trained module, which belong to another weight, the norm of a
+    layer would be well above 1.
 
-    The average is in the mode that the module was in, so mostly in training mode: where it has batch norm or dropout,
-    call ``ema.eval()`` before you use it.
+    Weights in half precision are averaged in float32, and ``module`` stays in float32 even after ``.half()`` or
+    ``.to(torch.bfloat16)``. In half precision, steps as small as :math:`1 - \text{decay}` are lost. The EMA accepts
+    inputs in half precision; ``ema.module`` needs float32.
 
     Args:
-        module: the module that is trained; the average starts as a copy of it. Of a compiled or distributed module, the
-            module inside is meant, and of another EMA its average.
-        decay: d, in [0, 1).
+        module: the module to train. The average starts as a copy of it. For a compiled or distributed module, the inner
+            module is averaged; for another EMA, its average.
+        decay: the decay, in [0, 1).
 
     Attributes:
-        module: the average, a module like the one that is trained; its parameters need no gradients.
+        module: the average, a module like the trained one. Its parameters do not require gradients.
 
     Raises:
-        ArgumentTypeError: the module is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied.
-        ArgumentValueError: decay is not in [0, 1), or the module's weights have no shape or no numbers yet, as those of
-            lazy layers and those on the meta device.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied.
+        ArgumentValueError: ``decay`` is not in [0, 1), or weights have no values yet (lazy layers, the meta device).
 
     Example:
         >>> generator = nn.Linear(100, 784)
@@ -72,11 +71,13 @@ class EMA(nn.Module):
         torch.Size([4, 784])
 
     References:
-        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, section 5,
-        arXiv:1710.10196. The warm-up is that of TensorFlow's ``ExponentialMovingAverage(num_updates=...)``.
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, appendix A,
+        arXiv:1710.10196.
+        The warm-up of the decay: TensorFlow, ``ExponentialMovingAverage(num_updates=...)``,
+        https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage.
     """
 
-    is_average = True  # so that its module is what models.save_generator saves
+    is_average = True  # models.save_generator saves its module
     unrecorded: ClassVar[tuple[str, ...]] = (
         "_updates",
         "_parts",
@@ -91,17 +92,17 @@ class EMA(nn.Module):
             raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
         if in_fsdp(module):
             raise ArgumentTypeError(
-                f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so no copy is made: "
+                f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so it has no average: "
                 "give the plain module, whole on each process"
             )
         self.decay: float = check_fraction("decay", decay, below_1=True)
         live = unwrapped(module, averages=True)
         self.module: nn.Module = _copied(live).requires_grad_(False)
-        self._live = (live,)  # in a tuple, since a module would be registered as a submodule
+        self._live = (live,)  # a tuple, since a module would be registered as a submodule
         self._parts: list[_Part] = []
         self._children: list[nn.Module | None] = []
         self._norms: list[SpectralVectors] = []
-        self._updates = 0  # not a buffer: to read one that is on a device would wait for the device
+        self._updates = 0  # not a buffer, since reading one on a device waits for the device
         self._apply(lambda tensor: tensor)
 
     def __repr__(self) -> str:
@@ -125,14 +126,14 @@ class EMA(nn.Module):
         kinds: dict[torch.dtype, list[_Pair]] = {}
         for own, tensor in copied.values():
             kinds.setdefault(own.dtype, []).append((own, tensor))
-        for pairs in kinds.values():  # one kernel for each
+        for pairs in kinds.values():  # one kernel for each dtype
             torch._foreach_copy_([own for own, _ in pairs], [tensor for _, tensor in pairs])
         for norm in self._norms:
             norm.iterate()
         self._updates += 1
 
     def _pairs(self) -> tuple[dict[int, _Pair], dict[int, _Pair]]:
-        """The tensors of the average and of the module, to be averaged and to be copied; tied ones once."""
+        """Pair the tensors of the average and the module, to be averaged and to be copied; tied tensors come once."""
         averaged, copied = dict[int, _Pair](), dict[int, _Pair]()
         for part in self._parts:
             parameters, lives = part.own._parameters, part.live._parameters
@@ -151,7 +152,7 @@ class EMA(nn.Module):
                 if held is not None and buffer is not None and held.shape == buffer.shape:
                     if name not in part.apart:
                         copied[id(held)] = held, buffer
-                elif held is not buffer:  # it is there since the last update, or of another shape
+                elif held is not buffer:  # it is new since the last update, or has another shape
                     buffers[name] = None if buffer is None else buffer.detach().clone()
         return averaged, copied
 
@@ -160,7 +161,7 @@ class EMA(nn.Module):
         return owns + [child for part in self._parts for child in part.live._modules.values()]
 
     def _find_parts(self) -> None:
-        """Walk through all submodules, which takes longer than an update: only where one of them is another."""
+        """Find all submodules; this is slower than an update, so it runs only if a submodule was replaced."""
         (live,) = self._live
         owns, lives = dict(self.module.named_modules()), dict(live.named_modules())
         if owns.keys() != lives.keys():
@@ -189,7 +190,7 @@ class EMA(nn.Module):
         return super()._apply(wide, recurse)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load an average of a module that was wrapped, too."""
+        """Load an average, also that of a module that was wrapped."""
         given = {key.removeprefix(prefix): key for key in state_dict if key.startswith(prefix)}
         state = {name: state_dict.pop(key) for name, key in given.items()}
         state_dict.update({prefix + name: value for name, value in renamed(state, self.state_dict()).items()})
@@ -199,7 +200,7 @@ class EMA(nn.Module):
         """Update the average.
 
         Args:
-            run: the training.
+            run: the run.
         """
         self.update()
 
@@ -207,17 +208,17 @@ class EMA(nn.Module):
         """Call the average.
 
         Args:
-            args: as for the module.
-            kwargs: as for the module.
+            args: arguments of the module.
+            kwargs: keyword arguments of the module.
 
         Returns:
-            What the average returns.
+            The output of the average.
         """
         args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
         return self.module(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
-        """The number of updates, for ``state_dict``."""
+        """Return the number of updates, for ``state_dict``."""
         return torch.tensor(self._updates)
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -226,7 +227,7 @@ class EMA(nn.Module):
 
 
 class _Part(NamedTuple):
-    """A module inside the average and the one that it follows, and the names of buffers that are not copied."""
+    """Pair a module inside the average with the module that it follows; buffers in ``apart`` are not copied."""
 
     path: str
     own: nn.Module
@@ -243,23 +244,23 @@ class _Part(NamedTuple):
 
 def _copied(module: nn.Module) -> nn.Module:
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        raise ArgumentTypeError(f"module (={type(module).__name__}) is TorchScript: average what it was scripted from")
+        raise ArgumentTypeError(f"module (={type(module).__name__}) is TorchScript: average the original module")
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         if nn.parameter.is_lazy(tensor):
-            raise ArgumentValueError(f"module has no {name} yet: call it with a batch first, which gives it its shape")
+            raise ArgumentValueError(f"module has no {name} yet: call it with a batch first, to set its shape")
         if tensor.is_meta:
             raise ArgumentValueError(f"module has {name} on the meta device, which holds no numbers to average")
     try:
         with torch.inference_mode(False), torch.no_grad():
             return copy.deepcopy(module, _computed(module))
-    except Exception as error:  # whatever the module holds
+    except Exception as error:  # a module can contain any object
         raise ArgumentTypeError(
-            f"module (={type(module).__name__}) cannot be copied, and its average is a copy of it: {error}"
+            f"module (={type(module).__name__}) cannot be copied, which its average needs: {error}"
         ) from error
 
 
 def _computed(module: nn.Module) -> dict[int, Any]:
-    """Copies of the tensors in a module that hooks have computed from its weights; torch copies no such tensors."""
+    """Copy the tensors of a module that hooks have computed from its weights; deepcopy refuses such tensors."""
     leaves = tree_leaves([dict(vars(part)) for part in module.modules()])
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not leaf.is_leaf]
     return {id(tensor): tensor.detach().clone() for tensor in tensors}
@@ -270,5 +271,5 @@ def _is_half(tensor: Tensor) -> bool:
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    """A tensor in the least precision of an average, unless autocast chooses it."""
+    """Convert a tensor in half precision to float32, unless autocast is on."""
     return tensor.float() if _is_half(tensor) and not torch.is_autocast_enabled(tensor.device.type) else tensor

@@ -1,4 +1,4 @@
-"""Metrics of samples, during training and at its end."""
+"""Evaluate a generator by metrics, during training and at its end."""
 
 import copy
 import inspect
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class _Metric(Protocol):
-    """Has what every metric of torchmetrics has; a function's own arguments are its own."""
+    """Require the methods of a torchmetrics metric; the arguments of a metric may differ."""
 
     @property
     def update(self) -> Callable[..., Any]: ...
@@ -40,38 +40,40 @@ class _Metric(Protocol):
 
 
 class Evaluate:
-    """Measures samples every few iterations and at the end, and adds the results to the run's metrics.
+    """Evaluate samples by metrics every few iterations and at the end, and add the results to the run's metrics.
 
-    So a :class:`CSVLogger`, a progress bar and curves show them, ``Checkpoint(folder, monitor=...)`` keeps the best
-    checkpoint, and :class:`EarlyStopping` stops. It works with any trainer, and changes no training: random numbers are
-    put back. Each evaluation uses the same ones, so that results differ by the generator alone. A limit in minutes
-    leaves its time out. It is called after an :class:`EMA`, wherever that is in the list.
+    Loggers and progress bars show the results. ``Checkpoint(folder, monitor=...)`` keeps the best checkpoint by a
+    result, and :class:`EarlyStopping` can stop by it. The callback works with any trainer. It does not change the
+    training, since it restores all random numbers. Each evaluation uses the same random numbers, so results differ only
+    by the generator. A limit in minutes does not count its time. It runs after an :class:`EMA`, whatever their order in
+    the list.
 
-    A result has the name of its metric's class (``frechet_distance``), or the name that you give it. Where ``compute``
-    gives a mean and a standard deviation, there is also ``<name>_std``; where it gives a dict, the results have its
-    names (``precision``, ``recall``), after yours (``test_precision``) if you give one.
+    A result is named after its metric's class (``frechet_distance``), or by your own name. If ``compute`` returns a
+    mean and a standard deviation, the second result is ``<name>_std``. If ``compute`` returns a dict, its keys are the
+    names (``precision``, ``recall``), with your name as a prefix (``test_precision``).
 
-    Real samples are read once, for metrics that keep them (those of :mod:`ganlib.metrics`) and have none yet. Of
-    several processes, each draws its share of the samples, and reads its share of the real ones. If one fails, all do.
+    The callback reads real samples once, for metrics that keep them (such as those of :mod:`ganlib.metrics`) and have
+    no real samples yet. Each of several processes draws its share of the samples, and reads its share of the real ones.
+    If an evaluation fails in one process, it fails in all.
 
     Args:
-        metrics: one, several, or a dict of them by name: objects with ``update``, ``compute`` and ``reset``, such as
-            those of :mod:`ganlib.metrics` and of torchmetrics. ``update`` is called with (samples, real=bool) if it has
-            ``real``, with (samples, condition) if it takes two arguments, and else with (samples).
-        sampler: ``sampler(n)`` gives batches of n samples in all: :class:`ganlib.protocols.Batch`, (sample, condition),
-            or samples. ``functools.partial(models.sample, ema.module, latent)`` is one. It leaves its network's modes
-            and buffers as they are.
-        real: a loader of real samples, which is read to its end; None if no metric needs them. Best are samples that
-            were held out, of a test set for example; it may be the training's own loader. A
-            :class:`ganlib.data.TensorLoader`, or a ``DataLoader`` with a ``DistributedSampler``, gives each of several
-            processes its share; any other gives the same batches to all, and each process takes its part.
-        every: iterations between two evaluations, at least 1.
-        n: samples of an evaluation, at least 1. Values of another n are not comparable.
-        seed: of the random numbers of each evaluation, from 0 to 2**64 - 1.
+        metrics: one, several, or a dict of metrics by name: objects with ``update``, ``compute`` and ``reset``, such as
+            those of :mod:`ganlib.metrics` and torchmetrics. ``update`` is called with (samples, real=bool) if it has an
+            argument ``real``, with (samples, condition) if it takes two arguments, and otherwise with (samples).
+        sampler: ``sampler(n)`` returns batches with n samples in total: :class:`ganlib.protocols.Batch`, (sample,
+            condition), or samples. An example is ``functools.partial(models.sample, ema.module, latent)``. It must not
+            change modes or buffers of its network.
+        real: a loader of real samples, which is read to its end; None if no metric needs them. Held-out samples, such
+            as a test set, are best. The training's own loader is possible. A :class:`ganlib.data.TensorLoader`, or a
+            ``DataLoader`` with a ``DistributedSampler``, returns each process its share. Any other loader returns the
+            same batches to all processes, and each process takes its part.
+        every: number of iterations between two evaluations, at least 1.
+        n: number of samples in an evaluation, at least 1. Results for different n are not comparable.
+        seed: seed of the random numbers of each evaluation, from 0 to 2**64 - 1.
         timeout: seconds that a process waits for the others before an evaluation, above 0.
 
     Raises:
-        ArgumentTypeError: a metric or the sampler is not one, or ``real`` cannot be iterated again and again.
+        ArgumentTypeError: a metric or the sampler is invalid, or ``real`` cannot be iterated repeatedly.
         ArgumentValueError: another argument is out of its range, or two metrics have the same name.
 
     Example:
@@ -119,19 +121,19 @@ class Evaluate:
         self.timeout: float = check_positive("timeout", timeout)
         self._arguments = {name: _argument(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
-        self._have_real = set[str]()  # of metrics that keep real samples and do not say so
+        self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
 
     def measure(self) -> dict[str, float]:
-        """Measure now; of several processes, all call this together.
+        """Evaluate now; of several processes, all must call this together.
 
         Returns:
             The results by name.
 
         Raises:
-            ArgumentValueError: the sampler gives another number of samples than asked for, ``real`` gives none, or two
+            ArgumentValueError: the sampler returns a wrong number of samples, ``real`` contains no samples, or two
                 results have the same name.
-            ArgumentTypeError: batches hold no samples, or a metric gives something else than numbers.
-            GanlibRuntimeError: a process did not come within the timeout, or failed.
+            ArgumentTypeError: batches contain no samples, or a metric returns something other than numbers.
+            GanlibRuntimeError: another process did not arrive within the timeout, or failed.
             TrainingDivergedError: samples are not finite.
         """
         if world_size() > 1:
@@ -151,10 +153,10 @@ class Evaluate:
             _on_all(self._add_samples)
             return _on_all(self._results)
         finally:
-            if not complete:  # a part of the real samples must not count as all of them
+            if not complete:  # a metric must not take a part of the real samples for all of them
                 for metric in lacking.values():
                     _forget_real(metric)
-            self._reset()  # samples need memory
+            self._reset()  # frees the memory of the samples
             load_random_state(before, self.real)
 
     def __repr__(self) -> str:
@@ -162,14 +164,14 @@ class Evaluate:
         return described(self, "metrics", "sampler", "real", "every", "n", "seed")
 
     def on_start(self, run: Run) -> None:
-        """Check that there are real samples where a metric needs them, and that others than the training can read them.
+        """Check that real samples exist where a metric needs them, and that ``real`` can be read during the training.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             ArgumentValueError: a metric has no real samples, or is in another ``Evaluate`` too; or ``real`` is the
-                training's loader, and cannot be read in between.
+                training's loader and cannot be read by two readers.
         """
         for name, metric in self.metrics.items():
             if self.real is None and not getattr(metric, "has_real", True):
@@ -178,43 +180,43 @@ class Evaluate:
         for name, metric in self.metrics.items():
             if any(metric is taken or name == other for each in others for other, taken in each.metrics.items()):
                 raise ArgumentValueError(
-                    f"{name} is in two Evaluate callbacks: give each a metric of its own, and a name, by a dict"
+                    f"{name} is in two Evaluate callbacks: give each one its own metric, and its own name by a dict"
                 )
         busy = getattr(self.real, "persistent_workers", False) or isinstance(self.real, Stateful)
         if self.real is run.batches and busy and not _restarts(self.real):
             raise ArgumentValueError(
                 f"real (={shown(self.real)}) is the loader of the training, and a {type(self.real).__name__} with a "
-                "state or with persistent workers can be read by one only: give real a loader of its own"
+                "state or with persistent workers cannot be read twice at a time: give real a loader of its own"
             )
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
 
     def on_iteration(self, run: Run) -> None:
-        """Measure, if it is time.
+        """Evaluate, if it is time.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
-            GanlibError: as of :meth:`measure`.
+            GanlibError: as for :meth:`measure`.
         """
         if run.iteration % self.every == 0:
             self._log(run)
 
     def on_end(self, run: Run) -> None:
-        """Measure at the end, unless that has just been done, or a signal ends the run.
+        """Evaluate at the end, unless the last iteration was evaluated already or a signal ends the run.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
-            GanlibError: as of :meth:`measure`.
+            GanlibError: as for :meth:`measure`.
         """
         if run.iteration not in (0, self._measured_at) and not run.interrupted:
             self._log(run)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return when it was measured last, so that a run that was complete is not measured again after a resume.
+        """Return the iteration of the last evaluation; resuming a complete run then does not repeat it.
 
         Returns:
             Plain values.
@@ -222,7 +224,7 @@ class Evaluate:
         return {"iteration": self._measured_at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore when it was measured last.
+        """Restore the iteration of the last evaluation.
 
         Args:
             state: what ``state_dict`` returned.
@@ -247,18 +249,18 @@ class Evaluate:
                 metric.update(sample)
 
     def _lacking_real(self) -> dict[str, Any]:
-        """The metrics that the real samples are for, the same in all processes."""
+        """Find the metrics that need real samples, the same ones in all processes."""
         takers = {name: metric for name, metric in self.metrics.items() if self._arguments[name] == "real"}
         have = [name in self._have_real or getattr(metric, "has_real", False) for name, metric in takers.items()]
         nothing, *agreed = agree(self.real is None, *have)
         return {} if nothing else {name: takers[name] for name, has in zip(takers, agreed, strict=True) if not has}
 
     def _add_real(self, metrics: Mapping[str, Any]) -> int:
-        """Add this process's share of the real samples; return how many they are."""
+        """Add this process's share of the real samples, and return their number."""
         if not metrics:
             return 0
         count = 0
-        seed_random_numbers(self.seed, self.real)  # the same in all processes, whose shares are of the same order
+        seed_random_numbers(self.seed, self.real)  # the same order in all processes, of which each takes its share
         with torch.no_grad(), _from_start(self.real) as loader:
             for batch in _share(loader):
                 sample, _ = _parts(batch, "real")
@@ -297,7 +299,7 @@ class Evaluate:
 
 
 def _by_name(metrics: Any) -> dict[str, Any]:
-    if hasattr(metrics, "items"):  # those of a MetricCollection have each a state of its own
+    if hasattr(metrics, "items"):  # each metric of a MetricCollection has its own state
         pairs = [*metrics.items()]
     else:
         several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
@@ -323,13 +325,13 @@ def _snake_case(name: str) -> str:
 
 
 def _prefix(name: str, metric: Any) -> str:
-    """What is put before names that the metric gives itself."""
+    """Return the prefix of names that the metric returns itself."""
     class_name = _snake_case(type(metric).__name__)
     return name.removesuffix(class_name) if name.endswith(class_name) else f"{name}_"
 
 
 def _numbers(name: str, value: Any, prefix: str) -> Iterator[tuple[str, float]]:
-    """What compute gave, as numbers by name."""
+    """Yield the result of compute as numbers by name."""
     if isinstance(value, Mapping):
         for part, result in value.items():
             own = prefix + _snake_case(str(part))
@@ -348,7 +350,7 @@ def _numbers(name: str, value: Any, prefix: str) -> Iterator[tuple[str, float]]:
 
 
 def _argument(metric: Any) -> str:
-    """What the metric's update takes next to samples: ``"real"``, ``"condition"``, or nothing."""
+    """Return what the metric's update takes next to samples: ``"real"``, ``"condition"``, or nothing."""
     parameters = inspect.signature(metric.update).parameters
     if "real" in parameters:
         return "real"
@@ -359,14 +361,14 @@ def _argument(metric: Any) -> str:
 def _forget_real(metric: Any) -> None:
     if hasattr(metric, "has_real"):
         metric.reset(real=True)
-    elif not getattr(metric, "reset_real_features", True):  # so torchmetrics calls what its reset leaves out
+    elif not getattr(metric, "reset_real_features", True):  # torchmetrics: reset keeps the real samples if False
         metric.reset_real_features = True
         metric.reset()
         metric.reset_real_features = False
 
 
 def _check_batches(role: str, batches: Any) -> Any:
-    # A tensor or a batch can be iterated too, and would give something else.
+    # A tensor or a Batch is iterable too, but its items are not batches.
     if not isinstance(batches, Iterable) or isinstance(batches, Tensor | Batch):
         given = f"a {type(batches).__name__}" if isinstance(batches, Tensor | Batch) else f"{shown(batches)}"
         raise ArgumentTypeError(f"{role} (={given}) must give batches, one after another, such as [samples]")
@@ -374,7 +376,7 @@ def _check_batches(role: str, batches: Any) -> Any:
 
 
 def _parts(batch: Any, role: str) -> tuple[Tensor, Any]:
-    """The samples and conditions of a batch."""
+    """Split a batch into samples and conditions."""
     sample, condition, *_ = (*batch, None) if isinstance(batch, tuple | list) and batch else (batch, None)
     if not isinstance(sample, Tensor) or not sample.ndim:
         raise ArgumentTypeError(f"{role} gave a {type(sample).__name__}; it must give samples, or (sample, condition)")
@@ -382,13 +384,13 @@ def _parts(batch: Any, role: str) -> tuple[Tensor, Any]:
 
 
 def _restarts(loader: Any) -> bool:
-    """Whether it is a ``TensorLoader``, whose copy can start at the beginning of the data."""
+    """Test whether it is a ``TensorLoader``: a copy of it can start at the beginning of the data."""
     return isinstance(loader, Stateful) and hasattr(loader, "samples")
 
 
 @contextmanager
 def _from_start(loader: Any) -> Iterator[Any]:
-    """A loader at its first epoch; where a training is with the one that was given stays as it is."""
+    """Start a loader at its first epoch, without a change to a training that uses the same loader."""
     if _restarts(loader):
         loader = copy.copy(loader)
         loader.load_state_dict({**loader.state_dict(), "epoch": 0, "position": 0})
@@ -397,7 +399,7 @@ def _from_start(loader: Any) -> Iterator[Any]:
         yield loader
         return
     epoch = order.epoch
-    order.set_epoch(0)  # a DistributedSampler's order, and what is whose share, depend on it
+    order.set_epoch(0)  # the order and the shares of a DistributedSampler depend on the epoch
     try:
         yield loader
     finally:
@@ -405,13 +407,13 @@ def _from_start(loader: Any) -> Iterator[Any]:
 
 
 def _share(loader: Any) -> Iterable[Any]:
-    """This process's batches: a loader that gives each process its own share keeps it."""
+    """Return this process's batches; a loader that gives each process its own share is returned as it is."""
     whole = gives_all(loader) if isinstance(loader, DataLoader) else not _restarts(loader)
     return islice(loader, rank(), None, world_size()) if whole else loader
 
 
 def _on_all(action: Callable[[], T]) -> T:
-    """Do something on every rank; where it fails on one, all raise, so that none waits for another or goes on alone."""
+    """Run an action on every rank; if it fails on one, all raise an error, and no process waits for another."""
     failure: Exception | None = None
     try:
         result = action()
@@ -424,5 +426,5 @@ def _on_all(action: Callable[[], T]) -> T:
     if worst == 1:
         raise TrainingDivergedError("training diverged: samples of another process are not finite")
     if worst:
-        raise GanlibRuntimeError("an evaluation failed in another process, which says why") from failure
+        raise GanlibRuntimeError("an evaluation failed in another process: see its error") from failure
     return result

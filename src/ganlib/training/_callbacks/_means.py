@@ -1,4 +1,4 @@
-"""Means of metrics over iterations."""
+"""Average metrics over iterations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,21 +12,21 @@ __all__ = ["RunningMeans"]
 
 
 class RunningMeans:
-    """The mean of each metric over the iterations that had it.
+    """Average each metric over the iterations that had it.
 
-    Sums stay on the device of the metric, in float64 if it has that, so that adding to them does not wait.
+    Sums stay on the device of the metric, in float64 if the device supports it, so adding to them does not wait.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor, int]] = {}
-        # Iterations mostly have the same metrics, which are added at once; then they are joined to the sums.
+        # Most iterations have the same metrics. These are added in one kernel, and split into sums later.
         self._names: tuple[str, ...] = ()
         self._together: Tensor | None = None
         self._count = 0
         self._iteration = 0
 
     def start(self, iteration: int) -> None:
-        """Forget the sums, unless they end at the iteration that a run starts from."""
+        """Forget the sums, unless they end at the iteration from which a run starts."""
         if iteration != self._iteration:
             self.clear()
 
@@ -58,12 +58,12 @@ class RunningMeans:
         self._names, self._together, self._count = (), None, 0
 
     def read(self) -> dict[str, float]:
-        """The mean of each metric, in the order of their first appearance; this waits for the device."""
+        """Return the mean of each metric, in the order of their first appearance; this waits for the device."""
         self._join()
         return {name: float(total) / count for name, (total, count) in self._sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums and counts so far."""
+        """Return the sums and counts."""
         self._join()
         return {"iteration": self._iteration, "sums": dict(self._sums)}
 

@@ -1,4 +1,4 @@
-"""A metric of a run that a callback watches."""
+"""Monitor a metric of a run."""
 
 import difflib
 import math
@@ -18,18 +18,18 @@ Mode = Literal["min", "max"]
 
 
 class Monitor:
-    """Reads one metric, compares its values, and warns where a run never had it.
+    """Read one metric, compare its values, and warn if a run never had it.
 
     Args:
-        name: of the metric.
-        mode: whether a smaller or a larger value is better.
+        name: the name of the metric.
+        mode: "min" if a smaller value is better, "max" if a larger one is.
 
     Attributes:
-        worst: a value that every finite one is better than.
+        worst: a value that every finite value is better than.
 
     Raises:
         ArgumentTypeError: the name is not a string.
-        ArgumentValueError: the mode is another one.
+        ArgumentValueError: the mode is invalid.
     """
 
     def __init__(self, name: str, mode: Mode) -> None:
@@ -41,19 +41,19 @@ class Monitor:
         self.worst = math.inf if mode == "min" else -math.inf
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
-        """The value, if the metric is there; this waits for the device."""
+        """Return the value, or None if the metric is missing; this waits for the device."""
         return float(metrics[self.name]) if self.name in metrics else None
 
     def is_better(self, value: float, best: float, by: float = 0.0) -> bool:
-        """Whether a value is finite, and better than the best by more than a margin."""
+        """Test whether a value is finite, and better than the best one by more than a margin."""
         return math.isfinite(value) and (best - value if self.mode == "min" else value - best) > by
 
     def warn_if_missing(self, run: Run, consequence: str, *, ended: bool) -> None:
-        """Warn once, in the first process, if other metrics are logged, or a run that has ended had others only."""
+        """Warn once, in the first process, if only other metrics are logged, or if the run ended without this one."""
         names = {**run.metrics, **run.logged}
         if ended:
             late = run.progress >= 1 and not run.interrupted
-        else:  # once every evaluation has been due
+        else:  # every evaluation must have run once
             measuring = (callback for callback in run.callbacks if getattr(callback, "untimed", False))
             late = bool(run.logged.keys() & run.metrics.keys())
             late = late and all(getattr(callback, "every", 0) <= run.iteration for callback in measuring)

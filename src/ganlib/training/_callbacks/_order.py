@@ -1,4 +1,4 @@
-"""In which order, and in which share, a ``DataLoader`` gives its samples."""
+"""Find the order and the share in which a ``DataLoader`` returns its samples."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["gives_all", "is_torchs", "order_of"]
 
 
 def order_of(loader: DataLoader[Any]) -> Any:
-    """What the order of samples comes from; the loader's own ``sampler`` is not used with a given batch sampler."""
+    """Return the sampler that decides the order; with a batch sampler, the loader does not use its ``sampler``."""
     batch_sampler: Any = loader.batch_sampler
     if batch_sampler is None:
         return loader.sampler
@@ -16,12 +16,12 @@ def order_of(loader: DataLoader[Any]) -> Any:
 
 
 def gives_all(loader: DataLoader[Any]) -> bool:
-    """Whether the loader gives each of several processes the whole data set."""
+    """Test whether the loader gives each of several processes the whole data set."""
     return is_torchs(order_of(loader), "RandomSampler", "SequentialSampler")
 
 
 def is_torchs(part: Any, *names: str) -> bool:
-    """Whether a part is of a class of torch or torchdata of such a name, and not of a user's subclass."""
-    # By name: torchdata, which has its own of the same names, may not be installed.
+    """Test whether a part is of such a class of torch or torchdata, and not of a user's subclass."""
+    # Compare names, since torchdata has classes of the same names and may not be installed.
     kind = type(part)
     return kind.__name__ in names and kind.__module__.partition(".")[0] in ("torch", "torchdata")

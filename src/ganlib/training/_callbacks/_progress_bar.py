@@ -1,4 +1,4 @@
-"""A progress bar in the terminal."""
+"""Show a progress bar in the terminal."""
 
 import math
 import time
@@ -21,15 +21,15 @@ _SHORT = {
 
 
 class ProgressBar:
-    """Shows the progress of the training, its speed in images per second, and the metrics.
+    """Show the progress of the training, its speed in images per second, and the metrics.
 
-    What callbacks have logged stays on the bar until it is logged again; standard deviations (``<name>_std``) are not
-    shown. The remaining time is estimated from what this call of ``fit`` has done so far. The speed leaves out the time
-    of callbacks that are ``untimed``. Metrics are read only when the bar is updated, since reading them waits for the
-    device.
+    Metrics that callbacks have logged stay on the bar until they are logged again. The bar does not show their standard
+    deviations (``<name>_std``). It estimates the remaining time from this call of ``fit``. The speed does not include
+    the time of callbacks with ``untimed = True``. Reading metrics waits for the device, so the bar reads them only when
+    it is updated.
 
     Args:
-        seconds: the least time between two updates, at least 0.
+        seconds: the shortest time between two updates, at least 0.
 
     Raises:
         ArgumentValueError: ``seconds`` is below 0.
@@ -57,11 +57,11 @@ class ProgressBar:
         """Open the bar.
 
         Args:
-            run: the training.
+            run: the run.
         """
         self._seconds_at_start, self._samples_at_start = run.seconds, run.samples
         self._updated = -math.inf
-        if self._bar is not None:  # a run that goes back to a checkpoint starts again
+        if self._bar is not None:  # a run that returns to a checkpoint starts again
             self._bar.close()
         self._bar = tqdm(
             total=1.0, initial=run.progress, bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
@@ -71,7 +71,7 @@ class ProgressBar:
         """Update the bar, if it is time.
 
         Args:
-            run: the training.
+            run: the run.
         """
         if time.monotonic() - self._updated >= self.seconds:
             self._update(run)
@@ -80,7 +80,7 @@ class ProgressBar:
         """Update the bar for the last time, and close it.
 
         Args:
-            run: the training.
+            run: the run.
         """
         if run.metrics:
             self._update(run)

@@ -1,4 +1,4 @@
-"""Values that follow the progress of a run, whatever limits it."""
+"""Schedule values by the progress of a run."""
 
 import math
 from collections.abc import Callable
@@ -18,22 +18,22 @@ __all__ = ["LearningRateSchedule", "Schedule", "cosine_decay", "linear_decay"]
 
 
 class LearningRateSchedule:
-    r"""Sets the learning rates of an optimizer to :math:`\eta_0 \cdot \text{factor}(\text{run.progress})`.
+    r"""Set the learning rates of an optimizer to :math:`\eta_0 \cdot \text{factor}(\text{run.progress})`.
 
-    The schedulers of torch count steps, but a run that is limited by minutes does not know its number of steps. This
-    one follows ``run.progress``. Each optimizer needs its own schedule. A learning rate that is a tensor is changed in
-    place.
+    The schedulers of torch count steps, but a run with a limit in minutes does not know its number of steps. This
+    schedule follows ``run.progress``, from 0 to 1. Each optimizer needs its own schedule. A learning rate that is a
+    tensor is changed in place.
 
-    The base rates :math:`\eta_0` are kept in the optimizer's groups as ``initial_lr``, as torch's schedulers do, so
-    that a later schedule starts from them again. A checkpoint holds them, so a resumed run goes on with its own;
-    ``fit(..., resume=True, from_code=("lr",))`` takes those of the script.
+    The base rates :math:`\eta_0` are stored in the optimizer's groups as ``initial_lr``, as in torch, so a later
+    schedule starts from the same rates. A resumed run takes the base rates from the checkpoint. ``fit(..., resume=True,
+    from_code=("lr",))`` takes those of the script.
 
     Args:
-        optimizer: its learning rates when its first schedule is made are :math:`\eta_0`.
+        optimizer: its learning rates become :math:`\eta_0` when its first schedule is created.
         factor: a function from the progress in [0, 1] to a factor, finite and at least 0. It is tried at 0, 1/2 and 1.
 
     Raises:
-        ArgumentTypeError: the optimizer is not one, or the factor is not a function to numbers.
+        ArgumentTypeError: ``optimizer`` is not an optimizer, or ``factor`` is not a function that returns numbers.
         ArgumentValueError: a factor is negative or not finite, or the function fails.
 
     Example:
@@ -60,7 +60,7 @@ class LearningRateSchedule:
         """Set the learning rates of the first iteration.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             ArgumentValueError: another schedule sets the same learning rates.
@@ -72,36 +72,37 @@ class LearningRateSchedule:
         """Set the learning rates of the next iteration.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the factor is not one.
+            ArgumentTypeError, ArgumentValueError: the factor is not a finite number of at least 0.
         """
         factor = _value("factor", self.factor, run.progress, least=0.0)
         for group in self.optimizer.param_groups:
             if "initial_lr" not in group:
-                group["initial_lr"] = float(group["lr"])  # only then: to read a tensor waits for the device
+                group["initial_lr"] = float(group["lr"])  # only once, since reading a tensor waits for the device
             rate = float(group["initial_lr"]) * factor
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)  # in place, since a CUDA graph reads this tensor
+                group["lr"].fill_(rate)  # a CUDA graph reads this tensor
             else:
                 group["lr"] = rate
 
 
 class Schedule:
-    """Writes ``function(run.progress)`` into a tensor, in place, so that an objective can use a value that changes.
+    """Set a tensor to ``function(run.progress)``, in place, for objectives that use a value that changes.
 
-    An objective that reads a Python number cannot be compiled or recorded as a CUDA graph once the number changes. A
-    tensor that is changed in place can. The weight of a loss is an example; an auxiliary loss may have such a tensor as
-    its ``weight``.
+    An objective cannot be compiled or recorded as a CUDA graph if it reads a Python number that changes. It can read a
+    tensor that changes in place. An example is the weight of a loss: an auxiliary loss can have such a tensor as its
+    ``weight``.
 
     Args:
-        tensor: a scalar, () floating, without gradients. With ``cuda_graph`` it should lie on the device: a recording
-            has a tensor on the CPU as a number, and is made again when it changes.
-        function: from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1.
+        tensor: a floating-point scalar () without gradients. With ``cuda_graph`` it should be on the device: a
+            recording treats a tensor on the CPU as a number, and is made again when the number changes.
+        function: a function from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1.
 
     Raises:
-        ArgumentTypeError: the tensor is not a floating-point scalar, or the function is not one to numbers.
+        ArgumentTypeError: the tensor is not a floating-point scalar, or ``function`` is not a function that returns
+            numbers.
         ArgumentValueError: a value is not finite, or the function fails.
 
     Example:
@@ -133,7 +134,7 @@ class Schedule:
         """Write the value for the first iteration.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             ArgumentValueError: another schedule writes into the same tensor.
@@ -145,7 +146,7 @@ class Schedule:
         """Write the value for the next iteration.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: the function's value is not a finite number.
@@ -154,7 +155,9 @@ class Schedule:
 
 
 def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float], float]:
-    """Make a function that is 1 up to the progress ``start``, then falls in a straight line to ``final`` at the end.
+    r"""Create a function that is 1 up to the progress ``start``, then falls linearly to ``final`` at the end.
+
+    .. math:: f(p) = 1 - (1 - \text{final}) \max\left(0, \frac{p - \text{start}}{1 - \text{start}}\right)
 
     Args:
         start: the progress at which the decay begins, in [0, 1).
@@ -177,7 +180,10 @@ def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float]
 
 
 def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float], float]:
-    """Make a function that is 1 up to the progress ``start``, then falls as half a cosine to ``final`` at the end.
+    r"""Create a function that is 1 up to the progress ``start``, then falls as half a cosine to ``final`` at the end.
+
+    .. math:: f(p) = \text{final} + \frac{1 - \text{final}}{2}
+            \left(1 + \cos\left(\pi \max\left(0, \frac{p - \text{start}}{1 - \text{start}}\right)\right)\right)
 
     Args:
         start: the progress at which the decay begins, in [0, 1).
@@ -206,7 +212,7 @@ def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float],
 
 
 def _check_function(name: str, function: Any, *, least: float = -math.inf) -> None:
-    """Raise an error unless the function gives a number at the start, in the middle and at the end of a run."""
+    """Raise an error unless the function returns a number at the start, in the middle and at the end of a run."""
     if isinstance(function, type) or not callable(function):
         raise ArgumentTypeError(f"{name} (={shown(function)}) must be a function of the progress")
     for progress in (0.0, 0.5, 1.0):
@@ -226,10 +232,10 @@ def _check_function(name: str, function: Any, *, least: float = -math.inf) -> No
 
 
 def _value(name: str, function: Callable[[float], Any], progress: float, *, least: float = -math.inf) -> float:
-    """The function's value as a number of Python's: a checkpoint could not hold one of NumPy's."""
+    """Return the function's value as a Python number, since a checkpoint cannot contain a NumPy number."""
     value = function(progress)
     number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
-    if not isinstance(number, Real):  # a bool is one: 0 or 1
+    if not isinstance(number, Real):
         raise ArgumentTypeError(
             f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
             f"{progress}"
@@ -243,7 +249,7 @@ def _value(name: str, function: Callable[[float], Any], progress: float, *, leas
 
 
 def _check_alone(schedule: Any, run: Run, attribute: str) -> None:
-    """Refuse two schedules of one thing, of which only the last would count."""
+    """Refuse two schedules of the same object, since only the last one would take effect."""
     own = getattr(schedule, attribute)
     for other in getattr(run, "callbacks", ()):
         if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:

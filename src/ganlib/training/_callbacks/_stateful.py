@@ -1,4 +1,4 @@
-"""The names under which a checkpoint holds the states of callbacks."""
+"""Name the states of callbacks in a checkpoint."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ __all__ = ["named_states"]
 
 
 def named_states(callbacks: Iterable[Any]) -> dict[str, Stateful]:
-    """Name the callbacks that have a state by their classes: the first ``EMA``, the next ``EMA#2``, and so on."""
+    """Name the callbacks that have a state by their classes: the first is ``EMA``, the next ``EMA#2``, and so on."""
     counts, named = Counter[str](), dict[str, Stateful]()
     for callback in callbacks:
         if isinstance(callback, Stateful):
@@ -25,16 +25,16 @@ def named_states(callbacks: Iterable[Any]) -> dict[str, Stateful]:
 
 
 class _Plain:
-    """The state of a callback that is a module, whatever is put around its parts."""
+    """Save and load a callback that is a module, without the wrappers around its parts."""
 
     def __init__(self, callback: nn.Module) -> None:
         self._callback = callback
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, for a checkpoint."""
+        """Return the state."""
         state: dict[str, Any] = plain_state(self._callback)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state."""
         load_plain_state(self._callback, state)

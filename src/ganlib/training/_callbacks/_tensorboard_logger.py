@@ -1,4 +1,4 @@
-"""Metrics and images for TensorBoard."""
+"""Write metrics and images for TensorBoard."""
 
 import importlib
 import os
@@ -19,24 +19,23 @@ __all__ = ["TensorBoardLogger"]
 
 
 class TensorBoardLogger:
-    """Writes metrics and sample grids for TensorBoard.
+    """Write metrics and sample grids for TensorBoard.
 
-    Metrics are written every few iterations, where a callback has logged some, and at the end.
+    The logger writes metrics every few iterations, when a callback has logged a metric, and at the end. The tag is the
+    name of the metric, and the step is the iteration. ``tensorboard --logdir FOLDER`` shows the curves in the folder
+    and in all folders below it, also during the training. Each call of ``fit`` writes a new file into the folder. If a
+    resumed run repeats iterations, TensorBoard shows the new points instead of the old ones. A new run in the folder of
+    an older run hides all points of the older run.
 
-    The tag is the name of the metric, and the step is the iteration. ``tensorboard --logdir`` with the folder, or with
-    one above it, shows the curves, also while the training runs. Each call of ``fit`` writes a new file into the
-    folder. Where a resumed run writes iterations again, TensorBoard shows the new points instead of the old ones. A new
-    run in the folder of an older one hides all points of that.
-
-    With ``images``, each image that a :class:`ganlib.viz.SampleGrid` saves is written too, pixel by pixel, when it is
-    saved. What is said of points is true of images. TensorBoard shows ten images of each tag, unless it is called with
-    ``--samples_per_plugin images=1000``. Of several processes, the first one writes everything.
+    With ``images``, the logger also writes each image that a :class:`ganlib.viz.SampleGrid` saves. Resumed and new runs
+    treat images like points. TensorBoard shows ten images of each tag; use ``--samples_per_plugin images=1000`` to see
+    more. Of several processes, only the first one writes.
 
     Args:
-        folder: the folder of the files; it is made.
-        every: iterations between two points, at least 1.
-        images: the folder of a SampleGrid, whose name is the tag; or a dict from tags to folders. A callback of your
-            own can save there too, in ``on_iteration`` or ``on_end``: a PNG file that is named by iteration, such as
+        folder: the folder of the files. It is created.
+        every: number of iterations between two points, at least 1.
+        images: the folder of a SampleGrid, with the folder's name as the tag; or a dict from tags to folders. Your own
+            callback can save PNG files there in ``on_iteration`` or ``on_end``. Name the files by iteration, such as
             ``00000500.png``.
 
     Raises:
@@ -67,12 +66,12 @@ class TensorBoardLogger:
         self.every: int = check_count("every", every, least=1)
         self.images: dict[str, Path] = _folders(images)
         try:
-            # What torch's SummaryWriter consists of. Its thread would write later, and a full disk be an error there.
+            # The parts of torch's SummaryWriter. Its thread would write later, and hide the error of a full disk.
             self._event = importlib.import_module("tensorboard.compat.proto.event_pb2")
             self._record_writer = importlib.import_module("tensorboard.summary.writer.record_writer").RecordWriter
         except ImportError as error:
             raise MissingExtraError(
-                "tensorboard is not installed, which TensorBoardLogger writes with: pip install 'ganlib[tensorboard]'"
+                "tensorboard is not installed, which TensorBoardLogger needs: pip install 'ganlib[tensorboard]'"
             ) from error
         self.folder: Path = check_path_like("folder", folder)
         self._file = self.folder
@@ -88,10 +87,10 @@ class TensorBoardLogger:
         )
 
     def on_start(self, run: Run) -> None:
-        """Start a file, which hides what the run will write again; warn of a folder that no callback writes images to.
+        """Start a file, which hides points that the run will repeat; warn of a folder that receives no images.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the folder cannot be written to.
@@ -109,7 +108,7 @@ class TensorBoardLogger:
         """Write the metrics, if it is time, and an image that was saved in this iteration.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the file cannot be written, or an image cannot be read.
@@ -119,10 +118,10 @@ class TensorBoardLogger:
         self._write_images(run)
 
     def on_end(self, run: Run) -> None:
-        """Write those metrics and images of the last iteration that are not there.
+        """Write the metrics and images of the last iteration that are still missing.
 
         Args:
-            run: the training.
+            run: the run.
 
         Raises:
             RunFolderError: the file cannot be written, or an image cannot be read.
@@ -159,14 +158,14 @@ class TensorBoardLogger:
             self._written_images.add(tag)
 
     def _check_images(self, run: Run) -> None:
-        """Warn of a folder that none of ganlib's callbacks has, where there are only those."""
+        """Warn of a folder that no callback of ganlib writes to, if all callbacks are ganlib's."""
         if all(type(callback).__module__.startswith("ganlib.") for callback in run.callbacks):
             known = [os.path.abspath(getattr(one, "folder", "")) for one in run.callbacks if one is not self]
             for tag, folder in self.images.items():
                 if os.path.abspath(folder) not in known:
                     warn_user(
-                        f"no SampleGrid among callbacks writes images to {folder}, from which TensorBoardLogger takes "
-                        f"the images {tag!r}: give both the same folder"
+                        f"no SampleGrid among callbacks writes images to {folder}, where TensorBoardLogger reads the "
+                        f"images {tag!r}: give both the same folder"
                     )
 
     def _append(self, *events: dict[str, Any], mode: str = "ab") -> None:
@@ -181,7 +180,7 @@ class TensorBoardLogger:
 
 
 def _folders(images: Any) -> dict[str, Path]:
-    """The folders by tag."""
+    """Return the folders by tag."""
     if images is None:
         return {}
     try:

@@ -1,3 +1,3 @@
-"""The loop: it draws batches, steps any trainer, calls callbacks, and can go on where it stopped."""
+"""Run the training loop: draw batches, call the trainer and callbacks, resume."""
 
 __all__ = ()

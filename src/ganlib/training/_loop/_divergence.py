@@ -1,4 +1,4 @@
-"""Notices that a training has diverged."""
+"""Detect that a training has diverged."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,14 +17,14 @@ _NAMED = 3
 
 
 class DivergenceWatch:
-    """Keeps the metrics of the last iterations where they are, and reads them all at once every 50 iterations.
+    """Keep the metrics of the last iterations on their device, and read all of them every 50 iterations.
 
-    Reading waits for the device, so it is not done at each iteration; the metrics that were kept tell afterwards in
-    which one it began. Weights and buffers are looked at as well, except those that were not finite at the start (an
-    attention's mask, say).
+    Reading waits for the device, so it is not done in each iteration. The kept metrics tell in which iteration the
+    divergence began. Weights and buffers are checked too, except those that were not finite at the start, such as the
+    mask of an attention.
 
     Args:
-        networks: gives the networks, by name.
+        networks: a function that returns the networks, by name.
     """
 
     def __init__(self, networks: Callable[[], Mapping[str, nn.Module]]) -> None:
@@ -34,38 +34,38 @@ class DivergenceWatch:
         self._iteration = 0
 
     def begin(self, iteration: int) -> None:
-        """Begin with the weights of now; what was kept before is forgotten."""
+        """Start from the present weights, and forget all metrics."""
         self._iteration = iteration
         self._kept = []
         self._never_finite = []
         self._never_finite = self._bad_weights()
 
     def note(self, iteration: int, metrics: Mapping[str, Tensor]) -> None:
-        """Keep the metrics of an iteration, and read what is kept where it is time.
+        """Keep the metrics of an iteration, and check them if it is time.
 
         Raises:
             TrainingDivergedError: something is not finite.
         """
         self._iteration = iteration
-        # A mapping of its own: a trainer may fill the same one again in every iteration.
+        # Copy the mapping, since a trainer may fill the same one in every iteration.
         self._kept.append((iteration, {name: _detached(value) for name, value in metrics.items()}))
         if len(self._kept) >= _EVERY:
             self.check()
 
     def check(self) -> None:
-        """Read the metrics that are kept, and the weights.
+        """Read the kept metrics and the weights.
 
         Raises:
-            TrainingDivergedError: something is not finite; it is named, with the iteration.
+            TrainingDivergedError: something is not finite. The error names it and the iteration.
         """
         kept, self._kept = self._kept, []
         labels = [(iteration, name) for iteration, metrics in kept for name in metrics]
         scalars = [value.sum() if value.ndim else value for _, metrics in kept for value in metrics.values()]
         together = [scalar.to(scalars[0].device) for scalar in scalars]
-        values = torch.stack(together).tolist() if together else []  # one wait for all of them
+        values = torch.stack(together).tolist() if together else []  # wait for the device only once
         bad = [(*label, value) for label, value in zip(labels, values, strict=True) if not abs(value) < float("inf")]
         weights = self._bad_weights()
-        if not any(agree(bool(bad or weights))):  # a process that went back alone would leave the others waiting
+        if not any(agree(bool(bad or weights))):  # all processes return together, or some would wait forever
             return
         parts = [] if bad or weights else ["on another rank"]
         if bad:
@@ -98,5 +98,5 @@ class DivergenceWatch:
 
 def _detached(value: Any) -> Tensor:
     if isinstance(value, Tensor) and not value.requires_grad:
-        return value  # as nearly always: the rest takes longer than a small layer
+        return value  # the usual case; the call below takes longer than a small layer
     return torch.as_tensor(value).detach()

@@ -1,4 +1,4 @@
-"""The loop that drives any trainer."""
+"""Run the training loop of any trainer."""
 
 import contextlib
 import math
@@ -40,43 +40,46 @@ def fit(
 ) -> None:
     """Train until the first limit is reached.
 
-    Metrics and weights are checked every 50 iterations, and before a checkpoint is written: a training that has
-    diverged ends within so many iterations, and no checkpoint contains it.
+    The loop checks metrics and weights every 50 iterations, and before it writes a checkpoint. So a training that has
+    diverged ends within 50 iterations, and no checkpoint contains it.
 
-    SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the run after its iteration, with a checkpoint. Then a handler of your own
-    is called, SIGINT is a ``KeyboardInterrupt``, and any other signal a ``SystemExit`` with 128 and its number. Where
-    ``torch.distributed`` has joined several processes, each calls ``fit``; they start and stop together, and callbacks
-    with ``rank_zero_only = True`` are called only in the first one.
+    SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the run after the current iteration, with a checkpoint. Then your own
+    signal handler runs, if there is one. Otherwise SIGINT raises ``KeyboardInterrupt``, and the other signals raise
+    ``SystemExit`` with 128 plus the signal's number.
+
+    If ``torch.distributed`` has joined several processes, each of them must call ``fit``. They start and stop together.
+    Callbacks with ``rank_zero_only = True`` run only in the first process.
 
     Args:
-        trainer: anything with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
-        batches: a loader; iterated epoch after epoch.
-        iterations: total of ``trainer.iteration`` to reach; infinity, as for the other limits, trains until a callback
-            or a signal stops the run.
-        epochs: total of epochs to reach; those before this call are computed from ``trainer.iteration``, where the
+        trainer: an object with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
+        batches: a loader, which is iterated once per epoch.
+        iterations: the value of ``trainer.iteration`` at which to stop. With infinity, here or in another limit,
+            training continues until a callback or a signal stops the run.
+        epochs: total number of epochs at which to stop. Earlier epochs are computed from ``trainer.iteration`` if the
             batches have a length.
-        minutes: wall-clock time of this call, without that of callbacks with ``untimed = True``.
-        callbacks: objects with any of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``, called in this
-            order, except that those with ``untimed = True`` (:class:`Evaluate`) come after the others, then those with
-            ``reads_metrics = True`` (the loggers), which see what any of them has logged. A :class:`Checkpoint` begins
-            before all others, and saves after them.
-        resume: go on from the newest good file of the ``Checkpoint`` among the callbacks; start from the beginning
-            where its folder has none.
-        rollbacks: how often a training that has diverged may go back to the newest checkpoint; it then sees the same
-            samples with other random numbers. At least 0; after that, or without a checkpoint, it is an error.
-        from_code: the settings of the trainer's optimizers that a resume takes from them as they are now, such as
-            ``("lr", "betas")`` or ``"lr"``; all others come from the checkpoint, with a warning where they differ. A
-            :class:`LearningRateSchedule` then starts from the same base rate.
+        minutes: wall-clock time of this call, without the time of callbacks with ``untimed = True``.
+        callbacks: objects with at least one of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``. They are
+            called in this order, with three exceptions. Callbacks with ``untimed = True`` (:class:`Evaluate`) come
+            after the others. Callbacks with ``reads_metrics = True`` (the loggers) come next, and see what every
+            callback has logged. A :class:`Checkpoint` starts before all others and saves after them.
+        resume: whether to continue from the newest good file of the ``Checkpoint`` among the callbacks. If its folder
+            contains no checkpoint, training starts from the beginning.
+        rollbacks: how often a diverged training may return to the newest checkpoint, at least 0. It then sees the same
+            samples with other random numbers. After that many rollbacks, or without a checkpoint, divergence raises an
+            error.
+        from_code: names of optimizer settings that keep their present values in a resume, such as ``("lr", "betas")``
+            or ``"lr"``. All other settings come from the checkpoint, with a warning if they differ. A
+            :class:`LearningRateSchedule` then starts from the present base rate.
 
     Raises:
-        ArgumentTypeError: something given is not what it must be.
-        ArgumentValueError: no limit, one below 0, ``resume`` or ``rollbacks`` without a ``Checkpoint``, empty batches,
-            a smallest batch that cannot be trained on, weights that are NaN.
+        ArgumentTypeError: an argument has the wrong type.
+        ArgumentValueError: there is no limit, a limit is below 0, ``resume`` or ``rollbacks`` has no ``Checkpoint``,
+            the batches are empty, the smallest batch cannot be trained on, or weights are NaN.
         BatchesExhaustedError: batches that can be iterated only once ran out.
-        CheckpointError: every checkpoint that is there is damaged, or of another training.
-        GanlibRuntimeError: ``train_step`` did not count an iteration.
+        CheckpointError: every checkpoint is damaged, or belongs to another training.
+        GanlibRuntimeError: ``train_step`` did not increase ``iteration``.
         RunFolderError: a folder or file of the run cannot be written, or another run is using it.
-        TrainingDivergedError: a metric or a weight is NaN or infinite; it is named, with the iteration.
+        TrainingDivergedError: a metric or a weight is NaN or infinite. The error names it and the iteration.
 
     Example:
         >>> import torch
@@ -145,7 +148,7 @@ def fit(
 
 
 def _go_on(run: OngoingRun, rollbacks: int) -> None:
-    """Step until the run is over, and go back where it has diverged."""
+    """Train until the run is over, and return to a checkpoint after divergence."""
     done = 0
     while True:
         try:
@@ -164,8 +167,8 @@ def _go_on(run: OngoingRun, rollbacks: int) -> None:
 
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:
-    """Check the conditions of a whole data set once, before training: on a device each batch would not be."""
-    # A joint transform may make other conditions of them.
+    """Check the conditions of a whole data set once: batches on a device are not checked one by one."""
+    # A joint transform may change the conditions.
     changed = getattr(batches, "joint_transform", None) is not None
     conditions = None if changed else getattr(batches, "conditions", None)
     if isinstance(conditions, Tensor) and hasattr(trainer, "check_conditions"):

@@ -1,4 +1,4 @@
-"""Loaders that silently do something else than their user expects."""
+"""Warn of loaders that silently do something else than the user expects."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,9 +20,10 @@ __all__ = ["warn_of_loader"]
 
 
 def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
-    """Warn where a loader may not resume exactly, or gives a process other samples than its share.
+    """Warn of a loader that may not resume exactly, or that gives a process other samples than its share.
 
-    Called by ``fit`` itself, so that the warning points to where ``fit`` was called; mostly only rank 0 warns.
+    ``fit`` must call this directly, since the warning points to the caller of ``fit``. Most warnings come from rank 0
+    only.
     """
     saved = any(isinstance(callback, Checkpoint) for callback in callbacks)
     for loader in _parts(batches):
@@ -32,7 +33,7 @@ def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
 
 
 def _parts(batches: Any) -> Iterator[Any]:
-    """The loaders that are joined by ``data.zip_loaders`` and ``data.map_loader``, or the one that there is."""
+    """List the loaders that ``data.zip_loaders`` and ``data.map_loader`` have joined, or the single loader."""
     joined = getattr(batches, "loaders", None)
     if isinstance(joined, tuple) and has_state(batches):
         for loader in joined:
@@ -62,12 +63,12 @@ def _why_not_exact(batches: Any) -> str | None:
 
 
 def _hidden(batches: Any) -> Iterator[Any]:
-    """Loaders that an object without a state of its own takes its batches from."""
+    """List the loaders from which an object without a state takes its batches."""
     if isinstance(batches, DataLoader):
         batches = batches.dataset if isinstance(batches.dataset, IterableDataset) else None
     if has_state(batches):
         return
-    # These hold much, and take no batches from a loader.
+    # Objects of these classes contain many attributes, and take no batches from a loader.
     for value in held(batches, closed=(nn.Module, Optimizer, DataLoader, Dataset)):
         stateful = isinstance(value, Iterable) and not isinstance(value, nn.Module | Dataset) and has_state(value)
         if value is not batches and (stateful or isinstance(value, DataLoader)):
@@ -75,7 +76,7 @@ def _hidden(batches: Any) -> Iterator[Any]:
 
 
 def _why_not_shared(loader: Any) -> str | None:
-    """What is wrong with the share of samples that a process gets."""
+    """Describe what is wrong with the share of samples that a process gets."""
     hidden = not isinstance(loader, DataLoader)
     if hidden:
         loader, outer = next((inner for inner in _hidden(loader) if isinstance(inner, DataLoader)), None), loader
@@ -98,7 +99,7 @@ def _why_not_shared(loader: Any) -> str | None:
     if hidden and order.shuffle and rank() == 0 and not hasattr(outer, "sampler"):
         return (
             f"every epoch has the same order: batches is a {type(outer).__name__} around a {kind} whose "
-            "DistributedSampler cannot be told the epoch; make it by data.map_loader or data.zip_loaders"
+            "DistributedSampler does not get the epoch; make it by data.map_loader or data.zip_loaders"
         )
     return None
 
@@ -107,17 +108,17 @@ def _flaw(loader: DataLoader[Any]) -> str | None:
     stateful = has_state(loader)
     order = order_of(loader)
     if loader.num_workers > 1 and not getattr(loader, "in_order", True):  # torchdata's has it since 0.11
-        return "in_order=False, which gives out batches in the order that its workers happen to end in; leave it True"
+        return "in_order=False, which returns batches in the order in which its workers finish; leave it True"
     if loader.persistent_workers and not stateful:
         return (
-            "persistent_workers=True, whose random numbers go on from epoch to epoch where no checkpoint has them, "
-            "and change how its order is drawn; take persistent_workers=False, a data.TensorLoader, or, where the data "
+            "persistent_workers=True, which keeps random numbers in the workers, where no checkpoint can save them, "
+            "and changes how its order is drawn; use persistent_workers=False, a data.TensorLoader, or, if the data "
             "set draws no random numbers, torchdata's StatefulDataLoader"
         )
     names = ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler")
     if stateful and type(order).__module__.startswith("torch.") and is_torchs(order, *names):
         return (
-            f"torch's {type(order).__name__}, which draws another order when it is resumed within an epoch; take "
-            "shuffle=True, which brings a sampler that can be resumed, or torch's own DataLoader"
+            f"torch's {type(order).__name__}, which draws another order when it is resumed within an epoch; use "
+            "shuffle=True, which has a sampler that can be resumed, or torch's own DataLoader"
         )
     return None

@@ -1,4 +1,4 @@
-"""Networks that are to be trained, but are in evaluation mode."""
+"""Warn of networks that are trained in evaluation mode."""
 
 import inspect
 import warnings
@@ -18,14 +18,13 @@ __all__ = ["ModeWatch", "depends_on_mode"]
 
 
 class ModeWatch:
-    """Warns of networks that are trained in evaluation mode, where that makes a difference.
+    """Warn of networks that are trained in evaluation mode, if the mode changes what they do.
 
-    A part that is frozen, and batch norms that are kept in evaluation mode within a network in training mode, are
-    meant to be so.
+    Frozen parts may be in evaluation mode. So may batch norms within a network in training mode.
 
     Args:
-        networks: the trainer's, by name.
-        optimizers: hold what is trained.
+        networks: the trainer's networks, by name.
+        optimizers: the optimizers of what is trained.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> None:
@@ -44,7 +43,7 @@ class ModeWatch:
         """Warn of each network that is not in training mode before the first iteration.
 
         Args:
-            stacklevel: of the warning, from the caller.
+            stacklevel: stack level of the warning, from the caller.
         """
         for name, kinds in self._found():
             warnings.warn(
@@ -57,7 +56,7 @@ class ModeWatch:
         """Warn, once, of each network that a callback has left in evaluation mode.
 
         Args:
-            iteration: the one that has just ended.
+            iteration: the iteration that has just ended.
         """
         for name, kinds in self._found():
             warn_user(
@@ -66,10 +65,10 @@ class ModeWatch:
             )
 
     def _found(self) -> list[tuple[str, str]]:
-        """The networks all of whose trained parts are in evaluation mode, each once, and what depends on it."""
+        """Find networks whose trained parts are all in evaluation mode, each once, and the classes that it affects."""
         found = []
         for name, trained in [*self._trained.items()]:
-            if any(part.training for part in trained):  # the first one is, nearly always: this costs nothing
+            if any(part.training for part in trained):  # nearly always true for the first part, so it is fast
                 continue
             del self._trained[name]
             parts = self._networks[name].modules()
@@ -80,7 +79,7 @@ class ModeWatch:
 
 
 def depends_on_mode(module: nn.Module) -> bool:
-    """Whether a module, without those inside it, does something else in training than in evaluation mode.
+    """Test whether a module, without its submodules, behaves differently in training and evaluation mode.
 
     Example:
         >>> depends_on_mode(nn.BatchNorm1d(3)), depends_on_mode(nn.Linear(3, 3)), depends_on_mode(nn.Dropout(0.0))

@@ -1,4 +1,4 @@
-"""A run: what ``fit`` drives, and callbacks see."""
+"""Keep the state of a run, which ``fit`` drives and callbacks see."""
 
 import time
 import warnings
@@ -37,7 +37,7 @@ __all__ = ["OngoingRun"]
 
 
 class OngoingRun:
-    """A run; see :class:`ganlib.protocols.Run`."""
+    """Keep the state of a run; see :class:`ganlib.protocols.Run`."""
 
     def __init__(
         self,
@@ -82,22 +82,22 @@ class OngoingRun:
 
     @property
     def iteration(self) -> int:
-        """The trainer's count."""
+        """Number of iterations that the trainer has completed."""
         return self.trainer.iteration
 
     @property
     def epoch(self) -> int:
-        """Complete epochs so far."""
+        """Number of complete epochs."""
         return self._stream.epoch
 
     @property
     def samples(self) -> int:
-        """Samples drawn so far."""
+        """Number of samples drawn."""
         return self._stream.samples
 
     @property
     def progress(self) -> float:
-        """From 0 to 1, by whichever limit is nearest."""
+        """Progress from 0 to 1, by the nearest limit."""
         done = (
             (self.iteration, self._iterations),
             (self._stream.epochs, self._epochs),
@@ -107,7 +107,7 @@ class OngoingRun:
 
     @property
     def seconds(self) -> float:
-        """The time of this call, up to its last iteration, without the untimed callbacks."""
+        """Time of this call, up to its last iteration, without the untimed callbacks."""
         now = time.monotonic() if self._ended is None else self._ended
         return now - self._began - self._untimed
 
@@ -124,25 +124,25 @@ class OngoingRun:
                     f"the metric {shown(name)} was given by train_step in this iteration; log under another name"
                 )
             added[name] = _scalar(name, value)
-        # New mappings, since a trainer may return the same one again.
+        # Make new mappings, since a trainer may return the same one again.
         self.metrics, self.logged = {**self.metrics, **added}, {**self.logged, **added}
 
     def stop(self) -> None:
-        """End after this iteration."""
+        """End the run after this iteration."""
         self._stopped = True
 
     def is_over(self) -> bool:
-        """Whether a limit is reached, or one of the processes wants to stop.
+        """Test whether a limit is reached, or a process wants to stop.
 
-        The clock is read only here, and agreed on, so that what depends on the progress is the same in all processes.
-        It draws one batch ahead, so that the end of an epoch is seen where the length is unknown.
+        All processes agree on the time here, so everything that depends on the progress is the same in all of them. The
+        method draws one batch ahead, to see the end of an epoch of unknown length.
         """
         passed = time.monotonic() - self._began
         ended = self._stopped or self.progress >= 1
-        # What only one process was busy with is left out in all: the others have waited for it.
+        # Time that one process spent in untimed callbacks is untimed in all, since the others have waited for it.
         passed, self._untimed, ended_anywhere, received = agree(passed, self._untimed, ended, self._signals.received)
         self._elapsed = max(self._elapsed, passed - self._untimed)
-        if received:  # a 0 must not overwrite one that came meanwhile
+        if received:  # a 0 must not overwrite a signal that has arrived in the meantime
             self._signals.received = int(received)
             self.interrupted = True
         over = bool(ended_anywhere or received)
@@ -151,19 +151,19 @@ class OngoingRun:
                 if self._stream.peek():
                     break
             except Exception:
-                # A signal to a whole group ends a loader's workers too. The last iteration is complete, so this process
-                # can still end in order; of several processes, the others may be in the next iteration already.
+                # A signal to a process group also ends a loader's workers. The last iteration is complete, so a single
+                # process can still end in order. With several processes, others may be in the next iteration already.
                 if not self._signals.received or world_size() > 1:
                     raise
                 over = self.interrupted = True
         else:
             over = True
         if self._epochs is not None and self._stream.length is None:
-            over = any(agree(over))  # an epoch may have ended in one process and not in another
+            over = any(agree(over))  # an epoch may end in one process earlier than in another
         return over
 
     def start(self, random_numbers: dict[str, Any] | None) -> None:
-        """Start the clock and the callbacks, and then set the random numbers, where a resume brings some."""
+        """Start the clock and the callbacks, then set the random numbers of a resumed run."""
         self._began = time.monotonic()
         self._start_callbacks()
         if random_numbers is not None:
@@ -171,7 +171,7 @@ class OngoingRun:
         move_random_numbers_apart()
 
     def go_back(self, error: TrainingDivergedError) -> bool:
-        """Go to the newest checkpoint, and keep the random state; return whether there was one."""
+        """Load the newest checkpoint, but keep the random state; return whether there was a checkpoint."""
         random_numbers = random_state(self.batches)
         if self.resume() is None:
             return False
@@ -182,7 +182,7 @@ class OngoingRun:
 
     def _start_callbacks(self) -> None:
         self.watch.begin(self.iteration)
-        # Checkpoints start first: the others must not touch a folder that a checkpoint refuses.
+        # Checkpoints start first, since other callbacks must not write into a folder that a checkpoint refuses.
         for callback in sorted(self._called, key=lambda callback: not isinstance(callback, Checkpoint)):
             if isinstance(callback, OnStart):
                 began = time.monotonic()
@@ -191,16 +191,16 @@ class OngoingRun:
                     self._untimed += time.monotonic() - began
 
     def step(self) -> None:
-        """One iteration, and the callbacks that follow it."""
+        """Run one iteration and the callbacks after it."""
         if self._tries_left:
             self._tries_left -= 1
             self._try_state()
         before = self.iteration
         self.metrics = self.trainer.train_step(self._stream)
         if self.iteration <= before:
-            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must count it")
+            raise GanlibRuntimeError(f"train_step left iteration (={self.iteration}) as it was; it must increase it")
         self.watch.note(self.iteration, self.metrics)
-        if self.logged.keys() & self.metrics.keys():  # what train_step gives from now on is no longer a callback's
+        if self.logged.keys() & self.metrics.keys():  # a metric that train_step returns belongs to no callback
             self.logged = {name: value for name, value in self.logged.items() if name not in self.metrics}
         for callback, untimed in self._watching:
             began = time.monotonic()
@@ -211,7 +211,7 @@ class OngoingRun:
             self.modes.look(self.iteration)
 
     def end(self) -> None:
-        """The callbacks' end; after a signal the checkpoints come first, since time may run out."""
+        """Call ``on_end`` of the callbacks; after a signal, checkpoints come first, since time may run out."""
         self._ended = time.monotonic()
         hurried = [callback for callback in self._called if self.interrupted and isinstance(callback, Checkpoint)]
         for callback in [*hurried, *(callback for callback in self._called if callback not in hurried)]:
@@ -219,13 +219,13 @@ class OngoingRun:
                 callback.on_end(self)
 
     def close(self) -> None:
-        """Release what the run holds, however it ended."""
+        """Release the folders of the run, however it ended."""
         for callback in self._checkpoints():
             callback.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact resume needs."""
-        self.watch.check()  # so the newest checkpoint is always one to go back to
+        """Return everything that an exact resume needs."""
+        self.watch.check()  # no checkpoint may contain a diverged training
         return {
             "trainer": self.trainer.state_dict(),
             "metrics": {name: torch.as_tensor(value).detach() for name, value in self.metrics.items()},
@@ -237,23 +237,24 @@ class OngoingRun:
 
     @property
     def to_draw(self) -> float | None:
-        """Batches that are left to draw, with those that this epoch has given; None where that is not limited."""
+        """Number of batches to draw, including those already drawn in the present epoch; None without a limit."""
         if self._iterations is None:
             return None
         left = self._iterations - self.iteration
         return left * getattr(self.trainer, "batches_per_iteration", 1) + self._stream.position
 
     def _try_state(self) -> None:
-        """Refuse what a checkpoint could not hold, before an iteration; optimizers have a state only after the first.
+        """Refuse a state that a checkpoint could not save.
 
-        The next batch has been drawn already, so the loader's state begins no epoch.
+        This runs before the first iteration and again before the second, since optimizers have a state only after the
+        first. The loader has already drawn the next batch, so its state does not start an epoch.
         """
 
         def state_of(part: Stateful) -> Any:
             try:
                 return part.state_dict()
             except Exception:
-                if self._tries_left:  # it may need what the first iteration makes
+                if self._tries_left:  # its state may need something that the first iteration creates
                     return None
                 raise
 
@@ -270,14 +271,14 @@ class OngoingRun:
             problem = error
         finally:
             load_random_state(random_numbers, self.batches)
-        if any(gather(problem is not None)):  # a process that stopped alone would leave the others waiting
+        if any(gather(problem is not None)):  # all processes stop together, or some would wait forever
             if problem is None:
-                raise GanlibRuntimeError("a checkpoint could not be saved, as another process says")
+                raise GanlibRuntimeError("a checkpoint could not be saved: see the error of another process")
             raise problem
 
     def resume(self) -> dict[str, Any] | None:
-        """Go to the newest good checkpoint, if there is one; returns the random state to begin with."""
-        # The others refuse to start where their folder holds a run that is further on.
+        """Load the newest good checkpoint, and return its random state; None if there is no checkpoint."""
+        # Another Checkpoint refuses to start if its folder contains a run with more iterations.
         furthest = max(self._checkpoints(), key=Checkpoint.furthest)
         return self._random_numbers if furthest.newest(self._load) is not None else None
 
@@ -297,7 +298,7 @@ class OngoingRun:
         ranks = state["ranks"]
         mine = ranks[rank() % len(ranks)]
         self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
-        load_random_state(mine["random"], self.batches)  # once more at the start; here, so that a bad one is found
+        load_random_state(mine["random"], self.batches)  # start() does this again; here it shows a damaged state
         self._random_numbers = mine["random"]
 
     def _checkpoints(self) -> list[Checkpoint]:
@@ -309,13 +310,13 @@ def _is_untimed(callback: Callback) -> bool:
 
 
 def _turn(callback: Callback) -> tuple[bool, ...]:
-    """What callbacks are sorted by: an average is updated, then measured, then the results are shown and saved."""
+    """Sort callbacks: averages update first, then evaluations, then loggers, then checkpoints."""
     traits = (getattr(callback, trait, False) for trait in ("reads_metrics", "untimed"))
     return isinstance(callback, Checkpoint), *map(bool, traits)
 
 
 def _scalar(name: str, value: object) -> Tensor:
-    """A logged value as a tensor that nobody else changes."""
+    """Copy a logged value into a tensor that nobody else changes."""
     if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():
         return value.detach().clone()
     if isinstance(value, Real):

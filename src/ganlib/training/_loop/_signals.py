@@ -1,4 +1,4 @@
-"""Signals that ask a run to end."""
+"""Handle signals that ask a run to end."""
 
 import signal
 import threading
@@ -10,20 +10,21 @@ from torch import distributed
 
 __all__ = ["Signals"]
 
-_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGBREAK")  # those that there are; the last, Ctrl-Break, is of Windows
+_NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGBREAK")  # where they exist; SIGBREAK is Ctrl-Break on Windows
 
 
 class Signals:
-    """Notes SIGTERM, SIGINT, SIGUSR1 and SIGBREAK during a run, and lets the first one act when the run has ended.
+    """Record SIGTERM, SIGINT, SIGUSR1 and SIGBREAK during a run, and handle the first one after the run.
 
-    It then does what it would have done without this class: SIGINT is a KeyboardInterrupt, a handler of the user's is
-    called, and where there was none the process exits with 128 + the signal's number, which shells and schedulers
-    expect. A second SIGINT acts at once, unless ``torchrun`` started the process: it sends one more itself.
+    After the run the signal does what it does without this class. SIGINT raises KeyboardInterrupt. A handler of the
+    user's is called. Without a handler the process exits with 128 plus the signal's number, as shells and schedulers
+    expect. A second SIGINT acts at once, unless ``torchrun`` started the process, since ``torchrun`` sends a second one
+    itself.
 
-    Only a main thread can receive signals; in another, and for a signal that is ignored (``nohup``), nothing changes.
+    Only the main thread can receive signals. In another thread, and for an ignored signal (``nohup``), nothing changes.
 
     Attributes:
-        received: the number of the first signal that came; 0 for none.
+        received: the number of the first signal; 0 if there was no signal.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Signals:
             signal.signal(number, before)
         if not self.received or not isinstance(error, Exception | None):
             return
-        if error is not None:  # such as a loader's worker that the same signal has ended
+        if error is not None:  # for example, the same signal ended a loader's worker
             name = signal.Signals(self.received).name
             warnings.warn(f"the iteration during which {name} came could not be finished: {error!r}", stacklevel=3)
         before = self._before.get(self.received)
@@ -59,8 +60,8 @@ class Signals:
         if number == self.received == signal.SIGINT and not distributed.is_torchelastic_launched():
             signal.default_int_handler(number, frame)
         self.received = self.received or number
-        # A signal to a whole group ends a DataLoader's workers too, and torch would raise that in the middle of
-        # whatever the process does. Asked for one more batch, the loader says so all the same.
+        # A signal to a process group also ends a DataLoader's workers. torch's handler of SIGCHLD would raise an error
+        # for that at any line of the main process. Without it the loader raises the error at the next batch.
         child = getattr(signal, "SIGCHLD", None)
         if child is not None and child not in self._before and callable(before := signal.getsignal(child)):
             self._before[child] = before

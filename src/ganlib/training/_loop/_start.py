@@ -1,4 +1,4 @@
-"""What can be known of a training before its first iteration."""
+"""Check what can be known of a training before its first iteration."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,16 +27,16 @@ def check_start(
     """Refuse weights that cannot be trained, and announce the sizes of the batches.
 
     Args:
-        networks: the trainer's, by name.
-        optimizers: the trainer's, by name.
+        networks: the trainer's networks, by name.
+        optimizers: the trainer's optimizers, by name.
         batches: the loader.
-        expect: is told the size of the first batch and that of the smallest one; or None.
-        to_draw: how many batches this call draws, with those that the epoch it goes on with has given; None where
-            that is not limited.
+        expect: a function of the sizes of the first and of the smallest batch, or None.
+        to_draw: number of batches to draw, including those of the present epoch that were already drawn; None without a
+            limit.
         epochs: the limit, or None.
 
     Raises:
-        ArgumentValueError: weights that are NaN.
+        ArgumentValueError: a weight is NaN.
     """
     held = set[int]().union(*map(held_by, optimizers.values()))
     for name, network in networks.items():
@@ -45,7 +45,7 @@ def check_start(
                 raise ArgumentValueError(f"{name}.{key} holds NaN before the first iteration")
     if expect is not None:
         sizes = batch_sizes(batches) if _ends_an_epoch(batches, to_draw, epochs) else None
-        same = all(other == sizes for other in gather(sizes))  # to try a batch may need all processes together
+        same = all(other == sizes for other in gather(sizes))  # a trial may need all processes together
         if sizes is not None and same:
             expect(*sizes)
 
@@ -55,7 +55,7 @@ def _holds_nan(parameter: torch.Tensor) -> bool:
 
 
 def _ends_an_epoch(batches: Any, drawn: float | None, epochs: float | None) -> bool:
-    """Whether the last batch of an epoch may come."""
+    """Test whether the last batch of an epoch may be drawn."""
     try:
         length = len(batches)
     except TypeError:

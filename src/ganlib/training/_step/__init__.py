@@ -1,3 +1,3 @@
-"""One update: what happens between a batch and an optimizer's step, for any player of any game."""
+"""Update one player of any game: from a batch to an optimizer's step."""
 
 __all__ = ()

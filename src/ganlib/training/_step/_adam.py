@@ -1,4 +1,4 @@
-"""Adam's step with coefficients that lie on the device."""
+"""Step an Adam optimizer with coefficients on the device."""
 
 from typing import Any
 
@@ -12,24 +12,25 @@ __all__ = ["adam_step"]
 def adam_step(
     optimizer: torch.optim.Optimizer, group: dict[str, Any], lr: Tensor, beta1: Tensor, beta2: Tensor
 ) -> None:
-    r"""Step down the gradients of a group of an Adam or AdamW, as torch does.
+    r"""Step down the gradients of a group of Adam or AdamW, as torch does.
 
     .. math::
         m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
         \theta \leftarrow \theta - \eta \, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    All forms of torch's read the betas on the host, so that a recording would keep them.
+    All implementations in torch read the betas on the host, so a recording would keep their values.
 
     Args:
-        optimizer: has the states.
+        optimizer: an Adam or AdamW, which has the states.
         group: one of its groups.
         lr: () on the device.
         beta1: () on the device.
         beta2: () on the device.
 
     References:
-        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, arXiv:1412.6980, algorithm 1; the weight
-        decay of AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, arXiv:1711.05101.
+        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1, arXiv:1412.6980.
+        The weight decay of AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019,
+        arXiv:1711.05101.
     """
     parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
     if not parameters:

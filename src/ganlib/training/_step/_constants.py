@@ -1,4 +1,4 @@
-"""What a CUDA graph takes for constant: the Python values that a step reads, and the addresses of its tensors."""
+"""Find the Python values and tensor addresses that a CUDA graph takes for constant."""
 
 import collections
 import copy
@@ -20,7 +20,7 @@ from ganlib._shown import shown
 __all__ = ["Constants"]
 
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, enum.Enum)
-_LONGEST = 64  # a longer list is data
+_LONGEST = 64  # entries of a list; a longer one is data
 _LARGEST = 2**24  # elements of a tensor
 _DEEPEST = 6
 _LIBRARIES = {"torch", "torchvision", "numpy", "builtins", "functools", "enum", "abc", "typing", "collections"}
@@ -38,12 +38,12 @@ class _Entry(NamedTuple):
     value: Any
     pointer: int = 0  # of a tensor
     trained: bool = False
-    registered: bool = False  # as a parameter or buffer, or in the state of an optimizer
-    within: bool = False  # whether it must only stay as it is within a step
+    registered: bool = False  # whether it is a parameter, a buffer, or in the state of an optimizer
+    within: bool = False  # whether it may change between steps, but not within a step
 
 
 class _Look(NamedTuple):
-    """What is compared by equality: numbers on the host that kernels take by value, sets, sources of random numbers."""
+    """Describe a value that is compared by equality: numbers on the host, sets, states of random generators."""
 
     name: str
     read: Callable[[], Any]
@@ -53,17 +53,17 @@ class _Look(NamedTuple):
 
 
 class Constants:
-    """The Python values and the tensors that a step can reach.
+    """Find the Python values and the tensors that a step can reach, and detect changes.
 
-    A recording keeps numbers and addresses, so a number that becomes another one, and a buffer that is replaced, would
-    go unnoticed. Looked at are the parameters, buffers, children, hooks and attributes of modules, the attributes of
-    other objects, the states of optimizers, and of functions the outside variables that their code names. Of an object
-    whose method is an objective, only what is named by the functions that are reached. An object may list in
-    ``unrecorded`` the attributes that no step reads: these may change between steps.
+    A recording contains numbers and addresses, so it would not notice a changed number or a replaced buffer. The class
+    checks the parameters, buffers, children, hooks and attributes of modules, the attributes of other objects, and the
+    states of optimizers. For a function, it checks the outside variables that the function's code names. For an object
+    whose method is an objective, it checks only the attributes that the reached functions name. An object may list
+    attributes that no step reads in ``unrecorded``; these may change between steps.
 
     Args:
         parts: functions, modules, optimizers and other objects, by name.
-        device: of the step. A small tensor on the CPU is mere numbers to a kernel elsewhere.
+        device: the device of the step. A kernel on another device takes a small CPU tensor as a number.
 
     Example:
         >>> layer = nn.LeakyReLU(0.1)
@@ -79,7 +79,7 @@ class Constants:
         self._compared_elsewhere = {id(group) for optimizer in own for group in optimizer.param_groups}
         self._named: set[str] = set()
         known = -1
-        while known < len(self._named):  # a function that is reached late may name what was passed by before
+        while known < len(self._named):  # a function that is reached late may name attributes that were skipped
             known = len(self._named)
             self._entries: list[_Entry] = []
             self._looks: list[_Look] = []
@@ -91,11 +91,11 @@ class Constants:
         self._columns = _columns(self._entries, self._containers)
 
     def hold(self) -> bool:
-        """Whether all is as it was at the last step. It is asked at every step, so its loops run in C."""
+        """Test whether nothing has changed since the last step; its loops run in C, since every step calls it."""
         holders, keys, values, tensors, pointers, trained, containers, lengths = self._columns
         try:
             same = all(map(operator.is_, map(operator.getitem, holders, keys), values))
-        except (LookupError, AttributeError, ValueError):  # something is gone
+        except (LookupError, AttributeError, ValueError):  # something was deleted
             return False
         if not same or list(map(len, containers)) != lengths:
             return self.change() is None  # an equal number may be another object
@@ -104,10 +104,10 @@ class Constants:
         return same and all(one.within or one.read() == one.value for one in self._looks)
 
     def change(self, *, within: bool = False) -> str | None:
-        """Say what is not as it was; None where all is.
+        """Describe the first change; None if nothing has changed.
 
         Args:
-            within: whether it was at the beginning of this very step.
+            within: whether to compare with the beginning of the same step.
         """
         for name, holder, key, value, pointer, trained, _, only_within in self._entries:
             now = _read(holder, key)
@@ -133,7 +133,7 @@ class Constants:
         return None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors that a step may change, by name; large attributes are data."""
+        """Return the tensors that a step may change, by name; large attributes count as data."""
         found: dict[str, Tensor] = {}
         for one in self._entries:
             if isinstance(one.value, Tensor) and (one.registered or one.value.numel() <= _LARGEST):
@@ -144,7 +144,7 @@ class Constants:
         return found
 
     def leave_out_what_passes(self) -> None:
-        """Forget the attributes that a step has bound to other tensors or objects, such as a last output."""
+        """Forget the attributes that a step has set to another tensor or object, such as a last output."""
         self._entries = [
             one
             for one in self._entries
@@ -153,7 +153,7 @@ class Constants:
         self._columns = _columns(self._entries, self._containers)
 
     def put_back(self) -> None:
-        """Undo what a step has changed: attributes, variables, entries of lists, and sources of random numbers."""
+        """Undo the changes of a step to attributes, variables, containers and random generators."""
         for _, container, length, copied in self._containers:
             if len(container) != length and copied is not None:
                 container.clear()
@@ -168,7 +168,7 @@ class Constants:
     def _add(
         self, name: str, holder: Any, keys: Iterable[Any], depth: int, *, registered: bool = False, within: bool = False
     ) -> None:
-        """Look at what a mapping, or a sequence, holds."""
+        """Add the members of a mapping or a sequence."""
         for key in keys:
             value, path = _read(holder, key), _path(name, key)
             if isinstance(value, Tensor):
@@ -182,7 +182,7 @@ class Constants:
                     self._enter(path, value, depth)
 
     def _add_tensor(self, path: str, tensor: Tensor, *, registered: bool) -> None:
-        """Look at the hooks of a tensor, and into it where it lies on the CPU and the step does not."""
+        """Add the hooks of a tensor, and its values if it is on the CPU and the step is not."""
         if tensor.is_leaf and tensor.requires_grad:
             names = {key: key for key in _HOOKS_OF_TENSORS if hasattr(tensor, key)}
             self._add(path, _Attributes(tensor, names), names, _DEEPEST)
@@ -190,11 +190,11 @@ class Constants:
             self._looks.append(_Look(f"{path} (a tensor on the CPU)", tensor.tolist, tensor.tolist()))
 
     def _enter(self, name: str, value: Any, depth: int) -> None:
-        """Look into an object, once, or again where it was reached too deep."""
+        """Search an object, once, or again if it was reached too deep before."""
         identity = (id(value.__func__), id(value.__self__)) if isinstance(value, MethodType) else id(value)
         if depth <= self._seen.get(identity, (0, None))[0] or _is_plain(value):
             return
-        self._seen[identity] = depth, value  # which keeps it alive, and its id its own
+        self._seen[identity] = depth, value  # keeps it alive, so no other object gets its id
         if isinstance(value, nn.Module):
             self._enter_module(name, value, depth)
         elif isinstance(value, torch.optim.Optimizer):
@@ -261,12 +261,12 @@ class Constants:
         self._add_attributes(name, optimizer, [key for key in own if key not in _of_every_optimizer()], depth)
 
     def _add_attributes(self, name: str, owner: Any, keys: list[str], depth: int, *, all_of_them: bool = True) -> None:
-        """Look at the attributes of an object and of its classes, and into its methods: at all, or the named ones."""
+        """Add the attributes of an object and its classes, and search its methods: all, or only the named ones."""
         own, unrecorded = _attributes(owner), {*getattr(type(owner), "unrecorded", ())} - self._named
         keys = [key for key in keys if all_of_them or key in self._named]
         self._add(name, own, [key for key in keys if key not in unrecorded], depth - 1)
         self._add(name, own, [key for key in keys if key in unrecorded], 1, within=True)
-        found = {}  # an attribute of its own may take the place of one of a class
+        found = {}  # attributes of classes that the object does not override
         for kind in type(owner).__mro__:
             for key, value in vars(kind).items() if not _of_a_library(kind.__module__) else ():
                 if not (all_of_them or key in self._named):
@@ -281,8 +281,8 @@ class Constants:
         self._add(name, _Attributes(owner, found), found, 1)
 
     def _enter_function(self, function: FunctionType, depth: int) -> None:
-        """Look at the variables from outside that its code names, and at what it carries with it."""
-        if _of_a_library(function.__module__) or function.__module__.split(".")[0] == "ganlib":  # there all is constant
+        """Add the outside variables that the function's code names, its defaults and its attributes."""
+        if _of_a_library(function.__module__) or function.__module__.split(".")[0] == "ganlib":  # constant globals
             return
         outside, named = function.__globals__, _names(function.__code__)
         self._named |= named
@@ -299,7 +299,7 @@ class Constants:
 
 
 class _Attributes:
-    """Attributes of an object as a mapping, by the names that they have in messages."""
+    """Map names in messages to attributes of an object."""
 
     def __init__(self, owner: Any, names: dict[str, str]) -> None:
         self._owner = owner
@@ -319,7 +319,7 @@ class _Attributes:
 
 
 def _attributes(owner: Any) -> Any:
-    """The attributes that an object has of its own, as a mapping."""
+    """Return an object's own attributes as a mapping."""
     if hasattr(owner, "__dict__"):
         return vars(owner)
     slots = (slot for kind in type(owner).__mro__ for slot in getattr(kind, "__slots__", ()))
@@ -327,7 +327,7 @@ def _attributes(owner: Any) -> Any:
 
 
 def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int, Any]]) -> tuple[list[Any], ...]:
-    """The entries as ``hold`` reads them."""
+    """Arrange the entries as ``hold`` reads them."""
     entries = [one for one in entries if not one.within]
     tensors = [one for one in entries if one.pointer]
     return (
@@ -344,7 +344,7 @@ def _columns(entries: list[_Entry], containers: list[tuple[str, Any, int, Any]])
 
 @functools.cache
 def _of_every_optimizer() -> set[str]:
-    """What every optimizer has; not at import, since torch loads its compiler for the first, which takes seconds."""
+    """Return the attributes of every optimizer; not at import, since torch then loads its compiler for seconds."""
     adam = torch.optim.Adam([torch.zeros(1)], fused=True)
     return {*vars(adam), "step", "_opt_called", "grad_scale", "found_inf"}
 
@@ -354,7 +354,7 @@ def _of_a_library(module: str | None) -> bool:
 
 
 def _names(code: Any) -> set[str]:
-    """The names that code uses, also in the functions and comprehensions inside it, and as words for ``getattr``."""
+    """Return the names that code uses, also in nested functions and comprehensions, and as strings for ``getattr``."""
     constants = getattr(code, "co_consts", ())
     inside = [constant for constant in constants if isinstance(constant, types.CodeType)]
     words = {constant for constant in constants if isinstance(constant, str) and constant.isidentifier()}
@@ -374,12 +374,12 @@ def _path(name: str, key: Any) -> str:
 def _pointer(tensor: Tensor) -> int:
     try:
         return tensor.data_ptr()
-    except (RuntimeError, ValueError):  # it is sparse, or lazy
+    except (RuntimeError, ValueError):  # a sparse or lazy tensor
         return 0
 
 
 def _read(holder: Any, key: Any) -> Any:
     try:
         return holder[key]
-    except (LookupError, AttributeError, ValueError):  # it is gone, or was never bound
+    except (LookupError, AttributeError, ValueError):  # it was deleted, or never bound
         return None

@@ -1,4 +1,4 @@
-"""The kernels of a step, recorded by ``torch.cuda.graph``."""
+"""Record the kernels of a step by ``torch.cuda.graph``."""
 
 import contextlib
 import functools
@@ -16,17 +16,17 @@ Metrics: TypeAlias = dict[str, Tensor]
 
 
 class CudaRecorder:
-    """Records the kernels of a step by ``torch.cuda.graph``, and gives what runs them again."""
+    """Record the kernels of a step by ``torch.cuda.graph``, and return a function that runs them again."""
 
     device_type = "cuda"
 
     @functools.cached_property
     def _stream(self) -> torch.cuda.Stream:
-        # One for all: a gradient is accumulated on the stream of the first step whose graph is still alive.
+        # All steps share a stream, since torch accumulates a gradient on the stream of the first graph that is alive.
         return torch.cuda.Stream()
 
     def warm_up(self, step: Callable[[], Metrics]) -> Metrics:
-        """Run once, on the stream of recordings."""
+        """Run a step once, on the stream of recordings."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         try:
@@ -37,7 +37,7 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def without_waiting(self) -> Iterator[None]:
-        """Context in which it is a RuntimeError to wait for the device."""
+        """Raise a RuntimeError inside the context if a step waits for the device."""
         before = torch.cuda.get_sync_debug_mode()
         _set_sync_debug_mode("error")
         try:
@@ -46,23 +46,24 @@ class CudaRecorder:
             _set_sync_debug_mode(before)
 
     def record(self, step: Callable[[], Metrics]) -> tuple[Metrics, Callable[[], None]]:
-        """Record without running; the step may neither wait for the device nor copy from the host.
+        """Record a step without running it; the step must not wait for the device or copy from the host.
 
         Returns:
-            Where the results will lie, and what runs the step, each time into the same memory.
+            The tensors that will contain the results, and a function that runs the step into the same memory each time.
         """
         graph = torch.cuda.CUDAGraph()
         try:
-            # A loader's own thread may pin memory meanwhile.
+            # thread_local, since a loader's thread may pin memory during the recording.
             recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
             with _without_garbage_collection(), recording:
                 metrics = step()
         except RuntimeError as error:
-            del self._stream  # which may believe the same
-            # The generator believes for ever that it is being recorded, and refuses to draw: give it another state.
+            # The stream and the default generator may stay in recording mode, in which the generator refuses to draw.
+            # So drop the stream, and give the generator another state.
+            del self._stream
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
             generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
-            if isinstance(error.__context__, RuntimeError):  # to end such a recording is an error too, which says less
+            if isinstance(error.__context__, RuntimeError):  # ending a failed recording raises a second, vaguer error
                 raise error.__context__ from None
             raise
         return metrics, graph.replay
@@ -70,7 +71,7 @@ class CudaRecorder:
 
 @contextlib.contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Context in which no cycle is freed: the graph of an earlier trainer in one would spoil the recording."""
+    """Disable garbage collection: freeing the graph of an earlier trainer would break the recording."""
     enabled = gc.isenabled()
     gc.disable()
     try:

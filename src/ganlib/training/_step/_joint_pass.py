@@ -1,4 +1,4 @@
-"""One forward pass of the discriminator over real and fake samples together."""
+"""Run the discriminator once on real and fake samples together."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +24,8 @@ def discriminate_together(
         discriminate: the discriminator, called with samples and conditions.
         real: (N, ...).
         fake: (N, ...).
-        condition: of the real samples, or None.
-        fake_condition: of the fake samples, or None.
+        condition: conditions of the real samples, or None.
+        fake_condition: conditions of the fake samples, or None.
 
     Returns:
         The outputs for the real and for the fake samples.
@@ -60,7 +60,7 @@ def discriminate_together(
 
 
 def _joined(condition: Any, other: Any) -> Any:
-    """The conditions of real and fake samples as one, tensor by tensor."""
+    """Concatenate the conditions of real and fake samples, tensor by tensor."""
     (leaves, structure), (others, other_structure) = tree_flatten(condition), tree_flatten(other)
     if structure != other_structure or any(_kind(a) != _kind(b) for a, b in zip(leaves, others, strict=True)):
         raise ArgumentValueError("joint_pass (=True) needs conditions of one kind for real and fake samples, or none")

@@ -1,4 +1,4 @@
-"""The generator's last activation, which autocast must not compute in half precision."""
+"""Find the generator's last activation, which autocast must not compute in half precision."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _HALVES = (torch.bfloat16, torch.float16)
 
 
 class Call(NamedTuple):
-    """One call of a module without submodules.
+    """Record one call of a module without submodules.
 
     Args:
-        module: what was called.
-        given: its first argument, where that is a tensor.
-        made: what it gave.
+        module: the module.
+        given: its first argument, if that is a tensor.
+        made: its output.
     """
 
     module: nn.Module
@@ -34,10 +34,10 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
     """Record the calls of a network's modules that have no submodules.
 
     Args:
-        network: whatever is called inside the context.
+        network: the network, which you call inside the context.
 
     Returns:
-        A context that gives the list, which grows with each call.
+        A context that yields the list of calls, which grows with each call.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 1), nn.Tanh())
@@ -61,18 +61,19 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
 
 
 def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Module | None:
-    """Find the activation that makes a generator's samples, where autocast computes it in half precision.
+    """Find the activation that makes a generator's samples, if autocast computes it in half precision.
 
-    A tanh that rounds to 1 in half precision (in bfloat16 from a pre-activation of 3.5 on) has a gradient of exactly 0,
-    so the pixel learns nothing any more.
+    In half precision a tanh can round to 1 (in bfloat16 from a pre-activation of 3.5 on). Its gradient is then exactly
+    0, so the pixel does not learn any more.
 
     Args:
-        calls: of the generator, as :func:`recorded_calls` gives them.
-        samples: what the generator made in these calls.
-        warn: whether to warn of half-precision samples that are made by something else.
+        calls: the generator's calls, from :func:`recorded_calls`.
+        samples: the generator's output in these calls.
+        warn: whether to warn of half-precision samples that another operation makes.
 
     Returns:
-        A module without parameters, to be called inside :func:`widened`; None where there is none, or autocast is off.
+        A module without parameters, to be called inside :func:`widened`; None if there is no such module or autocast is
+        off.
     """
     if not torch.is_autocast_enabled(samples.device.type):
         return None
@@ -90,13 +91,13 @@ def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Mod
 
 
 def widened(activation: nn.Module | None) -> contextlib.AbstractContextManager[object]:
-    """Have an activation computed in float32 under autocast, for a while; the module is left as it was.
+    """Compute an activation in float32 under autocast, inside the context.
 
     Args:
-        activation: of :func:`last_activation`.
+        activation: the result of :func:`last_activation`.
 
     Returns:
-        A context.
+        A context. The module is unchanged after it.
 
     Example:
         >>> tanh = nn.Tanh()
@@ -108,7 +109,7 @@ def widened(activation: nn.Module | None) -> contextlib.AbstractContextManager[o
 
 
 def _maker(calls: list[Call], samples: Tensor) -> Call | None:
-    """The last call that gave the samples' values and did not only pass them on, as Flatten does."""
+    """Find the last call that computed the samples' values and did not only reshape them, as Flatten does."""
     for call in reversed(calls):
         made = call.made
         if made.numel() != samples.numel() or (_share_memory(call) and not getattr(call.module, "inplace", False)):

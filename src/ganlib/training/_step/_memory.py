@@ -1,4 +1,4 @@
-"""All that a step changes: kept, put back, and compared with what another step has made of it."""
+"""Keep everything that a step changes, restore it, and compare it with the result of another step."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,18 +12,18 @@ __all__ = ["Memory", "difference", "distances"]
 _OF_CHANGE, _TINY = 2e-3, 1e-12
 _OF_METRIC, _TINY_METRIC = 1e-4, 1e-6
 _NOISE, _NOISE_OF_METRIC = 5, 1.5
-_NUDGE = 2**-16  # more than sums of float32 numbers differ by, in another order
+_NUDGE = 2**-16  # larger than the difference between sums of float32 numbers in two orders
 
 
 class Memory:
-    """Keeps what a step is about to change: tensors, gradient scalers, and random states.
+    """Keep what a step will change: tensors, gradient scalers, and random states.
 
     Args:
-        tensors: by name; a step changes them in place.
-        scalers: of the gradients.
+        tensors: the tensors that a step changes in place, by name.
+        scalers: the gradient scalers.
 
     Attributes:
-        before: what the tensors held, by name.
+        before: the values of the tensors, by name.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], scalers: Sequence[torch.amp.GradScaler]) -> None:
@@ -36,7 +36,7 @@ class Memory:
 
     @torch.no_grad()
     def contents(self) -> dict[str, Tensor]:
-        """Copies of what the tensors hold now, without the nudge."""
+        """Copy the present values of the tensors, without the nudge."""
         found = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
         for name, nudge in self._nudges.items():
             found[name] -= nudge
@@ -44,9 +44,9 @@ class Memory:
 
     @torch.no_grad()
     def put_back(self, *, nudged: bool = False) -> None:
-        """Make all as it was; nudged, the elements of what is trained differ from it by about 1e-5 of themselves."""
+        """Restore everything; ``nudged`` changes the elements of trained tensors by about 1e-5 of themselves."""
         for name, kept in self.before.items():
-            if not torch.equal(self._tensors[name], kept):  # one that is expanded, say, cannot be written
+            if not torch.equal(self._tensors[name], kept):  # some, such as expanded tensors, cannot be written
                 self._tensors[name].copy_(kept)
         trained = {name: one for name, one in self._tensors.items() if nudged and one.requires_grad and one.is_leaf}
         for tensor in trained.values():
@@ -54,12 +54,12 @@ class Memory:
         self._nudges = {name: tensor - self.before[name] for name, tensor in trained.items()}
         for scaler, state in zip(self._scalers, self._scales, strict=True):
             scaler.load_state_dict(state)
-            vars(scaler)["_per_optimizer_states"].clear()  # where a step ended before its scaler was updated
+            vars(scaler)["_per_optimizer_states"].clear()  # a step may have ended before it updated its scaler
         load_random_state(self._random)
 
 
 def distances(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, float]:
-    """Mean absolute differences, by name; what is not a number in both is equal."""
+    """Compute mean absolute differences, by name; NaN in both tensors counts as equal."""
     return {name: _distance(value, other[name]) for name, value in one.items()}
 
 
@@ -69,19 +69,18 @@ def difference(
     actual: Mapping[str, Tensor],
     noise: Mapping[str, float],
 ) -> str | None:
-    """Say which value of a recording differs most from that of an ordinary step; None where all agree.
+    """Describe the value of a recording that differs most from that of an ordinary step; return None if all agree.
 
-    Differences are means over a tensor: of its elements, a few always have a gradient that is nothing but rounding. A
-    tensor agrees if it differs by at most 0.2 % of what the step changes, 4 units in its last place, and 5 times the
-    noise. A metric agrees if it differs by 1e-4 of itself, and 1.5 times the noise, which counts for a hundredth at
-    most.
-    If a metric differs by more, something was not put back between the steps.
+    Differences are means over a tensor, since in every tensor the gradients of a few elements are only rounding errors.
+    A tensor agrees if it differs by at most 0.2 % of what the step changes, plus 4 units in its last place, plus 5
+    times the noise. A metric agrees if it differs by at most 1e-4 of itself plus 1.5 times the noise, where the noise
+    counts up to a hundredth. If a metric differs by more, something was not restored between the steps.
 
     Args:
-        before: the tensors before the step, by name; no metrics.
-        expected: of the ordinary step.
-        actual: of the recording.
-        noise: :func:`distances` between runs of the recording that should agree but for rounding.
+        before: the tensors before the step, by name, without metrics.
+        expected: the results of the ordinary step.
+        actual: the results of the recording.
+        noise: :func:`distances` between runs of the recording that should agree up to rounding.
 
     Example:
         >>> one, other = {"loss": torch.tensor(1.0)}, {"loss": torch.tensor(1.5)}

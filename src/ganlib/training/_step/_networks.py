@@ -1,4 +1,4 @@
-"""How networks are called, laid out, and given batches."""
+"""Call networks, lay out their weights, and move batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -15,17 +15,17 @@ __all__ = ["call", "held_by", "iterator_of", "lay_out_", "leaves_of", "move", "n
 
 
 def call(network: Callable[..., Any], x: Tensor, condition: Any) -> Any:
-    """Call a network by the one convention: with the condition only where there is one."""
+    """Call a network by ganlib's convention: with the condition only if there is one."""
     return network(x) if condition is None else network(x, condition)
 
 
 def held_by(optimizer: torch.optim.Optimizer) -> set[int]:
-    """The ids of the parameters that an optimizer holds."""
+    """Return the ids of an optimizer's parameters."""
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def iterator_of(batches: Any) -> Iterator[Any]:
-    """What ``train_step`` was given, as an iterator: an iterator of batches, or one batch.
+    """Turn the argument of ``train_step``, an iterator of batches or one batch, into an iterator.
 
     Raises:
         ArgumentTypeError: it is a loader.
@@ -41,11 +41,11 @@ def iterator_of(batches: Any) -> Iterator[Any]:
 
 
 def scalar(value: Any, name: str) -> Tensor:
-    """Refuse what is not one number with its graph.
+    """Return the value if it is one number with its graph; otherwise raise an error.
 
     Raises:
         ArgumentTypeError: it is not a tensor.
-        ShapeError: it has several numbers; to sum them would scale the step with the batch.
+        ShapeError: it contains several numbers. Their sum would scale the step with the batch size.
     """
     if not isinstance(value, Tensor):
         raise ArgumentTypeError(f"{name} gave {shown(value)}, a {type(value).__name__}; it must give a tensor")
@@ -55,7 +55,7 @@ def scalar(value: Any, name: str) -> Tensor:
 
 
 def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
-    """Move the tensors of a nest; one that is there twice stays one."""
+    """Move the tensors of a nest to a device; a tensor that occurs twice is moved once."""
     copies = dict[int, Tensor]()
 
     def moved(tensor: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def move(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
 
 
 def leaves_of(nest: Any) -> set[int]:
-    """The ids of the parameters in the graphs of a nest's tensors."""
+    """Return the ids of the parameters in the graphs of a nest's tensors."""
     waiting = [leaf.grad_fn for leaf in tree_leaves(nest) if isinstance(leaf, Tensor)]
     seen, found = set[Any](), set[int]()
     while waiting:
@@ -84,13 +84,13 @@ def leaves_of(nest: Any) -> set[int]:
 
 
 def lay_out_(network: nn.Module) -> None:
-    """Lay out a network's weights with the channels last, in place; its parameters stay the same objects."""
+    """Convert a network's weights to the channels-last memory format, in place; parameters keep their identity."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(memory_format=_format(parameter))
 
 
 def networks_of(trainer: Any) -> dict[str, nn.Module]:
-    """The modules of any trainer, by name: its ``modules``, or its attributes that are modules."""
+    """Find the modules of any trainer, by name: in its ``modules``, or among its attributes."""
     if isinstance(trainer, nn.Module):
         return dict(trainer.named_children())
     held = getattr(trainer, "modules", None)

@@ -1,4 +1,4 @@
-"""In which precision a step computes."""
+"""Choose the precision of a step."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """What the name of a precision means to a training step.
+    """Provide the contexts and the gradient scaler of a precision.
 
     Args:
         name: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``.
@@ -40,7 +40,7 @@ class Precision:
         self.half = _HALVES.get(name)
 
     def autocast(self, device_type: str) -> AbstractContextManager[object]:
-        """The context of an objective; outside half precision it undoes an autocast around it."""
+        """Return the context of an objective; without half precision it disables an outer autocast."""
         if self.half is not None:
             return torch.autocast(device_type, self.half, cache_enabled=not weight_cache_loses_gradients())
         if torch.is_autocast_enabled(device_type):
@@ -48,27 +48,27 @@ class Precision:
         return contextlib.nullcontext()
 
     def losses(self, device_type: str) -> AbstractContextManager[object]:
-        """The context, inside that of an objective, of losses and penalties, which are computed as they are."""
+        """Return the context of losses and penalties inside an objective; it disables autocast."""
         return contextlib.nullcontext() if self.half is None else torch.autocast(device_type, enabled=False)
 
     def matrix_products(self) -> AbstractContextManager[object]:
-        """The context of a whole step: whether float32 matrix products may round what they multiply to TF32."""
+        """Return the context of a whole step, in which ``"tf32"`` rounds the inputs of float32 matrix products."""
         return _rounding() if self.name == "tf32" else contextlib.nullcontext()
 
     def scaler(self, device_type: str) -> torch.amp.GradScaler | None:
-        """What keeps a player's gradients within the range of fp16; each player needs its own."""
+        """Return a gradient scaler, which keeps one player's gradients within the range of fp16, or None."""
         if self.half is not torch.float16:
             return None
-        if device_type == "mps" and torch.__version__ < "2.8":  # its scaler computes in float64, which MPS has not
+        if device_type == "mps" and torch.__version__ < "2.8":  # its scaler needs float64, which MPS does not support
             raise ArgumentValueError(f"precision (={self.name!r}) needs torch 2.8 on MPS: take 'bf16'")
         return torch.amp.GradScaler(device_type)
 
 
 @functools.cache
 def weight_cache_loses_gradients() -> bool:
-    """Whether a weight that autocast casts under ``no_grad`` gets no gradient from a later call in the same context.
+    """Test whether a weight that autocast casts under ``no_grad`` gets no gradient in the same context.
 
-    So it is in torch 2.6: the cast weight is cached without its graph, and the later call trains nothing.
+    This is a bug of torch 2.6: it caches the cast weight without its graph, so the later call trains nothing.
     """
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
         weight, x = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1)

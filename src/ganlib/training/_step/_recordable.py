@@ -1,4 +1,4 @@
-"""Optimizers as a CUDA graph can hold them, and their states as every trainer can load them."""
+"""Prepare optimizers for a CUDA graph, and save their states in a form that every trainer can load."""
 
 import contextlib
 import functools
@@ -15,22 +15,22 @@ from ganlib.training._step._adam import adam_step
 
 __all__ = ["WAYS", "RecordableOptimizer", "load_portable_state", "plain_number", "portable_state", "refilled"]
 
-WAYS = ("capturable", "foreach", "fused", "differentiable")  # how an optimizer computes, in contrast to what
-_COUNTS = {"step", "mu_product"}  # the tensors in the state of a parameter that torch keeps on the host, or not
+WAYS = ("capturable", "foreach", "fused", "differentiable")  # settings that do not change what is computed
+_COUNTS = {"step", "mu_product"}  # tensors in a parameter's state that torch may keep on the host
 
 
 class RecordableOptimizer:
-    """Makes an optimizer step as a recording can repeat it, and leaves its groups as the user knows them.
+    """Make an optimizer step in a way that a recording can repeat, without a change to the user's settings.
 
-    While it steps, ``capturable`` is on, its counts of steps lie on the device, and so do its learning rates, and the
-    betas of an Adam once they change. Between steps its groups hold the user's numbers, which any scheduler may change:
-    :meth:`refresh` writes them to the device. An optimizer that reads its learning rate on the host has it recorded as
-    a number.
+    During a step, ``capturable`` is on, and the step counts and learning rates are on the device. So are the betas of
+    an Adam once they change. Between steps, the groups contain the user's numbers, which any scheduler may change;
+    :meth:`refresh` writes them to the device. If an optimizer reads its learning rate on the host, the recording
+    contains it as a number.
 
     Args:
-        optimizer: any.
+        optimizer: any optimizer.
         name: its name.
-        setting: what asks for a recording, for messages.
+        setting: the setting that requires a recording, for messages.
         scaled: whether a gradient scaler steps it.
 
     Raises:
@@ -47,7 +47,7 @@ class RecordableOptimizer:
         self._first_betas = [group["betas"] for group in optimizer.param_groups] if plain_adam else None
         said = f"{setting} cannot record {name} (={type(optimizer).__name__})"
         if isinstance(optimizer, torch.optim.LBFGS):
-            raise ArgumentValueError(f"{said}: it calls a closure as often as it needs to")
+            raise ArgumentValueError(f"{said}: it calls a closure several times in a step")
         if self._counts_on_host and any(group["lr_decay"] for group in optimizer.param_groups):
             raise ArgumentValueError(f"{said}: its lr_decay reads the count of steps on the host; give it lr_decay=0")
         if scaled and not getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -58,7 +58,7 @@ class RecordableOptimizer:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Context of a step that a recording can repeat; call :meth:`refresh` before it."""
+        """Make the optimizer recordable inside the context; call :meth:`refresh` before it."""
         own, groups = vars(self._optimizer), self._optimizer.param_groups
         swapped = [_recordable_ways(self._optimizer, group) for group in groups]
         for ways, rate in zip(swapped, self._rates, strict=True):
@@ -75,7 +75,7 @@ class RecordableOptimizer:
         if self._betas:
             own["step"] = functools.partial(_step_with_hooks, self._optimizer, self._step_with_betas)
         try:
-            with warnings.catch_warnings():  # of what capturable costs in a step that is not recorded
+            with warnings.catch_warnings():  # torch warns that capturable is slow in a step that is not recorded
                 warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
                 yield
         finally:
@@ -86,7 +86,7 @@ class RecordableOptimizer:
                 group.update(kept)
 
     def refresh(self) -> None:
-        """Write what has changed of the learning rates and betas to where a recording reads them."""
+        """Write changed learning rates and betas to the tensors that a recording reads."""
         groups = self._optimizer.param_groups
         for group in groups[len(self._rates) :]:
             self._rates.append(self._mirror(group) if _reads_tensors(self._optimizer, group) else None)
@@ -104,7 +104,7 @@ class RecordableOptimizer:
                     mirror.write(beta)
 
     def settings(self) -> dict[tuple[int, str], object]:
-        """What a recording keeps as a number, by group and name: all settings but those that are mirrored."""
+        """Return the settings that a recording keeps as numbers, by group and name: all except the mirrored ones."""
         kept: dict[tuple[int, str], object] = {}
         for index, (group, rate) in enumerate(zip(self._optimizer.param_groups, self._rates, strict=True)):
             mirrored = {"params", "lr" if rate is not None else "", "betas" if self._betas else ""}
@@ -113,7 +113,7 @@ class RecordableOptimizer:
         return kept
 
     def change(self, before: Mapping[tuple[int, str], object]) -> str | None:
-        """Say which setting is another one than before."""
+        """Describe the first setting that differs from before."""
         now = self.settings()
         for index, name in [*before, *(key for key in now if key not in before)]:
             old, new = before.get((index, name)), now.get((index, name))
@@ -122,26 +122,26 @@ class RecordableOptimizer:
         return None
 
     def mirrors(self) -> list[float]:
-        """The numbers that a recording reads on the device; this waits for it."""
+        """Return the numbers that a recording reads on the device; this waits for the device."""
         pairs = [mirror for pair in self._betas for mirror in pair]
         return [float(mirror.tensor) for mirror in [*self._rates, *pairs] if mirror is not None]
 
     def parameters(self) -> list[nn.Parameter]:
-        """All that it holds."""
+        """List all parameters of the optimizer."""
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
     def states(self) -> int:
-        """How many values there are in the states of its parameters."""
+        """Count the values in the states of its parameters."""
         return sum(len(state) for state in self._optimizer.state.values())
 
     def put_back(self, groups: list[dict[str, Any]]) -> None:
-        """Give the groups settings that they had."""
+        """Restore the settings of the groups."""
         for group, before in zip(self._optimizer.param_groups, groups, strict=True):
             group.update(before)
-        self._rates, self._betas = [], []  # a step may have written there
+        self._rates, self._betas = [], []  # a step may have changed them
 
     def groups(self) -> list[dict[str, Any]]:
-        """The groups and their settings, for :meth:`put_back`."""
+        """Copy the groups and their settings, for :meth:`put_back`."""
         return [dict(group) for group in self._optimizer.param_groups]
 
     def _step_with_betas(self, _: torch.optim.Optimizer) -> None:
@@ -155,14 +155,14 @@ class RecordableOptimizer:
         return _Mirror(parameters[0], fused=bool(ways.get("fused")))
 
     def count(self, steps: int) -> None:
-        """Count the steps that a recording has taken, where the optimizer counts on the host."""
+        """Count the steps of a recording, if the optimizer counts on the host."""
         if self._counts_on_host:
             for state in self._optimizer.state.values():
                 if state["step"].is_cpu:
                     state["step"] += steps
 
     def release(self) -> None:
-        """Leave the optimizer as it was made: counts of steps lie where its own settings want them."""
+        """Move step counts back to where the optimizer's own settings need them."""
         for group in self._optimizer.param_groups:
             if not (group.get("capturable") or group.get("fused")):
                 self._move_counts(group, to_device=False)
@@ -175,7 +175,7 @@ class RecordableOptimizer:
 
 
 def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimizer with plain numbers for settings, counts on the CPU, and no ``capturable``."""
+    """Return an optimizer's state with plain numbers as settings, counts on the CPU, and without ``capturable``."""
     state = optimizer.state_dict()
     groups = [
         {name: plain_number(value, of_any_device=True) for name, value in group.items() if name != "capturable"}
@@ -191,7 +191,7 @@ def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load what :func:`portable_state` gave; how the optimizer computes, and its tensors of settings, stay its own."""
+    """Load a result of :func:`portable_state`; the optimizer keeps its WAYS, and its tensors of settings."""
     own = [dict(group) for group in optimizer.param_groups]
     groups = state["param_groups"]
     if len(groups) == len(own):
@@ -204,7 +204,7 @@ def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any])
 
 
 class _Mirror:
-    """A number of a group, in a tensor on the device of its parameters."""
+    """Mirror a number of a group in a tensor on the device of its parameters."""
 
     def __init__(self, parameter: Tensor, *, fused: bool) -> None:
         wide = parameter.dtype == torch.float64 and not fused  # a fused kernel on CUDA reads a float32
@@ -212,7 +212,7 @@ class _Mirror:
         self._written: float | None = None
 
     def write(self, given: float | Tensor) -> None:
-        """Have the tensor hold this number; to read a tensor on the device would wait for it."""
+        """Write a number into the tensor; reading a tensor on the device would wait for it."""
         if isinstance(given, Tensor) and not given.is_cpu:
             self.tensor.copy_(given)
             self._written = None
@@ -222,27 +222,24 @@ class _Mirror:
 
 
 def _reads_tensors(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
-    """Whether the optimizer reads a learning rate on the device, while it is recorded."""
+    """Test whether the optimizer reads its learning rate on the device during a recording."""
     ways = {**group, **_recordable_ways(optimizer, group)}
     adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
     return "lr" in group and bool(ways.get("fused") or (ways.get("capturable") and (ways.get("foreach") or adam)))
 
 
 def _recordable_ways(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> dict[str, Any]:
-    """How a group is to compute while it is recorded; what the user chose stays."""
+    """Return the settings that make a group recordable; the user's choices stay."""
     free = group.get("foreach") is None and not group.get("fused")
     if "capturable" in group:
         return {"capturable": True} | ({"foreach": True} if free else {})
     if type(optimizer) is torch.optim.SGD and free and not group["dampening"]:
-        return {"fused": True}  # the only one of its ways that reads a learning rate on the device
+        return {"fused": True}  # SGD reads a learning rate on the device only if it is fused
     return {}
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
-    """Begin at 0, which without dampening is the same as at the first gradient: some must not have one, and others not.
-
-    Torch's fused SGD takes either.
-    """
+    """Start momentum at 0, equal to torch's start without dampening; fused SGD needs buffers for all or none."""
     for parameter in group["params"]:
         state = optimizer.state[parameter]
         if state.get("momentum_buffer") is None:
@@ -250,13 +247,13 @@ def _begin_momentum(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> 
 
 
 def _step_with_hooks(optimizer: torch.optim.Optimizer, step: Callable[[torch.optim.Optimizer], None]) -> None:
-    """Step as torch would: with the hooks of steps, and so that schedulers know of it."""
+    """Step as torch does: call the step hooks, and tell schedulers of the step."""
     torch.optim.Optimizer.profile_hook_step(step)(optimizer)
     vars(optimizer)["_opt_called"] = True
 
 
 def plain_number(value: Any, *, of_any_device: bool = False) -> Any:
-    """A setting as a plain number; a tensor on a device is read only if asked for."""
+    """Convert a setting to a plain number; a tensor on a device is read only with ``of_any_device``."""
     if isinstance(value, tuple):
         return tuple(plain_number(one, of_any_device=of_any_device) for one in value)
     if isinstance(value, np.generic):
@@ -266,7 +263,7 @@ def plain_number(value: Any, *, of_any_device: bool = False) -> Any:
 
 
 def refilled(own: Any, loaded: Any) -> Any:
-    """The loaded value, in the very tensor that a Schedule or a CUDA graph has."""
+    """Write the loaded value into the existing tensor, which a Schedule or a CUDA graph uses."""
     if isinstance(own, tuple) and isinstance(loaded, tuple) and len(own) == len(loaded):
         return tuple(map(refilled, own, loaded))
     return own.copy_(torch.as_tensor(loaded)) if isinstance(own, Tensor) else loaded

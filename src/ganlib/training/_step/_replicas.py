@@ -1,4 +1,4 @@
-"""The copies of a trainer in several processes: equal in what they have learned, with different random numbers."""
+"""Keep the copies of a trainer in several processes equal, with different random numbers."""
 
 import hashlib
 import random
@@ -18,14 +18,15 @@ __all__ = ["Replicas", "metrics_over_ranks", "move_random_numbers_apart"]
 
 
 class Replicas:
-    """Keeps the modules of a trainer equal in all processes; does nothing where a process is alone.
+    """Keep the modules of a trainer equal in all processes; a single process needs nothing.
 
-    All begin with the weights of rank 0, and each with its own random numbers. Gradients are averaged, so weights stay
-    equal. Buffers, such as batch norm's running statistics, do not: before each step all take those of rank 0. They are
-    what a checkpoint holds, so a resumed run has them too. A module with ``per_process = True`` is left alone.
+    All processes start with the weights of rank 0, and each with its own random numbers. Gradients are averaged, so
+    weights stay equal. Buffers, such as the running statistics of batch norm, differ: before each step all processes
+    copy those of rank 0. Checkpoints contain the buffers of rank 0, so a resumed run has them too. A module with
+    ``per_process = True`` is left unchanged.
 
     Args:
-        modules: kept equal.
+        modules: the modules to keep equal.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -33,7 +34,7 @@ class Replicas:
         self._begun = False
 
     def align(self) -> None:
-        """Make all equal, before a step."""
+        """Make all processes equal, before a step."""
         if world_size() == 1:
             return
         parts = [part for module in self._modules for part in _shared_modules(module)]
@@ -46,10 +47,10 @@ class Replicas:
 
 
 def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The mean of each metric over the processes, all sent together."""
+    """Average each metric over the processes, in one communication."""
     if world_size() == 1 or not metrics:
         return metrics
-    # A loss of a user's may be a constant on the host.
+    # A user's loss may be a constant on the host.
     device = max((value.device for value in metrics.values()), key=lambda device: device.type != "cpu")
     names = sorted(metrics)  # a dict may have another order in another process
     together = torch.stack([metrics[name].detach().to(device, widest(device)) for name in names])
@@ -58,9 +59,9 @@ def metrics_over_ranks(metrics: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def move_random_numbers_apart() -> None:
-    """Give other random numbers to a rank that would draw those of a lower one; rank 0 keeps its own.
+    """Reseed the random numbers of a rank that equal those of a lower rank; rank 0 keeps its own.
 
-    Python's, torch's and NumPy's are looked at one by one, so a rank that was seeded apart stays as it is.
+    Python's, torch's and NumPy's random numbers are compared one by one. A rank with its own seed keeps it.
     """
     if world_size() == 1:
         return
@@ -80,7 +81,7 @@ def _plain(state: Any) -> Any:
 
 
 def _shared_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """A module and those inside it, without what each process has for itself."""
+    """Yield a module and its submodules, without those of each process."""
     if not getattr(module, "per_process", False):
         yield module
         for child in module.children():

@@ -1,4 +1,4 @@
-"""The settings of a trainer's optimizers: what the code gives, what a checkpoint brings, and which counts."""
+"""Decide which optimizer settings a resumed training uses: those of the code or those of the checkpoint."""
 
 import inspect
 import math
@@ -15,15 +15,15 @@ __all__ = ["OptimizerSettings", "optimizers_of"]
 
 Groups = list[dict[str, Any]]
 
-_WITH_STATE = {"amsgrad", "centered"}  # an optimizer that is made with one of them keeps averages of its own
+_WITH_STATE = {"amsgrad", "centered"}  # an optimizer with one of these settings keeps additional averages
 
 
 class OptimizerSettings:
-    """The settings that optimizers have before a state is loaded into them, and what becomes of them.
+    """Remember the settings of optimizers before a state is loaded into them.
 
     Args:
-        optimizers: by name, as of :func:`optimizers_of`.
-        from_code: names of settings that stay as they are now, or one name.
+        optimizers: the optimizers by name, from :func:`optimizers_of`.
+        from_code: names of settings that keep their present values, or one name.
 
     Raises:
         ArgumentTypeError: ``from_code`` is neither a name nor a sequence of names.
@@ -37,17 +37,17 @@ class OptimizerSettings:
         self._bases = {name: [_base(group) for group in groups] for name, groups in self._code.items()}
 
     def state_dict(self) -> dict[str, Groups]:
-        """The settings that the training began with; a schedule or an optimizer may have changed them since."""
+        """Return the settings from the start of the training, which a schedule may have changed since."""
         return self._bases
 
     def loaded(self, bases: Mapping[str, Groups]) -> list[str]:
-        """Put back what comes from the code, now that a state is loaded; say of each optimizer what does not.
+        """Restore the settings in ``from_code`` after a state was loaded, and describe other settings that differ.
 
         Args:
-            bases: what :meth:`state_dict` gave in the run that the state is of; empty where that is not known.
+            bases: what :meth:`state_dict` returned in the saved run; empty if unknown.
 
         Returns:
-            A sentence for each optimizer whose code gives another setting than it goes on with.
+            A sentence for each optimizer whose code has another setting than the one it continues with.
         """
         notes = []
         self._check_states()
@@ -75,14 +75,14 @@ class OptimizerSettings:
         return notes
 
     def _check_states(self) -> None:
-        """Refuse a setting from the code that needs a state, which a run without it has not kept."""
+        """Refuse a setting from the code that needs a state which the checkpoint does not contain."""
         for name, optimizer in self._optimizers.items():
             for group, own in zip(optimizer.param_groups, self._code[name], strict=False):
                 for setting in self._from_code & _WITH_STATE:
                     if own.get(setting) and not group.get(setting):
                         raise ArgumentValueError(
-                            f"from_code holds {setting!r}, but {name} was saved without it, so the checkpoint has not "
-                            "the averages that it needs: begin a new run, or leave it as it was"
+                            f"from_code holds {setting!r}, but {name} was saved without it, so the checkpoint lacks "
+                            "the averages that it needs: start a new run, or remove it from from_code"
                         )
 
     def _put_back(self, name: str) -> None:
@@ -99,7 +99,7 @@ class OptimizerSettings:
 
 
 def optimizers_of(trainer: Any) -> dict[str, torch.optim.Optimizer]:
-    """The optimizers of any trainer, each once, by name: its ``optimizers``, or its attributes that are optimizers."""
+    """Find the optimizers of any trainer, by name: in its ``optimizers``, or among its attributes; each comes once."""
     held = getattr(trainer, "optimizers", None)
     if not isinstance(held, Mapping):
         held = dict[str, Any]()
@@ -116,7 +116,7 @@ def optimizers_of(trainer: Any) -> dict[str, torch.optim.Optimizer]:
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """An attribute, or what is in one that is a list or a dict."""
+    """Yield an attribute, or the members of a list or dict."""
     if isinstance(value, Mapping):
         yield from ((f"{name}[{key!r}]", one) for key, one in value.items())
     elif isinstance(value, list | tuple):
@@ -126,7 +126,7 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> Groups:
-    """The settings of each group, as numbers of their own."""
+    """Copy the settings of each group as plain numbers."""
     return [
         {name: plain_number(value, of_any_device=True) for name, value in group.items() if name != "params"}
         for group in optimizer.param_groups
@@ -134,7 +134,7 @@ def _settings(optimizer: torch.optim.Optimizer) -> Groups:
 
 
 def _base(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What a group began with: a schedule keeps its first learning rate, and changes the other."""
+    """Return the settings that a group started with; a schedule keeps the first learning rate in ``initial_lr``."""
     base = {
         name: value
         for name, value in group.items()
@@ -147,7 +147,7 @@ _PLAIN = (bool, int, float, str, type(None), tuple, list)
 
 
 def _changes(now: Mapping[str, Any], own: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What a group goes on with and what its code says, where these differ, and the code is not as it was."""
+    """Find settings with another value than in the code, if the code has changed since the run started."""
     changes = dict[str, tuple[Any, Any]]()
     mine, theirs = _base(own), {name: value for name, value in now.items() if isinstance(value, _PLAIN)}
     if "initial_lr" in own and "initial_lr" in now:
@@ -161,7 +161,7 @@ def _changes(now: Mapping[str, Any], own: Mapping[str, Any], first: Mapping[str,
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two settings are the same; a tensor may have rounded one of them to float32."""
+    """Test whether two settings are equal, up to the rounding of a tensor to float32."""
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_same, one, other))
     numbers = all(isinstance(value, int | float) for value in (one, other))
@@ -175,7 +175,7 @@ def _shown(value: Any) -> str:
 
 
 def _constructor_arguments(optimizer: torch.optim.Optimizer) -> set[str]:
-    """What its user gives; some optimizers also count in their groups."""
+    """Return the names that a user can set; some optimizers also keep counters in their groups."""
     return {"lr"} | {
         name
         for cls in type(optimizer).__mro__
@@ -190,7 +190,7 @@ def _checked(from_code: Any, code: Mapping[str, Groups]) -> set[str]:
     if not isinstance(from_code, Sequence | set | frozenset):
         raise ArgumentTypeError(f"from_code (={shown(from_code)}) must be a sequence of names, such as ('lr', 'betas')")
     known = dict.fromkeys(name for groups in code.values() for group in groups for name in group)
-    known.pop("initial_lr", None)  # it goes with lr
+    known.pop("initial_lr", None)  # it belongs to lr
     for name in from_code:
         if name not in known:
             has = f"they have {', '.join(map(repr, known))}" if known else "it has none"

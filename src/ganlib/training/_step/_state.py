@@ -1,4 +1,4 @@
-"""The states of named parts, and what changes between a saved training and this one."""
+"""Save and load the states of named parts, and warn of settings that have changed."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ __all__ = ["load_states", "reprs_of", "states_of", "warn_of_changes"]
 
 
 def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
-    """The state of each part, whatever is put around it."""
+    """Return the state of each part, without the names that wrappers add."""
     return {name: plain_state(part) for name, part in parts.items()}
 
 
 def reprs_of(parts: Mapping[str, Any]) -> dict[str, str]:
-    """How ganlib's own parts show their settings, but for those with a number in a tensor, which may change."""
+    """Return the reprs of ganlib's own parts, except parts with a tensor attribute, since its value may change."""
     return {
         name: repr(part)
         for name, part in parts.items()
@@ -35,10 +35,10 @@ def load_states(
     exactly: bool,
     load: Callable[[Any, Any], object] = load_plain_state,
 ) -> None:
-    """Give each part its state; exactly where each part must have one, and no other may be there.
+    """Load each part's state; with ``exactly``, every part must have a state, and no other state may exist.
 
     Raises:
-        CheckpointError: a part has no state there, or one of another architecture, or there is one too many.
+        CheckpointError: a state is missing, does not belong to a part, or has another architecture.
     """
     if exactly and (unknown := states.keys() - parts.keys()):
         raise CheckpointError(
@@ -60,12 +60,12 @@ def load_states(
 
 
 def _sizes(part: Any, state: Any) -> str:
-    """How many parameters an optimizer has, and its state, where that differs."""
+    """Describe the numbers of parameters of an optimizer and of its state, if they differ."""
     try:
         own, saved = (
             [len(group["params"]) for group in groups] for groups in (part.param_groups, state["param_groups"])
         )
-    except (AttributeError, KeyError, TypeError):  # it is no optimizer, or the state is not of one
+    except (AttributeError, KeyError, TypeError):  # not an optimizer, or not the state of one
         return ""
     counts = (
         f"; the state is of {saved} parameters in its groups, and the optimizer has {own}: are other layers frozen?"
@@ -74,14 +74,14 @@ def _sizes(part: Any, state: Any) -> str:
 
 
 def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
-    """Warn, once, of all settings with which the training goes on differently.
+    """Warn, once, of all settings that differ between the saved training and this one.
 
     Args:
         own: the settings of this training, by name.
-        saved: those of the saved one.
+        saved: the settings of the saved training, by name.
 
     Raises:
-        CheckpointError: an optimizer is of another kind.
+        CheckpointError: an optimizer has another class.
     """
     changes = []
     for name in {**own, **saved}:
@@ -93,7 +93,7 @@ def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
             changes.append(device if name == "device" else f"its {name} was {before}, and is {now} now")
     if changes:
         warnings.warn(
-            f"the training goes on, but not as it would have, bit for bit: {'; '.join(changes)}",
+            f"the training continues, but not bit for bit as the saved one would have: {'; '.join(changes)}",
             stacklevel=4,
         )
 
@@ -103,6 +103,6 @@ def _modules_of(part: Any) -> list[Any]:
 
 
 def _holds_tensors(part: Any) -> bool:
-    """Whether an attribute is a tensor; parameters and buffers are a state, which no repr shows."""
+    """Test whether a public attribute is a tensor; parameters and buffers are a state, which no repr shows."""
     shown = {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
     return any(isinstance(leaf, Tensor) for leaf in tree_leaves(shown))

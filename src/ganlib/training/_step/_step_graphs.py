@@ -1,4 +1,4 @@
-"""An iteration recorded as a CUDA graph: one launch in place of hundreds."""
+"""Record an iteration as a CUDA graph; one launch then replaces hundreds."""
 
 import contextlib
 import traceback
@@ -25,11 +25,11 @@ __all__ = ["CudaGraph", "StepGraphs"]
 
 CudaGraph: TypeAlias = bool | Literal["auto"]
 
-_WARM_UP = 3  # what torch's own examples take: by then libraries have chosen their kernels, and optimizers their states
+_WARM_UP = 3  # as in torch's examples: libraries then have chosen their kernels, and optimizers have created states
 _PATIENCE = 8
-_SOON = 20  # by then a recording has paid for itself
+_SOON = 20  # replays after which a recording has saved more time than it took
 _MOST = 32
-_NUDGES = 6  # with fewer, the noise of a single number is often found too small by chance
+_NUDGES = 6  # with fewer nudges, the measured noise of a single number is often too small by chance
 
 
 @dataclass
@@ -43,8 +43,8 @@ class _Recording:
     replays: int = 0
 
 
-class _CannotRecord(Exception):  # noqa: N818 - it ends in the error that it carries, or in a warning
-    """Why a step cannot be recorded."""
+class _CannotRecord(Exception):  # noqa: N818 - it becomes the error that it carries, or a warning
+    """Carry the error that says why a step cannot be recorded."""
 
     def __init__(self, error: GanlibError) -> None:
         super().__init__(str(error))
@@ -52,26 +52,27 @@ class _CannotRecord(Exception):  # noqa: N818 - it ends in the error that it car
 
 
 class StepGraphs:
-    """Runs an iteration by a recording of it, one for each kind of iteration.
+    """Record an iteration and replay it, with one recording for each kind of iteration.
 
-    A recording holds addresses and numbers. So batches and learning rates are copied to where it reads them; where any
-    other number or address has become another one, the step is recorded again. The first iterations of each kind are
-    ordinary ones. Each recording is compared with an ordinary step from the same state before it is used.
+    A recording contains addresses and numbers. So batches and learning rates are copied to the addresses that it reads.
+    If another number or address changes, the step is recorded again. The first iterations of each kind are not
+    recorded. Each recording is compared with an ordinary step from the same state before it is used.
 
     Args:
-        step: from all the batches of an iteration to its metrics.
-        recorder: records it.
-        setting: the value of ``cuda_graph``; with ``"auto"``, what cannot be recorded is warned of, and run as it is.
-        optimizers: that the step steps, by name.
-        scalers: of gradients.
-        parts: gives all that the step reaches, by name.
-        device: of the step.
+        step: a function from all batches of an iteration to its metrics.
+        recorder: records the step.
+        setting: the value of ``cuda_graph``. With ``"auto"``, a step that cannot be recorded raises a warning and runs
+            without a recording.
+        optimizers: the optimizers of the step, by name.
+        scalers: the gradient scalers.
+        parts: a function that returns everything the step can reach, by name.
+        device: the device of the step.
 
     Attributes:
-        replayed: the steps that were run by a recording.
+        replayed: number of steps that a recording has run.
 
     Raises:
-        ArgumentValueError: one of the optimizers cannot be recorded.
+        ArgumentValueError: an optimizer cannot be recorded.
     """
 
     def __init__(
@@ -111,16 +112,16 @@ class StepGraphs:
         """Take a step.
 
         Args:
-            batches: a nest of tensors; its structure and their shapes are part of the kind.
-            kind: what else decides which kernels run.
+            batches: a nest of tensors. Its structure and the shapes of its tensors are part of the kind.
+            kind: everything else that selects the kernels.
 
         Returns:
-            The metrics, in memory of their own.
+            The metrics, in new memory.
 
         Raises:
             ArgumentValueError: there are several processes.
-            ArgumentTypeError: the batches hold something that a recording cannot read again.
-            GanlibRuntimeError: the step cannot be recorded, or a recording would not do what the step does.
+            ArgumentTypeError: the batches contain something that a recording cannot read again.
+            GanlibRuntimeError: the step cannot be recorded, or its recording would not do the same as the step.
         """
         if self._given_up:
             return self._step(batches)
@@ -134,7 +135,7 @@ class StepGraphs:
             return self._step(batches)
 
     def forget(self) -> None:
-        """Drop all recordings: a state was loaded, and lies elsewhere."""
+        """Drop all recordings, since a loaded state has other addresses."""
         self._last = None
         self._recordings = {}
         self._runs = {}
@@ -162,7 +163,7 @@ class StepGraphs:
                 self._replay(recording)
                 self.replayed += 1
                 return _unpacked(recording.metrics)
-            del self._recordings[key]  # and an ordinary step, in which optimizers may make a state of what is new
+            del self._recordings[key]  # then take an ordinary step, in which optimizers may create states
             self._note_change(recording)
             return self._recorder.warm_up(lambda: self._ready_step(batches))
         self._runs[key] = self._runs.get(key, 0) + 1
@@ -173,8 +174,8 @@ class StepGraphs:
                 self._warned_of_kinds = True
                 warnings.warn(
                     f"{self._setting}: there are more than {_MOST} kinds of steps, by the shapes of batches and the "
-                    "players that take part; the others are launched singly. Give batches of one shape, such as by "
-                    "drop_last=True",
+                    "players that take part; the others are launched singly. Give batches of one shape, for example "
+                    "with drop_last=True",
                     stacklevel=5,
                 )
             return self._ready_step(batches)
@@ -186,9 +187,10 @@ class StepGraphs:
             ) from error
 
     def _layout(self, nest: Any, tensors: dict[int, Tensor]) -> Hashable:
-        """The structure of a nest, with the shapes of its tensors; they are gathered, each once.
+        """Return the structure of a nest with the shapes of its tensors, and collect the tensors.
 
-        A tensor that is there several times, such as the conditions of real and fake samples, is copied once.
+        A tensor that occurs several times, such as the condition of real and fake samples, is collected and copied
+        once.
         """
         if isinstance(nest, Tensor):
             tensors.setdefault(id(nest), nest)
@@ -204,7 +206,7 @@ class StepGraphs:
         return None
 
     def _ready_step(self, batches: Any) -> Metrics:
-        self._last = None  # an ordinary step makes gradients of its own
+        self._last = None  # an ordinary step creates new gradients
         with contextlib.ExitStack() as stack:
             stack.enter_context(_on_another_stream())
             for optimizer in self._optimizers:
@@ -214,7 +216,7 @@ class StepGraphs:
     def _replay(self, recording: _Recording) -> None:
         recording.replay()
         recording.replays += 1
-        if self._last is not recording:  # each recording has its own gradients
+        if self._last is not recording:  # each recording writes to its own gradients
             self._last = recording
             for parameter, gradient in recording.gradients:
                 parameter.grad = gradient
@@ -232,7 +234,7 @@ class StepGraphs:
         return next(filter(None, changes), None)
 
     def _record_and_compare(self, key: Hashable, batches: Any, tensors: Mapping[int, Tensor]) -> Metrics:
-        """Take an ordinary step, record it, go back, and run the recording from where the step began."""
+        """Take an ordinary step, record it, restore the state, and run the recording from the same state."""
         inputs = {identity: tensor.clone() for identity, tensor in tensors.items()}
         batches = mapped(batches, lambda tensor: inputs[id(tensor)])
         constants = Constants(self._parts(), self._device)
@@ -249,7 +251,7 @@ class StepGraphs:
                 raise self._would_keep(change)
             if [optimizer.mirrors() for optimizer in self._optimizers] != mirrors:
                 raise self._would_keep("a scheduler has changed a learning rate")
-            if self._states() != states:  # the optimizers have made a state only now
+            if self._states() != states:  # the optimizers created states in this step, so record a later one
                 return metrics
             expected = {**_as_metrics(metrics), **memory.contents()}
             memory.put_back()
@@ -259,8 +261,8 @@ class StepGraphs:
                 raise _CannotRecord(
                     GanlibRuntimeError(
                         f"{self._setting}: a recording of the step does not do what the step does; it differs in "
-                        f"{said}. It keeps Python numbers and the addresses of tensors: what changes must be a tensor "
-                        "that is changed in place, of a module in modules"
+                        f"{said}. A recording keeps Python numbers and the addresses of tensors: a value that changes "
+                        "must be a tensor of a module in modules, and be changed in place"
                     )
                 )
         except (_CannotRecord, torch.OutOfMemoryError):
@@ -276,11 +278,11 @@ class StepGraphs:
     def _difference(
         self, recording: _Recording, memory: Memory, expected: Mapping[str, Tensor], tensors: Collection[Tensor]
     ) -> str | None:
-        """Run the recording, and say where it differs from the ordinary step by more than rounding.
+        """Run the recording, and describe where it differs from the ordinary step by more than rounding.
 
-        How much a step makes of rounding is seen where the weights are nudged: kernels that add up in another order
-        each time, and Adam where a gradient is near 0, make more of it than any fixed bound allows. Other ordinary
-        steps would not show it, since a Python number may have changed between them.
+        Nudged weights show how much a step amplifies rounding. Some kernels sum in another order each time, and Adam
+        divides by tiny gradients, so no fixed bound is right. Further ordinary steps would not show it, since a Python
+        number may have changed between them.
         """
 
         def outcome(*, nudged: bool = False) -> dict[str, Tensor]:
@@ -296,7 +298,7 @@ class StepGraphs:
             for _ in range(_NUDGES):
                 nudged = distances(actual, outcome(nudged=True))
                 noise = {name: max(noise[name], nudged[name]) for name in noise}
-            outcome()  # from here the training goes on
+            outcome()  # the training continues from here
             said = difference(memory.before, expected, actual, noise)
         return said
 
@@ -312,10 +314,10 @@ class StepGraphs:
         try:
             metrics, replay = self._recorder.record(step)
         except RuntimeError as error:
-            kept = "; nor may an output of an earlier step be kept with its graph (detach it)"
+            kept = ", and no output of an earlier step may be kept with its graph (detach it)"
             raise self._refusal(error, kept) from error
         for optimizer in self._optimizers:
-            optimizer.count(-1)  # nothing has run yet, but on the host
+            optimizer.count(-1)  # the recording has run on the host only
         constants.leave_out_what_passes()
         if change := constants.change(within=True):
             raise self._would_keep(change)
@@ -326,11 +328,11 @@ class StepGraphs:
         return _Recording(inputs, packed, gradients, replay, constants, settings)
 
     def _refusal(self, error: RuntimeError, also: str = "") -> Exception:
-        """What to raise for an error in a step: it as it is, where it is ours, or that the step cannot be recorded."""
+        """Return the error to raise for an error in a step: the error itself if it is ganlib's, or a _CannotRecord."""
         if isinstance(error, GanlibError):
             return error
-        where, what = _where(error), str(error).partition("\n")[0]  # CUDA's other lines are of no use here
-        traceback.clear_frames(error.__traceback__)  # else the step's graph would live on in its variables
+        where, what = _where(error), str(error).partition("\n")[0]  # the other lines of a CUDA error do not help here
+        traceback.clear_frames(error.__traceback__)  # its variables would keep the step's graph alive
         return _CannotRecord(
             GanlibRuntimeError(
                 f"{self._setting}: the step cannot be recorded; nothing in it may wait for the device, or copy from "
@@ -341,20 +343,20 @@ class StepGraphs:
     def _would_keep(self, change: str) -> _CannotRecord:
         return _CannotRecord(
             GanlibRuntimeError(
-                f"{self._setting}: the step cannot be recorded; within one step {change}, and a recording would not do "
-                "that again. What changes must be a tensor on the device that is changed in place"
+                f"{self._setting}: the step cannot be recorded; within one step {change}, and a recording would not "
+                "repeat that. A value that changes must be a tensor on the device, and be changed in place"
             )
         )
 
     def _note_change(self, recording: _Recording) -> None:
-        """Count the times that a recording was soon good for nothing."""
+        """Count the recordings that were replaced soon, and warn if there are many."""
         self._changes = self._changes + 1 if recording.replays < _SOON else 0
         if self._changes == _PATIENCE:
             change = recording.constants.change() or self._setting_that_changed(recording.settings)
             said = (
                 f"{self._setting}: the step was recorded again {_PATIENCE} times, since a Python value keeps changing "
-                f"(now {change}); what changes must be a tensor on the device that is changed in place (see "
-                "training.Schedule); an attribute that no step reads can be named in unrecorded, a tuple of its class"
+                f"(now {change}); a value that changes must be a tensor on the device, and be changed in place (see "
+                "training.Schedule); list an attribute that no step reads in unrecorded, a tuple of its class"
             )
             if self._falls_back:
                 raise _CannotRecord(GanlibRuntimeError(said))
@@ -363,7 +365,7 @@ class StepGraphs:
 
 @contextlib.contextmanager
 def _on_another_stream() -> Iterator[None]:
-    """Context in which torch does not remark that a graph is still alive from a step on another stream."""
+    """Suppress torch's warning of a graph that is still alive from a step on another stream."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
         yield
@@ -374,7 +376,7 @@ def _as_metrics(metrics: Metrics) -> Metrics:
 
 
 def _packed(metrics: Metrics) -> list[tuple[list[str], Tensor]]:
-    """Metrics of one dtype and device as one tensor, which is copied at once."""
+    """Stack the metrics of one dtype and device into one tensor, which is copied at once."""
     kinds: dict[Any, list[str]] = {}
     for name, value in metrics.items():
         kinds.setdefault((value.dtype, value.device), []).append(name)
@@ -402,6 +404,6 @@ def _drawn_on_the_host(before: dict[str, Any], device: torch.device) -> str | No
 
 
 def _where(error: BaseException) -> str:
-    """The last line of the user's, or of ganlib's, that an error went through."""
+    """Find the last line outside torch that an error went through."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if "torch" not in Path(frame.filename).parts]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

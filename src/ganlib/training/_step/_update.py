@@ -1,4 +1,4 @@
-"""One update of one player."""
+"""Update one player."""
 
 import contextlib
 import warnings
@@ -18,27 +18,27 @@ from ganlib.training._step._networks import scalar
 
 __all__ = ["SINGLE_VALUE", "Update"]
 
-SINGLE_VALUE = "Expected more than 1 value per channel"  # how torch's batch norm says it
+SINGLE_VALUE = "Expected more than 1 value per channel"  # from the error of torch's batch norm
 _BROKEN_GRAPHS = ("modified by an inplace operation", "through the graph a second time", "derivative for")
 
 Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
 
 
 class Update:
-    """Steps down the mean gradient of several batches, and of all processes where there are several.
+    """Step down the gradient of an objective, averaged over several batches and processes.
 
-    Gradients are computed for the optimizer's parameters that require them, and for nothing else.
+    Only the optimizer's parameters that require gradients get one.
 
     Args:
-        player: its name.
+        player: the player's name.
         optimizer: steps once in each update.
-        objective: from a batch to a scalar, or to a scalar and named metrics.
-        context: makes the context that the objective runs under.
-        scaler: keeps half-precision gradients in range, and skips a step whose gradients are not finite; or None.
+        objective: a function from a batch to a scalar, or to a scalar and named metrics.
+        context: a function that makes the context of the objective.
+        scaler: keeps half-precision gradients in range, and skips a step with gradients that are not finite; or None.
         max_grad_norm: largest norm of the gradient, or None.
-        owners: which player gives which metric; shared by all players.
-        joined: what averages gradients over processes, for each set of parameters; shared by all players. Two of them
-            for one set would confuse each other: each one's hooks see the other's backward pass.
+        owners: the player of each metric, by the metric's name; shared by all players.
+        joined: the modules that average gradients over processes, by set of parameters; shared by all players. One set
+            must not have two of them, since the hooks of each would see the backward pass of the other.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Update:
         """Take one step.
 
         Args:
-            batches: at least one.
-            retain_graph: whether another player's update goes through the same graph of a prepared batch.
+            batches: at least one batch.
+            retain_graph: whether another player's update backpropagates through the same graph of a prepared batch.
 
         Returns:
             The metrics of this process, detached, averaged over the batches.
 
         Raises:
-            ArgumentValueError, ArgumentTypeError: the objective gave something that cannot be descended.
+            ArgumentValueError, ArgumentTypeError: the objective returned something that cannot be minimized.
         """
         trained = self.join()
         _drop_gradients(self._optimizer)
@@ -91,7 +91,7 @@ class Update:
                 except RuntimeError as error:
                     if any(part in str(error) for part in _BROKEN_GRAPHS):
                         raise GanlibRuntimeError(
-                            f"the objective of {self._player} has no gradient that could be computed: {error}"
+                            f"the gradient of the objective of {self._player} cannot be computed: {error}"
                         ) from error
                     raise
             for name, value in metrics.items():
@@ -107,16 +107,16 @@ class Update:
         else:
             self._scaler.step(self._optimizer)
             self._scaler.update()
-        torch.clear_autocast_cache()  # an autocast around the whole step would keep cast weights that are old now
+        torch.clear_autocast_cache()  # an autocast around the whole step caches weights from before the update
         return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
 
     def join(self) -> list[nn.Parameter]:
-        """Join the processes, where there are several, and find what is trained.
+        """Join the processes, if there are several, and return the parameters to train.
 
-        Joining writes the weights the first time, so it comes before a graph that several updates share.
+        The first call writes the weights, so it must come before a graph that several updates share.
 
         Raises:
-            ArgumentValueError: none of the parameters requires a gradient.
+            ArgumentValueError: no parameter requires a gradient.
         """
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
         if not trained:
@@ -124,30 +124,31 @@ class Update:
                 f"the optimizer of {self._player} ({type(self._optimizer).__name__}) holds no parameter that requires "
                 "a gradient: all of its network is frozen"
             )
-        # What is trained may change from one step to the next: a user freezes layers, or unfreezes them.
+        # The trained parameters may change between steps: a user may freeze or unfreeze layers.
         if world_size() > 1 and (*map(id, trained),) not in self._joined:
             joined = DistributedDataParallel(_Objective(trained), find_unused_parameters=True)
             self._joined[(*map(id, trained),)] = joined
         return trained
 
     def _losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, with its graph, and the metrics, without."""
+        """Return the total with its graph, and the metrics without."""
         with self._context():
             try:
                 given = self._objective(batch)
             except ValueError as error:
                 if SINGLE_VALUE in str(error) and not isinstance(error, GanlibError):
                     raise ArgumentValueError(
-                        f"a batch norm in the objective of {self._player} has no statistics of a batch of one: "
-                        f"{error}. If it is the last one of an epoch, leave it out: drop_last (=True) of the loader"
+                        f"a batch norm in the objective of {self._player} has no statistics for a batch of one: "
+                        f"{error}. If it is the last batch of an epoch, leave it out: use drop_last (=True) of the "
+                        "loader"
                     ) from error
                 raise
         total, named = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
         total = scalar(total, f"the objective of {self._player}")
         if not total.requires_grad:
             raise ArgumentValueError(
-                f"the objective of {self._player} gave a scalar that does not depend on any parameter: nothing can be "
-                "trained by it"
+                f"the objective of {self._player} gave a scalar that does not depend on any parameter, so it cannot "
+                "train anything"
             )
         if not isinstance(named, dict):
             raise ArgumentTypeError(
@@ -159,10 +160,10 @@ class Update:
             if owner != self._player:
                 raise ArgumentValueError(
                     f"the objective of {self._player} gives the metric {shown(name)}, which {owner} gives already; "
-                    "name it otherwise"
+                    "use another name"
                 )
             value = _detached(scalar(value, f"the metric {name} of {self._player}"))
-            metrics[name] = value if value.is_floating_point() else value.float()  # a count, say, whose mean is one too
+            metrics[name] = value if value.is_floating_point() else value.float()  # a count must have a mean
         return total, metrics
 
     def _check_gradients(self, trained: list[nn.Parameter]) -> None:
@@ -170,11 +171,11 @@ class Update:
         if all(parameter.grad is None for parameter in trained):
             raise ArgumentValueError(
                 f"the objective of {self._player} does not depend on any of the {len(trained)} parameters that its "
-                "optimizer holds: are they of another network, or was its output detached?"
+                "optimizer holds: do they belong to another network, or was an output detached?"
             )
 
     def _over_processes(self, trained: list[nn.Parameter], *, average: bool) -> AbstractContextManager[Losses]:
-        """The losses; of several processes, gradients are averaged in the backward pass of the last batch."""
+        """Return the losses; several processes average the gradients in the backward pass of the last batch."""
         if not self._joined or world_size() == 1:
             return contextlib.nullcontext(self._losses)
         return self._averaged(self._joined[(*map(id, trained),)], average=average)
@@ -182,16 +183,16 @@ class Update:
     @contextlib.contextmanager
     def _averaged(self, joined: DistributedDataParallel, *, average: bool) -> Iterator[Losses]:
         with contextlib.nullcontext() if average else joined.no_sync(), warnings.catch_warnings():
-            # It remarks that a weight with one channel can be laid out in two ways, which are one.
+            # The warning is a false alarm: a weight with one channel has the same layout in both memory formats.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield partial(joined, self._losses, average=average)
 
 
 def _drop_gradients(optimizer: torch.optim.Optimizer) -> None:
-    if getattr(optimizer.zero_grad, "__func__", None) is not torch.optim.Optimizer.zero_grad:  # one of its own
+    if getattr(optimizer.zero_grad, "__func__", None) is not torch.optim.Optimizer.zero_grad:  # it is overridden
         optimizer.zero_grad(set_to_none=True)
         return
-    # All that torch's own does, which takes ten times as long: as long as the forward pass of a few layers.
+    # The same as torch's zero_grad, which takes ten times as long: as long as the forward pass of a few layers.
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
@@ -202,10 +203,10 @@ def _detached(value: Tensor) -> Tensor:
 
 
 class _Objective(nn.Module):
-    """Losses of the same parameters as one forward pass, of which DistributedDataParallel sees the whole graph.
+    """Compute losses of given parameters in a forward method, which shows DistributedDataParallel the whole graph.
 
-    So it may run a network several times, differentiate twice, and leave parameters out. A wrapper around the network
-    alone breaks on each of these.
+    The objective may then run a network several times, differentiate twice, and leave parameters out. A
+    DistributedDataParallel around the network alone fails in each of these cases.
     """
 
     def __init__(self, trained: list[nn.Parameter]) -> None:
@@ -213,9 +214,10 @@ class _Objective(nn.Module):
         self.trained = nn.ParameterList(trained)
 
     def forward(self, losses: Losses, batch: Any, *, average: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses; those whose gradients are averaged are tied to all that has a gradient already.
+        """Return the losses; those to average get a zero contribution from every parameter with a gradient.
 
-        Otherwise what earlier batches gave to a parameter that this batch does not use would stay in its process.
+        Without it, DistributedDataParallel would not average the gradient from earlier batches of a parameter that this
+        batch does not use.
         """
         total, metrics = losses(batch)
         if average:
