@@ -249,7 +249,7 @@ def has_state(loader: Any) -> TypeGuard[Stateful]:
 
 def _hint(batches: Any) -> str:
     is_data_set = all(hasattr(type(batches), name) for name in ("__getitem__", "__len__"))
-    return "; it is a data set, so use data.TensorLoader(dataset, batch_size)" if is_data_set else ""
+    return "; it is a data set, so give data.TensorLoader(dataset, batch_size)" if is_data_set else ""
 
 
 def _length(batches: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m ganlib``."""
+"""Run the command line: ``python -m ganlib``."""
 
 from ganlib._cli._main import main
 

@@ -1,4 +1,4 @@
-"""Draw with a trained generator."""
+"""Generate images with a trained generator."""
 
 import math
 from collections.abc import Sequence
@@ -17,47 +17,47 @@ from ganlib.errors import ArgumentValueError, GanlibError
 __all__ = ["DEFAULT", "draw", "sample"]
 
 DEFAULT: Final = "mnist_cdcgan"
-"""The generator that draws if no other is asked for."""
+"""Name of the default generator."""
 
-# Pixels that a sample is enlarged to at most, and the image of all samples; and a sample at least.
+# Pixels: the largest sample and the largest image after enlargement, and the smallest sample.
 _SAMPLE, _IMAGE, _LEAST = 200, 1000, 56
 
 
 def draw(run: str | None, number: str, seed: int, out: Path) -> None:
-    """Write a number, black on white: draw its digits, crop them, and join them.
+    """Write an image of a number, black on white: generate its digits, crop them, and join them.
 
     Args:
-        run: the generator: a file, the folder of a run, or the name of a pretrained one; None is :data:`DEFAULT`.
+        run: the generator: a file, the folder of a run, or the name of a pretrained one. None is :data:`DEFAULT`.
         number: digits from 0 to 9.
-        seed: of the latents.
+        seed: seed of the latents.
         out: the image.
 
     Raises:
-        ArgumentValueError: the number is not digits, the generator does not draw digits, or an argument is out of its
-            range.
+        ArgumentValueError: if the number is not digits, the generator does not generate digits, or an argument is out
+            of its range.
     """
     if not (number.isascii() and number.isdecimal()):
         raise ArgumentValueError(f"NUMBER (={shown(number)}) must be digits from 0 to 9")
     _check_image(out)
     digits = -_samples(run, "NUMBER", [int(digit) for digit in number], 1, seed)
     width = digits.shape[-1]
-    # Digits have some empty space at their sides, also turned ones.
+    # Digits have some empty space at their sides, even rotated ones.
     number_image = torch.cat(list(digits[..., width * 4 // 64 : width * 60 // 64]), dim=-1)
     _write(viz.image_grid(number_image.unsqueeze(0), padding=0), digits.shape[-2], out)
 
 
 def sample(run: str | None, labels: Sequence[int] | None, count: int, seed: int, out: Path) -> None:
-    """Write samples, a row for each class.
+    """Write an image of samples, one row for each class.
 
     Args:
-        run: the generator: a file, the folder of a run, or the name of a pretrained one; None is :data:`DEFAULT`.
-        labels: classes by number; None is all.
-        count: samples of each class, at least 1.
-        seed: of the latents.
+        run: the generator: a file, the folder of a run, or the name of a pretrained one. None is :data:`DEFAULT`.
+        labels: the classes, as numbers. None is all classes.
+        count: samples per class, at least 1.
+        seed: seed of the latents.
         out: the image.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: if an argument is out of its range.
     """
     _check_image(out)
     samples = _samples(run, "--labels", labels, count, seed)
@@ -65,16 +65,16 @@ def sample(run: str | None, labels: Sequence[int] | None, count: int, seed: int,
 
 
 def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count: int, seed: int) -> Tensor:
-    """Draw so many samples in [-1, 1] of each label, which the argument of this name holds; None is all labels."""
-    # A folder may have the name of the default.
+    """Generate ``count`` samples in [-1, 1] for each label; ``argument`` is the name of the labels in errors."""
+    # A folder could have the name of the default.
     generator = models.pretrained(DEFAULT) if run is None else load_generator(run, "--run")
     run = DEFAULT if run is None else run
     info: Any = generator.info
     classes, latent_dim = info.get("classes"), info.get("latent_dim")
     if not isinstance(latent_dim, int) or not isinstance(classes, list):
         raise ArgumentValueError(
-            f"--run (={run}) is not a generator of classes: its info has no latent_dim or no classes, which "
-            "save_generator(path, generator, info={'latent_dim': ..., 'classes': [...]}) would save"
+            f"--run (={run}) is not a generator of classes: its info has no latent_dim or no classes. Save them by "
+            "save_generator(path, generator, info={'latent_dim': ..., 'classes': [...]})"
         )
     asked = range(len(classes)) if labels is None else labels
     for label in asked:
@@ -90,7 +90,7 @@ def _samples(run: str | None, argument: str, labels: Sequence[int] | None, count
         batch_norm = info.get("batch_norm", "running")
         batches = models.sample(generator, latent, condition=condition, batch_norm=batch_norm)
         return torch.cat([batch.sample for batch in batches])
-    except GanlibError as error:  # the info is wrong, or it takes no labels
+    except GanlibError as error:  # the info is wrong, or the generator takes no labels
         raise ArgumentValueError(f"--run (={run}) cannot draw classes: {error}") from error
 
 
@@ -100,11 +100,11 @@ def _check_image(out: Path) -> None:
 
 
 def _write(image: Image.Image, height: int, out: Path) -> None:
-    """Write an image, enlarged so that samples of this height can be seen."""
+    """Write an image, enlarged if its samples would be too small to see."""
     scale = max(1, math.ceil(_LEAST / height), min(_SAMPLE // height, _IMAGE // max(image.size)))
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC).save(out)
-    except ValueError as error:  # a format has a largest size, for example
+    except ValueError as error:  # for example, the format limits the size
         raise ArgumentValueError(f"--out (={out}) cannot be written: {error}") from error
     print(f"the image is {out}")

@@ -1,4 +1,4 @@
-"""Measure a trained generator."""
+"""Evaluate a trained generator."""
 
 import argparse
 import json
@@ -23,18 +23,18 @@ from ganlib.protocols import Batch, Latent
 
 __all__ = ["evaluate"]
 
-# In the image: samples, and the nearest real images of each.
+# Samples in the image, and the nearest real images of each.
 _SAMPLES, _NEAREST = 20, 5
 
 
 def evaluate(options: Sequence[str]) -> None:
-    """Measure a generator against real images, and write the values as a table, a JSON file and an image.
+    """Evaluate a generator against real images, and write the values as a table, a JSON file and an image.
 
     Args:
-        options: the words after ``python -m ganlib evaluate``.
+        options: the arguments after ``python -m ganlib evaluate``.
 
     Raises:
-        GanlibError: an argument does not fit the generator or the data, or something that is needed is missing.
+        GanlibError: if an argument does not fit the generator or the data, or something is missing.
     """
     with scripts() as load:
         shared, command_line, data_sets = load("_evaluation"), load("_command_line"), load("_data").DATA_SETS
@@ -46,39 +46,40 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     own = "default: %(default)s"
     parser = argparse.ArgumentParser(
         prog="python -m ganlib evaluate",
-        description="Measure a generator against as many real images that it was not trained on: of the test set of "
-        "MNIST and the like, other digits for 'digits', turned if the generator's were. A folder has no test set: give "
-        "one of images that were held out. Labels are drawn as often as the real images have them, or equally often if "
-        "these have other classes.",
+        description="Evaluate a generator against the same number of real images that it was not trained on. These "
+        "come from the test set of MNIST and similar data sets, or are new digits for 'digits'. They are rotated if "
+        "the generator was trained on rotated images. A folder has no test set: give a folder of held-out images. "
+        "Labels have the frequencies of the real images, or equal frequencies if the real images have other classes.",
     )
     add: Any = parser.add_argument
-    which = "folder of a run, file of a generator, or name of one that comes with ganlib"
+    which = "folder of a run, file of a generator, or name of a pretrained generator"
     add("run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64")
-    add("--data", choices=data_sets, help="what to compare with (default: what the run was trained on)")
-    add("--root", type=Path, default=Path("data"), metavar="DIR", help=f"its folder ({own})")
-    add("--download", action="store_true", help="fetch it first")
+    add("--data", choices=data_sets, help="data set to compare with (default: the data set of the run)")
+    add("--root", type=Path, default=Path("data"), metavar="DIR", help=f"folder of the data set ({own})")
+    add("--download", action="store_true", help="download the data set first")
     names = "fid: Fréchet distance; kid: kernel distance; prdc: precision, recall, density, coverage; accuracy: share "
-    names += "read as the label; is: inception score; modes: digits found; memorization: is the training data copied "
-    names += "(default: fid kid prdc, and accuracy of digits)"
+    names += "of samples classified as their label; is: inception score; modes: number of modes; memorization: copies "
+    names += "of training images (default: fid kid prdc, and for digits accuracy)"
     add("--metrics", nargs="+", choices=shared.METRICS, metavar="METRIC", help=names)
-    features = "of the digit classifier that comes with ganlib, or of Inception; auto: by the data"
+    features = "network of the features: the digit classifier of ganlib, or Inception; auto: depends on the data"
     add("--features", choices=["auto", "digits", "inception"], default="auto", help=f"{features} ({own})")
-    add("--weights", type=Path, metavar="FILE", help="of Inception (default: those in the cache of torch.hub)")
-    add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"samples ({own})")
-    baseline = "measure as many training images too, for comparison: no generator is expected to be better"
+    add("--weights", type=Path, metavar="FILE", help="weights of Inception (default: in the cache of torch.hub)")
+    add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"number of samples ({own})")
+    baseline = "evaluate as many training images too, for comparison: a generator is not expected to be better"
     add("--baseline", action="store_true", help=baseline)
-    add("--seed", type=command_line.seed, default=0, metavar="S", help=f"of the latents ({own})")
+    add("--seed", type=command_line.seed, default=0, metavar="S", help=f"seed of the latents ({own})")
     command_line.add_device(parser)
-    add("--out", type=Path, metavar="X.json", help="with the image next to it (default: evaluation.json in the run)")
+    out = "output file; the image is written next to it (default: evaluation.json in the run)"
+    add("--out", type=Path, metavar="X.json", help=out)
     return parser
 
 
 class _Subject(NamedTuple):
-    """What is measured."""
+    """Store the generator to evaluate and its inputs."""
 
     generator: Any
     latent: Latent
-    table: Tensor | None  # row y is what it is given for label y; None if it takes no condition
+    table: Tensor | None  # row y is the condition of label y; None if the generator is unconditional
     shape: torch.Size  # of a sample
 
 
@@ -103,7 +104,7 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     sampler = shared.Sampler(subject.generator, subject.latent, subject.table, labels, batch_norm, arguments.seed)
 
     prepare_file(arguments.out)
-    # Each image is given to the network once, for all metrics and the nearest neighbors.
+    # Call the network once per image, for all metrics and the nearest neighbors.
     real_rows = [row for row, _ in _rows(network, real, len(real.samples), "real images")]
     for metric in measured:
         if isinstance(metric, metrics.Memorization):
@@ -119,7 +120,7 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
         baseline = training.Evaluate(measured, lambda n: rows, n=len(others.samples)).measure()
 
     title = f"{arguments.run} against {arguments.data}: {n} samples, {len(real.samples)} real images"
-    title += f" turned by up to {own['rotation']:g} degrees" if own["rotation"] else ""
+    title += f" rotated by up to {own['rotation']:g} degrees" if own["rotation"] else ""
     title += f", features {arguments.features}"
     print(title)
     if baseline:
@@ -152,14 +153,14 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
 
 
 def _shown(values: Mapping[str, float], name: str) -> str:
-    """A value, with the standard deviation over subsets where there is one."""
+    """Return a value as text, with the standard deviation over subsets if there is one."""
     deviation = values.get(f"{name}_std")
-    spread = f" ± {deviation:.3g} over subsets" if deviation else ""  # it is 0 where there is one subset
+    spread = f" ± {deviation:.3g} over subsets" if deviation else ""  # it is 0 for a single subset
     return f"{values[name]:.6g}{spread}" if name in values else ""
 
 
 def _for_json(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no infinity."""
+    """Replace infinity, which JSON does not have, by None."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -171,12 +172,12 @@ def _features(shared: Any, arguments: argparse.Namespace) -> Any:
 
 
 def _subject(generator: Any, run: str, device: str) -> _Subject:
-    """The generator on the device, how its latents are drawn, and what it draws."""
+    """Return the generator on the device, its latents and conditions, and the shape of its samples."""
     info, generator = generator.info, generator.to(device)
     if not isinstance(info.get("latent_dim"), int):
         raise ArgumentValueError(
-            f"RUN (={run}) has an info without latent_dim, which save_generator(path, generator, "
-            "info={'latent_dim': ...}) would save"
+            f"RUN (={run}) has an info without latent_dim. Save it by save_generator(path, generator, "
+            "info={'latent_dim': ...})"
         )
     classes, problems = info.get("classes"), list[str]()
     try:
@@ -186,11 +187,11 @@ def _subject(generator: Any, run: str, device: str) -> _Subject:
             raise ValueError(f"table {tuple(tables[0].shape)} in its info must have a row for each of its classes")
     except (GanlibError, TypeError, ValueError) as error:
         raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {error}") from error
-    for table in [*tables, None]:  # the run of a single class has classes too
+    for table in [*tables, None]:  # an unconditional run of a single class has classes too
         condition = None if table is None else table[:2]
         try:
             sample = next(models.sample(generator, latent, 2 if table is None else None, condition=condition)).sample
-        except (GanlibError, TypeError, ValueError, RuntimeError) as error:  # its networks may be any of torch's
+        except (GanlibError, TypeError, ValueError, RuntimeError) as error:  # the network can be any module
             problems.append(str(error).splitlines()[0])
             continue
         if sample.ndim != 4 or sample.shape[1] not in (1, 3) or sample.shape[2] != sample.shape[3]:
@@ -204,7 +205,7 @@ def _subject(generator: Any, run: str, device: str) -> _Subject:
 
 
 def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, data_sets: Sequence[str]) -> None:
-    """Fill in what the command line leaves out, and refuse what does not fit together."""
+    """Fill in missing arguments, and raise an error for arguments that do not fit together."""
     info = subject.generator.info
     if arguments.data is None:
         arguments.data = info.get("data")
@@ -245,7 +246,7 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
 
 
 def _labels(table: Tensor | None, real: Tensor | None) -> tuple[Tensor | None, str | None]:
-    """From which labels samples are drawn, and that in words."""
+    """Return the labels to draw from, and a description of their frequencies."""
     if table is None:
         return None, None
     if real is not None and len(real.unique()) == len(table):
@@ -254,7 +255,7 @@ def _labels(table: Tensor | None, real: Tensor | None) -> tuple[Tensor | None, s
 
 
 def _rows(network: Any, batches: Iterable[Batch], n: int, what: str) -> Iterator[Batch]:
-    """Features in the place of the n images, with a progress bar on a terminal."""
+    """Yield features instead of the n images, with a progress bar on a terminal."""
     with torch.no_grad(), tqdm(total=n, desc=what, unit="image", disable=None, leave=False) as bar:
         for batch in batches:
             yield Batch(network(batch.sample.float()), batch.condition)
@@ -266,12 +267,12 @@ def _rows_of_samples(network: Any, sampler: Any, n: int) -> Iterator[Batch]:
 
 
 def _same(rows: Tensor) -> Tensor:
-    """Features that are there already."""
+    """Return features that are already computed."""
     return rows
 
 
 def _head(network: Any) -> Callable[[Tensor], Tensor]:
-    """Logits from the features of a network of features."""
+    """Return the function from features to logits."""
     if isinstance(network, metrics.InceptionFeatures):
         weight = network.network.fc.weight  # the published score is without the bias
         return lambda rows: rows @ weight.T
@@ -279,7 +280,7 @@ def _head(network: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _neighbors(sampler: Any, n: int, network: Any, real: Any, real_rows: Tensor, classes: Any) -> Neighbors:
-    """Draw n samples, with the real images that are nearest in their features."""
+    """Generate n samples, and find the real images with the nearest features."""
     batches = list(sampler(n))
     samples = torch.cat([batch.sample for batch in batches])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The image of an evaluation: samples next to real images, and the values over the training."""
+"""Draw the image of an evaluation: samples next to real images, and the values during training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +13,23 @@ from ganlib._table import read_table
 from ganlib.errors import CheckpointError, MissingExtraError
 from ganlib.viz import image_grid
 
-try:  # only evaluate imports this file, so what is missing is said before it measures
+try:  # only evaluate imports this file, so the error comes before it measures
     from matplotlib.figure import Figure
 except ImportError as error:
     raise MissingExtraError(
-        "matplotlib is not installed, which evaluate draws its image with: pip install matplotlib"
+        "matplotlib is not installed, which evaluate needs for its image: pip install matplotlib"
     ) from error
 
 __all__ = ["Neighbors", "draw_evaluation"]
 
 _PADDING = 2
-# Metrics that share axes; the values of the last ones are from 0 to about 1.
+# Metrics that share axes; those of _SHARES are from 0 to about 1.
 _SHARES = ["precision", "recall", "density", "coverage", "label_accuracy"]
 _TOGETHER = [["frechet_distance"], ["kernel_distance"], _SHARES]
 
 
 class Neighbors(NamedTuple):
-    """Samples with the real images that are nearest to them."""
+    """Store samples with their nearest real images."""
 
     samples: Tensor  # (N, C, size, size)
     nearest: Tensor  # (N, K, C, size, size)
@@ -37,13 +37,13 @@ class Neighbors(NamedTuple):
 
 
 def draw_evaluation(path: Path, title: str, neighbors: Neighbors, table: Path) -> None:
-    """Write the image.
+    """Write the image of an evaluation.
 
     Args:
-        path: of the image, a PNG.
-        title: above it.
-        neighbors: the upper half.
-        table: the ``metrics.csv`` of the run; where it has values of an evaluation, they are the lower half.
+        path: the PNG file.
+        title: the title.
+        neighbors: the samples in the upper half.
+        table: the ``metrics.csv`` of the run. If it has values of evaluations, they are the lower half.
     """
     try:
         rows = read_table(table)
@@ -55,7 +55,7 @@ def draw_evaluation(path: Path, title: str, neighbors: Neighbors, table: Path) -
     figure = Figure(figsize=(9, 7.5 + 3 * bool(below)), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     grid = figure.add_gridspec(2 if below else 1, 6, height_ratios=[7, 3] if below else None)
-    for column in range(min(2, len(neighbors.samples))):  # two samples in a row: they may be of one class
+    for column in range(min(2, len(neighbors.samples))):  # two samples side by side: they may have the same class
         _draw_neighbors(figure.add_subplot(grid[0, 3 * column : 3 * column + 3]), neighbors, column)
     width = 6 // max(1, len(below))
     for index, names in enumerate(below):
@@ -71,7 +71,7 @@ def draw_evaluation(path: Path, title: str, neighbors: Neighbors, table: Path) -
 
 
 def _draw_neighbors(axes: Any, neighbors: Neighbors, column: int) -> None:
-    """Every second sample, each at the left of the real images that are nearest to it."""
+    """Draw every second sample, with the nearest real images to its right."""
     samples, nearest = neighbors.samples[column::2], neighbors.nearest[column::2]
     count, columns = len(samples), nearest.shape[1] + 1
     together = torch.cat([samples.unsqueeze(1), nearest], dim=1)
@@ -89,7 +89,7 @@ def _draw_neighbors(axes: Any, neighbors: Neighbors, column: int) -> None:
 
 
 def _draw_curve(axes: Any, rows: Sequence[dict[str, str]], name: str) -> None:
-    """A metric, with its standard deviation if there is one."""
+    """Draw a metric, with its standard deviation if there is one."""
     measured = [row for row in rows if row[name]]
     deviations = [float(row.get(f"{name}_std") or "nan") for row in measured]
     axes.errorbar(

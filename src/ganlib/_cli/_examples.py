@@ -1,4 +1,4 @@
-"""The example scripts, which come with ganlib: run one, or copy them all."""
+"""Run or copy the example scripts that come with ganlib."""
 
 import importlib
 import shutil
@@ -22,7 +22,7 @@ def train(options: Sequence[str]) -> None:
     """Train a conditional DCGAN.
 
     Args:
-        options: those of ``examples/mnist_cdcgan.py train``.
+        options: the options of ``examples/mnist_cdcgan.py train``.
     """
     with scripts() as load:
         script = load(_SCRIPT)
@@ -30,14 +30,14 @@ def train(options: Sequence[str]) -> None:
 
 
 def demo(minutes: float, out: Path) -> None:
-    """Train on built-in digits, and draw ten of each.
+    """Train on built-in digits, and generate ten samples of each digit.
 
     Args:
-        minutes: of training, above 0.
-        out: the folder of the run; it must not hold another run.
+        minutes: minutes of training, above 0.
+        out: the folder of the run, which must be empty or new.
 
     Raises:
-        ArgumentValueError: the minutes are out of their range, or the folder holds something.
+        ArgumentValueError: if the minutes are out of their range, or the folder is not empty.
     """
     check_positive("--minutes", minutes)
     if out.exists() and not out.is_dir():
@@ -57,7 +57,7 @@ def copy_examples(folder: Path) -> None:
         folder: a new folder.
 
     Raises:
-        ArgumentValueError: the folder exists.
+        ArgumentValueError: if the folder exists.
     """
     if folder.exists():
         raise ArgumentValueError(f"DIR (={folder}) exists already: choose another folder")
@@ -65,14 +65,14 @@ def copy_examples(folder: Path) -> None:
         ignored = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(_shipped(name), folder / name, ignore=ignored, copy_function=shutil.copyfile)
     for path in folder.rglob("*"):
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)  # the install may be read-only; the copies are to be changed
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)  # installed files may be read-only, but users edit the copies
     print(f"the scripts are in {folder / 'examples'}, the notebooks in {folder / 'notebooks'}")
     print(f"try: python {folder / 'examples' / _SCRIPT}.py train --help")
 
 
 @contextmanager
 def scripts() -> Iterator[Callable[[str], Any]]:
-    """A context in which a script, or a module of theirs, can be imported, as if ``python -m ganlib`` were its name."""
+    """Make the example scripts importable in this context, with ``python -m ganlib`` as the program name."""
     before = sys.argv, sys.path
     sys.argv, sys.path = ["python -m ganlib"], [str(_shipped("examples")), *sys.path]
     try:
@@ -82,6 +82,6 @@ def scripts() -> Iterator[Callable[[str], Any]]:
 
 
 def _shipped(name: str) -> Path:
-    """A folder that the wheel puts next to this file; in a checkout it is at the top."""
+    """Return a folder that the wheel puts next to this file; in a checkout it is at the top."""
     here = Path(__file__).resolve()
     return next(folder for folder in (here.with_name(name), here.parents[3] / name) if folder.exists())

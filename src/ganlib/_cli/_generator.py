@@ -1,4 +1,4 @@
-"""A trained generator, and how to draw its latents."""
+"""Load a trained generator and the distribution of its latents."""
 
 import sys
 from collections.abc import Mapping
@@ -26,11 +26,12 @@ def find_generator(run: str) -> Path | None:
         run: a file, the folder of a run, or the name of a pretrained generator.
 
     Returns:
-        The file, which a folder may lack; None for a name, unless a file or a run's folder of that name is there.
+        The file, which may be missing in its folder. None for the name of a pretrained generator, unless a file or the
+        folder of a run has this name.
     """
     path = Path(run)
     if path.is_dir():
-        # Earlier versions wrote a .pt.
+        # Earlier versions wrote a .pt file.
         files = [path / "generator.safetensors", path / "generator.pt"]
         found = next((file for file in files if file.exists()), None)
         return found or (None if run in _NAMES else files[0])
@@ -42,13 +43,13 @@ def load_generator(run: str, argument: str) -> Any:
 
     Args:
         run: a file, the folder of a run, or the name of a pretrained generator.
-        argument: its name on the command line.
+        argument: name of the argument on the command line.
 
     Returns:
-        The generator, whose samples lie in [-1, 1], also if its ``sample_range`` is another one.
+        The generator. Its samples are in [-1, 1], even if its ``sample_range`` differs.
 
     Raises:
-        ArgumentValueError: there is none, or its file cannot be read.
+        ArgumentValueError: if it does not exist, or its file cannot be read.
     """
     path = find_generator(run)
     if path is None and run not in _NAMES:
@@ -58,7 +59,7 @@ def load_generator(run: str, argument: str) -> Any:
         )
     if path is not None and run in _NAMES:
         print(
-            f"{argument} (={run}) is taken as {path}, not as the generator of this name that comes with ganlib",
+            f"{argument} (={run}) is taken as {path}, not as the pretrained generator with this name",
             file=sys.stderr,
         )
     try:
@@ -66,15 +67,15 @@ def load_generator(run: str, argument: str) -> Any:
         generator = models.pretrained(name) if path is None else models.load_generator(path)
         return generator if getattr(generator, "sample_range", None) in _USUAL else _Rescaled(generator)
     except GanlibError as error:
-        # In a run of a script of one's own, nobody has written it; best.pt is a checkpoint.
+        # A user's own script may not have written the file; best.pt is a checkpoint.
         raise ArgumentValueError(
             f"{argument} (={run}) must be the folder of a finished run, or the file of a generator: {error}; "
-            "models.save_generator writes it, also of one that Checkpoint.load has loaded"
+            "models.save_generator writes it, also for a generator that Checkpoint.load has loaded"
         ) from error
 
 
 class _Rescaled(nn.Module):
-    """A generator, with its sample_range mapped to [-1, 1]."""
+    """Map the samples of a generator from its sample_range to [-1, 1]."""
 
     def __init__(self, generator: Any) -> None:
         super().__init__()
@@ -86,16 +87,15 @@ class _Rescaled(nn.Module):
 
 
 def latent_of(info: Mapping[str, Any]) -> Latent:
-    """Make the distribution of latents that a generator was trained with.
+    """Return the distribution of latents that a generator was trained with.
 
     Args:
-        info: the generator's, with ``latent_dim`` and, if it is not Gaussian, the name of the distribution as
-            ``latent``.
+        info: the generator's info, with ``latent_dim``. If the distribution is not Gaussian, ``latent`` is its name.
 
     Raises:
-        ArgumentValueError: they are of other values.
+        ArgumentValueError: if the values are invalid.
     """
-    # Earlier versions did not save the name.
+    # Earlier versions did not save the name of the distribution.
     name = info.get("latent", "uniform" if info.get("script") == "mnist_mlp_gan" else "gaussian")
     if name not in _LATENTS:
         raise ArgumentValueError(f"latent (={shown(name)}) in its info must be one of {', '.join(_LATENTS)}")

@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""Parse the command line."""
 
 import argparse
 import io
@@ -16,30 +16,30 @@ __all__ = ["main"]
 
 _NAME = "python -m ganlib"
 _EXAMPLES = """
-  python -m ganlib draw 2026 --out number.png       draw a number, with a generator that comes with ganlib
-  python -m ganlib demo                             train a generator for three minutes, and draw with it
+  python -m ganlib draw 2026 --out number.png       draw a number, with a pretrained generator
+  python -m ganlib demo                             train a generator for three minutes, and draw samples
   python -m ganlib train --data mnist --download --out runs/mnist
   python -m ganlib sample --run runs/mnist --labels 3 1 4 --out digits.png
   python -m ganlib evaluate runs/mnist --data mnist --metrics fid kid prdc
-  python -m ganlib examples                         copy the example scripts and the notebooks, to change them
+  python -m ganlib examples                         copy the example scripts and the notebooks into a folder
 """
 
 
 def main(options: Sequence[str] | None = None) -> None:
-    """Run a command; an error of ganlib's or of the system is shown without a traceback.
+    """Run a command; errors of ganlib and of the system are printed without a traceback.
 
     Args:
-        options: the words after ``python -m ganlib``; None takes them from the command line.
+        options: the arguments after ``python -m ganlib``. None takes them from the command line.
 
     Raises:
         SystemExit: 2 for a wrong option or argument, 1 for another error, 130 for Ctrl-C.
     """
     words = sys.argv[1:] if options is None else list(options)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # the name of a file may hold letters that a terminal lacks
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack characters of a file name
             stream.reconfigure(errors="backslashreplace")
     try:
-        if words[:1] == ["train"]:  # its options are those of the script
+        if words[:1] == ["train"]:  # the script parses its options
             train(words[1:])
             return
         if words[:1] == ["evaluate"]:
@@ -58,15 +58,15 @@ def main(options: Sequence[str] | None = None) -> None:
         sys.exit(2 if isinstance(error, ArgumentValueError | ArgumentTypeError) else 1)
     except KeyboardInterrupt:
         print(f"\n{_NAME}: stopped", file=sys.stderr)
-        sys.exit(130)  # what a shell calls an end by Ctrl-C
+        sys.exit(130)  # the exit status of a shell for Ctrl-C
 
 
 def _parser() -> argparse.ArgumentParser:
     with scripts() as load:
-        numbers = load("_command_line")  # one reader of numbers for all command lines
+        numbers = load("_command_line")  # all command lines parse numbers in the same way
     parser = argparse.ArgumentParser(
         prog=_NAME,
-        description=f"Draw with a trained GAN, or train one.\n{_EXAMPLES}",
+        description=f"Generate images with a trained GAN, or train one.\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ganlib {__version__}")
@@ -78,19 +78,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_drawing(command, numbers, out="number.png")
     command.set_defaults(do=lambda arguments: draw(arguments.run, arguments.number, arguments.seed, arguments.out))
 
-    command = commands.add_parser("demo", help="train a generator for some minutes, and draw with it")
-    command.add_argument("--minutes", type=numbers.above_zero, default=3, metavar="M", help=f"of training ({own})")
-    command.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help=f"of the run ({own})")
+    command = commands.add_parser("demo", help="train a generator for a few minutes, and draw samples")
+    minutes, folder = f"minutes of training ({own})", f"folder of the run ({own})"
+    command.add_argument("--minutes", type=numbers.above_zero, default=3, metavar="M", help=minutes)
+    command.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
     command.set_defaults(do=lambda arguments: demo(arguments.minutes, arguments.out))
 
-    # Only for the list of commands.
-    commands.add_parser("train", help="train a conditional DCGAN; its options: python -m ganlib train --help")
-    commands.add_parser("evaluate", help="measure a generator; its options: python -m ganlib evaluate --help")
+    # main() handles these two; they are here for the list of commands.
+    commands.add_parser("train", help="train a conditional DCGAN; options: python -m ganlib train --help")
+    commands.add_parser("evaluate", help="evaluate a generator; options: python -m ganlib evaluate --help")
 
     command = commands.add_parser("sample", help="draw samples of classes")
-    labels = "the classes, by their numbers (default: all)"
+    labels = "numbers of the classes (default: all)"
     command.add_argument("--labels", type=numbers.label, nargs="+", metavar="N", help=labels)
-    command.add_argument("--count", type=numbers.whole, default=10, metavar="N", help=f"of each class ({own})")
+    command.add_argument("--count", type=numbers.whole, default=10, metavar="N", help=f"samples of each class ({own})")
     _add_drawing(command, numbers, out="samples.png")
     command.set_defaults(
         do=lambda arguments: sample(arguments.run, arguments.labels, arguments.count, arguments.seed, arguments.out)
@@ -98,14 +99,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("examples", help="copy the example scripts and the notebooks into a new folder")
     default = Path("ganlib-examples")
-    command.add_argument("folder", type=Path, nargs="?", default=default, metavar="DIR", help=f"({own})")
+    command.add_argument("folder", type=Path, nargs="?", default=default, metavar="DIR", help=f"new folder ({own})")
     command.set_defaults(do=lambda arguments: copy_examples(arguments.folder))
     return parser
 
 
 def _add_drawing(command: argparse.ArgumentParser, numbers: Any, *, out: str) -> None:
     own = "default: %(default)s"
-    which = "the folder of a run, the file of a generator, or the name of one that comes with ganlib"
+    which = "the folder of a run, the file of a generator, or the name of a pretrained generator"
     command.add_argument("--run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64 (default: {DEFAULT})")
-    command.add_argument("--seed", type=numbers.seed, default=0, metavar="S", help=f"of the latents ({own})")
-    command.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=own)
+    command.add_argument("--seed", type=numbers.seed, default=0, metavar="S", help=f"seed of the latents ({own})")
+    command.add_argument("--out", type=Path, default=Path(out), metavar="X.png", help=f"output image ({own})")

@@ -1,4 +1,4 @@
-"""Data sets and loaders."""
+"""Load data sets and batches."""
 
 from ganlib.data._image_folder import ImageFolder
 from ganlib.data._map_loader import map_loader

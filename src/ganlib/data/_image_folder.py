@@ -1,4 +1,4 @@
-"""Your own images, from a folder."""
+"""Load your own images from a folder."""
 
 import operator
 import os
@@ -27,47 +27,47 @@ _ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 _LAYOUT = "it must have a subfolder for each class, with two images or more in each, such as cat/1.jpg and dog/7.png"
 _PARTS = {"train", "val", "valid", "validation", "test"}
-_LONGEST = 16  # of a panorama no more than the middle is kept for crop="random", as many times as long as an item
+_LONGEST = 16  # crop="random" keeps only the middle of a panorama: at most so many times the aspect ratio of an item
 
 
 class ImageFolder(Dataset[tuple[Tensor, int]]):
-    """The images in a folder with one subfolder per class, at one size, read at once or as they are accessed.
+    """Load the images of a folder that has one subfolder for each class.
 
-    Images are rotated as their EXIF data say, 16-bit grey images are scaled to 8 bits, and only the first frame is
-    read. Without an alpha channel in ``mode``, transparent pixels are put on black. Colour profiles are ignored.
+    Every image gets the same size. EXIF orientation is applied. 16-bit grayscale images are scaled to 8 bits. Only the
+    first frame of a file is used. Color profiles are ignored. If ``mode`` has no alpha channel, transparent pixels are
+    blended with black.
 
-    Classes and their files are in the order of their names; subfolders of a class belong to it. A file is an image if
-    its suffix is one of .bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp, in lower or upper case. Hidden files and
-    folders (``.name``) are ignored, and so are files outside the subfolders. Images that cannot be read are left out,
-    with one warning. Those are integers of 32 bits, integers with a sign and floats too, whose white is unknown.
-
-    In memory, an item takes H x W bytes per channel. With ``in_memory=False`` the names of the files are all that is
-    kept: a file is read, decoded and resized at each access, for which a ``DataLoader`` has workers.
+    Each subfolder is a class; images in its own subfolders belong to it too. Classes and files are sorted by name. A
+    file is an image if its suffix is .bmp .jpeg .jpg .pgm .png .ppm .tif .tiff or .webp, in lower or upper case. Hidden
+    files and folders (``.name``) are ignored, and so are files outside the subfolders. Images that cannot be read are
+    skipped, with one warning. These include 32-bit integers, signed integers and floats, because their white is
+    unknown.
 
     Args:
         root: the folder.
-        size: height and width in pixels, at least 1: a number for both, or (height, width).
-        mode: ``"RGB"``, ``"L"`` (grey), or with an alpha channel ``"RGBA"`` or ``"LA"``.
-        crop: what becomes of an image with another aspect ratio. ``"center"``: its largest central part is resized.
-            ``"random"``: a random one of its largest parts, drawn from torch's random numbers at each access; for this
-            the resized images are kept uncropped (of more than 16 times the aspect ratio, the middle). ``"stretch"``:
-            the whole is resized to another aspect ratio. ``"pad"``: the whole, between bars that are black or, with an
-            alpha channel, transparent.
-        in_memory: whether all images are read now. Otherwise only their headers are, and a file whose pixels turn out
-            to be damaged is an error when it is accessed.
+        size: height and width in pixels, at least 1. A number sets both; a pair is (height, width).
+        mode: ``"RGB"``, ``"L"`` (grayscale), or with an alpha channel ``"RGBA"`` or ``"LA"``.
+        crop: how to treat an image with another aspect ratio. ``"center"`` resizes the largest central part.
+            ``"random"`` resizes a largest part at a random position, drawn from torch's random numbers at each access.
+            It keeps the resized images uncropped; if an image has more than 16 times the aspect ratio, only its middle
+            is kept. ``"stretch"`` resizes the whole image and changes its aspect ratio. ``"pad"`` keeps the whole image
+            and its aspect ratio, and adds bars. The bars are black or, with an alpha channel, transparent.
+        in_memory: whether to decode all images at once and keep them, at H x W bytes per channel and image. If False,
+            only the paths are kept, and each access reads, decodes and resizes one file; use a ``DataLoader`` with
+            workers. Only the headers are checked first, so a damaged file raises an error when it is accessed.
 
     Attributes:
         classes: the names of the subfolders.
-        targets: the labels of all items, indices of ``classes``.
+        targets: the labels of all items, as indices into ``classes``.
         paths: the files of all items.
-        data: uint8, (L, H, W, C), without C for grey; a list of such images for ``crop="random"``; None if they are
-            not in memory.
+        data: uint8 (L, H, W, C), or (L, H, W) for ``mode="L"``. A list of such images for ``crop="random"``. None if
+            the images are not in memory.
 
     Raises:
-        ArgumentValueError: the size, the mode or the crop is invalid.
-        ArgumentTypeError: ``root`` is not a path, or ``in_memory`` is not True or False.
-        DataError: the folder has another layout, or a class has fewer than two images that can be read: a GAN cannot
-            learn anything from one image.
+        ArgumentValueError: if the size, the mode or the crop is invalid.
+        ArgumentTypeError: if ``root`` is not a path, or ``in_memory`` is not True or False.
+        DataError: if the folder has another layout, or a class has fewer than two readable images. A GAN cannot learn
+            from one image.
 
     Example:
         >>> import pathlib, tempfile
@@ -135,14 +135,14 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
                         uncropped.append(self._read(path))
                     else:
                         data[len(self.targets)] = self._read(path)
-                except Exception as error:  # whatever a damaged or hostile file makes Pillow raise
+                except Exception as error:  # Pillow raises many types for damaged or hostile files
                     unread.append(f"{path.relative_to(self.root).as_posix()} ({type(error).__name__}: {error})")
                 else:
                     self.targets.append(label)
                     self.paths.append(path)
             if (left := len(paths) - len(unread) + already) < 2:
                 raise DataError(
-                    f"root (={self.root}): of the {len(paths)} images of class {name!r} {left} can be read, and a "
+                    f"root (={self.root}): of the {len(paths)} images of class {name!r} {left} can be read, but a "
                     f"class needs two: {_some(unread[already:])}"
                 )
         if unread:
@@ -163,18 +163,18 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return one image.
+        """Return one image and its label.
 
         Args:
-            index: which one; negative ones count from the end.
+            index: the index of the item; negative indices count from the end.
 
         Returns:
-            A uint8 tensor (C, H, W) of its own memory, and its label.
+            A uint8 tensor (C, H, W), which is a copy, and the label.
 
         Raises:
-            IndexError: the index is out of range.
-            ArgumentTypeError: the index is not a whole number.
-            DataError: the images are not in memory, and the file cannot be read.
+            IndexError: if the index is out of range.
+            ArgumentTypeError: if the index is not a whole number.
+            DataError: if the images are not in memory, and the file cannot be read.
         """
         try:
             if isinstance(index, bool):
@@ -209,7 +209,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return height, width
 
     def _read(self, path: Path) -> Tensor:
-        """Read a file, uint8 (H, W, C); uncropped for a random crop."""
+        """Read a file as uint8 (H, W, C), uncropped for ``crop="random"``."""
         with _opened(path) as file:
             image = eight_bit(file, alpha=self.mode.endswith("A")).convert(self.mode)
         return pixels(_resized(image, *self._hw, self.crop))
@@ -239,7 +239,7 @@ def _find(root: Path) -> dict[str, list[Path]]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return the visible entries in the order of code points, which is the same on all file systems."""
+    """Return the visible entries, sorted by code points: the same order on all file systems."""
     return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
 
 
@@ -248,7 +248,7 @@ def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         if not path.is_dir():
             if _is_image(path):
                 yield path
-        elif (target := path.resolve()) not in above:  # a link may lead back up
+        elif (target := path.resolve()) not in above:  # a link may point to a parent folder
             yield from _images(path, (*above, target))
 
 
@@ -266,8 +266,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if not path.is_file():  # opening a named pipe would wait forever
         raise OSError("it is a broken link or no file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata and large images; what fails is told elsewhere
-        with Image.open(path, formats=_FORMATS) as file:  # not by its content: some formats run other programs
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and large images
+        with Image.open(path, formats=_FORMATS) as file:  # fixed formats, because some others run other programs
             yield file
 
 
@@ -277,7 +277,7 @@ def _check_header(path: Path) -> None:
 
 
 def _resized(image: Image.Image, height: int, width: int, crop: str) -> Image.Image:
-    """Resize what the crop keeps; Pillow multiplies by alpha for that, so that no hidden colour shows."""
+    """Resize the part that the crop keeps. Pillow multiplies colors by alpha, so hidden colors do not show."""
     box = (0, 0, *image.size)
     if crop == "pad":
         scale = min(width / image.width, height / image.height)
@@ -293,8 +293,8 @@ def _resized(image: Image.Image, height: int, width: int, crop: str) -> Image.Im
         )
         left, top = (image.width - part[0]) // 2, (image.height - part[1]) // 2
         box = (left, top, left + part[0], top + part[1])
-        if crop == "random":  # the shorter side, compared with the item's, becomes the item's
+        if crop == "random":  # one side gets the size of the item, the other stays longer
             scale = max(width / part[0], height / part[1])
             width, height = max(width, round(part[0] * scale)), max(height, round(part[1] * scale))
-    # The same as resizing and then cropping, for which a strip of 1 x 10,000,000 pixels would need much memory.
+    # Resizing first and cropping then is the same, but would need much memory for a strip of 1 x 10,000,000 pixels.
     return image.resize((width, height), Image.Resampling.LANCZOS, box=box)

@@ -1,4 +1,4 @@
-"""A loader whose batches are made of those of other loaders."""
+"""Combine the batches of several loaders."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,13 +16,13 @@ __all__ = ["JoinedLoader"]
 
 
 class JoinedLoader:
-    """Combines the batches of loaders, one of each, and knows its exact position in all of them.
+    """Combine one batch of each loader, and keep track of the exact position in all of them.
 
     Args:
-        loaders: by the names that errors have for them.
-        combine: the batches of all loaders -> a batch.
-        longest: whether an epoch ends with that of the loader that has the most batches, while the others begin again;
-            otherwise it ends with the first one that has no more.
+        loaders: the loaders; the keys are their names in error messages.
+        combine: function that makes one batch from a list of one batch per loader.
+        longest: whether an epoch ends with the loader that has the most batches; the others then start again during
+            the epoch. If False, an epoch ends with the first loader that has no more batches.
 
     Attributes:
         loaders: the loaders.
@@ -35,14 +35,14 @@ class JoinedLoader:
         self.loaders: tuple[Iterable[Any], ...] = tuple(loaders.values())
         self._combine = combine
         self._longest = longest
-        self._began = [0] * len(loaders)  # the epoch of each in which the epoch of all began
+        self._began = [0] * len(loaders)  # the epoch of each loader when the joint epoch began
         self._seed: int | None = None
         self._resumed = False
         leaves = [leaf for leaf in _leaves(self) if has_state(leaf) or isinstance(leaf, Iterator)]
         if twice := [leaf for index, leaf in enumerate(leaves) if any(leaf is other for other in leaves[:index])]:
             raise ArgumentValueError(
-                f"{list(loaders)[-1]} (={shown(twice[0])}) is there twice, but it has one position: make another "
-                "loader for the second place"
+                f"{list(loaders)[-1]} (={shown(twice[0])}) is there twice, but it has only one position: make a second "
+                "loader"
             )
 
     def __repr__(self) -> str:
@@ -53,21 +53,21 @@ class JoinedLoader:
         """Return the number of batches in an epoch.
 
         Raises:
-            TypeError: it is not known, as one of the loaders has no length.
+            TypeError: if one of the loaders has no length.
         """
         lengths = [len(loader) for loader in self.loaders]  # type: ignore[arg-type]  # raises the TypeError
         return max(lengths) if self._longest else min(lengths)
 
     @property
     def batch_sizes(self) -> tuple[int, int] | None:
-        """The sizes of the first batch and of the smallest one; None where they are unknown, or not those of all."""
+        """Sizes of the first and of the smallest batch; None if they are unknown, or differ between the loaders."""
         sizes = [batch_sizes(loader) for loader in self.loaders]
-        # Of two lengths, the longer one's last batch may never come, or come with a full one.
+        # With two lengths, the last batch of the longer loader may never come, or may come with a full batch.
         same = None not in sizes and len({*sizes}) == len({len(loader) for loader in self.loaders}) == 1  # type: ignore[arg-type]
         return sizes[0] if same else None
 
     def __iter__(self) -> Iterator[Any]:
-        """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.
+        """Begin an epoch; the first epoch after :meth:`load_state_dict` begins at the restored position.
 
         Returns:
             The batches.
@@ -77,10 +77,10 @@ class JoinedLoader:
         return self._batches()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in every loader, and the states of their own random generators.
+        """Return the position in every loader, and the states of the loaders' random generators.
 
         Returns:
-            Tensors and plain values.
+            A dict of tensors and plain values.
         """
         self._begin()
         return {
@@ -92,18 +92,18 @@ class JoinedLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a position; the random state of the process stays as it is.
+        """Restore a position. The random state of the process does not change.
 
         Args:
             state: the result of :meth:`state_dict`.
 
         Raises:
-            CheckpointError: the state is of other loaders.
+            CheckpointError: if the state belongs to other loaders.
         """
         streams = state.get("streams")
         if not isinstance(streams, list) or len(streams) != len(self._streams):
             count = len(streams) if isinstance(streams, list) else "other"
-            raise CheckpointError(f"the state is of {count} loaders, not of {len(self._streams)} that are joined")
+            raise CheckpointError(f"the state is of {count} loaders, but {len(self._streams)} are joined")
         before = random_state()
         for stream, own in zip(self._streams, streams, strict=True):
             stream.load_state_dict(own, other_ranks=state["world_size"] != world_size())
@@ -120,7 +120,7 @@ class JoinedLoader:
         self._restart()
 
     def _begin(self) -> None:
-        """Begin an epoch of each loader that is between two; its order depends on nothing but a seed and the epoch."""
+        """Begin an epoch of each loader that is between epochs; the order depends only on the seed and the epoch."""
         if self._seed is None:
             self._seed = int(torch.randint(2**62, ()))
         for index, stream in enumerate(self._streams):
@@ -129,7 +129,7 @@ class JoinedLoader:
                     stream.begin()
 
     def _goes_on(self) -> bool:
-        """Whether there is another batch; a loader without a length has to be asked for one."""
+        """Return whether there is another batch; a loader without a length must try to fetch one."""
         for stream, over in zip(self._streams, self._ended(), strict=True):
             if not over:
                 self._begin()

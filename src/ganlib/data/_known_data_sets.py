@@ -1,4 +1,4 @@
-"""The data sets that are in memory as a whole, and need not be read item by item."""
+"""Recognize data sets that are completely in memory, so that they are not read item by item."""
 
 import sys
 from types import FunctionType
@@ -14,7 +14,7 @@ from ganlib.errors import ArgumentTypeError, DTypeError
 
 __all__ = ["in_memory", "plain", "refuse_masks"]
 
-_MNIST = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")  # not QMNIST, whose items are made in another way
+_MNIST = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")  # not QMNIST: it makes its items in another way
 _CIFAR = ("CIFAR10", "CIFAR100")
 _MODULES = ("torchvision.datasets.mnist", "torchvision.datasets.cifar")
 
@@ -22,7 +22,7 @@ _MODULES = ("torchvision.datasets.mnist", "torchvision.datasets.cifar")
 def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     """Return copies of the samples and conditions, (L, ...), that a data set has in memory, or None.
 
-    That is for exactly those classes whose items are known to be nothing else; a subclass may change them.
+    Only exact classes are recognized, because a subclass may change the items.
 
     Example:
         >>> in_memory(TensorDataset(torch.ones(2, 1)))
@@ -64,7 +64,7 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def refuse_masks(dataset: Any) -> None:
-    """Raise an ArgumentTypeError for a Subset, inside others too, whose indices are booleans: they would be 0 and 1.
+    """Raise an ArgumentTypeError for a Subset with boolean indices, which torch takes for 0 and 1; nested ones too.
 
     Example:
         >>> refuse_masks(Subset(TensorDataset(torch.ones(2, 1)), [1, 0]))
@@ -73,7 +73,7 @@ def refuse_masks(dataset: Any) -> None:
         first = next(iter(dataset.indices), None)
         if isinstance(first, bool) or str(getattr(first, "dtype", "")) in ("bool", "torch.bool"):
             raise ArgumentTypeError(
-                "a Subset's indices are a mask of True and False, which torch takes for the items 1 and 0: give "
+                "a Subset's indices are a mask of True and False, which torch takes for the indices 1 and 0: give "
                 "torch.as_tensor(mask).nonzero().flatten().tolist()"
             )
     inner = dataset.datasets if isinstance(dataset, ConcatDataset) else [getattr(dataset, "dataset", None)]
@@ -82,7 +82,7 @@ def refuse_masks(dataset: Any) -> None:
 
 
 def _defined_in(module: Any, method: Any) -> bool:
-    """Whether a method is the module's own, and not one that was put in its place."""
+    """Return whether a method is defined in the module, and was not replaced."""
     return isinstance(method, FunctionType) and method.__globals__ is module
 
 
@@ -107,7 +107,7 @@ def _of_subset(dataset: Subset[Any]) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _whole_numbers(values: Any, length: int) -> Tensor | None:
-    """Return a copy of the first values, int64, if they are nothing but whole numbers, and enough of them."""
+    """Return a copy of the first values as int64, or None if they are too few or not all whole numbers."""
     if type(values) in (list, tuple, range):
         if not all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
             return None

@@ -1,4 +1,4 @@
-"""A loader whose batches a function has changed."""
+"""Apply a function to the batches of a loader."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,23 +13,24 @@ __all__ = ["map_loader"]
 
 
 def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedLoader:
-    """Make a loader that gives ``function(batch)`` for each batch of a loader.
+    """Apply a function to every batch of a loader.
 
     A run that is resumed from a checkpoint of ``fit`` continues exactly, as with :func:`zip_loaders`. The function may
-    draw random numbers from the generators of torch, Python and NumPy, whose states are in the checkpoint; what else it
-    keeps from batch to batch is not.
+    draw random numbers from torch, Python and NumPy: the checkpoint contains their states. It does not contain other
+    state that the function keeps between batches.
 
     Args:
-        loader: of any kind; it gives at least one batch.
-        function: batch -> batch.
+        loader: an iterable of any kind with at least one batch.
+        function: function that takes a batch and returns a batch.
 
     Returns:
-        A loader with a length, where the given one has one, and with ``state_dict`` and ``load_state_dict``.
+        A loader with ``state_dict`` and ``load_state_dict``. It has a length if the given loader has one.
 
     Raises:
-        ArgumentTypeError: the loader cannot be iterated, or the function cannot be called.
-        ArgumentValueError: the loader is empty.
-        DataError: the function fails on a batch; a TypeError in it is an ArgumentTypeError.
+        ArgumentTypeError: if the loader is not iterable, the function is not callable, or the function raises a
+            TypeError on a batch.
+        ArgumentValueError: if the loader is empty.
+        DataError: if the function raises another error on a batch.
 
     Example:
         >>> from ganlib import data

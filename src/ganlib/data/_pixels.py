@@ -1,4 +1,4 @@
-"""The pixels of an image of Pillow: one reader for the files of a folder and for the items of a data set."""
+"""Convert Pillow images to pixels, for the files of a folder and for the items of a data set."""
 
 import numpy
 import torch
@@ -7,18 +7,18 @@ from torch import Tensor
 
 __all__ = ["eight_bit", "grey_range", "pixels"]
 
-_GREYS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies greys of so many bits
+_GREYS = {"L;2": 85, "L;4": 17}  # Pillow multiplies grayscale values of 2 and 4 bits by these factors
 _SAVE_IT = "save it as 8 or 16 bits without a sign"
 
 
 def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
-    """Return an image in mode L or RGB on black, or with its alpha channel, if it has one, as LA or RGBA.
+    """Return an image in mode L or RGB on black; with ``alpha``, an image that has an alpha channel becomes LA or RGBA.
 
-    An image that is still the opened file is turned as its EXIF data say, and its transparent colour is transparent;
-    what a program made of it stays as it is.
+    If the image is the opened file, its EXIF orientation is applied, and its transparent color becomes transparent. An
+    image that a program has made is not changed in this way.
 
     Raises:
-        ValueError: black and white are unknown, or there are no pixels.
+        ValueError: if black and white are unknown, or there are no pixels.
 
     Example:
         >>> eight_bit(Image.new("I;16", (1, 1), 257 * 90)).getpixel((0, 0))
@@ -30,7 +30,7 @@ def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
     if image.format is not None:
         _scale_transparency(image)
         image = ImageOps.exif_transpose(image)
-    elif image.mode != "P" and "transparency" in image.info:  # which Pillow keeps when the colours have changed
+    elif image.mode != "P" and "transparency" in image.info:  # Pillow keeps it when the colors have changed
         image = image.copy()
         del image.info["transparency"]
     if limits:
@@ -47,10 +47,10 @@ def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
 
 
 def grey_range(image: Image.Image) -> tuple[int, int] | None:
-    """Return black and white of a grey image of more than 8 bits, None for others; this decodes no pixels.
+    """Return black and white of a grayscale image of more than 8 bits, else None; this decodes no pixels.
 
     Raises:
-        ValueError: they are unknown.
+        ValueError: if black and white are unknown.
 
     Example:
         >>> grey_range(Image.new("I;16", (1, 1)))
@@ -61,7 +61,7 @@ def grey_range(image: Image.Image) -> tuple[int, int] | None:
         raise ValueError(f"its pixels are floats, whose black and white are unknown; {_SAVE_IT}")
     if 2 in tags.get(339, ()):
         raise ValueError(f"its pixels are integers with a sign, whose black and white are unknown; {_SAVE_IT}")
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # which have no more than 16 bits
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have at most 16 bits
         raise ValueError(f"its pixels are 32-bit integers, whose white is unknown; {_SAVE_IT}")
     if not image.mode.startswith("I"):
         return None
@@ -70,7 +70,7 @@ def grey_range(image: Image.Image) -> tuple[int, int] | None:
 
 
 def pixels(image: Image.Image) -> Tensor:
-    """Return the pixels of an image of 8 bits, uint8 (H, W, C).
+    """Return the pixels of an 8-bit image, uint8 (H, W, C).
 
     Example:
         >>> pixels(Image.new("RGB", (1, 1), (10, 120, 30))).tolist()
@@ -80,7 +80,7 @@ def pixels(image: Image.Image) -> Tensor:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Correct the transparent colour of a PNG whose pixels Pillow scales to 8 bits when it loads them, but not this."""
+    """Scale the transparent color of a PNG as Pillow scales its pixels; Pillow does not scale this color."""
     key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
     if key is None or not tiles:
         return

@@ -1,4 +1,4 @@
-"""A data set that needs no download."""
+"""Draw digits: a data set that needs no download."""
 
 import math
 import operator
@@ -18,22 +18,22 @@ _font = cache(ImageFont.load_default)
 
 
 class RenderedDigits(Dataset[tuple[Image.Image, int]]):
-    """Labelled digits, drawn by Pillow and changed by random affine maps: white on black, like MNIST.
+    """Draw labeled digits with Pillow, white on black like MNIST, each with a random affine transform.
 
-    Item i shows the digit ``i % 10`` with a stroke width, size, slant, rotation and position that depend only on the
-    seed and i.
+    Item i shows the digit ``i % 10``. Its stroke width, size, slant, rotation and position depend only on the seed and
+    i.
 
     Args:
         size: height and width in pixels, at least 8.
         length: number of digits, at least 1.
-        seed: another seed gives another data set.
+        seed: seed of the random transforms.
 
     Attributes:
         classes: the names of the ten labels.
         targets: the labels of all items.
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: if an argument is out of its range.
 
     Example:
         >>> image, label = RenderedDigits(size=28, length=100)[42]
@@ -62,15 +62,15 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         """Draw one digit.
 
         Args:
-            index: which one; negative ones count from the end.
+            index: the index of the item; negative indices count from the end.
 
         Returns:
-            A grey image of size x size pixels, and its label.
+            A grayscale image of size x size pixels, and its label.
 
         Raises:
-            IndexError: the index is out of range.
+            IndexError: if the index is out of range.
         """
-        index = operator.index(index)  # a tensor would be drawn as it is printed
+        index = operator.index(index)  # a tensor would change the seed string below
         if not -self.length <= index < self.length:
             raise IndexError(f"index (={index}) must be in [-{self.length}, {self.length})")
         index %= self.length
@@ -90,12 +90,12 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
         bent = upright.transform(
             (extent, extent), Image.Transform.AFFINE, _warp(draw, extent), resample=Image.Resampling.BILINEAR
         )
-        # Averages of pixels keep the edges smooth.
+        # BOX averages pixels, which keeps the edges smooth.
         return bent.resize((self.size, self.size), Image.Resampling.BOX), label
 
 
 def _warp(draw: random.Random, extent: int) -> tuple[float, float, float, float, float, float]:
-    """Return Pillow's six numbers (output to input) of a rotation, a slant, a stretch and a shift about the middle."""
+    """Return Pillow's six numbers (output to input) of a random rotation, slant, stretch and shift about the center."""
     turn = math.radians(draw.uniform(-15, 15))
     slant = draw.uniform(-0.25, 0.25)
     wide, high = 1 / draw.uniform(0.8, 1.15), 1 / draw.uniform(0.8, 1.1)

@@ -1,4 +1,4 @@
-"""A subset of a data set."""
+"""Select a part of a data set."""
 
 import warnings
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
     """Select the samples of one class.
 
     Args:
-        dataset: a data set with ``classes`` (names, or a dict that gives the index of each) and ``targets``, such as
-            torchvision's. Targets are indices (L,) or (L, 1), one-hot rows (L, classes), or names. Some items are
-            read, to warn if their labels are others.
-        name: the class's name, as ``dataset.classes`` has it.
+        dataset: data set with ``classes`` and ``targets``, such as those of torchvision. ``classes`` is a list of
+            names, or a dict from names to indices. ``targets`` are indices (L,) or (L, 1), one-hot rows (L, classes),
+            or names. Some items are read, to warn if their labels differ from the targets.
+        name: name of the class, as in ``dataset.classes``.
 
     Returns:
-        A view of the data set; its samples keep their labels.
+        A view of the data set. The samples keep their labels.
 
     Raises:
-        ArgumentTypeError: the data set has no ``classes`` or no ``targets``, or targets of another kind.
-        ShapeError: the targets have another shape or length.
-        ArgumentValueError: the data set does not have the class, or has no sample of it, or others than its classes.
+        ArgumentTypeError: if the data set has no ``classes`` or no ``targets``, or targets of another kind.
+        ShapeError: if the targets have another shape or length.
+        ArgumentValueError: if the class is unknown or has no samples, or a target is not one of the classes.
 
     Example:
         >>> from ganlib.data import RenderedDigits
@@ -42,8 +42,8 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
     """
     for attribute in ("classes", "targets", "__len__"):
         if not hasattr(dataset, attribute):
-            raise ArgumentTypeError(f"dataset (={shown(dataset)}) has no {attribute}, by which a class could be found")
-    names = _names(dataset.classes)  # type: ignore[attr-defined]  # hasattr has just said so
+            raise ArgumentTypeError(f"dataset (={shown(dataset)}) has no {attribute}, which only_class needs")
+    names = _names(dataset.classes)  # type: ignore[attr-defined]  # checked above
     name = _plain(name)
     if name not in names:
         raise ArgumentValueError(f"name (={shown(name)}) must be one of {', '.join(map(repr, names))}")
@@ -60,14 +60,14 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
         index, label = found
         warnings.warn(
             f"dataset[{index}] has the label {shown(label)}, but dataset.targets has {targets[index]} for it; "
-            "only_class goes by targets, so change them too, or select the samples yourself, with torch's Subset",
+            "only_class uses the targets: change them too, or select the samples yourself, with torch's Subset",
             stacklevel=2,
         )
     return Subset(dataset, indices)
 
 
 def _other_label(dataset: Any, targets: numpy.ndarray[Any, Any], names: list[Any]) -> tuple[int, Any] | None:
-    """Find an item whose label is not its target: a data set of your own may have merged or changed its labels."""
+    """Find an item whose label differs from its target: the data set may have merged or changed its labels."""
     if getattr(dataset, "target_transform", None) is not None:
         return None
     state = random_state()
@@ -77,7 +77,7 @@ def _other_label(dataset: Any, targets: numpy.ndarray[Any, Any], names: list[Any
             number = names.index(label) if isinstance(label, str) else label
             if type(number) is int and number != targets[index]:
                 return index, label
-    except Exception:  # of an item without a label, or one that cannot be read: whoever reads it is told
+    except Exception:  # the item has no label or cannot be read; its reader gets the error
         return None
     finally:
         load_random_state(state)
@@ -95,7 +95,7 @@ def _names(classes: Any) -> list[Any]:
 
 
 def _plain(name: Any) -> Any:
-    return name.tolist() if hasattr(name, "tolist") else name  # of NumPy and torch
+    return name.tolist() if hasattr(name, "tolist") else name  # NumPy and torch have it
 
 
 def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
@@ -122,14 +122,14 @@ def _indices(targets: Any, names: list[Any]) -> numpy.ndarray[Any, Any]:
             f"dataset.targets {values.shape} must have one class for each item: indices (L,), or one-hot rows "
             f"(L, {len(names)})"
         )
-    if len(whole) and (whole.min() < -1 or whole.max() >= len(names)):  # -1: it has no label
+    if len(whole) and (whole.min() < -1 or whole.max() >= len(names)):  # -1 means no label
         raise ArgumentValueError(
             f"dataset.targets are from {whole.min()} to {whole.max()}; the indices of {len(names)} classes are from 0 "
             f"to {len(names) - 1}"
         )
     if any(isinstance(each, int) for each in names) and names != list(range(len(names))):
         raise ArgumentValueError(
-            f"dataset.classes (={shown(names)}) and dataset.targets are both numbers, so that a target may be a class "
-            "or the index of one: select the samples yourself, with torch's Subset"
+            f"dataset.classes (={shown(names)}) and dataset.targets are both numbers. A target could be a class "
+            "or the index of a class: select the samples yourself, with torch's Subset"
         )
     return whole

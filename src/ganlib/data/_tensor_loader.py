@@ -1,4 +1,4 @@
-"""A loader that keeps the data set on the device and indexes it."""
+"""Keep a data set on the device and draw batches from it."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,56 +22,57 @@ from ganlib.protocols import Batch
 
 __all__ = ["TensorLoader"]
 
-_DARK = 16  # of 255: digits of 4 bits, masks and classes reach no more
+_DARK = 16  # out of 255: 4-bit digits, masks and class indices have no larger values
 
 
 class TensorLoader:
-    """Keeps a whole data set on the device, and shuffles, scales and augments it there, batch by batch.
+    """Keep a whole data set on the device, and shuffle, scale and augment it there, batch by batch.
 
-    uint8 samples are scaled to [-1, 1]; float samples are not changed. Shuffling and augmentation depend only on the
-    seed, the epoch and the position in it, so that a loader whose state is restored continues exactly.
+    uint8 samples are scaled to [-1, 1]. Float samples are not changed. Shuffling and augmentation depend only on the
+    seed, the epoch and the position in the epoch. A loader that is restored from its state continues exactly.
 
-    Over several processes, each process has a loader of the same data set and seed. All use the same order, and
-    together they give the batches of one process with a batch size larger by the number of processes: the first
-    process has the first part of each, the second the next. The number of processes is read when an epoch begins, so
-    that a loader may be made before the process group. Each process augments its own samples differently.
+    With several processes, each process creates a loader with the same data set and seed. Together, their batches are
+    those of one process with a batch size of ``batch_size`` times the number of processes. The first process has the
+    first part of each large batch, the second process the next part. Each process augments its samples differently. The
+    number of processes is determined at the start of each epoch, so you can create the loader before the process group.
 
     Args:
-        dataset: read once, as a whole: items are samples or (sample, condition); see Raises.
+        dataset: the data set, with items ``sample`` or ``(sample, condition)``. Each item is read once.
         batch_size: samples per batch of each process, at least 1.
-        transform: ``transform(samples, generator) -> samples``, from :mod:`ganlib.augment` or your own, changes scaled
-            batches, and draws its random numbers from the generator. A transform of one argument, such as those of
-            ``torchvision.transforms.v2``, changes one sample (C, ...) at a time, as it is in the data set, since it
-            would draw one set of random numbers for a whole batch. The uint8 samples that it returns are scaled
-            afterwards, floats are not. The global random numbers of torch, Python and NumPy are seeded for it, and
-            are then what they were.
-        joint_transform: ``joint_transform(samples, condition, generator) -> (samples, condition)``, such as
-            :class:`ganlib.augment.Joint`, for maps as conditions; in place of ``transform``. One of
-            ``torchvision.transforms.v2`` changes one sample at a time as an ``Image``, with its condition as a
-            ``Mask``, which is moved in the same way and keeps its values.
+        transform: function that changes the samples. A function ``transform(samples, generator) -> samples``, from
+            :mod:`ganlib.augment` or your own, gets scaled batches and draws its random numbers from the generator. A
+            function of one argument, such as a transform of ``torchvision.transforms.v2``, gets one sample (C, ...) at
+            a time, as the data set stores it, because it would draw the same random numbers for a whole batch. If it
+            returns uint8, the result is scaled; floats are not. The global random numbers of torch, Python and NumPy
+            are seeded for it, and restored afterwards.
+        joint_transform: function ``joint_transform(samples, condition, generator) -> (samples, condition)``, for
+            conditions that are maps, such as :class:`ganlib.augment.Joint`. It replaces ``transform``. A transform of
+            ``torchvision.transforms.v2`` gets one sample at a time as an ``Image``, and its condition as a ``Mask``.
+            The mask is moved in the same way, and keeps its values.
         device: the device of the batches; None is the CPU.
-        storage: where the data set is kept: on the ``"device"``, or on the ``"host"``, which sends one batch ahead
-            through pinned memory. ``"auto"`` is the device, unless that is a CUDA device and the data
-            set would take more than half of its free memory.
-        seed: another seed gives another order; from 0 to 2**64 - 1.
-        shuffle: whether each epoch has its own random order; otherwise it is the order of the data set.
-        drop_last: whether a smaller last batch is left out. Otherwise several processes share it equally; if its size
-            cannot be divided, they repeat samples from the start of the epoch, as torch's ``DistributedSampler`` does.
+        storage: where to keep the data set. ``"device"`` keeps it on the device. ``"host"`` keeps it in the memory of
+            the host, and sends batches one ahead through pinned memory. ``"auto"`` is ``"device"``, unless the device
+            is a CUDA device and the samples need more than half of its free memory.
+        seed: seed of the order, from 0 to 2**64 - 1.
+        shuffle: whether to draw a random order for each epoch. If False, the order is that of the data set.
+        drop_last: whether to skip a smaller last batch. If False, several processes share the last batch equally. If
+            its size is not divisible, they repeat samples from the start of the epoch, as torch's
+            ``DistributedSampler`` does.
 
     Attributes:
-        samples: (L, C, ...) uint8 or float, where they are kept.
+        samples: (L, C, ...) uint8 or float, where they are stored.
         conditions: (L, ...), or None.
         device: the device of the batches.
 
     Raises:
-        DataError: the data set fails when an item, or its length, is read.
-        ArgumentTypeError: the data set has no length, or items that are neither PIL images nor tensors; a transform
-            that cannot be called in its form.
-        DTypeError: samples or conditions of a dtype they cannot be.
-        ShapeError: samples, or conditions, of different shapes.
-        ArgumentValueError: an empty data set, fewer samples than one batch (of all processes together, counted again
-            when an epoch begins), values that are not finite, labels out of range, a batch size below 1; a
-            ``transform`` of samples whose conditions are maps, or a transform that fails on the first samples.
+        DataError: if the data set raises an error for an item or for its length.
+        ArgumentTypeError: if the data set has no length, an item is neither a PIL image nor a tensor, or a transform
+            cannot be called in this way.
+        DTypeError: if samples or conditions have an unsupported dtype.
+        ShapeError: if samples, or conditions, differ in shape.
+        ArgumentValueError: if the data set is empty or smaller than one batch of all processes together (checked again
+            at the start of each epoch), values are not finite, labels are out of range, or the batch size is below 1.
+            Also if ``transform`` is used with conditions that are maps, or a transform fails on the first samples.
 
     Example:
         >>> from ganlib.data import RenderedDigits
@@ -106,13 +107,12 @@ class TensorLoader:
         samples, conditions = as_tensors(dataset)
         if not self._transforms.given_as_stored and samples.dtype == torch.uint8 and 0 < samples.max() <= _DARK:
             warn_user(
-                f"dataset's uint8 samples are at most {samples.max()}, where 255 is white, so that they are trained on "
-                f"as floats from -1 to {samples.max() / 127.5 - 1:.2g}: multiply them to reach 255, or give floats in "
-                "[-1, 1]"
+                f"dataset's uint8 samples are at most {samples.max()}, where 255 is white. Scaled, they are from -1 to "
+                f"{samples.max() / 127.5 - 1:.2g}: multiply them to reach 255, or give floats in [-1, 1]"
             )
         if storage == "auto":
             fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
-            storage = "device" if fits else "host"  # the other half of the free memory is for the training
+            storage = "device" if fits else "host"  # training needs the other half of the free memory
         kept_on = self.device if storage == "device" else torch.device("cpu")
         self.samples: Tensor = samples.to(kept_on)
         self.conditions: Tensor | None = None if conditions is None else conditions.to(kept_on)
@@ -140,7 +140,7 @@ class TensorLoader:
         """Return the number of batches per epoch, the same for every process.
 
         Raises:
-            ArgumentValueError: fewer samples than one batch of all processes together.
+            ArgumentValueError: if there are fewer samples than one batch of all processes together.
         """
         world_size = distributed.world_size()
         batches = self._count_batches(self.batch_size * world_size)
@@ -154,20 +154,20 @@ class TensorLoader:
 
     @property
     def batch_sizes(self) -> tuple[int, int] | None:
-        """The sizes of the first batch of an epoch and of the smallest one, in this process."""
+        """Sizes of the first and of the smallest batch of an epoch in this process."""
         world_size = distributed.world_size()
         sizes = sizes_of_epoch(len(self.samples), self.batch_size * world_size, drop_last=self.drop_last)
         return sizes and (-(-sizes[0] // world_size), -(-sizes[1] // world_size))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Begin an epoch; the first one after :meth:`load_state_dict` begins at the restored position.
+        """Begin an epoch; the first epoch after :meth:`load_state_dict` begins at the restored position.
 
         Returns:
-            Batches of samples (N, C, ...) float and, if there are any, conditions; of several processes, the share of
-            this one.
+            Batches of samples (N, C, ...) float and, if there are any, conditions. With several processes, a batch is
+            the share of this process.
 
         Raises:
-            ArgumentValueError: fewer samples than one batch of all processes together.
+            ArgumentValueError: if there are fewer samples than one batch of all processes together.
         """
         if self._position and not self._resumed:
             self._epoch, self._position = self._epoch + 1, 0
@@ -181,7 +181,7 @@ class TensorLoader:
                 self._two_loops = True
             seeds = (self.seed, epoch, position, rank) if rank else (self.seed, epoch, position)
             batch = Batch(*self._transforms(samples, conditions, seeds))
-            # The position moves on before the batch is yielded, so that a state that is taken then is the one after it.
+            # Advance before the yield: a state that is saved after this batch must continue with the next one.
             last = position == batches - 1
             self._epoch, self._position = (epoch + 1, 0) if last else (epoch, position + 1)
             self._drawing = loop
@@ -191,13 +191,14 @@ class TensorLoader:
         """Return the position of the loader.
 
         Returns:
-            The seed, the epoch and the position in it, the same for every process.
+            A dict with the seed, the epoch and the position in it, equal in all processes, and the settings to check
+            them.
         """
         if self._two_loops:
             self._two_loops = False
             warnings.warn(
-                "this TensorLoader is iterated in two loops at once: its state is that of the loop that drew last, so "
-                "that a run may not resume exactly; make a second TensorLoader for the second loop",
+                "this TensorLoader is iterated in two loops at once. Its state is that of the loop that drew last, and "
+                "a run may not resume exactly; make a second TensorLoader for the second loop",
                 stacklevel=2,
             )
         return {
@@ -212,16 +213,16 @@ class TensorLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a position; with another number of processes, to the same fraction of the epoch.
+        """Restore a position; with another number of processes, go to the same fraction of the epoch.
 
-        If the batches of all processes together are as large as they were, that is the exact position. A state without
-        a number of processes is that of one process.
+        The position is exact if the batches of all processes together have the same size as before. A state without a
+        number of processes comes from one process.
 
         Args:
-            state: the result of :meth:`state_dict`, on any of the processes.
+            state: the result of :meth:`state_dict` of any process.
 
         Raises:
-            CheckpointError: the state is of a loader with other batches, or not of a loader.
+            CheckpointError: if the state comes from a loader with other batches, or not from a loader.
         """
         missing = self.state_dict().keys() - state.keys() - {"world_size", "batches", "shuffle"}
         if missing:
@@ -242,8 +243,8 @@ class TensorLoader:
             position = position * len(self) // max(1, batches)
         if state["seed"] != self.seed and distributed.rank() == 0:
             warnings.warn(
-                f"the state is of a TensorLoader with seed (={state['seed']}), which is used and not {self.seed}, so "
-                "that its order goes on: give seed that value, or begin a new run for another order",
+                f"the state is of a TensorLoader with seed (={state['seed']}), which is used and not {self.seed}. The "
+                "order continues: set seed to that value, or begin a new run for another order",
                 stacklevel=2,
             )
         self.seed = state["seed"]
@@ -253,12 +254,12 @@ class TensorLoader:
         return [self.samples] if self.conditions is None else [self.samples, self.conditions]
 
     def _rows(self, epoch: int, start: int, batches: int) -> Iterator[Tensor]:
-        """Yield the indices of the samples of each batch, on the device that holds the data set."""
+        """Yield the indices of the samples of each batch, on the device that stores the data set."""
         rank, world_size = distributed.rank(), distributed.world_size()
         order = torch.arange(len(self.samples))
         if self.shuffle:
             order = torch.randperm(len(order), generator=torch.Generator().manual_seed(mixed_seed(self.seed, epoch)))
-        # The start once more, for the shares of a last batch whose size cannot be divided.
+        # Repeat the start, in case the processes cannot share the last batch equally.
         order = torch.cat([order, order[:world_size].repeat(world_size)[: world_size - 1]])
         order = order.to(self.samples.device, non_blocking=True)
         for position in range(start, batches):
@@ -270,7 +271,7 @@ class TensorLoader:
         if self._transfer is not None:
             return self._transfer(rows)
         kept = self._kept()
-        # On the CPU index_select takes a fraction of the time of [chosen].
+        # On the CPU, index_select is faster than [chosen].
         return ([tensor.index_select(0, chosen) for tensor in kept] for chosen in rows)
 
     def _count_batches(self, together: int) -> int:
@@ -286,5 +287,5 @@ def _device(device: Any) -> torch.device:
     except TypeError:
         raise ArgumentTypeError(f"device (={shown(device)}) must be a torch.device, its name, or None") from None
     if found.type == "meta":
-        raise ArgumentValueError(f"device (={shown(device)}) holds no values, so there is nothing to train on")
+        raise ArgumentValueError(f"device (={shown(device)}) holds no values, so you cannot train on it")
     return found

@@ -1,4 +1,4 @@
-"""A whole data set as two tensors."""
+"""Read a whole data set into two tensors."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -28,9 +28,9 @@ _READ_TWICE = 8
 
 
 def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
-    """Read a whole data set: samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None.
+    """Read samples (L, C, ...), uint8 or float, and conditions (L, ...), int64 or float, or None.
 
-    They are copies of what ``dataset[i]`` gives for i from 0 to L - 1.
+    They are copies of ``dataset[i]`` for i from 0 to L - 1.
     """
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__getitem__"):
         raise ArgumentTypeError(f"dataset (={shown(dataset)}) must give its items by index, as dataset[0]")
@@ -41,7 +41,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
         )
     refuse_masks(dataset)
     try:
-        length = len(dataset)  # type: ignore[arg-type]  # what has no length is answered below
+        length = len(dataset)  # type: ignore[arg-type]  # it may have no length
     except TypeError:
         raise ArgumentTypeError(f"dataset (={shown(dataset)}) must have a length") from None
     except Exception as error:
@@ -121,7 +121,7 @@ def _as_sample(sample: Any, index: int) -> Tensor:
     if isinstance(sample, Image.Image):
         try:
             return pixels(eight_bit(sample)).permute(2, 0, 1)
-        except Exception as error:  # whatever a damaged file makes Pillow raise
+        except Exception as error:  # Pillow raises many types for damaged files
             raise ArgumentValueError(
                 f"dataset[{index}] (={shown(sample)}) cannot be read ({type(error).__name__}: {error})"
             ) from error
@@ -144,7 +144,7 @@ def _as_condition(condition: Any, index: int) -> Tensor:
         condition = numpy.asarray(condition, condition.dtype.newbyteorder("="))
     try:
         return torch.tensor(condition)
-    except Exception:  # of torch, for anything that is no number
+    except Exception:  # torch raises several types for values that are not numbers
         hint = ", such as the index of its class" if isinstance(condition, str) else ""
         raise ArgumentTypeError(
             f"dataset[{index}] has the condition {shown(condition)}; it must be a number or a tensor{hint}"
@@ -156,7 +156,7 @@ def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | No
     chosen = torch.linspace(0, len(samples) - 1, min(len(samples), _READ_TWICE)).round().long()  # the last one too
     try:
         again = _one_by_one(dataset, chosen.tolist())
-    except Exception:  # of a data set that can be read only once
+    except Exception:  # the data set can be read only once
         return
     finally:
         load_random_state(state)
@@ -166,8 +166,8 @@ def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | No
         first = first[chosen]
         if first.shape != second.shape or not torch.allclose(first.double(), second.double(), atol=1e-4):
             warnings.warn(
-                "dataset's items change when they are read again, perhaps by a random transform, but TensorLoader "
-                "reads each once, so that they are the same in every epoch; give random transforms to TensorLoader as "
+                "dataset's items change when they are read again, perhaps by a random transform. TensorLoader reads "
+                "each item once, and every epoch gets the same items; give random transforms to TensorLoader as "
                 "transform=, or use torch's DataLoader",
                 stacklevel=4,
             )
@@ -188,7 +188,7 @@ def _checked(dataset: Any, conditions: Tensor) -> Tensor:
             hint = "tags and vectors must be floating point, so call .float()"
         else:
             hint = (
-                "maps must be floating point: scale pictures as the samples are, by maps / 127.5 - 1 for bytes, and "
+                "maps must be floating point: scale images like the samples, by maps / 127.5 - 1 for bytes, and "
                 "make maps of classes one-hot, by torch.nn.functional.one_hot"
             )
         raise DTypeError(
@@ -198,10 +198,10 @@ def _checked(dataset: Any, conditions: Tensor) -> Tensor:
     labels = conditions.long()
     try:
         classes = len(dataset.classes)
-    except Exception:  # it has none, or another thing of that name
+    except Exception:  # the attribute is missing or has another meaning
         classes = None
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or (classes is not None and high >= classes):
         known = "" if classes is None else f" and below {classes}"
-        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be indices from 0 on{known}")
+        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be at least 0{known}")
     return labels

@@ -1,4 +1,4 @@
-"""Transfer from host to device, one batch ahead."""
+"""Transfer batches from host to device, one batch ahead."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,17 +10,17 @@ __all__ = ["Transfer"]
 
 
 class Transfer:
-    """Gathers rows of tensors on the host and sends them to a device, one batch ahead."""
+    """Gather rows of tensors on the host and send them to a device, one batch ahead."""
 
     def __init__(self, tensors: Sequence[Tensor], device: torch.device) -> None:
         self._tensors = tensors
         self._device = device
-        # One that is being filled, one that is being sent, and one that may still be read.
+        # One lane is being filled, one is being sent, and one may still be in use.
         self._lanes = [_Lane() for _ in range(3)] if device.type == "cuda" else []
         self._stream: Any = torch.cuda.Stream(device) if self._lanes else None
 
     def __call__(self, rows: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-        """Yield for each batch of indices (N,) its rows of all the tensors, on the device."""
+        """Yield, for each batch of indices (N,), the rows of all tensors on the device."""
         ahead: list[tuple[list[Tensor], Any]] = []
         for index, chosen in enumerate(rows):
             ahead.append(self._send(chosen, index))
@@ -33,14 +33,14 @@ class Transfer:
         if not self._lanes:
             return [tensor.index_select(0, chosen).to(self._device) for tensor in self._tensors], None
         lane = self._lanes[index % len(self._lanes)]
-        lane.event.synchronize()  # what was sent from here three batches ago has long arrived
+        lane.event.synchronize()  # usually no wait: this lane was sent three batches ago
         with torch.cuda.stream(self._stream):
             sent = [row.to(self._device, non_blocking=True) for row in lane.gather(self._tensors, chosen)]
             lane.event.record()
         return sent, lane.event
 
     def _receive(self, sent: list[Tensor], event: Any) -> list[Tensor]:
-        """Return a batch that was sent, once the current stream may read it."""
+        """Return a sent batch, once the current stream may read it."""
         if event is not None:
             current = torch.cuda.current_stream(self._device)
             current.wait_event(event)

@@ -1,4 +1,4 @@
-"""The transforms of a ``TensorLoader``: of whole batches, or of single samples, as torchvision's are."""
+"""Apply the transforms of a ``TensorLoader`` to whole batches, or to single samples as torchvision does."""
 
 import copy
 import inspect
@@ -18,8 +18,8 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, Gan
 __all__ = ["Transforms", "scaled"]
 
 _TRIED = 8  # samples
-_FAR = 10.0  # beyond what a normalization leaves
-# Of torchvision: what clamps floats to [0, 1], in silence.
+_FAR = 10.0  # normalized values do not go beyond this
+# Transforms of torchvision that silently clamp floats to [0, 1].
 _CLAMPS = (
     *(
         "AugMix",
@@ -36,15 +36,16 @@ _CLAMPS = (
 
 
 class Transforms:
-    """Scales and transforms the samples of a batch, and the conditions with them if it is a joint transform.
+    """Scale and transform the samples of a batch; a joint transform changes the conditions too.
 
     Args:
         transform: ``(samples, generator) -> samples``, ``sample -> sample``, or None.
-        joint_transform: ``(samples, condition, generator) -> (samples, condition)``, torchvision's, or None.
+        joint_transform: ``(samples, condition, generator) -> (samples, condition)``, a transform of torchvision, or
+            None.
 
     Raises:
-        ArgumentTypeError: one that cannot be called, or holds parts that take another form.
-        ArgumentValueError: both are given.
+        ArgumentTypeError: if a transform cannot be called, or contains parts that must be called in another way.
+        ArgumentValueError: if both are given.
     """
 
     def __init__(self, transform: Callable[..., Any] | None, joint_transform: Callable[..., Any] | None) -> None:
@@ -77,25 +78,25 @@ class Transforms:
             self._single = _of_torchvision(self._transform) if self._joint else _takes_one(self._transform)
         if self._joint and self._single and not _of_torchvision(joint_transform, "torchvision.transforms.v2"):
             raise ArgumentTypeError(
-                f"{self._shown()} is one of torchvision.transforms, which changes one thing only: take that of "
-                "torchvision.transforms.v2"
+                f"{self._shown()} is one of torchvision.transforms, which changes only one input: use the one "
+                "of torchvision.transforms.v2"
             )
 
     @property
     def given_as_stored(self) -> bool:
-        """Whether the transform is given the stored samples, and not scaled ones."""
+        """Return whether the transform gets samples as they are stored, before scaling."""
         return self._single
 
     def __bool__(self) -> bool:
         return self._transform is not None
 
     def __call__(self, samples: Tensor, conditions: list[Tensor], seeds: tuple[int, ...]) -> list[Tensor]:
-        """Give the samples, float, and the conditions.
+        """Return the samples as floats, and the conditions.
 
         Args:
             samples: (N, C, ...) as they are stored; may be overwritten.
-            conditions: none, or the one of the samples.
-            seeds: what the random numbers begin with.
+            conditions: a list of no or one tensor.
+            seeds: seeds of the random numbers.
         """
         if self._transform is None:
             return [scaled(samples), *conditions]
@@ -135,14 +136,14 @@ class Transforms:
         return result
 
     def try_on(self, samples: Tensor, conditions: list[Tensor]) -> None:
-        """Apply a copy to the first samples, and leave no trace; whatever goes wrong is an error of ours.
+        """Apply a copy of the transform to the first samples, without side effects.
 
         Args:
             samples: (N, C, ...) as they are stored.
-            conditions: none, or the one of the samples.
+            conditions: a list of no or one tensor.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the transform does not fit the samples.
+            ArgumentTypeError, ArgumentValueError: if the transform does not fit the samples.
         """
         if self._transform is None:
             return
@@ -151,7 +152,7 @@ class Transforms:
             samples, conditions = samples[:_TRIED], [condition[:_TRIED] for condition in conditions]
         try:
             tried = copy.deepcopy(self._transform)
-        except Exception:  # what cannot be copied is called itself
+        except Exception:  # it cannot be copied, so the original is called
             tried = self._transform
         with seeded(0), _watched(tried, samples.ndim - 1 if self._single else -1):
             results = self._applied(tried, samples.clone(), [each.clone() for each in conditions], (0,))
@@ -162,16 +163,16 @@ class Transforms:
             self._refuse_clamping(tried, samples)
         if self._single and samples.dtype == torch.uint8 and result.abs().max() > _FAR:
             raise ArgumentValueError(
-                f"{self._shown()} makes floats from {result.min():.4g} to {result.max():.4g} of uint8 samples, and "
+                f"{self._shown()} makes floats from {result.min():.4g} to {result.max():.4g} for uint8 samples, and "
                 "floats are not scaled: return uint8, or scale them, by "
                 "v2.ToDtype(torch.float32, scale=True) and v2.Normalize([0.5], [0.5]) for example"
             )
 
     def _refuse_clamping(self, tried: Callable[..., Any], samples: Tensor) -> None:
-        """Whatever the transform is: of torchvision's functions that clamp to [0, 1], no hook can tell."""
+        """Try constants: no hook sees torchvision's functions that clamp to [0, 1]."""
         try:
             below, above = (self._called(tried, torch.full_like(samples, value), [], (0,))[0] for value in (-0.5, 0.25))
-        except Exception:  # it cannot take constants, so nobody knows
+        except Exception:  # it does not accept constants, so nothing is known
             return
         if bool((below == 0).all()) and bool(((above > 0) & (above < 1)).all()):
             raise ArgumentValueError(
@@ -196,9 +197,9 @@ class Transforms:
                 )
 
     def _one_by_one(self, transform: Callable[..., Any], samples: Tensor, conditions: list[Tensor]) -> list[Tensor]:
-        """Call the transform once per sample, since one call of torchvision's draws one set of random numbers."""
+        """Call the transform once per sample, since torchvision draws one set of random numbers per call."""
         if self._joint:
-            from torchvision import tv_tensors  # whose transform this is
+            from torchvision import tv_tensors
 
             made = [
                 self._pair(transform(tv_tensors.Image(sample), tv_tensors.Mask(each) if each.ndim > 1 else each))
@@ -224,7 +225,7 @@ class Transforms:
         return [self._checked(result[0]), result[1].as_subclass(Tensor)]
 
     def _checked(self, result: Any) -> Tensor:
-        """A plain tensor of samples."""
+        """Return a plain tensor of samples."""
         if not isinstance(result, Tensor):
             raise ArgumentTypeError(f"{self._shown()} must return a tensor, but returned a {type(result).__name__}")
         if not (result.is_floating_point() or (self._single and result.dtype == torch.uint8)):
@@ -235,7 +236,7 @@ class Transforms:
         return f"{self._name} (={shown(self._transform)})"
 
     def _form(self, samples: Tensor) -> str:
-        """What it must be, for errors."""
+        """Return the required form of the transform, for errors."""
         if self._joint:
             return "; it must take (samples, condition, generator), or be one of torchvision.transforms.v2"
         if not (self._single and _of_torchvision(self._transform)):
@@ -243,26 +244,26 @@ class Transforms:
         parts = {type(part).__name__ for part in held(self._transform, within=12)}
         if samples.dtype == torch.uint8 and parts & {"ToTensor", "Normalize"}:
             return (
-                "; it is given uint8 tensors: leave ToTensor out, and let v2.ToDtype(torch.float32, scale=True) come "
-                "before v2.Normalize"
+                "; it is given uint8 tensors: leave ToTensor out, and put v2.ToDtype(torch.float32, scale=True) before "
+                "v2.Normalize"
             )
         return f"; it is given tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
 
 
 def scaled(samples: Tensor) -> Tensor:
-    """Samples in [-1, 1], of bytes; floats are not changed."""
+    """Scale bytes to [-1, 1]; floats are not changed."""
     if samples.dtype == torch.uint8:
         return samples.to(torch.get_default_dtype()).div_(127.5).sub_(1)
     return samples
 
 
 def _takes_one(transform: Any) -> bool:
-    """Whether a transform takes a sample, and not a batch and a generator."""
+    """Return whether a transform takes a sample instead of a batch and a generator."""
     if _of_torchvision(transform):
         return True
     try:
         signature = inspect.signature(transform.forward if isinstance(transform, nn.Module) else transform)
-    except (TypeError, ValueError):  # of C, as torch's functions are
+    except (TypeError, ValueError):  # functions in C have no signature, for example those of torch
         return True
     try:
         signature.bind(None, None)
@@ -271,23 +272,23 @@ def _takes_one(transform: Any) -> bool:
     _, second, *_ = [*signature.parameters.values(), None]
     if second is None or second.kind is second.VAR_POSITIONAL or second.default is second.empty:
         return False
-    # An optional second argument may be anything; it is a generator where it is called one.
+    # An optional second argument is a generator only if its name or annotation says so.
     return not ("gen" in second.name.lower() or second.name == "rng" or "Generator" in str(second.annotation))
 
 
 def _of_torchvision(transform: Any, package: str = "torchvision") -> bool:
-    """Whether a transform's class, or one that it derives from, is of a package."""
+    """Return whether a transform's class, or one of its base classes, belongs to a package."""
     return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(transform).__mro__)
 
 
 def _of_augment(transform: Any) -> bool:
-    """Whether it is a transform of ganlib's own, whose package this one does not import."""
+    """Return whether a transform belongs to ``ganlib.augment``, which this package does not import."""
     return type(transform).__module__.startswith("ganlib.augment.")
 
 
 @contextmanager
 def _watched(transform: Any, of_sample: int) -> Iterator[None]:
-    """A context in which modules inside a transform refuse what they would silently take for something else."""
+    """Raise an error in this context if a module inside a transform gets input that it would silently misinterpret."""
     parts = [part for part in held(transform, within=12) if isinstance(part, nn.Module)]
     hooks = [part.register_forward_pre_hook(_refuse) for part in parts if _of_torchvision(part)]
     hooks += [
@@ -303,7 +304,7 @@ def _watched(transform: Any, of_sample: int) -> Iterator[None]:
 
 
 def _refuse_sample(module: nn.Module, inputs: tuple[Any, ...], *, ndim: int) -> None:
-    """Of ganlib's transforms, which would take the channels of a sample for samples."""
+    """Refuse a single sample: a transform of ganlib would take its channels for samples."""
     if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == ndim:
         raise ArgumentTypeError(
             f"transform is called with one sample at a time, but holds a {type(module).__name__} of ganlib, which "
@@ -312,14 +313,14 @@ def _refuse_sample(module: nn.Module, inputs: tuple[Any, ...], *, ndim: int) -> 
 
 
 def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Of torchvision's transforms, which would clamp a sample, or leave it as it is."""
+    """Refuse input that a torchvision transform would clamp, or leave unscaled."""
     name, given = type(module).__name__, inputs[0] if inputs else None
     if not isinstance(given, Tensor):
         return
     if name == "ToTensor":
         raise ArgumentTypeError(
-            "transform contains ToTensor, which leaves tensors as they are, and TensorLoader's samples are tensors: "
-            "leave it out; bytes are scaled to [-1, 1], or take v2.ToDtype(torch.float32, scale=True)"
+            "transform contains ToTensor, which does not change tensors, and TensorLoader's samples are tensors: "
+            "leave it out; bytes are scaled to [-1, 1], or use v2.ToDtype(torch.float32, scale=True)"
         )
     clamps = name in _CLAMPS and getattr(module, "clip", True)
     if clamps and given.is_floating_point() and given.numel():
@@ -327,5 +328,5 @@ def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if low < 0 or high > 1:
             raise ArgumentValueError(
                 f"transform contains {name}, which clamps floats to [0, 1], but it is given values from {low:.4g} to "
-                f"{high:.4g}: let it come before they are normalized, or give TensorLoader uint8 samples"
+                f"{high:.4g}: apply it before they are normalized, or give TensorLoader uint8 samples"
             )

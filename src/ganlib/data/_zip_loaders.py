@@ -1,4 +1,4 @@
-"""Several loaders as one."""
+"""Combine several loaders into one."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -12,29 +12,32 @@ __all__ = ["zip_loaders"]
 
 
 def zip_loaders(*loaders: Iterable[Any], length: Literal["shortest", "longest"] = "shortest") -> JoinedLoader:
-    """Make a loader that gives one batch of each loader, as a tuple.
+    """Combine several loaders into one that yields a tuple with one batch of each.
 
-    Each loader keeps its own order: the samples are paired by chance where the loaders shuffle, as games on unpaired
-    images need (CycleGAN). Pairs that belong together are one data set, of (sample, condition).
+    Each loader keeps its own order. If the loaders shuffle, samples are paired at random, as games on unpaired images
+    such as CycleGAN (Zhu et al., 2017, arXiv:1703.10593) require. If your pairs belong together, use one data set of
+    ``(sample, condition)`` instead.
 
-    A run that is resumed from a checkpoint of ``fit`` continues exactly, whatever the loaders are: a ``TensorLoader``
-    and torchdata's ``StatefulDataLoader`` by their own state, any other (a ``DataLoader``, a list) by repeating its
-    unfinished epoch up to the position. What :func:`ganlib.training.fit` warns of in a loader, it warns of here too.
+    A run that is resumed from a checkpoint of ``fit`` continues exactly, with any loaders. A ``TensorLoader`` and
+    torchdata's ``StatefulDataLoader`` restore their own state. Any other loader, such as a ``DataLoader`` or a list,
+    repeats its unfinished epoch up to the position. Warnings of :func:`ganlib.training.fit` about a loader appear here
+    too.
 
     Args:
-        loaders: two or more, of any kind; each gives at least one batch. A loader with a state of its own can only be
-            given once.
-        length: an epoch ends with the ``"shortest"`` loader, and the next one begins all of them again, so that a
-            longer one that does not shuffle never gives its last batches. Or it ends with the ``"longest"``, and those
-            that end before begin again in between.
+        loaders: two or more iterables of any kind with at least one batch each. You can give a loader that has a state
+            only once.
+        length: when an epoch ends. ``"shortest"`` ends it with the shortest loader, and the next epoch restarts all
+            loaders; if a longer loader does not shuffle, its last batches are never used. ``"longest"`` ends it with
+            the longest loader; the others restart during the epoch.
 
     Returns:
-        A loader with a length, where all have one, and with ``state_dict`` and ``load_state_dict``. Its ``loaders`` are
-        those that were given.
+        A loader with ``state_dict`` and ``load_state_dict``. It has a length if all loaders have one. Its attribute
+        ``loaders`` contains the given loaders.
 
     Raises:
-        ArgumentTypeError: a loader that cannot be iterated.
-        ArgumentValueError: fewer than two loaders, an empty one, the same one twice, or another length.
+        ArgumentTypeError: if a loader is not iterable.
+        ArgumentValueError: if there are fewer than two loaders, a loader is empty or given twice, or the length is
+            invalid.
 
     Example:
         >>> from ganlib import data

@@ -1,4 +1,4 @@
-"""Measures of how good a generator is, as metrics of torchmetrics: update, compute, reset."""
+"""Measure how good a generator is, with metrics in the style of torchmetrics: ``update``, ``compute``, ``reset``."""
 
 from ganlib.metrics._digit_classifier import DigitClassifier
 from ganlib.metrics._frechet_distance import FrechetDistance

@@ -1,4 +1,4 @@
-"""A classifier of digits, for metrics of features and of classes."""
+"""Classify digits, for metrics that need features or classes."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,10 @@ _PRETRAINED = Path(__file__).with_name("pretrained") / "digit_classifier.safeten
 
 
 class DigitClassifier(nn.Module):
-    """A small convolutional classifier of grey 28x28 digits.
+    """Classify grayscale 28x28 digits with a small convolutional network.
 
-    Two stages of two 3x3 convolutions with batch norm, ReLU and pooling, 128 features, and a linear layer.
-    ``DigitClassifier()`` is untrained; :meth:`pretrained` is trained on MNIST. It warns once of samples that lie in
+    Two stages of two 3x3 convolutions with batch norm, ReLU and pooling, then 128 features, then a linear layer.
+    ``DigitClassifier()`` is untrained; :meth:`pretrained` is trained on MNIST. It warns once if samples seem to be in
     [0, 1] or [0, 255].
 
     Attributes:
@@ -34,7 +34,8 @@ class DigitClassifier(nn.Module):
         (torch.Size([2, 10]), torch.Size([2, 128]))
 
     References:
-        Simonyan and Zisserman, "Very Deep Convolutional Networks", 2015 (stacked 3x3 convolutions).
+        Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015 (stacked 3x3
+        convolutions), arXiv:1409.1556.
     """
 
     num_features = 128
@@ -50,11 +51,11 @@ class DigitClassifier(nn.Module):
 
     @classmethod
     def pretrained(cls) -> "DigitClassifier":
-        """Load the classifier that comes with ganlib, trained on MNIST's digits, turned by up to 25 degrees.
+        """Load the classifier that comes with ganlib, trained on MNIST with rotations of up to 25 degrees.
 
         Returns:
-            A classifier in float32, on the CPU, in evaluation mode. Its ``info`` holds the ``command`` that trained it,
-            and its accuracy on MNIST's test set, as ``figures``.
+            A classifier in float32, on the CPU, in evaluation mode. Its ``info`` contains the ``command`` that trained
+            it and, as ``figures``, its accuracy on the test set of MNIST.
 
         Example:
             >>> import torch
@@ -64,7 +65,7 @@ class DigitClassifier(nn.Module):
             >>> bool((DigitClassifier.pretrained()(images).argmax(1) == labels).float().mean() > 0.9)
             True
         """
-        with torch.device("cpu"), torch.random.fork_rng(devices=()):  # its weights are random before they are read
+        with torch.device("cpu"), torch.random.fork_rng(devices=()):  # the initial weights are random
             classifier: Any = cls().float()
         with safe_open(_PRETRAINED, framework="pt") as file:
             # They are stored in half precision; load_state_dict copies them into float32.
@@ -73,7 +74,7 @@ class DigitClassifier(nn.Module):
         return classifier.eval()
 
     def features(self, samples: Tensor) -> Tensor:
-        """Compute the features, the input of the last layer.
+        """Compute the features, which are the input of the last layer.
 
         Args:
             samples: (N, 1, 28, 28) float in [-1, 1].
@@ -82,7 +83,7 @@ class DigitClassifier(nn.Module):
             (N, 128) float, 0 or more.
 
         Raises:
-            ShapeError: samples of another shape.
+            ShapeError: if samples have another shape.
         """
         if samples.shape[1:] != (1, 28, 28):
             raise ShapeError(f"samples {tuple(samples.shape)} must have shape (N, 1, 28, 28)")
@@ -90,7 +91,7 @@ class DigitClassifier(nn.Module):
         return once(self.body, samples, lambda: self.body(samples))
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Classify.
+        """Classify samples.
 
         Args:
             samples: (N, 1, 28, 28) float in [-1, 1].
@@ -99,7 +100,7 @@ class DigitClassifier(nn.Module):
             (N, 10) logits.
 
         Raises:
-            ShapeError: samples of another shape.
+            ShapeError: if samples have another shape.
         """
         return self.head(self.features(samples))
 

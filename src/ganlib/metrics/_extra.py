@@ -1,4 +1,4 @@
-"""The optional dependency of the metrics."""
+"""Import the optional dependency of the metrics."""
 
 from typing import Any
 
@@ -12,9 +12,7 @@ except ModuleNotFoundError as missing:
     _name = missing.name
 
     class Metric:  # type: ignore[no-redef]
-        """Stands for ``torchmetrics.Metric`` where that is missing, so that the package can be imported."""
+        """Replace ``torchmetrics.Metric`` if it is not installed; importing the package then still works."""
 
         def __init__(self, **options: Any) -> None:
-            raise MissingExtraError(
-                f"{_name} is not installed, which this metric is computed with: pip install 'ganlib[metrics]'"
-            )
+            raise MissingExtraError(f"{_name} is not installed, which this metric needs: pip install 'ganlib[metrics]'")

@@ -1,4 +1,4 @@
-"""The Fréchet distance between real and generated samples."""
+"""Compute the Fréchet distance between real and generated samples."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ __all__ = ["FrechetDistance"]
 
 
 class FrechetDistance(RealFakeMetric):
-    r"""The Fréchet distance between real and generated samples, in the features of a network.
+    r"""Compute the Fréchet distance between real and generated samples, in the features of a network.
 
     With means :math:`\mu` and covariances :math:`\Sigma` of the features,
 
@@ -24,21 +24,21 @@ class FrechetDistance(RealFakeMetric):
         \lVert \mu_r - \mu_f \rVert^2 + \operatorname{tr}\left(\Sigma_r + \Sigma_f
         - 2 (\Sigma_r \Sigma_f)^{1/2}\right).
 
-    With ``features="inception"`` it is the Fréchet inception distance (FID). Means and covariances are accumulated in
-    float64, batch by batch, around the mean of each batch. The trace of the root is the sum of the singular values of
-    :math:`\Sigma_r^{1/2} \Sigma_f^{1/2}`, which is accurate for singular covariances too. The value depends on the
-    features and, for fewer than some ten thousand samples, on their number: compare only values that share both.
+    With ``features="inception"`` it is the Fréchet inception distance (FID). Lower is better. Means and covariances are
+    computed in float64, batch by batch. Singular covariances are allowed. The value depends on the features. With fewer
+    than about ten thousand samples, it also depends on their number. Compare only values with the same features and the
+    same number of samples.
 
     Args:
-        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
-            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
+            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: ``features`` cannot be called.
-        ArgumentValueError: the timeout is not above 0.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if ``features`` is not callable.
+        ArgumentValueError: if the timeout is not above 0.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> distance = FrechetDistance(lambda samples: samples)
@@ -51,7 +51,8 @@ class FrechetDistance(RealFakeMetric):
 
     References:
         Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
-        equation 6, arXiv:1706.08500; Dowson and Landau, 1982, doi:10.1016/0047-259X(82)90077-X.
+        equation 6, arXiv:1706.08500. Dowson and Landau, "The Fréchet Distance between Multivariate Normal
+        Distributions", 1982, doi:10.1016/0047-259X(82)90077-X.
     """
 
     higher_is_better: bool = False
@@ -65,14 +66,16 @@ class FrechetDistance(RealFakeMetric):
         self.add_state("loaded_without_count", torch.tensor(False), persistent=True)
 
     def compute(self) -> Tensor:
-        """Compute the distance so far; of several processes, all call this together.
+        """Compute the distance of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
             A scalar, 0 or more.
 
         Raises:
-            ArgumentValueError: fewer than two samples on either side.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are fewer than two real or two generated samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         states = self._states()
         real, fake = self._real(states), _total(states, "fake")
@@ -91,30 +94,32 @@ class FrechetDistance(RealFakeMetric):
         return (apart + real_covariance.trace() + fake_covariance.trace() - 2 * root_trace).clamp(min=0)
 
     def save_statistics(self, path: str | os.PathLike[str]) -> None:
-        """Save mean and covariance of the real side as ``.npz``, which pytorch-fid and clean-fid read too.
+        """Save mean and covariance of the real samples as ``.npz``, a format that pytorch-fid and clean-fid read too.
 
-        The arrays are ``mu`` (F,), ``sigma`` (F, F) and ``count``, the number of samples. Of several processes, all
-        call this together, and the first one writes.
+        The arrays are ``mu`` (F,), ``sigma`` (F, F) and ``count``, the number of samples. With several processes, all
+        of them must call this method, and the first one writes the file.
 
         Args:
-            path: the file, written completely or not at all.
+            path: the file. It is written completely or not at all.
 
         Raises:
-            ArgumentValueError: fewer than two real samples.
-            RunFolderError: the file cannot be written.
+            ArgumentValueError: if there are fewer than two real samples.
+            RunFolderError: if the file cannot be written.
         """
         super().save_statistics(path)
 
     def load_statistics(self, path: str | os.PathLike[str]) -> None:
-        """Replace the real side by that of a file; each of several processes calls this.
+        """Replace the statistics of the real samples with those of a file.
+
+        With several processes, each of them must call this method.
 
         Args:
-            path: a file of :meth:`save_statistics`, or one of pytorch-fid or clean-fid. Where there is no ``count``, no
-                real samples can be added.
+            path: a file of :meth:`save_statistics`, pytorch-fid or clean-fid. If it has no ``count``, you cannot add
+                real samples afterwards.
 
         Raises:
-            CheckpointError: the file is missing or damaged, or holds something else.
-            ShapeError: its number of features is not that of the samples so far.
+            CheckpointError: if the file is missing, damaged or of another kind.
+            ShapeError: if its number of features differs from that of the samples so far.
         """
         super().load_statistics(path)
 
@@ -129,10 +134,10 @@ class FrechetDistance(RealFakeMetric):
             setattr(self, f"{side}_{name}", value)
 
     def _real(self, states: Sequence[State]) -> "_Moments":
-        """The real side of all processes; loaded statistics count once."""
+        """Return the moments of the real samples of all processes; loaded statistics count once."""
         real = _total(states, "real")
         state = next((state for state in states if len(state["loaded_mean"])), states[0])
-        if state["loaded_without_count"] and real.n:  # of another process
+        if state["loaded_without_count"] and real.n:  # these samples come from another process
             raise ArgumentValueError(_NO_COUNT)
         return _together(_moments(state, "loaded"), real)
 
@@ -162,7 +167,7 @@ class FrechetDistance(RealFakeMetric):
             raise ValueError("sigma must be symmetric")
         if covariance.diagonal().min() < -1e-6 * float(covariance.abs().max()):
             raise ValueError("sigma must be a covariance, but its diagonal has values below 0")
-        # With two samples the scatter is the covariance, which stands where the count is not known.
+        # Without a count, assume two samples: then the scatter is the covariance itself.
         count = np.asarray(arrays.get("count", 2))
         if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < 2:
             raise ValueError("count must be a whole number of at least 2")
@@ -176,7 +181,7 @@ class FrechetDistance(RealFakeMetric):
 
 
 class _Moments(NamedTuple):
-    """The number of features, their mean, and the sum of the outer products of their differences from it."""
+    """Store the number of samples, the mean of their features, and the scatter matrix around this mean."""
 
     n: Tensor
     mean: Tensor
@@ -185,8 +190,8 @@ class _Moments(NamedTuple):
 
 _NOTHING = _Moments(torch.tensor(0), torch.zeros(0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64))
 _NO_COUNT = (
-    "real (=True): the loaded statistics have no count of their samples, so that none can be added to them; "
-    "reset(real=True) forgets them"
+    "real (=True): the loaded statistics have no count of their samples, and no samples can be added to them; "
+    "reset(real=True) removes them"
 )
 
 
@@ -199,18 +204,18 @@ def _total(states: Sequence[State], side: str) -> _Moments:
 
 
 def _together(a: _Moments, b: _Moments) -> _Moments:
-    """The moments of both; Chan, Golub and LeVeque, 1983, doi:10.1080/00031305.1983.10483115."""
+    """Combine two moments; Chan, Golub and LeVeque, 1983, doi:10.1080/00031305.1983.10483115."""
     if not len(a.mean) or not len(b.mean):
         return a if len(a.mean) else b
     if len(a.mean) != len(b.mean):
-        raise ShapeError(f"features gave {len(a.mean)} and {len(b.mean)} features a sample on different ranks")
+        raise ShapeError(f"features gave {len(a.mean)} and {len(b.mean)} features per sample on different ranks")
     n, difference = a.n + b.n, b.mean - a.mean
     mean = a.mean + difference * (b.n / n)
     return _Moments(n, mean, a.scatter + b.scatter + torch.outer(difference, difference) * (a.n * b.n / n))
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """A matrix L with L L^T the covariance; eigenvalues that are 0 up to rounding are 0."""
+    """Return a matrix L with L L^T = covariance; eigenvalues near 0, up to rounding, become 0."""
     values, vectors = torch.linalg.eigh(covariance)
     zero = len(values) * torch.finfo(values.dtype).eps * values.amax()
     return vectors * values.where(values > zero, 0).sqrt()

@@ -1,4 +1,4 @@
-"""The features of the Inception network, which the published figures of GANs are computed from."""
+"""Compute the features of the Inception network, which published FID and KID values are based on."""
 
 import functools
 import importlib
@@ -29,34 +29,34 @@ _CHUNK = 64  # images at a time, which take about 1 GB
 
 
 class InceptionFeatures(nn.Module):
-    """Computes the features of the Inception network that published FID and KID are computed from.
+    """Compute the features of the Inception network that published FID and KID values are based on.
 
-    The network is torch-fidelity's port of the one of 2015 that FID was defined with. It gives the 2048 features after
-    the last pooling, and for the Inception score 1008 logits. Images are rounded to 8 bits, resized to 299x299 as in
-    TensorFlow 1 (bilinear, without antialiasing), and scaled to [-1, 1). So does torchmetrics' ``NoTrainInceptionV3``
-    with ``antialias=False``; by default, its newer versions resize in another way, and their values differ.
+    The network is torch-fidelity's port of the 2015 network that defines FID. It computes the 2048 features after the
+    last pooling layer, and the 1008 logits of the Inception score. Images are rounded to 8 bits, resized to 299x299 as
+    in TensorFlow 1 (bilinear, no antialiasing), and scaled to [-1, 1]. torchmetrics' ``NoTrainInceptionV3`` does the
+    same with ``antialias=False``. Its newer versions resize in another way by default, and give other values.
 
-    The network is always in evaluation mode, has no gradients, and computes in float32, inside autocast too. (On CUDA,
-    convolutions may round to TF32, unless ``torch.backends.cudnn.allow_tf32`` is off.) It moves to the device of the
+    The network is always in evaluation mode, without gradients. It computes in float32, even inside autocast. (On CUDA,
+    convolutions may use TF32, unless ``torch.backends.cudnn.allow_tf32`` is False.) It moves to the device of the
     samples. The published weights were trained on photographs; for digits, use :attr:`DigitClassifier.features`. One
-    core of a CPU takes about a minute for 250 images. Needs the extra ``ganlib[metrics]``.
+    CPU core needs about a minute for 250 images. This class requires the extra ``ganlib[metrics]``.
 
     Args:
-        weights: a file of weights, in the format of the published one, which is
-            ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity and ``pt_inception-2015-12-05-6726825d.pth``
-            of pytorch-fid. It is read without running code. None is the published file in the folder ``checkpoints`` of
-            ``torch.hub.get_dir()``, where torchmetrics has it too. If it is not there, it is downloaded (96 MB).
-        sample_range: (low, high), the values of black and white; other values are clipped. Samples that seem to have
-            another range are warned of once.
+        weights: path of a file of weights in the published format. torch-fidelity calls this file
+            ``weights-inception-2015-12-05-6726825d.pth``, and pytorch-fid ``pt_inception-2015-12-05-6726825d.pth``. It
+            is loaded without running code from it. None is the published file in the folder ``checkpoints`` of
+            ``torch.hub.get_dir()``, which torchmetrics uses too. If the file is missing, it is downloaded (96 MB).
+        sample_range: (low, high), the values of black and white; other values are clipped. A warning appears once if
+            samples seem to have another range.
 
     Attributes:
         num_features: 2048.
 
     Raises:
-        ArgumentTypeError: ``weights`` is not a path.
-        ArgumentValueError: ``sample_range`` does not increase.
-        DataError: there are no weights, or they are damaged or of another network.
-        MissingExtraError: torch-fidelity is not installed.
+        ArgumentTypeError: if ``weights`` is not a path.
+        ArgumentValueError: if ``sample_range`` does not increase.
+        DataError: if the weights are missing, damaged or those of another network.
+        MissingExtraError: if torch-fidelity is not installed.
 
     Example:
         >>> features = InceptionFeatures()  # doctest: +SKIP
@@ -65,9 +65,10 @@ class InceptionFeatures(nn.Module):
         (torch.Size([4, 2048]), torch.Size([4, 1008]))
 
     References:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567; Heusel et al.,
-        "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", arXiv:1706.08500; Parmar
-        et al., "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", arXiv:2104.11222.
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567. Heusel et
+        al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
+        arXiv:1706.08500. Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", 2022,
+        arXiv:2104.11222.
     """
 
     num_features = 2048
@@ -92,43 +93,43 @@ class InceptionFeatures(nn.Module):
 
         .. math:: \operatorname{round}\left(255 \min(\max(\tfrac{x - low}{high - low}, 0), 1)\right).
 
-        Published values come from images that were saved in 8 bits. Rounding to the nearest value gives back exactly
-        the 8-bit image that a data set was scaled from. Rounding down would make some pixels of it darker by one.
+        Published values come from images that were saved in 8 bits. Rounding to the nearest value restores exactly the
+        8-bit image that a sample was scaled from. Rounding down would make some pixels darker by one.
 
         Args:
-            samples: (N, 1 or 3, H, W) floating point in the ``sample_range``, on any device. One channel is repeated.
+            samples: (N, 1 or 3, H, W) float in the ``sample_range``, on any device. One channel is repeated.
 
         Returns:
             (N, 2048) float32, 0 or more.
 
         Raises:
-            ShapeError: samples of another shape.
-            DTypeError: samples that are not floating point.
-            ArgumentValueError: samples that are not finite.
+            ShapeError: if samples have another shape.
+            DTypeError: if samples are not floating point.
+            ArgumentValueError: if samples are not finite.
         """
         return self._outputs(samples)[0]
 
     def logits(self, samples: Tensor) -> Tensor:
-        """Compute the logits that the Inception score is published with: those of 1008 classes, without their bias.
+        """Compute the 1008 logits, without bias, that published Inception scores are based on.
 
         Args:
-            samples: as for :meth:`forward`.
+            samples: see :meth:`forward`.
 
         Returns:
             (N, 1008) float32.
 
         Raises:
-            ShapeError: samples of another shape.
-            DTypeError: samples that are not floating point.
-            ArgumentValueError: samples that are not finite.
+            ShapeError: if samples have another shape.
+            DTypeError: if samples are not floating point.
+            ArgumentValueError: if samples are not finite.
         """
         return self._outputs(samples)[1]
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever the mode.
+        """Keep evaluation mode, for any ``mode``.
 
         Args:
-            mode: is ignored.
+            mode: ignored.
 
         Returns:
             The module itself.
@@ -156,7 +157,7 @@ class InceptionFeatures(nn.Module):
 
 @functools.cache
 def inception() -> InceptionFeatures:
-    """Return the network that the metrics of a process share; the first call makes it."""
+    """Return the network that all metrics of a process share; the first call creates it."""
     return InceptionFeatures()
 
 
@@ -165,14 +166,14 @@ def _network(weights: str | os.PathLike[str] | None) -> Any:
         fidelity = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{error.name} is not installed, which the Inception network comes from: pip install 'ganlib[metrics]'"
+            f"{error.name} is not installed, which InceptionFeatures needs: pip install 'ganlib[metrics]'"
         ) from error
     url = fidelity.URL_INCEPTION_V3
     path = _published(url) if weights is None else Path(weights)
-    # torch-fidelity reads its file in a way that runs the code in it. So it is given a copy of what was read without.
+    # torch-fidelity would run code from the file. So load the weights safely, and give it a copy of them.
     copy = io.BytesIO()
     try:
-        # The weights that the network is made with are random, and are overwritten.
+        # The network starts with random weights, which are overwritten; keep the random state.
         with warnings.catch_warnings(), torch.device("cpu"), torch.random.fork_rng(devices=()):
             warnings.simplefilter("ignore")  # torch warns of strange files before it refuses them
             torch.save(torch.load(path, map_location="cpu", weights_only=True), copy)
@@ -180,11 +181,11 @@ def _network(weights: str | os.PathLike[str] | None) -> Any:
             network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], copy)
     except FileNotFoundError:
         raise DataError(f"weights (={str(path)!r}): there is no such file; it can be downloaded from {url}") from None
-    except Exception as error:  # a damaged or hostile file can make torch.load raise anything
+    except Exception as error:  # torch.load can raise any error for a damaged or hostile file
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise DataError(
             f"weights (={str(path)!r}) cannot be read: the file is damaged, or is not in the format of {url}; "
-            f"download that one again ({reason})"
+            f"download it again ({reason})"
         ) from error
     return network.float()
 
@@ -197,11 +198,11 @@ def _published(url: str) -> Path:
             # Where packets are dropped, torch.hub would wait for minutes.
             urllib.request.urlopen(url, timeout=10).close()
             path.parent.mkdir(parents=True, exist_ok=True)
-            # As always in torch.hub, the name ends in the beginning of the SHA-256.
+            # As in all of torch.hub, the name ends with the first digits of the SHA-256.
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
-        except Exception as error:  # of the network, the disk, or torch's about the hash
+        except Exception as error:  # network, disk, or a wrong hash
             raise DataError(
                 f"the weights of the Inception network, {path}, are missing and could not be downloaded ({error}). "
-                f"Download {url} and put it there, or give its path: InceptionFeatures({path.name!r})"
+                f"Download {url} to that path, or give your path: InceptionFeatures({path.name!r})"
             ) from error
     return path

@@ -1,4 +1,4 @@
-"""The inception score of generated samples."""
+"""Compute the inception score of generated samples."""
 
 from collections.abc import Callable
 from typing import Literal, Unpack
@@ -14,27 +14,27 @@ __all__ = ["InceptionScore"]
 
 
 class InceptionScore(GanMetric):
-    r"""The inception score of generated samples, by any classifier.
+    r"""Compute the inception score of generated samples, with any classifier.
 
-    With the classifier's distribution :math:`p(k \mid x)` and its mean :math:`p(k)` over the samples,
+    With the class probabilities :math:`p(k \mid x)` of the classifier and their mean :math:`p(k)` over the samples,
 
     .. math:: \exp \operatorname{mean}_i \operatorname{KL}\bigl(p(\cdot \mid x_i) \,\|\, p(\cdot)\bigr).
 
-    It is 1 where all samples look the same to the classifier, and K, the number of classes, where each is recognized
-    with certainty and all classes are as frequent. It knows nothing of real samples, of variety within a class, and of
-    what its classifier has not learned. It is computed over all samples at once, in float64: the mean over ten splits,
-    as published, is lower.
+    Higher is better. The score is 1 if all samples look the same to the classifier. It is K, the number of classes, if
+    every sample is classified with certainty and all classes are equally frequent. The score ignores real samples,
+    variety within a class, and everything that the classifier has not learned. It is computed over all samples at once,
+    in float64. Published values are the mean over ten splits, which is lower.
 
     Args:
-        classifier: samples -> logits (N, K), or ``"inception"`` for the logits of :class:`InceptionFeatures`. A module
-            runs in evaluation mode.
+        classifier: function from samples to logits (N, K), or ``"inception"`` for the logits of
+            :class:`InceptionFeatures`. A module runs in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: the classifier cannot be called.
-        ArgumentValueError: the timeout is not above 0.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if the classifier is not callable.
+        ArgumentValueError: if the timeout is not above 0.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> score = InceptionScore(lambda samples: samples)
@@ -43,8 +43,8 @@ class InceptionScore(GanMetric):
         10.0
 
     References:
-        Salimans et al., "Improved Techniques for Training GANs", 2016, section 4, arXiv:1606.03498; over all samples:
-        Barratt and Sharma, "A Note on the Inception Score", 2018, arXiv:1801.01973.
+        Salimans et al., "Improved Techniques for Training GANs", 2016, section 4, arXiv:1606.03498. Barratt and Sharma,
+        "A Note on the Inception Score", 2018 (over all samples), arXiv:1801.01973.
     """
 
     higher_is_better: bool = True
@@ -70,12 +70,12 @@ class InceptionScore(GanMetric):
         """Add generated samples.
 
         Args:
-            samples: the input of the classifier, any number at a time.
+            samples: input of the classifier, (N, ...) with any N.
 
         Raises:
-            ArgumentTypeError: samples are not a tensor.
-            ArgumentValueError: samples or logits are not finite.
-            ShapeError: a classifier that gives something else than (N, K), or another K than before.
+            ArgumentTypeError: if samples are not a tensor.
+            ArgumentValueError: if samples or logits are not finite.
+            ShapeError: if the classifier does not return (N, K), or K changes.
         """
         logits = self._call(samples).double()
         self._warn_of_probabilities(logits)
@@ -96,14 +96,16 @@ class InceptionScore(GanMetric):
             warn_user("classifier gives probabilities, but InceptionScore takes logits: remove the softmax at its end")
 
     def compute(self) -> Tensor:
-        """Compute the score so far; of several processes, all call this together.
+        """Compute the score of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
             A scalar in [1, K].
 
         Raises:
-            ArgumentValueError: there were no samples.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are no samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         states = self._states()
         count = sum(state["count"] for state in states)

@@ -1,4 +1,4 @@
-"""The kernel distance between real and generated samples."""
+"""Compute the kernel distance between real and generated samples."""
 
 from typing import Unpack
 
@@ -12,7 +12,7 @@ __all__ = ["KernelDistance"]
 
 
 class KernelDistance(RowsMetric):
-    r"""The squared maximum mean discrepancy between real and generated samples, in the features of a network.
+    r"""Compute the squared maximum mean discrepancy between real and generated samples, in the features of a network.
 
     With features :math:`x_1 \dots x_m` and :math:`y_1 \dots y_n` in :math:`\mathbb{R}^F` and the kernel
     :math:`k(x, y) = (x^\top y / F + 1)^3`, the unbiased estimate is
@@ -21,23 +21,24 @@ class KernelDistance(RowsMetric):
         \frac{1}{m (m - 1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{n (n - 1)} \sum_{i \ne j} k(y_i, y_j)
         - \frac{2}{m n} \sum_{i, j} k(x_i, y_j).
 
-    With ``features="inception"`` it is the kernel inception distance (KID). It is computed in float64, for random
-    subsets of each side that are always the same ones. Its expected value does not depend on the number of samples, as
-    that of the Fréchet distance does; it can be below 0. The standard deviation over subsets says how much a subset
-    tells, and nothing of other seeds of the training.
+    With ``features="inception"`` it is the kernel inception distance (KID). Lower is better; it can be below 0. It is
+    computed in float64 on random subsets, which are the same at every call. Unlike the Fréchet distance, its expected
+    value does not depend on the number of samples. The standard deviation over the subsets shows how much a subset
+    varies. It does not show how much another training seed would change the value.
 
     Args:
-        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
-            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
-        subsets: how many, at least 1.
-        subset_size: samples of each side in a subset, at least 2; a side with fewer gives all.
+        features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
+            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        subsets: number of subsets, at least 1.
+        subset_size: real and generated samples in a subset, at least 2. If there are fewer, a subset contains all of
+            them.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: ``features`` cannot be called.
-        ArgumentValueError: another argument is out of its range.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if ``features`` is not callable.
+        ArgumentValueError: if another argument is out of its range.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> distance = KernelDistance(lambda samples: samples)
@@ -48,8 +49,8 @@ class KernelDistance(RowsMetric):
         (tensor(-13., dtype=torch.float64), tensor(0., dtype=torch.float64))
 
     References:
-        Bińkowski et al., "Demystifying MMD GANs", 2018, section 4, arXiv:1801.01401; Gretton et al., "A Kernel
-        Two-Sample Test", 2012, lemma 6.
+        Bińkowski et al., "Demystifying MMD GANs", 2018, section 4, arXiv:1801.01401. Gretton et al., "A Kernel
+        Two-Sample Test", 2012, lemma 6, https://jmlr.org/papers/v13/gretton12a.html.
     """
 
     higher_is_better: bool = False
@@ -70,18 +71,20 @@ class KernelDistance(RowsMetric):
         self.subset_size = subset_size
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Compute the distance so far; of several processes, all call this together.
+        """Compute the distance of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
-            Scalars: its mean and standard deviation over the subsets.
+            Two scalars, the mean and the standard deviation over the subsets.
 
         Raises:
-            ArgumentValueError: fewer than two samples on either side.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are fewer than two real or two generated samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         real, fake = self._pair(self._states(), 2)
         random = torch.Generator().manual_seed(0)
-        # Where both sides give all, the subsets are equal.
+        # If a subset contains all samples of both sides, all subsets are equal.
         subsets = self.subsets if max(len(real), len(fake)) > self.subset_size else 1
         values = torch.stack(
             [_discrepancy(*(self._subset(side, random) for side in (real, fake))) for _ in range(subsets)]
@@ -100,7 +103,7 @@ def _discrepancy(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _total(x: Tensor, y: Tensor) -> Tensor:
-    """The sum of the kernel over all pairs, in blocks that bound the memory."""
+    """Sum the kernel over all pairs, in blocks that limit the memory."""
     return torch.stack([((block @ y.T / x.shape[1] + 1) ** 3).sum() for block in x.split(1000)]).sum()
 
 

@@ -1,4 +1,4 @@
-"""The accuracy of a conditional generator."""
+"""Compute the accuracy of a conditional generator."""
 
 from collections.abc import Callable
 from typing import Unpack
@@ -13,20 +13,20 @@ __all__ = ["LabelAccuracy"]
 
 
 class LabelAccuracy(GanMetric):
-    r"""The share of samples that a classifier assigns to the label that they were generated from.
+    r"""Compute the share of generated samples that a classifier assigns to their label.
 
     .. math:: \operatorname{mean}_i [\arg\max_k C(x_i)_k = y_i]
 
     Args:
-        classifier: samples -> logits (N, K); for digits, ``DigitClassifier.pretrained()``. A module runs in evaluation
-            mode.
+        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
+            runs in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: the classifier cannot be called.
-        ArgumentValueError: the timeout is not above 0.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if the classifier is not callable.
+        ArgumentValueError: if the timeout is not above 0.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> accuracy = LabelAccuracy(lambda samples: samples)
@@ -50,17 +50,17 @@ class LabelAccuracy(GanMetric):
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum", persistent=True)
 
     def update(self, samples: Tensor, labels: Tensor) -> None:
-        """Add samples.
+        """Add generated samples with their labels.
 
         Args:
-            samples: the input of the classifier, any number at a time.
-            labels: (N,) int64 from 0 to K - 1, the labels that the samples were generated from.
+            samples: input of the classifier, (N, ...) with any N.
+            labels: (N,) int64 from 0 to K - 1, the labels that the generator was given.
 
         Raises:
-            ArgumentTypeError: samples are not a tensor.
-            ArgumentValueError: samples or logits are not finite, or labels are out of range.
-            DTypeError: labels are not a tensor of whole numbers.
-            ShapeError: not as many labels as samples, or a classifier that gives something else than (N, K).
+            ArgumentTypeError: if samples are not a tensor.
+            ArgumentValueError: if samples or logits are not finite, or labels are out of range.
+            DTypeError: if labels are not a tensor of whole numbers.
+            ShapeError: if the numbers of labels and samples differ, or the classifier does not return (N, K).
         """
         logits = self._call(samples)
         if (
@@ -86,14 +86,16 @@ class LabelAccuracy(GanMetric):
         self.count = self.count + len(labels)
 
     def compute(self) -> Tensor:
-        """Compute the share so far; of several processes, all call this together.
+        """Compute the share over all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
             A scalar in [0, 1].
 
         Raises:
-            ArgumentValueError: there were no samples.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are no samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         states = self._states()
         right, count = (sum(state[name] for state in states) for name in ("right", "count"))

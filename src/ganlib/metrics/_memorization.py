@@ -1,4 +1,4 @@
-"""Whether a generator copies its training data."""
+"""Detect whether a generator copies its training data."""
 
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -14,39 +14,39 @@ __all__ = ["Memorization"]
 
 
 class Memorization(RowsMetric):
-    r"""Compares how close generated samples and held-out real ones are to the training data.
+    r"""Compare how close generated samples and held-out real samples are to the training data.
 
     Let :math:`d(z)` be the distance from the features of z to those of the nearest training sample. With generated
-    samples :math:`y_1 \dots y_M` and real ones :math:`x_1 \dots x_N` that were not trained on, the metric is
+    samples :math:`y_1 \dots y_M` and real samples :math:`x_1 \dots x_N` that were not used for training, the value is
 
     .. math:: \frac{1}{NM} \sum_{i, j} [d(y_j) < d(x_i)] + \tfrac{1}{2} [d(y_j) = d(x_i)],
 
-    the probability that a generated sample is closer to the training data than a held-out one: 0.5 for new samples of
-    the same distribution, 1 for copies, and below 0.5 for a generator that has not learned its data well. Plain samples
-    without variety are above 0.5 too. It says nothing of how good samples are.
+    the probability that a generated sample is closer to the training data than a held-out sample. It is 0.5 for new
+    samples of the same distribution, and 1 for copies. It is below 0.5 if the generator has not learned its data well.
+    Samples without much detail or variety can give more than 0.5 too. The value does not measure quality.
 
     Args:
-        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
-            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
+            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: ``features`` cannot be called.
-        ArgumentValueError: the timeout is not above 0.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if ``features`` is not callable.
+        ArgumentValueError: if the timeout is not above 0.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> metric = Memorization(lambda samples: samples)
         >>> metric.add_training(torch.tensor([[0.0], [1.0]]))
         >>> metric.update(torch.tensor([[0.1], [0.8]]), real=True)  # held out
-        >>> metric.update(torch.tensor([[0.0], [0.7]]), real=False)  # a copy, and something new
+        >>> metric.update(torch.tensor([[0.0], [0.7]]), real=False)  # a copy and a new sample
         >>> metric.compute()["memorization"]
         tensor(0.5000, dtype=torch.float64)
 
     References:
-        Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020, arXiv:2004.05675; the
-        value is the Mann-Whitney statistic of that test, divided by NM.
+        Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020 (the value is the
+        Mann-Whitney statistic of their test, divided by NM), arXiv:2004.05675.
     """
 
     higher_is_better: bool = False
@@ -56,29 +56,31 @@ class Memorization(RowsMetric):
         super().__init__("features", features, timeout, options)
 
     def add_training(self, samples: Tensor) -> None:
-        """Add samples that the generator was trained on; kept over :meth:`reset`.
+        """Add samples that the generator was trained on; :meth:`reset` keeps them.
 
         Args:
-            samples: the input of the network, any number at a time.
+            samples: input of the network, (N, ...) with any N.
 
         Raises:
-            ArgumentTypeError: samples are not a tensor.
-            ArgumentValueError: samples, or what the network gives, are not finite.
-            ShapeError: the network gives something else than (N, F), or another F than before.
+            ArgumentTypeError: if samples are not a tensor.
+            ArgumentValueError: if samples or features are not finite.
+            ShapeError: if the network does not return (N, F), or F changes.
         """
         self._update("training", samples)
 
     def compute(self) -> dict[str, Tensor]:
-        """Compute the values so far; of several processes, all call this together.
+        """Compute the values of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
-            Scalars: ``memorization`` in [0, 1], and the medians of the distances, ``nearest_distance`` of generated
-            samples and ``nearest_distance_real`` of held-out ones.
+            A dict with the scalars ``memorization`` in [0, 1], ``nearest_distance`` and ``nearest_distance_real``. The
+            last two are the median distances of generated and of held-out samples to the training data.
 
         Raises:
-            ArgumentValueError: there are no samples on a side, or no training samples; or most of the real samples are
-                among the training samples, and so not held out.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are no real, generated or training samples, or most real samples are training
+                samples and therefore not held out.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         states = self._states()
         real, fake = self._pair(states, 1)
@@ -88,7 +90,7 @@ class Memorization(RowsMetric):
         if 2 * copies > len(real):
             raise ArgumentValueError(
                 f"{copies} of {len(real)} real samples are training samples; give update(real=True) samples that were "
-                "held out, of a test set for example"
+                "held out, for example from a test set"
             )
         ordered = real_near.sort().values
         at_least, above = (
@@ -113,5 +115,5 @@ class Memorization(RowsMetric):
         training, loaded = rows_of(arrays, "training"), super()._loaded(arrays)
         if training.shape[1] != self._width(loaded):
             raise ValueError("features and training must have the same number of columns")
-        # Each process loads them: the nearest of several copies is as near.
+        # Each process loads them; several copies do not change the nearest distance.
         return {**loaded, "training_features": [training]}

@@ -1,4 +1,4 @@
-"""What the metrics share: networks that they call, their state over several processes, and the two sides."""
+"""Share code between the metrics: calling networks, the state over several processes, real and generated samples."""
 
 import functools
 import io
@@ -29,11 +29,11 @@ from ganlib.metrics._inception import InceptionFeatures, inception
 __all__ = ["Features", "GanMetric", "Options", "RealFakeMetric", "RowsMetric", "State", "check_samples", "rows_of"]
 
 Features: TypeAlias = Callable[[Tensor], Tensor] | Literal["inception"]
-State: TypeAlias = dict[str, Any]  # the state of a metric: tensors, and lists of them, by name
+State: TypeAlias = dict[str, Any]  # names to tensors or lists of tensors
 
 
 class Options(TypedDict, total=False):
-    """Names the options of ``torchmetrics.Metric``, so that type checkers find a misspelt one."""
+    """Name the options of ``torchmetrics.Metric`` for type checkers."""
 
     compute_on_cpu: bool
     compute_with_cache: bool
@@ -45,16 +45,17 @@ class Options(TypedDict, total=False):
 
 
 class GanMetric(Metric):
-    """A metric of the outputs of a network; its state is collected over all processes when it is computed.
+    """Compute a metric from the outputs of a network, with the state of all processes.
 
-    Unlike torchmetrics, which gathers into the state of each process, ``compute`` reads the states of all processes and
-    changes none. The processes meet first: where one is missing, the others get an error.
+    torchmetrics gathers the states of all processes into the state of each process. Here, ``compute`` reads the states
+    of all processes and changes no state. First, the processes wait for each other: if one is missing, the others raise
+    an error.
 
     Args:
         role: the argument that the network was given as, ``"features"`` or ``"classifier"``.
-        network: a callable; a module, or a module's method, moves with the metric.
+        network: a callable; a module, or the module of a method, moves with the metric.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``.
+        options: options of ``torchmetrics.Metric``.
     """
 
     is_differentiable: bool = False
@@ -65,7 +66,7 @@ class GanMetric(Metric):
             raise ArgumentValueError("options: compute_with_cache must be left out, since nothing is cached")
         try:
             super().__init__(compute_with_cache=False, **options)
-        except ValueError as error:  # which names the option
+        except ValueError as error:  # its message names the option
             raise ArgumentValueError(f"options: {error}") from error
         if isinstance(network, str) and network == "inception":
             network = inception() if role == "features" else inception().logits
@@ -76,17 +77,17 @@ class GanMetric(Metric):
         self.timeout = timeout
         self._role = role
         self._network = (network,)  # in a tuple, since a submodule would be trained, and saved with the state
-        # In a MetricCollection, metrics whose states have equal names and values share one from then on, whatever their
-        # networks are, and what they load. This state, always empty, has a name of its own.
+        # A MetricCollection merges metrics whose states have equal names and values, even if their networks differ.
+        # This empty state has a unique name, which prevents that.
         self.add_state(f"of_{id(self)}", [])
 
     @property
     def update_called(self) -> bool:
-        """Always True: ``compute`` says itself what is missing."""
+        """Return True always, since ``compute`` reports missing samples itself."""
         return True
 
     def _call(self, samples: Tensor) -> Tensor:
-        """The outputs (N, F) of the network, in float32 or better, on the metric's device."""
+        """Return the outputs (N, F) of the network, in float32 or better, on the metric's device."""
         check_samples(samples)
         (network,) = self._network
         outputs: Any = once(network, samples, lambda: _run(network, samples))
@@ -102,11 +103,11 @@ class GanMetric(Metric):
 
     @property
     def _alone(self) -> bool:
-        """Whether the other processes are left out: there are none, or torchmetrics is told not to ask them."""
+        """Return whether to ignore other processes, because they do not exist or torchmetrics' options say so."""
         return not (self._to_sync and self.distributed_available_fn())
 
     def _states(self) -> list[State]:
-        """The state of each process, in their order."""
+        """Return the states of all processes, in the order of their ranks."""
         mine = dict(self.metric_state)
         if self._alone:
             return [mine]
@@ -117,13 +118,13 @@ class GanMetric(Metric):
         return [_moved(state, self.device) for state in states]
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: ``compute`` reads the states of the other processes itself."""
+        """Do nothing, since ``compute`` reads the states of the other processes itself."""
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
-        """Do nothing: statistics and counts in half precision would be wrong, or infinite.
+        """Do nothing, since statistics and counts in half precision would be wrong or infinite.
 
         Args:
-            dst_type: is ignored.
+            dst_type: ignored.
 
         Returns:
             The metric itself.
@@ -132,7 +133,7 @@ class GanMetric(Metric):
 
     def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> nn.Module:
         device, states = fn(torch.zeros(1, device=self.device)).device, dict(self.metric_state)
-        if has_float64(device):  # else the statistics stay where they are, and outputs are sent there
+        if has_float64(device):  # otherwise the statistics stay on their device, and outputs are moved to it
             super()._apply(fn, *args, **kwargs)
             for name, value in _moved(states, self.device).items():  # to(dtype) must not round the statistics
                 setattr(self, name, value)
@@ -143,14 +144,14 @@ class GanMetric(Metric):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        for name, value in _moved(dict(self.metric_state), self.device).items():  # and lists of its own
+        for name, value in _moved(dict(self.metric_state), self.device).items():  # the loaded lists too
             setattr(self, name, value)
 
 
 def _check_kind(role: str, network: Any) -> None:
-    """Refuse features where a metric reads logits, and warn of the reverse; of networks that are known."""
+    """Refuse features for a metric that needs logits, and warn of logits given as features, for known networks."""
     if role == "classifier" and isinstance(network, InceptionFeatures):
-        raise ArgumentValueError("classifier (=InceptionFeatures) gives features: give its logits, a method of it")
+        raise ArgumentValueError("classifier (=InceptionFeatures) gives features: give its method logits")
     if role == "classifier" and getattr(network, "__func__", None) is DigitClassifier.features:
         raise ArgumentValueError("classifier (=DigitClassifier.features) gives features: give the classifier itself")
     if role == "features" and isinstance(network, DigitClassifier):
@@ -161,33 +162,33 @@ def _check_kind(role: str, network: Any) -> None:
 
 
 class RealFakeMetric(GanMetric):
-    """A metric that compares generated samples with real ones.
+    """Compare generated samples with real samples.
 
-    The states of generated samples have names that begin with ``fake_``; all others are of the real side, which is kept
-    over :meth:`reset`. Those that begin with ``loaded_`` count once, however many processes have loaded them.
+    Names of states of generated samples begin with ``fake_``. All other states are real or training samples, which
+    :meth:`reset` keeps. States that begin with ``loaded_`` count once, even if several processes have loaded them.
     """
 
-    full_state_update: bool = True  # which keeps torchmetrics from merging states that are no sums
+    full_state_update: bool = True  # otherwise torchmetrics would merge states that are not sums
 
     def update(self, samples: Tensor, *, real: bool) -> None:
-        """Add samples.
+        """Add real or generated samples.
 
         Args:
-            samples: the input of the network, any number at a time.
-            real: whether they are real or generated.
+            samples: input of the network, (N, ...) with any N.
+            real: whether the samples are real or generated.
 
         Raises:
-            ArgumentTypeError: samples are not a tensor, or ``real`` is not a bool.
-            ArgumentValueError: samples, or what the network gives, are not finite; or the loaded statistics have no
-                count, so that nothing can be added to them.
-            ShapeError: the network gives something else than (N, F), or another F than before.
+            ArgumentTypeError: if samples are not a tensor, or ``real`` is not a bool.
+            ArgumentValueError: if samples or outputs of the network are not finite, or real samples are added to loaded
+                statistics without a count.
+            ShapeError: if the network does not return (N, F), or F changes.
         """
         if not isinstance(real, bool):
             raise ArgumentTypeError(f"real (={shown(real)}) must be True or False")
         self._update("real" if real else "fake", samples)
 
     def forward(self, samples: Tensor, *, real: bool) -> None:
-        """Do the same as :meth:`update`: there is nothing to compute of one side alone."""
+        """Do the same as :meth:`update`, since one batch alone has no value."""
         self.update(samples, real=real)
 
     def _update(self, side: str, samples: Tensor) -> None:
@@ -195,88 +196,94 @@ class RealFakeMetric(GanMetric):
         known = self._width(self.metric_state)
         if known not in (None, outputs.shape[1]):
             raise ShapeError(
-                f"{self._role} gave {tuple(outputs.shape)}, but it gave {known} features a sample before, or the "
-                "loaded statistics have so many"
+                f"{self._role} gave {tuple(outputs.shape)}, but earlier samples or the loaded statistics have {known} "
+                "features per sample"
             )
         if len(outputs):
             self._add(side, outputs)
 
     def reset(self, *, real: bool = False) -> None:
-        """Forget the generated samples; the real side is kept, so give it once (see :attr:`has_real`).
+        """Remove the generated samples, and keep the real ones.
+
+        You can therefore add the real samples only once, see :attr:`has_real`.
 
         Args:
-            real: whether to forget all else too: the real side, and training samples.
+            real: whether to remove real and training samples too.
 
         Raises:
-            ArgumentTypeError: ``real`` is not a bool.
+            ArgumentTypeError: if ``real`` is not a bool.
         """
         check_flag("real", real)
         kept = {name: value for name, value in self.metric_state.items() if not (real or name.startswith("fake_"))}
         kept = {name: list(value) if isinstance(value, list) else value for name, value in kept.items()}
-        super().reset()  # which empties lists in place
+        super().reset()  # this empties lists in place
         for name, value in kept.items():
             setattr(self, name, value)
 
     def save_statistics(self, path: str | os.PathLike[str]) -> None:
-        """Save the real side as ``.npz``; of several processes, all call this together, and the first one writes.
+        """Save the real samples' statistics as ``.npz``.
+
+        With several processes, all of them must call this method, and the first one writes the file.
 
         Args:
-            path: the file, written completely or not at all; it is there when this returns, on all processes.
+            path: the file. It is written completely or not at all. It exists for all processes when the method returns.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the path is not one, or there is no real side.
-            RunFolderError: the file cannot be written.
+            ArgumentTypeError, ArgumentValueError: if the path is invalid, or there are no real samples.
+            RunFolderError: if the file cannot be written.
         """
         _check_path(path)
         arrays: dict[str, Any] = {name: np.asarray(value.cpu()) for name, value in self._arrays(self._states()).items()}
         try:
             self._loaded(arrays)
-        except ValueError as error:  # their squares are not finite, for example
+        except ValueError as error:  # for example, squares that are not finite
             raise ArgumentValueError(
                 f"the real side has statistics that {type(self).__name__} could not load again: {error}"
             ) from error
 
         def write() -> None:
-            archive = io.BytesIO()  # numpy wants to seek in it
+            archive = io.BytesIO()  # numpy must be able to seek
             np.savez(archive, **arrays)
             write_atomically(path, lambda file: file.write(archive.getbuffer()))
 
         write() if self._alone else first_does(write, self.process_group)
 
     def load_statistics(self, path: str | os.PathLike[str]) -> None:
-        """Replace the real side by that of a file; each of several processes calls this.
+        """Replace the statistics of the real samples with those of a file.
+
+        With several processes, each of them must call this method.
 
         Args:
             path: a file of :meth:`save_statistics`.
 
         Raises:
-            CheckpointError: the file is missing or damaged, or holds something else.
-            ShapeError: its number of features is not that of the samples so far.
+            CheckpointError: if the file is missing, damaged or of another kind.
+            ShapeError: if its number of features differs from that of the samples so far.
         """
         _check_path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: np.asarray(file[name]) for name in file.files}
-                # torch takes numbers in this machine's byte order only.
+                # torch accepts only numbers in the byte order of the machine.
                 arrays = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
-        except Exception as error:  # a damaged or hostile file can make numpy raise anything
+        except Exception as error:  # numpy can raise any error for a damaged or hostile file
             raise CheckpointError(f"{path} cannot be read as an .npz file of arrays: {error}") from error
         try:
             loaded = self._loaded(arrays)
-        except Exception as error:  # an array can be of any dtype and shape
+        except Exception as error:  # the arrays can have any dtype and shape
             held = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
             raise CheckpointError(
                 f"{path} does not hold the statistics of a {type(self).__name__}: {error} (it holds {held})"
             ) from error
         known, new = self._width(self._fakes()), self._width(loaded)
         if known not in (None, new):
-            raise ShapeError(f"{path} holds {new} features a sample, but {self._role} gave {known} before")
+            raise ShapeError(f"{path} holds {new} features per sample, but {self._role} gave {known} before")
         for name, value in _moved(loaded, self.device).items():
             setattr(self, name, value)
 
     @property
     def has_real(self) -> bool:
-        """Whether this process has a real side: real samples, or loaded statistics."""
+        """Return whether this process has real samples or loaded statistics."""
         real = {name: value for name, value in self.metric_state.items() if name.startswith(("real_", "loaded_"))}
         return self._width(real) is not None
 
@@ -284,7 +291,7 @@ class RealFakeMetric(GanMetric):
         return {name: value for name, value in self.metric_state.items() if name.startswith("fake_")}
 
     def _outputs(self, samples: Tensor) -> Tensor:
-        """What is kept of samples, (N, F)."""
+        """Return the outputs to keep for the samples, (N, F)."""
         return self._call(samples)
 
     @abstractmethod
@@ -293,21 +300,21 @@ class RealFakeMetric(GanMetric):
 
     @abstractmethod
     def _width(self, state: State) -> int | None:
-        """The number of features in a state, or None if it holds no samples."""
+        """Return the number of features in a state, or None if it has no samples."""
 
     @abstractmethod
     def _arrays(self, states: Sequence[State]) -> dict[str, Tensor]:
-        """What the file of statistics holds, from the states of all processes."""
+        """Return the arrays for a file of statistics, from the states of all processes."""
 
     @abstractmethod
     def _loaded(self, arrays: dict[str, Any]) -> State:
-        """All states of the real side from what a file holds; an error where it does not hold them."""
+        """Return all states of the real side from the arrays of a file; raise an error if they do not fit."""
 
 
 class RowsMetric(RealFakeMetric):
-    """A metric that keeps a row for each sample, its features."""
+    """Keep one row of features for each sample."""
 
-    rows = "features"  # their name, in the states and in files
+    rows = "features"  # name of the rows in states and files
     sides: tuple[str, ...] = ("real", "loaded", "fake")
 
     def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
@@ -316,7 +323,7 @@ class RowsMetric(RealFakeMetric):
             self.add_state(f"{side}_{self.rows}", [], dist_reduce_fx="cat", persistent=True)
 
     def _side(self, states: Sequence[State], side: str) -> Tensor:
-        """The rows of a side from the states of all processes, (N, F)."""
+        """Return the rows of a side from the states of all processes, (N, F)."""
         rows = [row for state in states for row in state[f"{side}_{self.rows}"]]
         if side == "real":
             rows += next((state[f"loaded_{self.rows}"] for state in states if state[f"loaded_{self.rows}"]), [])
@@ -325,7 +332,7 @@ class RowsMetric(RealFakeMetric):
         return torch.cat(rows) if rows else torch.empty(0, 0, device=self.device)
 
     def _pair(self, states: Sequence[State], least: int, reason: str = "") -> tuple[Tensor, Tensor]:
-        """The real and the generated rows in float64; an ArgumentValueError unless there are so many of each."""
+        """Return the real and the generated rows in float64; raise an ArgumentValueError if there are too few."""
         real, fake = self._side(states, "real"), self._side(states, "fake")
         if min(len(real), len(fake)) < least:
             raise ArgumentValueError(
@@ -339,7 +346,7 @@ class RowsMetric(RealFakeMetric):
         return real.double(), fake.double()
 
     def _add(self, side: str, outputs: Tensor) -> None:
-        # A copy: the network may write its next outputs into the same tensor, or give a part of a large one.
+        # Copy: the network may reuse the memory of its outputs, or return a view of a large tensor.
         getattr(self, f"{side}_{self.rows}").append(outputs.clone())
 
     def _width(self, state: State) -> int | None:
@@ -348,9 +355,7 @@ class RowsMetric(RealFakeMetric):
     def _arrays(self, states: Sequence[State]) -> dict[str, Tensor]:
         real = self._side(states, "real")
         if not len(real):
-            raise ArgumentValueError(
-                "there are no real samples whose statistics could be saved: call update(real=True)"
-            )
+            raise ArgumentValueError("there are no real samples to save statistics of: call update(real=True)")
         return {self.rows: real}
 
     def _loaded(self, arrays: dict[str, Any]) -> State:
@@ -378,14 +383,14 @@ def check_samples(samples: Any) -> None:
 def _all_finite(name: str, values: Tensor) -> bool:
     try:
         return not values.is_floating_point() or bool(values.isfinite().all())
-    except (RuntimeError, NotImplementedError) as error:  # those of 8 bits, on the meta device, sparse ones
+    except (RuntimeError, NotImplementedError) as error:  # 8-bit floats, the meta device, sparse tensors
         raise DTypeError(
             f"{name}: values of {values.dtype} on {values.device} with {values.layout} cannot be read: {error}"
         ) from error
 
 
 def rows_of(arrays: dict[str, Any], name: str) -> Tensor:
-    """An array of a file as rows (N, F), N at least 1, in float32 or better; an error if it is not there or not so."""
+    """Return an array of a file as rows (N, F), N at least 1, in float32 or better, or raise a ValueError."""
     if name not in arrays:
         raise ValueError(f"{name} is missing")
     rows = torch.as_tensor(arrays[name])
@@ -395,7 +400,7 @@ def rows_of(arrays: dict[str, Any], name: str) -> Tensor:
 
 
 def _run(network: Any, samples: Tensor) -> Any:
-    """Call a network in evaluation mode, without gradients and autocast, where and in the precision in which it is."""
+    """Call a network in evaluation mode, without gradients and autocast, on its own device and in its own dtype."""
     module = _module_of(network)
     modules = [] if module is None else [module]
     weight = next((weight for module in modules for weight in module.parameters() if weight.is_floating_point()), None)
@@ -413,7 +418,7 @@ def _run(network: Any, samples: Tensor) -> Any:
 
 
 def _module_of(network: Any) -> nn.Module | None:
-    """The network itself if it is a module, or the module that a method belongs to."""
+    """Return the network itself if it is a module, or the module that a method belongs to."""
     while isinstance(network, functools.partial):
         network = network.func
     owner = getattr(network, "__self__", network)

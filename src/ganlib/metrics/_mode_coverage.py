@@ -1,4 +1,4 @@
-"""Which modes of the data a generator has found."""
+"""Count the modes of the data that a generator has found."""
 
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -14,28 +14,29 @@ __all__ = ["ModeCoverage"]
 
 
 class ModeCoverage(RowsMetric):
-    r"""The number of modes that generated samples reach, and how far their frequencies are from the real ones.
+    r"""Count the modes that generated samples reach, and compare the mode frequencies with the real ones.
 
-    A mode is a class of a classifier. With shares :math:`p_k` of generated and :math:`q_k` of real samples in mode k,
+    A mode is a class of a classifier. With the shares :math:`p_k` of generated and :math:`q_k` of real samples in mode
+    k,
 
-    .. math:: \operatorname{KL}(p \,\|\, q) = \sum_{k : p_k > 0} p_k \log \frac{p_k}{q_k},
+    .. math:: \operatorname{KL}(p \,\|\, q) = \sum_{k : p_k > 0} p_k \log \frac{p_k}{q_k}.
 
-    which is infinite where a mode has generated samples and no real one. A mode is found where a single sample is read
-    as its class. Stacked MNIST has three random digits in the channels of each sample, and 1000 modes: give
-    ``stacked=3`` with a classifier of one digit.
+    It is infinite if a mode has generated samples and no real sample. A mode is found if the classifier assigns at
+    least one generated sample to it. Stacked MNIST has three random digits in the channels of each sample, and 1000
+    modes: use ``stacked=3`` with a classifier of single digits. A low number of modes is a sign of mode collapse.
 
     Args:
-        classifier: samples -> logits (N, K); for digits, ``DigitClassifier.pretrained()``. A module runs in evaluation
-            mode.
-        stacked: images in the channels of a sample, each of which the classifier gets alone, at least 1. The modes are
-            the :math:`K^{\text{stacked}}` combinations.
+        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
+            runs in evaluation mode.
+        stacked: number of images in the channels of a sample, at least 1. The classifier gets each image separately.
+            The modes are the :math:`K^{\text{stacked}}` combinations.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: the classifier cannot be called.
-        ArgumentValueError: ``stacked`` is below 1, or the timeout is not above 0.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if the classifier is not callable.
+        ArgumentValueError: if ``stacked`` is below 1, or the timeout is not above 0.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> coverage = ModeCoverage(lambda samples: samples)
@@ -45,7 +46,7 @@ class ModeCoverage(RowsMetric):
         (tensor(2), tensor(0.6931, dtype=torch.float64))
 
     References:
-        Metz et al., "Unrolled Generative Adversarial Networks", 2017, section 3.3.1, arXiv:1611.02163; Lin et al.,
+        Metz et al., "Unrolled Generative Adversarial Networks", 2017, section 3.3.1, arXiv:1611.02163. Lin et al.,
         "PacGAN: The Power of Two Samples in Generative Adversarial Networks", 2018, arXiv:1712.04086.
     """
 
@@ -65,15 +66,17 @@ class ModeCoverage(RowsMetric):
         self._classes: int | None = None
 
     def compute(self) -> dict[str, Tensor]:
-        """Compute the values so far; of several processes, all call this together.
+        """Compute the values of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
-            Scalars: ``modes_found``, the number of modes with generated samples; ``modes_real``, that with real ones;
-            ``kl_divergence``, 0 or more.
+            A dict with the scalars ``modes_found``, ``modes_real`` and ``kl_divergence``. The first two are the numbers
+            of modes with generated and with real samples. The last one is 0 or more.
 
         Raises:
-            ArgumentValueError: there are no samples on one side.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are no real or no generated samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         real, fake = self._pair(self._states(), 1)
         modes, index = torch.cat([real, fake]).flatten().unique(return_inverse=True)
@@ -87,7 +90,7 @@ class ModeCoverage(RowsMetric):
         }
 
     def _outputs(self, samples: Tensor) -> Tensor:
-        """The mode of each sample, (N, 1) int64."""
+        """Return the mode of each sample, (N, 1) int64."""
         if self.stacked == 1:
             return self._known(self._call(samples)).argmax(1, keepdim=True)
         check_samples(samples)
@@ -100,7 +103,7 @@ class ModeCoverage(RowsMetric):
         return (classes * places).sum(1, keepdim=True)
 
     def _known(self, logits: Tensor) -> Tensor:
-        """The logits, if they are as many as before, and the modes can be numbered."""
+        """Return the logits, after checks that K has not changed and the modes fit in int64."""
         classes = logits.shape[1]
         if classes**self.stacked > 2**63:
             raise ArgumentValueError(f"stacked (={self.stacked}) images of {classes} classes have more than 2^63 modes")

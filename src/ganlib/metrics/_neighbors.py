@@ -1,4 +1,4 @@
-"""Distances between features, exact in float64, in blocks that bound the memory."""
+"""Compute exact distances between features in float64, in blocks that limit the memory."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 __all__ = ["closer_than", "nearest_neighbors", "nearest_squared", "squared_distances"]
 
-_ENTRIES = 2**21  # of a block in float64: 16 MiB
+_ENTRIES = 2**21  # entries of a block; 16 MiB in float64
 
 
 def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -23,16 +23,16 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
     Args:
         queries: (N, F) float.
         references: (M, F) float.
-        k: how many, from 1 to M.
+        k: number of neighbors, from 1 to M.
 
     Returns:
-        Distances (N, k) float64 and indices (N, k) int64 of the references; of each query, the nearest first.
-        They are on the CPU where the device has no float64 (MPS).
+        Distances (N, k) float64 and indices (N, k) int64 into the references, with the nearest first. They are on the
+        CPU if the device has no float64 (MPS).
 
     Raises:
-        ArgumentTypeError: queries or references are not a tensor.
-        ShapeError: queries and references are not (N, F) and (M, F).
-        ArgumentValueError: k is below 1 or above M, or values are not finite.
+        ArgumentTypeError: if queries or references are not a tensor.
+        ShapeError: if queries and references are not (N, F) and (M, F).
+        ArgumentValueError: if k is below 1 or above M, or values are not finite.
 
     Example:
         >>> distances, indices = nearest_neighbors(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [4.5], [9.0]]))
@@ -57,7 +57,7 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
 
 
 def nearest_squared(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The same of float64, with squared distances: a square root would make equal distances differ."""
+    """Find neighbors of float64 inputs with squared distances, since a root could make equal distances differ."""
     squared = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
     for rows, block, _ in squared_distances(queries, references):
@@ -69,16 +69,16 @@ def nearest_squared(queries: Tensor, references: Tensor, k: int) -> tuple[Tensor
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    r"""The matrix :math:`\lVert x_i \rVert^2 + \lVert y_j \rVert^2 - 2 x_i^\top y_j`, block by block.
+    r"""Compute the matrix :math:`\lVert x_i \rVert^2 + \lVert y_j \rVert^2 - 2 x_i^\top y_j`, block by block.
 
     Args:
         x: (N, F) float64.
         y: (M, F) float64.
 
     Yields:
-        A slice of rows, their block (rows, M), and a bound of its rounding errors (rows, 1).
+        A slice of rows, the block of these rows (rows, M), and a bound on its rounding errors (rows, 1).
     """
-    center = y.median(0).values  # which takes a large mean out of the rounding, and stays where an outlier is
+    center = y.median(0).values  # less rounding error if the mean is large; unlike the mean, robust to outliers
     x, y = x - center, y - center
     x_squares, y_squares = x.square().sum(1, keepdim=True), y.square().sum(1)
     rounding = 4 * x.shape[1] * torch.finfo(x.dtype).eps * (x_squares + y_squares.amax())
@@ -89,15 +89,15 @@ def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor, Ten
 
 
 def closer_than(squared_radii: Tensor, block: Tensor, rounding: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Whether the pairs of a block of squared distances are closer than a radius; equal distances are not.
+    """Return which pairs of a block of squared distances are closer than a radius; equal distances are not closer.
 
-    Pairs that the block cannot tell apart from the radius are computed again from their difference, so that equal
-    distances are found equal.
+    If rounding errors hide the result for a pair, its distance is computed from the difference, so that equal distances
+    are recognized.
 
     Args:
-        squared_radii: (n, 1) or (1, m) float64, of :func:`nearest_squared`.
-        block: (n, m), of :func:`squared_distances`.
-        rounding: (n, 1), its rounding errors.
+        squared_radii: (n, 1) or (1, m) float64, from :func:`nearest_squared`.
+        block: (n, m), from :func:`squared_distances`.
+        rounding: (n, 1), bound on the rounding errors.
         x: (n, F) float64, the rows.
         y: (m, F) float64, the columns.
 

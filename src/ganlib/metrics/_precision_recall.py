@@ -1,4 +1,4 @@
-"""Fidelity and diversity: precision, recall, density and coverage."""
+"""Compute precision, recall, density and coverage."""
 
 from typing import Unpack
 
@@ -13,10 +13,11 @@ __all__ = ["PrecisionRecall"]
 
 
 class PrecisionRecall(RowsMetric):
-    r"""Precision and recall of generated samples, and density and coverage, in the features of a network.
+    r"""Compute precision, recall, density and coverage of generated samples, in the features of a network.
 
-    Let :math:`B(z)` be the open ball around the features z of a sample whose radius is the distance to the k-th nearest
-    other sample of its side. With real samples :math:`x_1 \dots x_N` and generated :math:`y_1 \dots y_M`,
+    Let :math:`B(z)` be the open ball around the features z of a sample. Its radius is the distance to the k-th nearest
+    other sample of the same kind, real or generated. With real samples :math:`x_1 \dots x_N` and generated samples
+    :math:`y_1 \dots y_M`,
 
     .. math::
         \text{precision} &= \tfrac{1}{M} \textstyle\sum_j [y_j \in B(x_i) \text{ for an } i], &
@@ -24,22 +25,23 @@ class PrecisionRecall(RowsMetric):
         \text{density} &= \tfrac{1}{kM} \textstyle\sum_j \sum_i [y_j \in B(x_i)], &
         \text{coverage} &= \tfrac{1}{N} \textstyle\sum_i [y_j \in B(x_i) \text{ for a } j].
 
-    Precision and density say how real samples look, recall and coverage how much of the variety is there. Outliers make
-    precision and recall too large; density and coverage suffer less from them. Density can be above 1. All four depend
-    on the numbers of samples: compare values with the same N, M and k.
+    Precision and density measure how realistic samples are. Recall and coverage measure how much of the variety is
+    covered. Outliers increase precision and recall too much; density and coverage are less sensitive to outliers.
+    Density can be above 1. All four values depend on the numbers of samples: compare values only with the same N, M and
+    k.
 
     Args:
-        features: samples -> (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`; for digits,
-            ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
-        k: the neighbor that gives the radius, at least 1. Usual are 3 for precision and recall, and 5 for density and
-            coverage.
+        features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
+            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+        k: the neighbor that determines the radius, at least 1. Usual values are 3 for precision and recall, and 5 for
+            density and coverage.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
-        options: those of ``torchmetrics.Metric``, such as ``process_group``.
+        options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ArgumentTypeError: ``features`` cannot be called.
-        ArgumentValueError: k or the timeout is out of its range.
-        MissingExtraError: the extra ``ganlib[metrics]`` is not installed.
+        ArgumentTypeError: if ``features`` is not callable.
+        ArgumentValueError: if k or the timeout is out of its range.
+        MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
         >>> metric = PrecisionRecall(lambda samples: samples, k=1)
@@ -50,7 +52,7 @@ class PrecisionRecall(RowsMetric):
 
     References:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019,
-        arXiv:1904.06991; Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+        arXiv:1904.06991. Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
         arXiv:2002.09797.
     """
 
@@ -62,18 +64,20 @@ class PrecisionRecall(RowsMetric):
         self.k = k
 
     def compute(self) -> dict[str, Tensor]:
-        """Compute the four values so far; of several processes, all call this together.
+        """Compute the four values of all samples so far.
+
+        With several processes, all of them must call this method.
 
         Returns:
-            Scalars, ``precision``, ``recall``, ``density`` and ``coverage``.
+            A dict with the scalars ``precision``, ``recall``, ``density`` and ``coverage``.
 
         Raises:
-            ArgumentValueError: k or fewer samples on either side.
-            GanlibRuntimeError: a process did not come within the timeout.
+            ArgumentValueError: if there are k or fewer real or generated samples.
+            GanlibRuntimeError: if a process does not arrive within the timeout.
         """
         real, fake = self._pair(self._states(), self.k + 1, f", since k (={self.k}) counts other samples")
         real_radii, fake_radii = (nearest_squared(side, side, self.k + 1)[0][:, -1] for side in (real, fake))
-        # Small tensors made between the blocks would keep the memory of those from being given back.
+        # Allocate these first: small tensors between the blocks would keep their memory from being freed.
         precise, recalled, covered = (
             torch.zeros(n, dtype=torch.bool, device=real.device) for n in (len(fake), len(real), len(real))
         )

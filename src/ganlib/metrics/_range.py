@@ -1,4 +1,4 @@
-"""Samples in another range than a network was trained with."""
+"""Warn of samples in a range that a network was not trained with."""
 
 from typing import Any
 from weakref import WeakSet
@@ -11,13 +11,13 @@ from ganlib._warning import warn_user
 __all__ = ["warn_of_range"]
 
 _warned = WeakSet[Any]()  # networks
-_FEWEST = 8  # samples: among fewer, images of the right range may happen to have no dark pixel
+_FEWEST = 8  # samples; fewer images in the right range may have no dark pixel by chance
 
 
 def warn_of_range(network: Any, samples: Tensor, sample_range: tuple[float, float] = (-1.0, 1.0)) -> None:
-    """Warn once for each network of samples that lie in [0, 1], [0, 255] or [-1, 1], where it takes another range.
+    """Warn once per network of samples that seem to be in [0, 1], [0, 255] or [-1, 1] instead of the network's range.
 
-    Samples of a network that has not learned its range yet are not meant: these reach both ends of the wrong one.
+    The samples must reach both ends of the wrong range, so an untrained generator causes no warning.
     """
     unread = torch.compiler.is_compiling() or samples.is_meta or not samples.is_floating_point()
     if unread or len(samples) < _FEWEST or network in _warned:

@@ -1,4 +1,4 @@
-"""Recipes: stacks, conditioning and initialization put together; networks on disk, and trained generators."""
+"""Build, save, load and export complete generators and discriminators, and sample from generators."""
 
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan

@@ -1,4 +1,4 @@
-"""The conditional DCGAN."""
+"""Build a conditional DCGAN."""
 
 import copy
 from collections.abc import Callable
@@ -48,38 +48,41 @@ def conditional_dcgan(
     spectral_norm: bool = False,
     init: Init = initializers.dcgan_,
 ) -> tuple[nn.Module, nn.Module]:
-    r"""A conditional DCGAN: the discriminator scores each sample together with its condition.
+    r"""Build a conditional DCGAN: its discriminator scores each sample together with its condition.
 
-    Each of the two is given the condition in a way of your choice.
+    You choose separately how the generator and the discriminator use the condition.
 
     Args:
-        plan: the shapes of both.
+        plan: the shapes of both networks.
         latent_dim: size of a latent, at least 1.
-        num_classes: how many classes, at least 1; or give an encoder.
-        encoder: any encoder of vectors, for conditions that are not classes; the discriminator gets a copy.
-        conditioning: of the discriminator: ``"projection"`` (an inner product with its features), ``"channels"``
-            (planes next to the image's channels), ``"features"`` (next to its features, before a small MLP), or
-            ``"auxiliary"`` (it is not told, but reads the condition itself: AC-GAN; train it with
-            :class:`ganlib.losses.AuxiliaryClassifier` as an auxiliary loss).
-        generator_conditioning: ``"latent"`` (the encoded condition next to the latent), or ``"batch_norm"`` (it sets
-            the gain and bias of every batch norm; one encoder is shared by all of them).
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
-            module.
-        discriminator_norm: the discriminator's, where it differs.
-        activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
-        discriminator_activation: the discriminator's, where it differs.
-        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
-        dropout: in the discriminator, probability in [0, 1).
-        spectral_norm: whether the discriminator's convolutions are spectrally normalized.
-        init: initializes each network; None keeps torch's own.
+        num_classes: number of classes, at least 1. Give either ``num_classes`` or ``encoder``.
+        encoder: encoder of vectors, for conditions that are not classes. The discriminator gets a copy.
+        conditioning: how the discriminator uses the condition. ``"projection"`` adds the inner product of the encoded
+            condition and the features. ``"channels"`` concatenates it to the channels of the image. ``"features"``
+            concatenates it to the features, before a small MLP. With ``"auxiliary"`` the discriminator does not get the
+            condition and predicts it (AC-GAN); train it with :class:`ganlib.losses.AuxiliaryClassifier` as an auxiliary
+            loss.
+        generator_conditioning: how the generator uses the condition. ``"latent"`` concatenates it to the latent.
+            ``"batch_norm"`` computes the gain and bias of every batch norm from it, with one shared encoder.
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from the number of
+            channels to a module.
+        discriminator_norm: norm of the discriminator; None is ``norm``.
+        activation: activation between the layers of both networks. None is ReLU in the generator and LeakyReLU(0.2) in
+            the discriminator.
+        discriminator_activation: activation of the discriminator; None is ``activation``.
+        bias: whether convolutions have a bias. None adds a bias only if no norm, or a pixel norm, follows.
+        dropout: dropout probability of the discriminator, in [0, 1).
+        spectral_norm: whether to use spectral normalization in the discriminator.
+        init: function that initializes a network. None keeps torch's initialization.
 
     Returns:
-        (generator, discriminator): latents (N, latent_dim) and conditions -> samples (N, \*image_shape) in [-1, 1];
-        samples and conditions -> logits (N, 1), or a DiscriminatorOutput with class logits where it is auxiliary.
+        A tuple (generator, discriminator). The generator maps latents (N, latent_dim) and conditions to samples (N,
+        \*image_shape) in [-1, 1]. The discriminator maps samples and conditions to logits (N, 1). With ``"auxiliary"``
+        it returns a :class:`ganlib.protocols.DiscriminatorOutput` with class logits.
 
     Raises:
-        ArgumentValueError: an argument is out of its range, both or neither of num_classes and encoder are given, the
-            encoder gives maps, or two arguments exclude each other.
+        ArgumentValueError: if an argument is out of its range, both or neither of ``num_classes`` and ``encoder`` are
+            given, the encoder returns maps, or two arguments exclude each other.
 
     Example:
         >>> import torch
@@ -90,9 +93,10 @@ def conditional_dcgan(
         torch.Size([4, 1])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014; Radford et al., 2016; Miyato and Koyama,
-        "cGANs with Projection Discriminator", 2018; Odena et al., "Conditional Image Synthesis with Auxiliary
-        Classifier GANs", 2017.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784. Radford et al.,
+        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", 2016,
+        arXiv:1511.06434. Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637. Odena et
+        al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585.
     """
     check_plan(plan)
     check_sizes(latent_dim=latent_dim)
@@ -122,7 +126,7 @@ def conditional_dcgan(
     discriminator = _discriminator(plan, down, of_generator, num_classes, conditioning, spectral_norm)
     discriminator = initialized(init, discriminator)
     if isinstance(discriminator, Projection) and num_classes is not None:
-        # Inner products of N(0, 1) codes with hundreds of features would drown the linear logit at first.
+        # With N(0, 1) embeddings, inner products of hundreds of features would be much larger than the linear logit.
         own_encoder: Any = discriminator.encoder
         nn.init.normal_(own_encoder.embedding.weight, std=0.02)
     vars(generator)["sample_range"] = SAMPLE_RANGE

@@ -1,4 +1,4 @@
-"""DCGAN from one plan, and its parts, of which the conditional DCGAN is made too."""
+"""Build a DCGAN from one plan, and the parts that the conditional DCGAN shares."""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,29 +42,31 @@ def dcgan(
     spectral_norm: bool = False,
     init: Init = initializers.dcgan_,
 ) -> tuple[nn.Module, nn.Module]:
-    r"""A deep convolutional GAN whose discriminator is its generator read backwards.
+    r"""Build a deep convolutional GAN (DCGAN); the discriminator mirrors the generator.
 
-    A plan whose top has spatial size 1 takes the latent as its channels, and gives the logit as its channel; any other
-    gets a linear layer between.
+    If the top of the plan has spatial size 1, the latent is used as its channels, and the discriminator's last
+    convolution outputs the logit. Otherwise each network has a linear layer there.
 
     Args:
-        plan: the shapes of both.
+        plan: the shapes of both networks.
         latent_dim: size of a latent, at least 1.
-        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from channels to a
-            module.
-        discriminator_norm: the discriminator's, where it differs.
-        activation: between the layers of both; None is ReLU in the generator, LeakyReLU(0.2) in the discriminator.
-        discriminator_activation: the discriminator's, where it differs.
-        bias: whether convolutions have one; None means just those before no norm, or before pixel norm, which has none.
-        dropout: in the discriminator, probability in [0, 1).
-        spectral_norm: whether the discriminator's convolutions are spectrally normalized.
-        init: initializes each network; None keeps torch's own.
+        norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from the number of
+            channels to a module.
+        discriminator_norm: norm of the discriminator; None is ``norm``.
+        activation: activation between the layers of both networks. None is ReLU in the generator and LeakyReLU(0.2) in
+            the discriminator.
+        discriminator_activation: activation of the discriminator; None is ``activation``.
+        bias: whether convolutions have a bias. None adds a bias only if no norm, or a pixel norm, follows.
+        dropout: dropout probability of the discriminator, in [0, 1).
+        spectral_norm: whether to use spectral normalization in the discriminator.
+        init: function that initializes a network. None keeps torch's initialization.
 
     Returns:
-        (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1).
+        A tuple (generator, discriminator). The generator maps latents (N, latent_dim) to samples (N, \*image_shape) in
+        [-1, 1]. The discriminator maps samples to logits (N, 1).
 
     Raises:
-        ArgumentValueError: an argument is out of its range.
+        ArgumentValueError: if an argument is out of its range.
 
     Example:
         >>> import torch
@@ -75,7 +77,8 @@ def dcgan(
         torch.Size([4, 1])
 
     References:
-        Radford et al., "Unsupervised Representation Learning with DCGAN", 2016.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+        2016, arXiv:1511.06434.
     """
     check_plan(plan)
     check_sizes(latent_dim=latent_dim)
@@ -95,14 +98,14 @@ def dcgan(
 
 
 def upwards(plan: StackPlan, inputs: int, norm: Norm, activation: Activation, bias: bool | None = None) -> nn.Module:
-    """From a flat latent to the image: the body of a generator.
+    """Build the body of a generator, from a flat latent to the image.
 
     Args:
         plan: the shapes.
-        inputs: numbers in a latent (and in an encoded condition that is concatenated with it).
-        norm: see :func:`dcgan`; a conditional one makes the body take (latent, condition).
+        inputs: size of a latent, plus the size of an encoded condition that is concatenated with it.
+        norm: see :func:`dcgan`; with a conditional norm the body takes (latent, condition).
         activation: None is ReLU.
-        bias: whether convolutions have one; None leaves it to their norms.
+        bias: whether convolutions have a bias; None lets their norms decide.
 
     Returns:
         A module from (N, inputs) to (N, *image_shape).
@@ -129,17 +132,17 @@ def backbone(
     image_channels: int | None = None,
     top_channels: int | None = None,
 ) -> ConvStack:
-    """From the image to the top: features, or the logit where that is the one top channel.
+    """Build the body of a discriminator, from the image to the features or, if ``top_channels`` is 1, to the logit.
 
     Args:
         plan: the shapes.
         norm: see :func:`dcgan`.
         activation: None is LeakyReLU(0.2).
-        bias: whether convolutions have one; None leaves it to their norms.
+        bias: whether convolutions have a bias; None lets their norms decide.
         dropout: probability in [0, 1).
-        spectral_norm: whether every convolution is spectrally normalized.
-        image_channels: replaces the image's.
-        top_channels: replaces the top's; then there is no last activation.
+        spectral_norm: whether to use spectral normalization in every convolution.
+        image_channels: replaces the number of image channels.
+        top_channels: replaces the number of top channels, and removes the last activation.
 
     Returns:
         The body of a discriminator.
@@ -160,11 +163,11 @@ def backbone(
 
 
 def to_logit(plan: StackPlan, down: Callable[..., ConvStack]) -> list[nn.Module]:
-    """The layers of an unconditional discriminator.
+    """Build the layers of an unconditional discriminator.
 
     Args:
         plan: the shapes.
-        down: makes the :func:`backbone`.
+        down: function that builds the :func:`backbone`.
 
     Returns:
         Layers from the image to (N, 1).
@@ -175,11 +178,11 @@ def to_logit(plan: StackPlan, down: Callable[..., ConvStack]) -> list[nn.Module]
 
 
 def initialized(init: Init, network: nn.Module) -> nn.Module:
-    """A network, initialized.
+    """Initialize a network.
 
     Args:
-        init: a function of :mod:`ganlib.init`, one of your own, or None.
-        network: changed in place.
+        init: a function of :mod:`ganlib.init` or your own, or None.
+        network: the network, changed in place.
 
     Returns:
         The network.

@@ -1,4 +1,4 @@
-"""What a generator is called with, found in its layers."""
+"""Find the inputs of a generator from its layers."""
 
 from math import prod
 from typing import Any
@@ -15,7 +15,7 @@ ENCODERS = OneHot, ClassEmbedding, TagEmbedding, VectorEmbedding
 
 
 def latent_shape(generator: Any) -> tuple[int, ...] | None:
-    """Return the shape of one latent, or None where the layers do not say it."""
+    """Return the shape of one latent, or None if the layers do not determine it."""
     if isinstance(generator, Unconditional):
         return latent_shape(generator.module)
     if isinstance(generator, ConcatLatent):
@@ -23,7 +23,7 @@ def latent_shape(generator: Any) -> tuple[int, ...] | None:
         flat = joined is not None and len(joined) == 1 and joined[0] > generator.encoder.features
         return (joined[0] - generator.encoder.features,) if joined and flat else None
     if isinstance(generator, nn.Sequential):
-        # What has no weights, such as a norm of the latent, leaves its size.
+        # Layers without weights, such as a norm of the latent, do not change its size.
         first = next((part for part in generator if isinstance(part, nn.Unflatten) or [*part.parameters()]), None)
         return latent_shape(first)
     if isinstance(generator, ConvTransposeStack):
@@ -35,7 +35,7 @@ def latent_shape(generator: Any) -> tuple[int, ...] | None:
 
 
 def example_condition(generator: nn.Module, n: int) -> Tensor | None:
-    """Draw conditions of the kind that the generator's encoders take, or None where they differ or there are none."""
+    """Draw conditions for the generator's encoders, or return None without encoders or with different kinds of them."""
     if isinstance(generator, Unconditional):
         return None
     encoders: list[Any] = [module for module in generator.modules() if isinstance(module, ENCODERS)]

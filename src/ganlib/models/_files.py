@@ -1,4 +1,4 @@
-"""Networks on disk: recipe, weights, and other values that a user wants to keep with them."""
+"""Save and load networks: weights, recipe, and other values of the user."""
 
 import os
 import warnings
@@ -26,7 +26,7 @@ Kind = Literal["generator", "discriminator"]
 if TYPE_CHECKING:
 
     class LoadedModule(nn.Module):
-        """Has the info of the file that it was loaded from."""
+        """Add the info of the file to a module."""
 
         info: dict[str, Any]
 
@@ -34,30 +34,30 @@ else:
     LoadedModule = nn.Module
 
 _DEEPEST = 64  # levels of dicts and lists inside each other
-_LONGEST_INT = 14_000  # bits; Python reads 4,300 digits
+_LONGEST_INT = 14_000  # bits; Python parses at most 4,300 digits
 
 
 def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Mapping[str, Any] | None = None) -> None:
-    """Save a generator as safetensors: its weights, and the recipe that rebuilds it.
+    """Save a generator as safetensors: its weights, and a recipe to rebuild it.
 
-    A generator has a recipe if it is made of ganlib's stacks, adapters and encoders, of torch's common layers (linear
+    A generator has a recipe if it consists of ganlib's stacks, adapters and encoders, of common torch layers (linear
     layers, convolutions, embeddings, norms, activations, dropout, pooling, padding, resizing, reshaping), and of
-    sequences of them. The metadata of the file holds ``recipe``, ``sample_range`` and ``info`` as JSON. Any program
-    that reads safetensors can read the weights. A generator that is compiled or distributed, or has such a part, is
-    saved as the plain one, and an :class:`ganlib.training.EMA` as its ``module``. The file does not hold which
-    parameters are frozen, nor buffers that are not persistent.
+    sequences of them. The metadata of the file contains ``recipe``, ``sample_range`` and ``info`` as JSON. Any program
+    that reads safetensors can read the weights. Wrappers such as ``torch.compile`` and ``DistributedDataParallel`` are
+    removed, and an :class:`ganlib.training.EMA` is saved as its ``module``. The file does not store which parameters
+    are frozen, nor buffers that are not persistent.
 
     Args:
-        path: the file, written completely or not at all; its suffix does not matter.
-        generator: any module; one without a recipe is loaded with ``load_generator(path, module)``.
-        info: values that JSON can hold, to keep with it, such as the names of the classes. Numbers of numpy, and
-            tensors of no dimensions, come back as plain numbers, and tuples as lists.
+        path: the file. It is written completely or not at all. Its suffix does not matter.
+        generator: any module. If it has no recipe, load it with ``load_generator(path, module)``.
+        info: values to store with it, such as the names of the classes. They must be valid in JSON. NumPy numbers and
+            zero-dimensional tensors become plain numbers, and tuples become lists.
 
     Raises:
-        ArgumentTypeError: the generator is not a module, or one of TorchScript; its state holds more than plain tensors
-            with values; or the info holds more than JSON can.
-        ArgumentValueError: the info has more than 64 levels, or ``sample_range`` of the generator is not (low, high).
-        RunFolderError: the file cannot be written.
+        ArgumentTypeError: if the generator is not a module, or is a TorchScript module; its state contains other
+            objects than dense tensors with values; or the info is not valid in JSON.
+        ArgumentValueError: if the info has more than 64 levels, or the generator's ``sample_range`` is not (low, high).
+        RunFolderError: if the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -69,7 +69,7 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
         {'seed': 0}
 
     References:
-        The format of the file: https://huggingface.co/docs/safetensors.
+        The file format: https://huggingface.co/docs/safetensors.
     """
     _save(path, generator, info, "generator")
 
@@ -77,18 +77,18 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
 def save_discriminator(
     path: str | os.PathLike[str], discriminator: nn.Module, info: Mapping[str, Any] | None = None
 ) -> None:
-    """Save a discriminator as :func:`save_generator` saves a generator, with its vectors of spectral norm.
+    """Save a discriminator like :func:`save_generator`, including the vectors of spectral norm.
 
     Args:
-        path: the file, written completely or not at all; its suffix does not matter.
-        discriminator: any module; one without a recipe is loaded with ``load_discriminator(path, module)``.
-        info: values that JSON can hold, to keep with it.
+        path: the file. It is written completely or not at all. Its suffix does not matter.
+        discriminator: any module. If it has no recipe, load it with ``load_discriminator(path, module)``.
+        info: values to store with it. They must be valid in JSON.
 
     Raises:
-        ArgumentTypeError: the discriminator is not a module, or one of TorchScript; its state holds more than plain
-            tensors with values; or the info holds more than JSON can.
-        ArgumentValueError: the info has more than 64 levels.
-        RunFolderError: the file cannot be written.
+        ArgumentTypeError: if the discriminator is not a module, or is a TorchScript module; its state contains other
+            objects than dense tensors with values; or the info is not valid in JSON.
+        ArgumentValueError: if the info has more than 64 levels.
+        RunFolderError: if the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -107,30 +107,32 @@ def save_discriminator(
 def load_generator(
     path: str | os.PathLike[str], module: nn.Module | None = None, *, train: bool = False, partial: bool = False
 ) -> LoadedModule:
-    """Load a generator. Nothing in the file is run, and no random state changes.
+    """Load a generator, without running code from the file.
+
+    Loading does not change the state of any random generator.
 
     Args:
-        path: the file: of :func:`save_generator`, of this version or of an earlier one (``.pt``), or any safetensors
-            with the weights of ``module``.
-        module: gets the weights; None rebuilds the generator from the recipe in the file.
-        train: whether it is returned in training mode, to train it further.
-        partial: whether the module gets those weights whose name and shape fit, where the number of classes differs,
-            for example. The others keep their values, and one warning names them.
+        path: a file of :func:`save_generator`, of this or an earlier version (``.pt``), or any safetensors file with
+            the weights of ``module``.
+        module: module to load the weights into. None rebuilds the generator from the recipe in the file.
+        train: whether to return it in training mode, for further training.
+        partial: whether to load only the weights whose names and shapes fit, for example if the number of classes
+            differs. The other weights keep their values, and one warning lists them.
 
     Returns:
-        The generator, with the file's ``info`` as an attribute. A rebuilt one is on the CPU, has the precision of the
-        weights in the file, and all its parameters require gradients. A module that is given keeps its device, its
-        precision, and which of its parameters require gradients.
+        The generator, with the file's ``info`` as an attribute. A rebuilt generator is on the CPU, has the dtype of the
+        weights in the file, and all its parameters require gradients. A given module keeps its device, its dtype, and
+        the ``requires_grad`` of its parameters.
 
     Raises:
-        CheckpointError: the file is missing, damaged, of another format or version, of another architecture, or holds a
-            discriminator. The module then has the weights that it had.
-        ArgumentValueError: the file holds no recipe, and no module is given; the module is on the meta device; or
+        CheckpointError: if the file is missing, damaged, of another format, version or architecture, or contains a
+            discriminator. A given module keeps its weights.
+        ArgumentValueError: if the file has no recipe and no module is given, the module is on the meta device, or
             ``partial`` is True without a module.
-        ArgumentTypeError: the module is not one, or ``train`` or ``partial`` is not a bool.
+        ArgumentTypeError: if the module is not one, or ``train`` or ``partial`` is not a bool.
 
     Warns:
-        UserWarning: which weights did not fit, where ``partial`` is True.
+        UserWarning: if ``partial`` is True and weights do not fit.
 
     Example:
         >>> import tempfile
@@ -146,29 +148,29 @@ def load_generator(
 def load_discriminator(
     path: str | os.PathLike[str], module: nn.Module | None = None, *, train: bool = False, partial: bool = False
 ) -> LoadedModule:
-    """Load a discriminator, as :func:`load_generator` loads a generator.
+    """Load a discriminator like :func:`load_generator`.
 
     Args:
-        path: the file: of :func:`save_discriminator`, or any safetensors with the weights of ``module``.
-        module: gets the weights; None rebuilds the discriminator from the recipe in the file.
-        train: whether it is returned in training mode, to train it further.
-        partial: whether the module gets those weights whose name and shape fit. The others keep their values, and one
-            warning names them.
+        path: a file of :func:`save_discriminator`, or any safetensors file with the weights of ``module``.
+        module: module to load the weights into. None rebuilds the discriminator from the recipe in the file.
+        train: whether to return it in training mode, for further training.
+        partial: whether to load only the weights whose names and shapes fit. The other weights keep their values, and
+            one warning lists them.
 
     Returns:
-        The discriminator, with the file's ``info`` as an attribute. A rebuilt one is on the CPU, has the precision of
-        the weights in the file, and all its parameters require gradients. A module that is given keeps its device, its
-        precision, and which of its parameters require gradients.
+        The discriminator, with the file's ``info`` as an attribute. A rebuilt discriminator is on the CPU, has the
+        dtype of the weights in the file, and all its parameters require gradients. A given module keeps its device, its
+        dtype, and the ``requires_grad`` of its parameters.
 
     Raises:
-        CheckpointError: the file is missing, damaged, of another format or version, of another architecture, or holds a
-            generator. The module then has the weights that it had.
-        ArgumentValueError: the file holds no recipe, and no module is given; the module is on the meta device; or
+        CheckpointError: if the file is missing, damaged, of another format, version or architecture, or contains a
+            generator. A given module keeps its weights.
+        ArgumentValueError: if the file has no recipe and no module is given, the module is on the meta device, or
             ``partial`` is True without a module.
-        ArgumentTypeError: the module is not one, or ``train`` or ``partial`` is not a bool.
+        ArgumentTypeError: if the module is not one, or ``train`` or ``partial`` is not a bool.
 
     Warns:
-        UserWarning: which weights did not fit, where ``partial`` is True.
+        UserWarning: if ``partial`` is True and weights do not fit.
 
     Example:
         >>> import tempfile
@@ -192,7 +194,7 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
     for name, part in network.named_modules():
         _check_part(f"{kind} (={type(network).__name__})" if not name else f"{kind}.{name}", part)
     weights, shared = dict[str, Tensor](), dict[str, str]()
-    names = dict[int, str]()  # of the tensors that are there, by their id
+    names = dict[int, str]()  # first name of each tensor, by its id
     for name, tensor in network.state_dict(keep_vars=True).items():
         _check_tensor(name, tensor, kind)
         if id(tensor) in names:
@@ -234,7 +236,7 @@ def _load(path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *,
             left_out = load_plainly(module, lambda bare: fill(bare, weights, partial=partial), averages=True)
         except ArgumentValueError:
             raise
-        except Exception as error:  # whatever weights of something else make a module raise
+        except Exception as error:  # a module can raise any error for weights of another architecture
             hint = "" if partial else "; partial=True loads what fits"
             raise CheckpointError(
                 f"{path} is of another architecture than {type(module).__name__}: {str(error).rstrip('.')}{hint}"
@@ -243,13 +245,13 @@ def _load(path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *,
             warnings.warn(
                 f"{path} was loaded in part, and the rest kept its values: {'; '.join(left_out)}", stacklevel=3
             )
-    for part in (unwrapped(module, averages=True), module):  # what is put around a module may not show its attributes
+    for part in (unwrapped(module, averages=True), module):  # a wrapper may hide the attributes of its module
         if values["sample_range"] is not None:
             vars(part)["sample_range"] = tuple(values["sample_range"])
         vars(part)["info"] = values["info"]
     try:
         return module.train(train)
-    except NotImplementedError:  # what torch.export gives has one mode
+    except NotImplementedError:  # a module of torch.export has only one mode
         if train:
             raise ArgumentValueError(f"train (=True): a {type(module).__name__} has no training mode") from None
         return module
@@ -263,8 +265,8 @@ def _check_path(path: Any) -> None:
 def _check_part(name: str, part: nn.Module) -> None:
     if isinstance(part, torch.jit.ScriptModule):
         raise ArgumentTypeError(
-            f"{name} is a TorchScript module, whose code the file could not hold: save the module that it was made of, "
-            "or use torch.jit.save"
+            f"{name} is a TorchScript module, and the file cannot store its code: save the module that it was made "
+            "from, or use torch.jit.save"
         )
     if is_sharded(part):
         raise ArgumentTypeError(
@@ -274,7 +276,7 @@ def _check_part(name: str, part: nn.Module) -> None:
 
 
 def _check_tensor(name: str, tensor: Any, kind: Kind) -> None:
-    """Raise an ArgumentTypeError unless the file can hold the tensor."""
+    """Raise an ArgumentTypeError unless the file can store the tensor."""
     if not isinstance(tensor, Tensor):
         raise ArgumentTypeError(f"{name} of the {kind}'s state is a {type(tensor).__name__}, not a tensor")
     if is_lazy(tensor):
@@ -284,7 +286,7 @@ def _check_tensor(name: str, tensor: Any, kind: Kind) -> None:
     elif tensor.is_nested or tensor.layout is not torch.strided:
         why = f"is not a dense tensor ({'nested' if tensor.is_nested else tensor.layout})"
     elif type(tensor) not in (Tensor, nn.Parameter):
-        why = f"is a {type(tensor).__name__}, and only plain tensors are what they were when they are loaded"
+        why = f"is a {type(tensor).__name__}, and only plain tensors keep their type when they are loaded"
     else:
         return
     raise ArgumentTypeError(f"{kind} has a state that safetensors cannot hold: {name} {why}")
@@ -306,7 +308,7 @@ def _range_of(generator: nn.Module) -> list[float] | None:
 
 
 def _plain_value(value: Any, position: str, depth: int = 0) -> Any:
-    """The value as JSON can hold it."""
+    """Convert a value to one that JSON can store."""
     if depth == _DEEPEST:
         raise ArgumentValueError(f"{position} has more than {_DEEPEST} levels, and could not be read again")
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The file of a network: safetensors, with what is not a tensor as JSON in its metadata."""
+"""Read and write the file of a network: safetensors with JSON values in the metadata."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ganlib.errors import ArgumentTypeError, CheckpointError
 
 __all__ = ["checksum", "is_range", "read_network", "write_network"]
 
-_FORMAT = 2  # format 1 was a .pt file
+_FORMAT = 2  # format 1 is a .pt file
 _VALUES = ("recipe", "sample_range", "info", "shared", "no_recipe")  # each is JSON in the metadata
 _KINDS = ("generator", "discriminator")
 
@@ -24,28 +24,28 @@ _KINDS = ("generator", "discriminator")
 def write_network(
     path: str | os.PathLike[str], kind: str, weights: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> None:
-    """Write a network, if it can be read again."""
+    """Write a network, after a check that it can be read again."""
     texts = {**{name: json.dumps(values[name]) for name in _VALUES}, "kind": kind}
     try:
-        # Copies: a view of another tensor, or one with its channels last, could not be written.
+        # Copy: safetensors cannot write views of another tensor, or channels-last tensors.
         copies = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
         }
         right = checksum(texts, copies)
         content = save(copies, {"format": "pt", "ganlib": str(_FORMAT), "checksum": str(right), **texts})
-        # Some types, and some names, can be written and not read.
+        # Some dtypes and names can be written, but not read.
         if checksum(texts, load(content)) != right:
-            raise ValueError("what is read is not what was written")
-    except Exception as error:  # sparse, complex128 or float4 tensors, for example
+            raise ValueError("the file does not read back as it was written")
+    except Exception as error:  # for example sparse, complex128 or float4 tensors
         raise ArgumentTypeError(f"{kind} has a state that safetensors cannot hold: {error!r:.300}") from error
     write_atomically(path, lambda file: file.write(content))
 
 
 def read_network(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]:
-    """Read weights and values of a file, which another program may have written."""
+    """Read the weights and values of a file, which another program may have written."""
     weights, values = _read_zip(path) if _is_zip(path) else _read_safetensors(path, kind)
     held = values.get("kind")
-    if held not in (kind, None):  # earlier versions did not say
+    if held not in (kind, None):  # files of earlier versions have no kind
         raise CheckpointError(f"{path} holds a {held}, not a {kind}: load it with models.load_{held}")
     if values["sample_range"] is not None and not is_range(values["sample_range"]):
         shown = f"{values['sample_range']!r:.80}"
@@ -56,7 +56,7 @@ def read_network(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str
 
 
 def checksum(texts: Mapping[str, str], weights: Mapping[str, Tensor]) -> int:
-    """Compute the checksum of texts and weights; that of a generator is as earlier versions computed it."""
+    """Compute the checksum of texts and weights; for a generator it equals that of earlier versions."""
     kind = [texts["kind"]] if texts.get("kind", _KINDS[0]) != _KINDS[0] else []
     total = zlib.crc32(json.dumps([texts[name] for name in _VALUES] + kind).encode())
     for name in sorted(weights):
@@ -82,7 +82,7 @@ def _read_safetensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str
             metadata = dict(file.metadata() or {})
             # Copies: the file may change while the network is in use.
             weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        foreign = not {"ganlib", "checksum"} & metadata.keys()  # what else is in its metadata may mean anything
+        foreign = not {"ganlib", "checksum"} & metadata.keys()  # other metadata can mean anything
         texts = {name: "null" if foreign else metadata.get(name, "null") for name in _VALUES}
         values = {name: json.loads(text) for name, text in texts.items()}
         if not foreign and "kind" in metadata:
@@ -92,7 +92,7 @@ def _read_safetensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str
         wrong = not foreign and metadata.get("checksum") != str(checksum(texts, weights))
         values["shared"] = values["shared"] or {}
         weights |= {name: weights[kept] for name, kept in values["shared"].items()}
-    except Exception as error:  # a damaged or hostile file can make the reader raise anything
+    except Exception as error:  # the reader can raise any error for a damaged or hostile file
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         raise CheckpointError(f"{path} cannot be read: it is damaged, or is not safetensors ({reason:.300})") from error
     version = str(_FORMAT) if foreign else metadata.get("ganlib", "None")
@@ -110,7 +110,7 @@ def _read_safetensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str
 
 
 def _read_zip(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
-    """Weights and values of a ``.pt`` file, format 1."""
+    """Read the weights and values of a ``.pt`` file, format 1."""
     values = load_plain(path)
     file_format = values.get("format")
     held, remedy = None, ""
@@ -133,6 +133,6 @@ def _read_zip(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
 
 
 def is_range(ends: Any) -> bool:
-    """Whether a value is a [low, high]."""
+    """Return whether a value is a [low, high]."""
     numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
     return numbers and ends[0] < ends[1]

@@ -1,4 +1,4 @@
-"""Weights put into a module that a user made: all of them, or those that fit, or none."""
+"""Load weights into a module of the user: all of them, or those that fit, or none."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,18 +13,18 @@ from ganlib.errors import ArgumentValueError
 
 __all__ = ["fill"]
 
-_SHOWN = 3  # of the tensors that differ
+_SHOWN = 3  # differing tensors in a message
 
 
 def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
-    """Put weights into a module without wrappers; on an error it keeps its own.
+    """Load weights into a module without wrappers; on an error the module keeps its own weights.
 
     Returns:
-        What did not fit, where only a part has to.
+        Descriptions of the tensors that did not fit, if ``partial`` is True.
 
     Raises:
-        ArgumentValueError: the module has no values that could be replaced.
-        Exception: of whatever kind, the weights are of another architecture.
+        ArgumentValueError: if the module has tensors without values.
+        Exception: of any type, if the weights are of another architecture.
     """
     own = module.state_dict(keep_vars=True)
     weights = dict(renamed(weights, own))
@@ -37,7 +37,7 @@ def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
     left_out = _left_out(weights, own) if partial else {}
     weights = {name: tensor for name, tensor in weights.items() if name not in left_out}
     if partial and not weights:
-        raise ValueError("not one tensor has a name and a shape that fit")
+        raise ValueError("not one tensor has a name and a shape that fit the module")
     _check_values(weights, own)
     _make_writable(module)
     put_back = _keep(module)
@@ -53,7 +53,7 @@ def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
 
 
 def _make_writable(module: nn.Module) -> None:
-    """Give tensors that torch would not copy anything into memory of their own."""
+    """Replace tensors that torch cannot copy values into."""
     for part in module.modules():
         for kind in ("_parameters", "_buffers"):
             members = vars(part).get(kind, {})
@@ -63,12 +63,12 @@ def _make_writable(module: nn.Module) -> None:
                 if tensor.is_inference() and not torch.is_inference_mode_enabled():
                     copy = tensor.clone()
                     members[name] = nn.Parameter(copy) if isinstance(tensor, nn.Parameter) else copy
-                elif 0 in tensor.stride():  # one number for several
+                elif 0 in tensor.stride():  # an expanded tensor: several elements share one number
                     tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
 
 
 def _differing(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
-    """Which tensors do not fit, and why."""
+    """Return the tensors that do not fit, with the reasons."""
     found = dict[str, str]()
     for name in [*own, *(name for name in weights if name not in own)]:
         there, here = weights.get(name), own.get(name)
@@ -84,7 +84,7 @@ def _differing(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[st
 
 
 def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
-    """Which tensors stay as they are, and why; a layer's statistics come over only with all that they belong to."""
+    """Return the tensors to skip, with the reasons; buffers of a layer are loaded only if the whole layer fits."""
     found = _differing(weights, own)
     layers = {_layer(name): name for name in reversed(found)}
     for name, tensor in own.items():
@@ -94,7 +94,7 @@ def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str
 
 
 def _check_values(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Refuse what torch would cut to whole numbers, or overwrite."""
+    """Refuse values that torch would round to whole numbers, or overwrite."""
     first = dict[int, str]()
     for name, here in own.items():
         if name not in weights:
@@ -117,7 +117,7 @@ def _cannot_be_cast(there: Tensor, here: Tensor) -> str | None:
 
 
 def _keep(module: nn.Module) -> Callable[[], None]:
-    """Copy the tensors of a module, and return a function that puts them back."""
+    """Copy the tensors of a module, and return a function that restores them."""
     copies, lazy = list[tuple[Tensor, Tensor]](), list[tuple[dict[str, Any], str, Tensor]]()
     for tensor in (*module.parameters(), *module.buffers()):
         if not is_lazy(tensor):
@@ -139,13 +139,13 @@ def _keep(module: nn.Module) -> Callable[[], None]:
 
 
 def _unmade(tensor: Any) -> Tensor:
-    """Another tensor that is not made yet; a copy of one would be refused."""
+    """Return another uninitialized tensor, since torch refuses to copy one."""
     again: Tensor = type(tensor)(device=tensor.device, dtype=tensor.dtype)
     return again
 
 
 def _layer(name: str) -> str:
-    """The layer of a tensor, or the weight that a parametrization computes of it."""
+    """Return the layer of a tensor, or the parametrization that it belongs to."""
     return re.sub(r"(parametrizations\.\w+)\..*", r"\1", name.rpartition(".")[0])
 
 

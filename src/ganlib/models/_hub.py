@@ -1,4 +1,4 @@
-"""Generators on the Hugging Face Hub: uploaded with a model card, and downloaded."""
+"""Upload generators to the Hugging Face Hub with a model card, and download them."""
 
 import importlib
 import io
@@ -34,7 +34,7 @@ _CARD = "README.md"
 _IMAGE = "samples.png"
 _LOG_IN = "log in by huggingface_hub.login(), or give the token of an account that may"
 
-# What errors of huggingface_hub and of what it connects with mean, by the names of their classes.
+# Class names of errors of huggingface_hub and its HTTP libraries, with their meanings.
 _REASONS = {
     "GatedRepoError": f"its owner has to give you access on its page first; then {_LOG_IN}",
     "RepositoryNotFoundError": f"there is no such repository, or it is private: {_LOG_IN}",
@@ -62,49 +62,50 @@ def push_to_hub(
     create_pr: bool = False,
     preview: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Upload a generator to the Hugging Face Hub, in one commit, so that :func:`from_hub` loads it.
+    """Upload a generator to the Hugging Face Hub in one commit; :func:`from_hub` loads it.
 
-    The repository is created if it is missing. It gets three files:
+    The repository is created if it does not exist. It gets three files:
 
     - ``generator.safetensors``, the file of :func:`save_generator`.
-    - ``README.md``, the model card: what the generator takes and draws, code that draws with it, and a table of
-      ``info``. A ``README.md`` that is there already is replaced only if ganlib wrote it and nobody has edited it
-      since.
-    - ``samples.png``, the samples that the code in the card draws. Latents are found where ``info`` has ``latent_dim``,
-      and ``latent`` (``"gaussian"`` or ``"uniform"``) if they are not Gaussian, or where the first layer tells their
-      size; conditions where an encoder of ganlib takes classes, tags or vectors. Otherwise there is no image, and
-      that of an earlier generator is removed.
+    - ``README.md``, the model card. It describes the inputs and outputs of the generator, and has code to generate
+      samples and a table of ``info``. An existing ``README.md`` is replaced only if ganlib wrote it and nobody has
+      edited it.
+    - ``samples.png``, the samples that the code in the card generates. The size of a latent comes from
+      ``info["latent_dim"]`` or the first layer. ``info["latent"]`` is ``"gaussian"`` (the default) or ``"uniform"``.
+      Conditions are made if an encoder of ganlib takes classes, tags or vectors. If the inputs are unknown, there is no
+      image, and the image of an earlier generator is removed.
 
-    In several processes, call it in one of them.
+    With several processes, call it in only one of them.
 
     Args:
-        generator: what :func:`save_generator` takes.
-        repo_id: the repository, such as ``"me/digits"``; a name alone is one of the user who is logged in.
-        info: values that JSON can hold, kept in the file and shown in the card, such as ``latent_dim``, ``classes``,
-            ``iterations`` and ``license``: the Hub's name of one, such as ``"mit"``, becomes the license in the card's
-            metadata. None is ``generator.info``, which :func:`load_generator` sets, if there is one.
-        private: whether a new repository is private; None is the default of its owner.
-        token: of Hugging Face; None is that of ``huggingface_hub.login()``.
-        revision: the branch, which is created if it is missing; None is the main one.
-        commit_message: of the commit.
+        generator: a generator that :func:`save_generator` accepts.
+        repo_id: the repository, such as ``"me/digits"``. A name without a user belongs to the user who is logged in.
+        info: values to store in the file and show in the card, such as ``latent_dim``, ``classes``, ``iterations`` and
+            ``license``. They must be valid in JSON. ``license`` must be a license name of the Hub, such as ``"mit"``;
+            it becomes the license in the metadata of the card. None is ``generator.info``, if it exists;
+            :func:`load_generator` sets it.
+        private: whether a new repository is private. None is the default of its owner.
+        token: token of Hugging Face. None is the token of ``huggingface_hub.login()``.
+        revision: the branch, which is created if it does not exist. None is the main branch.
+        commit_message: the message of the commit.
         create_pr: whether to open a pull request to the main branch instead.
-        preview: a folder that the files are written to instead of being uploaded; no network is needed. ``from_hub``
-            loads from it too.
+        preview: a local folder to write the files to instead of uploading them, without network. ``from_hub`` loads
+            from it too.
 
     Returns:
-        The address of the commit or the pull request; with ``preview``, the folder.
+        The URL of the commit or the pull request; with ``preview``, the folder.
 
     Raises:
-        MissingExtraError: huggingface_hub is not installed; the card needs it with ``preview``, too.
-        ArgumentTypeError, ArgumentValueError: ``repo_id`` cannot be the name of a repository, the license cannot be one
-            of the Hub, another argument is of a wrong type, or the generator or its info cannot be saved (see
-            :func:`save_generator`); nothing was created or uploaded.
-        GanlibRuntimeError: the Hub cannot be reached, or refuses; the message says why.
-        RunFolderError: the files cannot be written.
+        MissingExtraError: if huggingface_hub is not installed. The card needs it even with ``preview``.
+        ArgumentTypeError, ArgumentValueError: if ``repo_id`` or the license is not a valid name, another argument has a
+            wrong type, or the generator or its info cannot be saved (see :func:`save_generator`). Then nothing is
+            created or uploaded.
+        GanlibRuntimeError: if the Hub cannot be reached or refuses; the message says why.
+        RunFolderError: if the files cannot be written.
 
     Warns:
-        UserWarning: the generator does not take the latents of ``info``, so that there is no image; or an edited card
-            shows an image that is removed.
+        UserWarning: if there is no image because the generator does not take the latents of ``info``, or if an edited
+            card shows an image that is removed.
 
     Example:
         >>> import tempfile
@@ -118,7 +119,7 @@ def push_to_hub(
         ['README.md', 'generator.safetensors', 'samples.png']
 
     References:
-        Model cards: Mitchell et al., "Model Cards for Model Reporting", 2019 (arXiv:1810.03993).
+        Mitchell et al., "Model Cards for Model Reporting", 2019, arXiv:1810.03993.
     """
     hub = _package()
     _check_repo_id(hub, repo_id, "the name of a repository, such as 'me/digits'")
@@ -144,7 +145,7 @@ def push_to_hub(
         return str(preview)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "files")
-        save_generator(folder / _FILE, generator, info)  # its errors come before a repository is created
+        save_generator(folder / _FILE, generator, info)  # raise its errors before a repository is created
         with _explained(GanlibRuntimeError, f"repo_id (={shown(repo_id)}): nothing was pushed"):
             api = hub.HfApi(token=token)
             new = {} if private is None else {"private": private}
@@ -178,36 +179,36 @@ def from_hub(
     train: bool = False,
     partial: bool = False,
 ) -> LoadedModule:
-    """Load a generator from the Hugging Face Hub, or from a folder. Nothing in the file is run.
+    """Load a generator from the Hugging Face Hub or a local folder, without running code from the file.
 
     The file is downloaded once, and kept in the cache of huggingface_hub.
 
     Args:
-        repo_id: the repository, such as ``"me/digits"``; or a local folder, such as that of a run, which comes first
-            where there is one of this name. A folder has no revisions.
-        module: gets the weights; None rebuilds the generator from the recipe in the file.
-        filename: the file in the repository or folder; any safetensors with the weights of ``module``.
-        revision: a branch, a tag or a commit; None is the newest one of the main branch. A commit always gives the same
-            generator, whatever its owner uploads later.
-        token: of Hugging Face, for a private repository; None is that of ``huggingface_hub.login()``.
-        cache_dir: the folder of the cache; None is that of huggingface_hub.
-        local_files_only: whether to take what is in the cache, without a look at the Hub.
-        train: whether it is returned in training mode, to train it further.
-        partial: whether the module gets those weights whose name and shape fit.
+        repo_id: the repository, such as ``"me/digits"``, or a local folder, such as that of a run. A folder of this
+            name comes first.
+        module: module to load the weights into. None rebuilds the generator from the recipe in the file.
+        filename: the file in the repository or folder. It can be any safetensors file with the weights of ``module``.
+        revision: a branch, a tag or a commit. None is the newest commit of the main branch. A commit always loads the
+            same generator, even if its owner uploads another one later. It must be None for a folder.
+        token: token of Hugging Face, for a private repository. None is the token of ``huggingface_hub.login()``.
+        cache_dir: the folder of the cache. None is that of huggingface_hub.
+        local_files_only: whether to use only the cache, without a connection to the Hub.
+        train: whether to return it in training mode, for further training.
+        partial: whether to load only the weights whose names and shapes fit.
 
     Returns:
-        The generator, as :func:`load_generator` returns it.
+        The generator, see :func:`load_generator`.
 
     Raises:
-        MissingExtraError: huggingface_hub is not installed, and ``repo_id`` is not a folder.
-        CheckpointError: the file cannot be downloaded, and the message says why; or :func:`load_generator` cannot read
+        MissingExtraError: if huggingface_hub is not installed, and ``repo_id`` is not a folder.
+        CheckpointError: if the file cannot be downloaded (the message says why), or :func:`load_generator` cannot read
             it.
-        ArgumentValueError: ``repo_id`` is not a folder, and cannot be the name of a repository; a revision of a folder
-            is asked for; or as in :func:`load_generator`.
-        ArgumentTypeError: an argument is of a wrong type; or as in :func:`load_generator`.
+        ArgumentValueError: if ``repo_id`` is neither a folder nor a valid name of a repository, a revision is given for
+            a folder, or as in :func:`load_generator`.
+        ArgumentTypeError: if an argument has a wrong type, or as in :func:`load_generator`.
 
     Warns:
-        UserWarning: which weights did not fit, where ``partial`` is True.
+        UserWarning: if ``partial`` is True and weights do not fit.
 
     Example:
         >>> import tempfile
@@ -251,7 +252,7 @@ def from_hub(
 
 
 def _write_card(hub: Any, folder: Path, repo_id: str, generator: nn.Module, info: Mapping[str, Any], old: Path) -> None:
-    """Write the image of samples, and the card, unless somebody wrote or edited the old one."""
+    """Write the image of samples, and the card, unless a user wrote or edited the old card."""
     try:
         loaded: nn.Module = load_generator(folder / _FILE)
         rebuilt = True
@@ -275,7 +276,7 @@ def _write_card(hub: Any, folder: Path, repo_id: str, generator: nn.Module, info
 
 def _package() -> Any:
     try:
-        importlib.import_module("huggingface_hub.utils")  # which the package itself does not import
+        importlib.import_module("huggingface_hub.utils")  # the package itself does not import it
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise MissingExtraError(
@@ -300,7 +301,7 @@ def _check_type(name: str, value: Any, *types: type) -> None:
 
 
 def _check_connection(token: Any, revision: Any) -> None:
-    if not isinstance(token, str | bool | None):  # a secret, which no error quotes
+    if not isinstance(token, str | bool | None):  # a secret must not appear in an error
         raise ArgumentTypeError(f"token (a {type(token).__name__}) must be {_listed(str, bool)}")
     _check_type("revision", revision, str)
 
@@ -320,7 +321,7 @@ def _check_license(info: Any) -> None:
 
 @contextmanager
 def _explained(kind: type[GanlibError], what: str) -> Iterator[None]:
-    """A context in which whatever the Hub raises becomes an error of ours that says why."""
+    """Convert every error of the Hub in this context to an error of ours that says why."""
     try:
         yield
     except GanlibError:

@@ -1,4 +1,4 @@
-"""The fully connected GAN."""
+"""Build a fully connected GAN."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -28,29 +28,30 @@ def mlp_gan(
     dropout: float = 0.0,
     init: Callable[[nn.Module], nn.Module] | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    r"""Two multi-layer perceptrons; unless you say otherwise, the second's hidden layers are the first's in reverse.
+    r"""Build a fully connected GAN from two multilayer perceptrons (MLPs).
 
     Args:
-        image_shape: (C, \*spatial), or any shape of a sample.
+        image_shape: (C, \*spatial), or any other shape of a sample.
         latent_dim: size of a latent, at least 1.
-        hidden: sizes of the generator's hidden layers, from the latent on.
-        discriminator_hidden: sizes of the discriminator's hidden layers, from the sample on; None is ``hidden`` in
-            reverse.
-        encoder: any encoder of vectors, for a conditional GAN: the encoded condition is concatenated with the latent,
-            and with the discriminator's sample; the discriminator gets a copy. None is unconditional.
-        norm: after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from
-            features to a module. The discriminator has none.
-        activation: between the layers of both; None is LeakyReLU(0.2).
-        dropout: after the hidden layers of both, probability in [0, 1).
-        init: initializes each network; None keeps torch's own.
+        hidden: sizes of the generator's hidden layers, starting at the latent.
+        discriminator_hidden: sizes of the discriminator's hidden layers, starting at the sample. None is ``hidden`` in
+            reverse order.
+        encoder: encoder of vectors, for a conditional GAN. The encoded condition is concatenated with the latent, and
+            with the sample in the discriminator, which gets a copy of the encoder. None is an unconditional GAN.
+        norm: norm after the generator's hidden layers: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function
+            from the number of features to a module. The discriminator has no norm.
+        activation: activation between the layers of both networks. None is LeakyReLU(0.2).
+        dropout: dropout probability after the hidden layers of both networks, in [0, 1).
+        init: function that initializes a network. None keeps torch's initialization.
 
     Returns:
-        (generator, discriminator): latents (N, latent_dim) -> samples (N, \*image_shape) in [-1, 1] -> logits (N, 1);
-        with an encoder each takes conditions too.
+        A tuple (generator, discriminator). The generator maps latents (N, latent_dim) to samples (N, \*image_shape) in
+        [-1, 1]. The discriminator maps samples to logits (N, 1). With an encoder, both take conditions as a second
+        argument.
 
     Raises:
-        ArgumentValueError: an argument is out of its range, or the encoder gives maps.
-        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentValueError: if an argument is out of its range, or the encoder returns maps.
+        ArgumentTypeError: if the encoder is not a ConditionEncoder.
 
     Example:
         >>> import torch
@@ -59,8 +60,8 @@ def mlp_gan(
         torch.Size([4, 1])
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5; with an encoder, Mirza and Osindero,
-        "Conditional Generative Adversarial Nets", 2014, figure 1.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5, arXiv:1406.2661. Mirza and Osindero,
+        "Conditional Generative Adversarial Nets", 2014, figure 1 (with an encoder), arXiv:1411.1784.
     """
     image_shape, hidden = _sizes("image_shape", image_shape), _sizes("hidden", hidden)
     downwards = hidden[::-1] if discriminator_hidden is None else _sizes("discriminator_hidden", discriminator_hidden)
@@ -74,7 +75,7 @@ def mlp_gan(
             raise ArgumentValueError(f"{name} (={shown(sizes)}) must be whole numbers of at least 1")
     if isinstance(encoder, Maps):
         raise ArgumentValueError(f"encoder (={shown(encoder)}) gives maps, but these networks take vectors")
-    encoded = getattr(encoder, "features", 0)  # ConcatLatent refuses what is not an encoder
+    encoded = getattr(encoder, "features", 0)  # ConcatLatent raises an error if it is not an encoder
     within = {"dropout": dropout} if activation is None else {"dropout": dropout, "activation": activation}
     generator: nn.Module = LinearStack(
         [latent_dim + encoded, *hidden, prod(image_shape)],

@@ -1,4 +1,4 @@
-"""The model card of a generator: what it draws, code that draws the same, and what its info says."""
+"""Write the model card of a generator: its inputs and outputs, code to generate samples, and its info."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _LATENTS: dict[str, Any] = {"gaussian": latents.Gaussian, "uniform": latents.Uni
 _MARK = "<!-- Written by ganlib. models.push_to_hub replaces this file, unless it was edited. Checksum: "
 _WIDTH = 1024  # pixels of an image of samples
 _LONGEST = 500  # characters of a value
-_MOST = 20  # values of a dict with a row for each
+_MOST = 20  # values of a dict that get one row each
 
 _CARD = """\
 ---
@@ -34,11 +34,11 @@ _CARD = """\
 
 # {name}
 
-The generator of a GAN. It draws {what}, with [ganlib](https://github.com/ganlib/ganlib).
+This is the generator of a GAN, for [ganlib](https://github.com/ganlib/ganlib). It generates {what}.
 {image}
 {facts}
 
-## Draw with it
+## Generate samples
 
 ```console
 pip install git+https://github.com/ganlib/ganlib
@@ -53,7 +53,7 @@ pip install "ganlib[hub]"
 
 
 class _Drawn(NamedTuple):
-    """Samples, how they look, and the code that draws them."""
+    """Store samples, their image, and the code that generates them."""
 
     latent: Any
     samples: Tensor
@@ -64,14 +64,14 @@ class _Drawn(NamedTuple):
 def model_card(
     hub: Any, repo_id: str, generator: nn.Module, info: Mapping[str, Any], *, rebuilt: bool
 ) -> tuple[str, Image.Image | None]:
-    """The text of the card, and the image of samples in it, or None where none can be drawn.
+    """Return the text of the card, and its image of samples, or None if samples cannot be generated.
 
     Args:
         hub: the package huggingface_hub.
-        repo_id: where the code loads the generator from.
-        generator: the one in the file.
-        info: the one in the file.
-        rebuilt: whether the file has a recipe, so that no module is needed.
+        repo_id: the repository that the code in the card loads from.
+        generator: the generator in the file.
+        info: the info in the file.
+        rebuilt: whether the file has a recipe; otherwise the code needs a module.
     """
     encoder = next((part for part in generator.modules() if isinstance(part, ENCODERS)), None)
     drawn = _draw(generator, info, encoder)
@@ -86,7 +86,7 @@ def model_card(
     given = {name: value for name, value in info.items() if name != "license" or terms is None}
     metadata = hub.ModelCardData(
         library_name="ganlib",
-        license=terms and terms.lower(),  # the Hub knows no capitals
+        license=terms and terms.lower(),  # license names of the Hub are in lower case
         pipeline_tag="unconditional-image-generation" if of_images and encoder is None else None,
         tags=["gan", "pytorch"],
     )
@@ -97,13 +97,13 @@ def model_card(
         image="" if image is None else "\n![Samples](samples.png)\n",
         facts=_table(_facts(generator, encoder, drawn)),
         code=_with_imports("\n".join([load, *([] if drawn is None else drawn.code)])),
-        held=f"\n## Info\n\nWhat `generator.info` holds:\n\n{_table(given)}\n" if given else "",
+        held=f"\n## Info\n\n`generator.info` contains:\n\n{_table(given)}\n" if given else "",
     )
     return f"{text}{_MARK}{zlib.crc32(text.encode())} -->\n", image
 
 
 def is_unedited(card: str) -> bool:
-    """Whether a card is as ``model_card`` made it."""
+    """Return whether a card is as ``model_card`` made it."""
     text, mark, end = card.rpartition(_MARK)
     return bool(mark) and end.strip() == f"{zlib.crc32(text.encode())} -->"
 
@@ -121,7 +121,7 @@ def _facts(generator: nn.Module, encoder: Any, drawn: _Drawn | None) -> dict[str
 
 
 def _draw(generator: nn.Module, info: Mapping[str, Any], encoder: Any) -> _Drawn | None:
-    """Draw samples, if it is known from which latents."""
+    """Generate samples, if the latents are known."""
     own = latent_shape(generator)
     size = None if own is None else prod(own)
     told = {name: info[name] for name in ("latent_dim", "latent") if name in info}
@@ -131,16 +131,16 @@ def _draw(generator: nn.Module, info: Mapping[str, Any], encoder: Any) -> _Drawn
     try:
         if not isinstance(kind, str) or kind not in _LATENTS:
             raise ValueError("latent must be 'gaussian' or 'uniform'")
-        if isinstance(own, tuple) and len(own) == 1 and isinstance(dim, int) and dim > own[0]:  # perhaps a huge one
+        if isinstance(own, tuple) and len(own) == 1 and isinstance(dim, int) and dim > own[0]:  # maybe a huge one
             raise ValueError(f"its layers take latents of size {size}")
         return _draw_from(_LATENTS[kind](dim), generator, info, encoder)
-    except Exception as error:  # whatever a generator raises that takes something else
+    except Exception as error:  # a generator can raise any error for other inputs
         if told:
             said = ", ".join(f"info[{name!r}] (={shown(value)})" for name, value in told.items())
             reason = " ".join(f"{error}".split())
             warn_user(
-                f"there is no image of samples, as the {type(generator).__name__} cannot draw with {said}: "
-                f"{reason:.300}"
+                f"there is no image of samples, because the {type(generator).__name__} cannot generate with "
+                f"{said}: {reason:.300}"
             )
         return None
 
@@ -159,13 +159,13 @@ def _draw_from(latent: Any, generator: nn.Module, info: Mapping[str, Any], encod
         f"samples = next(models.sample(generator, latent, {named}, {_arguments(options)})).sample",
     ]
     layout: dict[str, Any] = {"columns": columns}
-    if len(shape) > 3 and shape[-1] <= 32:  # the plot of a signal is large enough
+    if len(shape) > 3 and shape[-1] <= 32:  # plots of signals are large enough
         layout["scale"] = 64 // shape[-1]
     if (ends := getattr(generator, "sample_range", None)) not in (None, (-1.0, 1.0)):
         layout["sample_range"] = ends
     try:
         image = viz.image_grid(samples, **layout)
-    except GanlibError:  # they are no images
+    except GanlibError:  # the samples are not images
         return _Drawn(latent, samples, None, code)
     code.append(f'viz.image_grid(samples, {_arguments(layout)}).save("samples.png")')
     return _Drawn(latent, samples, image, code)
@@ -177,7 +177,7 @@ def _with_imports(code: str) -> str:
 
 
 def _condition(encoder: Any, columns: int) -> tuple[Tensor | None, str, str]:
-    """Conditions for some rows of samples, the code that makes them, and what an encoder takes."""
+    """Return conditions for some rows of samples, the code that makes them, and a description."""
     rows = columns + columns // 4  # ten rows of digits
     if isinstance(encoder, OneHot | ClassEmbedding):
         rows = min(rows, encoder.num_classes)
@@ -218,7 +218,7 @@ def _cell(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as Markdown that shows it."""
+    """Escape a text so that Markdown shows it unchanged."""
     text = " ".join(text.split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return re.sub(r"[\\`*<>|\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

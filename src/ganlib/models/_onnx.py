@@ -1,4 +1,4 @@
-"""A generator as one ONNX file, which programs other than torch run too."""
+"""Export a generator to ONNX, for programs other than torch."""
 
 import copy
 import importlib
@@ -45,9 +45,9 @@ from ganlib.protocols import Condition, Latent
 
 __all__ = ["export_onnx"]
 
-_TRACED = 2  # samples; torch would take a batch of 1 for a size that stays
+_TRACED = 2  # samples; torch would fix the batch size if it were 1
 _COMPARED = (1, 3)
-_LARGEST = 2**31 - 2**20  # bytes of weights; a protobuf, which the file is, has less than 2**31
+_LARGEST = 2**31 - 2**20  # bytes of weights; the file is a protobuf, which must be smaller than 2**31
 
 
 def export_onnx(
@@ -59,39 +59,40 @@ def export_onnx(
     opset: int | None = None,
     tolerance: float = 1e-5,
 ) -> None:
-    r"""Export a generator as ONNX, for any number of samples, and compare what onnxruntime makes with torch.
+    """Export a generator to ONNX, for any batch size, and compare the output of onnxruntime with torch.
 
-    The file has the inputs ``latent`` and, where the generator is conditional, ``condition``, and the output
-    ``sample``. The first dimension of each is free, and is called ``batch``; the others are fixed. Of a dict of
-    conditions, or a tuple of them, each is an input, by its key or index: ``condition_style``, ``condition_0``.
+    The file has the inputs ``latent`` and, if the generator is conditional, ``condition``, and the output ``sample``.
+    The first dimension of each is dynamic, and is called ``batch``; the others are fixed. If the condition is a dict or
+    a tuple, each of its tensors is an input, named by its key or index: ``condition_style``, ``condition_0``.
 
-    A copy of the generator is exported, on the CPU and in evaluation mode, without what torch.compile,
-    DistributedDataParallel or :class:`ganlib.training.EMA` put around it. The weights are in the file. Its metadata
-    hold ``info`` and ``sample_range`` of the generator as JSON, where it has them.
+    A copy of the generator is exported, on the CPU and in evaluation mode. Wrappers (``torch.compile``,
+    ``DistributedDataParallel``, :class:`ganlib.training.EMA`) are removed first. The file contains the weights. Its
+    metadata contain ``info`` and ``sample_range`` of the generator as JSON, if it has them.
 
-    Before the file is written, onnxruntime runs it with 1 and 3 samples. Of a generator that draws random numbers
-    itself only the shapes are compared.
+    Before the file is written, onnxruntime runs it with 1 and 3 samples. If the generator itself draws random numbers,
+    only the shapes are compared.
 
     Args:
-        path: the file, with the suffix ``.onnx``; written completely or not at all.
-        generator: called with (latent), or (latent, condition); in float32, as onnxruntime has few layers in float64.
+        path: the file, with the suffix ``.onnx``. It is written completely or not at all.
+        generator: called with (latent), or (latent, condition). Use float32, since onnxruntime has few layers in
+            float64.
         latent: an example: a distribution of latents, such as ``latents.Gaussian(100)``, or latents (N, dim). None
-            finds the size in the generator's ``info`` or in its layers.
-        condition: an example of N conditions, a tensor or a dict or tuple of tensors. None finds what the generator's
-            encoder takes; other generators are exported without a condition.
-        opset: the version of ONNX's operators; None leaves it to torch.
-        tolerance: the largest difference between onnxruntime's samples and torch's, as a share of the largest absolute
-            value in torch's; above 0.
+            takes the size from the generator's ``info`` or layers.
+        condition: an example of N conditions: a tensor, or a dict or tuple of tensors. None makes an example from the
+            generator's encoders; other generators are exported without a condition.
+        opset: version of the ONNX operator set. None lets torch choose.
+        tolerance: largest allowed difference between the samples of onnxruntime and torch, relative to the largest
+            absolute value of torch's samples; above 0.
 
     Raises:
-        ArgumentTypeError: the generator is not a module, has layers without a shape, or does not give one tensor; or an
-            argument is of a wrong type.
-        DTypeError: the generator is in half precision.
-        ArgumentValueError: the path has another suffix, the file would be larger than ONNX allows (2 GB), or an example
-            is needed.
-        MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
-        GanlibRuntimeError: the generator cannot be exported, or what was exported does not give what torch gives.
-        RunFolderError: the file cannot be written.
+        ArgumentTypeError: if the generator is not a module, has layers without a shape, or does not return one tensor;
+            or if an argument has a wrong type.
+        DTypeError: if the generator is in half precision.
+        ArgumentValueError: if the path has another suffix, the file would be larger than ONNX allows (2 GB), or an
+            example is missing.
+        MissingExtraError: if onnx, onnxscript or onnxruntime is not installed.
+        GanlibRuntimeError: if the generator cannot be exported, or the exported samples differ from torch's.
+        RunFolderError: if the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -106,7 +107,7 @@ def export_onnx(
         (5, 1, 28, 28)
 
     References:
-        The format: https://onnx.ai/onnx/intro; its exporter: https://docs.pytorch.org/docs/stable/onnx.html.
+        The format: https://onnx.ai/onnx/intro/. The exporter: https://docs.pytorch.org/docs/stable/onnx.html.
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentTypeError(f"path (={shown(path)}) must be the path of a file, a str or a pathlib.Path")
@@ -120,11 +121,11 @@ def export_onnx(
     if opset is not None and opset > newest:
         raise ArgumentValueError(f"opset (={shown(opset)}) must be at most {newest}, the newest of the installed onnx")
     name = type(unwrapped(generator, averages=True)).__name__
-    # What torch warns of is of its own making, and what comes out is compared.
+    # Hide torch's warnings: they are about the exporter itself, and the results are compared below.
     with torch.no_grad(), seeded(0), warnings.catch_warnings(action="ignore"):
         try:
             own = copy.deepcopy(plain(generator, averages=True)).cpu().eval()
-        except Exception as error:  # of sharded layers, and what a user's own may raise
+        except Exception as error:  # sharded layers, or any error of the user's module
             raise _cannot(name, error) from error
         dtype = _precision(own)
         inputs = _inputs(own, name, latent, condition, dtype)
@@ -139,13 +140,13 @@ def export_onnx(
                 feeds = dict(zip(names, map(Tensor.numpy, tree_leaves(_batch(inputs, n))), strict=True))
                 (made,) = session.run(None, feeds)
                 _compare(torch.from_numpy(made), *samples, tolerance)
-        except Exception as error:  # of code that torch cannot trace, sizes that it fixed, operators that ONNX lacks
+        except Exception as error:  # code that torch cannot trace, fixed sizes, operators that ONNX lacks
             raise _cannot(name, error, dtype) from error
     write_atomically(path, lambda file: file.write(content))
 
 
 def _runtime() -> tuple[Any, int]:
-    """Onnxruntime, where all packages are there, and the newest version of the operators."""
+    """Return onnxruntime, if all packages are installed, and the newest version of the operators."""
     try:
         packages: list[Any] = [importlib.import_module(package) for package in ("onnx", "onnxscript", "onnxruntime")]
         return packages[-1], packages[0].defs.onnx_opset_version()
@@ -156,7 +157,7 @@ def _runtime() -> tuple[Any, int]:
 
 
 def _precision(generator: nn.Module) -> torch.dtype:
-    """The precision of the weights, which the file must be able to hold."""
+    """Return the dtype of the weights, after a check that the file can store them."""
     tensors = generator.state_dict()
     for name, tensor in tensors.items():
         if is_lazy(tensor):
@@ -177,7 +178,7 @@ def _precision(generator: nn.Module) -> torch.dtype:
 
 
 def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype: torch.dtype) -> tuple[Any, ...]:
-    """Examples of latents and conditions, on the CPU and in the precision of the weights."""
+    """Return examples of latents and conditions, on the CPU and in the dtype of the weights."""
     n = max(_COMPARED)
     if latent is None:
         info: Any = getattr(generator, "info", None)
@@ -207,12 +208,12 @@ def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype:
 
 
 def _batch(inputs: tuple[Any, ...], n: int) -> tuple[Any, ...]:
-    """N of each, which repeat where there are fewer."""
+    """Return n samples of each input; the examples repeat if there are fewer."""
     return tree_map(lambda tensor: tensor[torch.arange(n) % len(tensor)], inputs)
 
 
 def _names(inputs: tuple[Any, ...]) -> list[str]:
-    """The names of the file's inputs."""
+    """Return the names of the file's inputs."""
     names = [
         argument + re.sub(r"\W+", "_", keystr(path)).rstrip("_")
         for argument, value in zip(("latent", "condition"), inputs, strict=False)
@@ -224,10 +225,10 @@ def _names(inputs: tuple[Any, ...]) -> list[str]:
 
 
 def _called(generator: nn.Module, name: str, names: list[str], inputs: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    """What torch makes, twice; the two differ where a generator draws random numbers itself."""
+    """Return two outputs of torch; they differ if the generator itself draws random numbers."""
     try:
         samples = generator(*inputs), generator(*inputs)
-    except Exception as error:  # whatever a generator raises where the examples are not what it takes
+    except Exception as error:  # a generator can raise any error for other inputs
         given = [f"{each} {_form(tensor)}" for each, tensor in zip(names, tree_leaves(inputs), strict=True)]
         raise ArgumentValueError(
             f"generator (={name}) cannot be called with {' and '.join(given)}; give examples as latent and condition "
@@ -248,7 +249,7 @@ def _form(tensor: Tensor) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """A context in which torch and onnxscript neither log nor print: what fails becomes one error."""
+    """Silence the logs and prints of torch and onnxscript; a failure becomes one error."""
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("torch", "onnxscript")]
     levels = [(logger, logger.level) for logger in map(logging.getLogger, {*names, "torch", "onnxscript"})]
     for logger, _ in levels:
@@ -262,7 +263,7 @@ def _silent() -> Iterator[None]:
 
 
 def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], opset: int | None) -> bytes:
-    """The content of the file."""
+    """Return the content of the file."""
     batch = torch.export.Dim("batch")
     leaves, nest = tree_flatten(inputs)
     program: Any = torch.onnx.export(
@@ -284,7 +285,7 @@ def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], o
 
 
 class _Flat(nn.Module):
-    """A generator that is given its tensors one by one; the exporter takes a dict at the end for named arguments."""
+    """Call a generator with separate tensors; the exporter takes a dict at the end for keyword arguments."""
 
     def __init__(self, generator: nn.Module, nest: TreeSpec) -> None:
         super().__init__()
@@ -297,20 +298,20 @@ class _Flat(nn.Module):
 
 
 def _compare(actual: Tensor, expected: Tensor, again: Tensor, tolerance: float) -> None:
-    """Raise a ValueError unless the samples of onnxruntime are those of torch."""
+    """Raise a ValueError unless the samples of onnxruntime equal those of torch."""
     if actual.shape != expected.shape:
         raise ValueError(f"onnxruntime makes samples {tuple(actual.shape)}, and torch {tuple(expected.shape)}")
     largest = tolerance * expected.abs().max()
     difference = (actual - expected).abs().max()
     if (again - expected).abs().max() <= largest < difference or not difference.isfinite():
         raise ValueError(
-            f"onnxruntime's samples differ from torch's by up to {difference:.2g}, with tolerance (={tolerance:g}) by "
-            f"up to {largest:.2g} at most"
+            f"onnxruntime's samples differ from torch's by up to {difference:.2g}, with tolerance (={tolerance:g}): "
+            f"at most {largest:.2g} is allowed"
         )
 
 
 def _cannot(name: str, error: BaseException, dtype: torch.dtype | None = None) -> GanlibRuntimeError:
-    """The error that says what was in the way; torch puts long advice around it."""
+    """Return the error that states the cause, without the long advice of torch."""
     while error.__cause__ is not None:
         error = error.__cause__
     reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""Trained generators that come with ganlib."""
+"""Load trained generators that come with ganlib."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,21 +17,22 @@ def pretrained(name: Name, *, train: bool = False) -> LoadedModule:
     """Load a trained generator that comes with ganlib, without a download.
 
     Args:
-        name: ``"mnist_cdcgan"`` draws handwritten digits of 28x28 pixels, ``"mnist_cdcgan64"`` of 64x64 pixels, turned
-            by up to 25 degrees.
-        train: whether it is returned in training mode, to train it further.
+        name: ``"mnist_cdcgan"`` generates handwritten digits of 28x28 pixels. ``"mnist_cdcgan64"`` generates digits of
+            64x64 pixels, with rotations of up to 25 degrees.
+        train: whether to return it in training mode, for further training.
 
     Returns:
-        A generator in float32, on the CPU: Gaussian latents (N, latent_dim) and labels (N,) int64
-        from 0 to 9 -> samples (N, 1, size, size) in [-1, 1]. Its ``info`` holds ``latent_dim``, ``classes``, the
-        ``command`` that trained it, and what was measured on 10,000 samples, as ``figures``: ``read_as_asked``, the
-        share that a classifier reads as the label; ``frechet_distance`` to test images, in the classifier's features;
-        ``coverage``, the share of test images that have a sample among their neighbours; ``spread``, the standard
-        deviation of a pixel over latents. ``real`` holds the same of training images, for comparison.
+        A generator in float32, on the CPU. It maps Gaussian latents (N, latent_dim) and labels (N,) int64 from 0 to 9
+        to samples (N, 1, size, size) in [-1, 1]. Its ``info`` contains ``latent_dim``, ``classes``, the ``command``
+        that trained it, and ``figures``, measured on 10,000 samples. ``read_as_asked`` is the share of samples that a
+        classifier assigns to their label. ``frechet_distance`` is the distance to test images, in the features of the
+        classifier. ``coverage`` is the share of test images with a sample among their neighbors. ``spread`` is the
+        standard deviation of a pixel over latents. ``real`` contains the same values for training images, for
+        comparison.
 
     Raises:
-        ArgumentValueError: there is no generator of that name.
-        ArgumentTypeError: ``train`` is not a bool.
+        ArgumentValueError: if the name is unknown.
+        ArgumentTypeError: if ``train`` is not a bool.
 
     Example:
         >>> import torch
@@ -42,9 +43,11 @@ def pretrained(name: Name, *, train: bool = False) -> LoadedModule:
         torch.Size([5, 1, 28, 28])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014 (arXiv:1411.1784); Radford et al.,
-        "Unsupervised Representation Learning with DCGAN", 2016 (arXiv:1511.06434); the digits: LeCun et al., 1998.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784. Radford et al.,
+        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", 2016,
+        arXiv:1511.06434. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (the digits),
+        doi:10.1109/5.726791.
     """
     check_option("name", name, get_args(Name))
-    # They are stored in half precision.
+    # The files store half precision.
     return load_generator(_FOLDER / f"{name}.safetensors", train=train).float()

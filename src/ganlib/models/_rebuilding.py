@@ -1,4 +1,4 @@
-"""A network and the recipe in its file."""
+"""Rebuild a network from the recipe in its file."""
 
 import inspect
 import json
@@ -23,7 +23,7 @@ from ganlib.models._mlp_gan import mlp_gan
 
 __all__ = ["rebuilt", "recipe_of"]
 
-# Files of format 1 name the function that made the generator.
+# Files of format 1 store the name of the function that made the generator.
 _MAKERS: dict[str, Callable[..., Any]] = {
     "conditional_dcgan": lambda **arguments: conditional_dcgan(**arguments)[0],
     "dcgan": lambda **arguments: dcgan(**arguments)[0],
@@ -32,12 +32,12 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 
 def recipe_of(network: nn.Module, kind: str) -> tuple[Any, str | None]:
-    """The recipe, or None and the reason why there is none."""
+    """Return the recipe and None, or None and the reason why the network has no recipe."""
     try:
         recipe = describe(network)
         with _without_memory():
             again = rebuild(json.loads(json.dumps(recipe)))
-    except Exception as error:  # of whatever it is made, and whatever that raises: the file says why it has none
+    except Exception as error:  # parts of the user can raise any error; the file stores the reason
         return None, f"{error!s:.300}"
     name = type(network).__name__
     if _is_changed(network, again):
@@ -56,34 +56,34 @@ def recipe_of(network: nn.Module, kind: str) -> tuple[Any, str | None]:
 
 
 def rebuilt(path: str | os.PathLike[str], weights: Any, values: Mapping[str, Any]) -> nn.Module:
-    """The network that a file's recipe makes, with the weights of the file."""
+    """Build the network from a file's recipe, with the weights of the file."""
     shared = values["shared"]
     try:
         with _without_memory():
             module: nn.Module = rebuild(values["recipe"], _MAKERS)
             state = module.state_dict(keep_vars=True)
             tensors = {id(tensor): tensor for name, tensor in state.items() if name not in shared}.values()
-    except Exception as error:  # whatever a damaged or hostile recipe makes the makers raise
-        raise CheckpointError(f"{path} holds a recipe that this ganlib cannot follow: {error!r:.500}") from error
-    if sum(tensor.numel() for tensor in tensors) > Path(path).stat().st_size:  # a number takes a byte at least
+    except Exception as error:  # a damaged or hostile recipe can cause any error
+        raise CheckpointError(f"{path} holds a recipe that this ganlib cannot rebuild: {error!r:.500}") from error
+    if sum(tensor.numel() for tensor in tensors) > Path(path).stat().st_size:  # each number takes at least one byte
         needed = sum(tensor.nbytes for tensor in tensors)
-        raise CheckpointError(f"{path} holds a recipe of {needed:,} bytes of weights, and is smaller itself")
+        raise CheckpointError(f"{path} holds a recipe of {needed:,} bytes of weights, but the file is smaller")
     try:
         module.load_state_dict(_as_parameters(weights, state), assign=True)
-    except Exception as error:  # whatever weights of something else make a module raise
+    except Exception as error:  # a module can raise any error for weights of another architecture
         raise CheckpointError(f"{path} is of another architecture than {type(module).__name__}: {error}") from error
     return module
 
 
 def _replaces_forward(module: nn.Module) -> bool:
     forward: Any = vars(module).get("forward")
-    if hasattr(forward, "_torchdynamo_orig_callable"):  # torch.compile changes nothing
+    if hasattr(forward, "_torchdynamo_orig_callable"):  # torch.compile does not change the result
         forward = inspect.unwrap(forward)
     return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
 
 
 def _is_changed(network: nn.Module, again: nn.Module) -> bool:
-    """Whether layers, settings, names, shapes or shared tensors differ from those that the recipe gives."""
+    """Return whether layers, settings, names, shapes or shared tensors differ from those of the recipe."""
     state, new_state = (each.state_dict(keep_vars=True) for each in (network, again))
     shapes, new_shapes = ({name: tensor.shape for name, tensor in each.items()} for each in (state, new_state))
     if _layers(network) != _layers(again) or shapes != new_shapes:
@@ -92,18 +92,18 @@ def _is_changed(network: nn.Module, again: nn.Module) -> bool:
     settings = _settings(network)
     if buffers != new_buffers or any(settings.get(key) != value for key, value in _settings(again).items()):
         return True
-    first = dict[int, str]()  # of the names of a tensor of the rebuilt one
+    first = dict[int, str]()  # first name of each tensor of the rebuilt network, by its id
     shared = ((name, first.setdefault(id(tensor), name)) for name, tensor in new_state.items())
     return any(state[name] is not state[other] for name, other in shared)
 
 
 def _layers(module: nn.Module) -> str:
-    layers = re.sub(r"torch\.Size|[][(),]", "", repr(module))  # a recipe has lists where there were tuples
-    return re.sub(r"(Sync)?BatchNorm(\dd)?", "BatchNorm", layers)  # a recipe does not make synchronized ones
+    layers = re.sub(r"torch\.Size|[][(),]", "", repr(module))  # in a recipe, tuples become lists
+    return re.sub(r"(Sync)?BatchNorm(\dd)?", "BatchNorm", layers)  # recipes have no synchronized batch norm
 
 
 def _settings(network: nn.Module) -> dict[tuple[str, str], Any]:
-    """What modules have as plain attributes, such as the eps of a norm."""
+    """Return the plain attributes of modules, such as the eps of a norm."""
     return {
         (path, name): value
         for path, module in network.named_modules()
@@ -113,11 +113,11 @@ def _settings(network: nn.Module) -> dict[tuple[str, str], Any]:
 
 
 def _as_parameters(weights: Any, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The weights, as parameters where the module has parameters; a tensor under two names becomes one parameter."""
+    """Return the weights, as parameters where the module has parameters; shared tensors become one parameter."""
     made = dict[int, nn.Parameter]()
     unexpected = sorted(weights.keys() - state.keys())
-    if unexpected:  # for each layer load_state_dict would go through all of them
-        raise ValueError(f"the file has weights that it has not: {', '.join(unexpected):.300}")
+    if unexpected:  # load_state_dict would be slow: it searches all of them for each layer
+        raise ValueError(f"the file has weights that the network does not have: {', '.join(unexpected):.300}")
     for name, tensor in weights.items():
         if isinstance(state.get(name), nn.Parameter):
             trained = tensor.is_floating_point() or tensor.is_complex()
@@ -125,27 +125,27 @@ def _as_parameters(weights: Any, state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {name: made.get(id(tensor), tensor) for name, tensor in weights.items()}
 
 
-# What spectral norm computes when it is made. Without memory only shapes matter, and for these torch needs seconds: it
-# finds them in Python, and imports its compiler for that.
+# Functions that spectral norm calls when it is created. On the meta device only shapes matter, but torch needs seconds
+# to compute these: it imports its compiler for that.
 _ONLY_SHAPES: dict[Any, Callable[..., Any]] = {
     nn.functional.normalize: lambda x, **_: x,
     torch.mv: lambda matrix, _: matrix.new_empty(len(matrix)),
     torch.vdot: lambda x, _: x.new_empty(()),
     Tensor.normal_: lambda x, *_: x,
-    Tensor.div: lambda x, _: x,  # by a number
+    Tensor.div: lambda x, _: x,  # the divisor is a number
 }
 
 
 class _OnlyShapes(TorchFunctionMode):
-    """Computes shapes alone."""
+    """Compute only shapes."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        """Call a function, or what gives a tensor of the same shape."""
+        """Call a function, or a fast one that returns a tensor of the same shape."""
         return _ONLY_SHAPES.get(function, function)(*arguments, **(named or {}))
 
 
 @contextmanager
 def _without_memory() -> Iterator[None]:
-    """Make modules on the meta device: it takes no memory, and draws no random numbers."""
+    """Create modules on the meta device, without memory and random numbers."""
     with torch.device("meta"), _OnlyShapes():
         yield

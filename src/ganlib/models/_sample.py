@@ -1,4 +1,4 @@
-"""Samples of a generator."""
+"""Sample from a generator."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from ganlib.protocols import Batch, Condition, Latent
 
 __all__ = ["sample"]
 
-_ROUNDS = 1000  # enough for a million coordinates that are small enough once in 40 draws
+_ROUNDS = 1000  # enough for a million coordinates if one of 40 draws is small enough
 
 
 def sample(
@@ -34,43 +34,45 @@ def sample(
     seed: int | None = None,
     truncation: float | None = None,
 ) -> Iterator[Batch]:
-    r"""Draw samples from a generator, batch by batch; its modes and buffers stay as they are.
+    r"""Sample from a generator, batch by batch, without changing its modes and buffers.
 
-    Latents and conditions are drawn at the call. Each batch is computed when it is asked for, with the weights of that
-    moment. A few samples are ``next(models.sample(...)).sample``, and all of them as one tensor are
-    ``torch.cat([batch.sample for batch in models.sample(...)])``. A sampler for ``training.Evaluate`` is
-    ``functools.partial(models.sample, generator, latent)``.
+    Latents and conditions are drawn when you call the function. Each batch is computed when you fetch it, with the
+    weights at that time. ``next(models.sample(...)).sample`` returns the samples of the first batch.
+    ``torch.cat([batch.sample for batch in models.sample(...)])`` returns all samples as one tensor. As a sampler of
+    :class:`ganlib.training.Evaluate`, use ``functools.partial(models.sample, generator, latent)``.
 
     With ``truncation`` :math:`\tau`, each coordinate :math:`z_i` of a latent is drawn again until :math:`|z_i| \le
-    \tau`. Samples become better and less varied (the truncation trick).
+    \tau` (the truncation trick). Samples become better and less varied.
 
     Args:
-        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients; latents and
-            conditions that are no integers are given to it in the precision of its weights.
-        latent: a distribution of latents, such as ``latents.Gaussian(100)``, or the (N, dim) latents themselves.
-        n: the number of samples, at least 1; None is the number of conditions, or of latents.
-        condition: N conditions, a tensor or a dict or tuple of tensors; or a function n -> n conditions, such as a
-            trainer's ``fake_conditions``; None if the generator takes none.
-        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
-            variance of each sample by itself, as in scripts that call a generator in training mode with one latent at a
-            time. All else, such as dropout, is in evaluation mode either way. It acts on torch's batch norm modules,
-            and on instance norms with running averages. A batch norm of vectors has no statistics of one sample.
-        batch_size: the number of samples in a batch, at least 1; the last batch may have fewer.
-        seed: from 0 to 2**64 - 1, of the latents, and of torch's random numbers in a function ``condition``. These
-            are the same on every device and for every batch size. Each of several processes draws its own; those of
-            the first are those of a single process. Noise that a generator draws itself is the same for the same
-            ``batch_size``. None takes torch's own random numbers, on the generator's device.
-        truncation: the largest absolute value of a latent's coordinate, above 0; None does not limit it.
+        generator: called with (latent), or (latent, condition), in evaluation mode and without gradients. Latents and
+            conditions are converted to the dtype of its weights, except integers.
+        latent: a distribution of latents, such as ``latents.Gaussian(100)``, or latents (N, dim).
+        n: number of samples, at least 1. None is the number of conditions or latents.
+        condition: N conditions: a tensor, or a dict or tuple of tensors. Or a function from n to n conditions, such as
+            a trainer's ``fake_conditions``. None for an unconditional generator.
+        batch_norm: statistics of batch norm. ``"running"`` uses the running averages. ``"sample"`` uses the mean and
+            variance of each single sample, like scripts that call a generator in training mode with one latent at a
+            time. Other layers, such as dropout, are in evaluation mode in both cases. The option affects torch's batch
+            norm modules, and instance norms with running averages. ``"sample"`` does not work for a batch norm of
+            vectors, which has no statistics of one sample.
+        batch_size: samples per batch, at least 1. The last batch may be smaller.
+        seed: seed of the latents, and of torch's random numbers in a function ``condition``, from 0 to 2**64 - 1.
+            Latents and conditions are then the same on every device and for every batch size. Each of several processes
+            draws different ones; the first process draws those of a single process. Noise that the generator itself
+            draws is reproducible only with the same ``batch_size``. None uses torch's global random numbers, on the
+            generator's device.
+        truncation: largest absolute value of a coordinate of a latent, above 0. None sets no limit.
 
     Returns:
-        An iterator of :class:`ganlib.protocols.Batch`: (N, ...) samples and their conditions, or None where there are
-        none, on the generator's device.
+        An iterator of :class:`ganlib.protocols.Batch`, with samples (N, ...) and their conditions (or None), on the
+        generator's device.
 
     Raises:
-        ArgumentTypeError: the generator is not a module, or latents or conditions are of a wrong type.
-        ArgumentValueError: an argument is out of its range, the number of samples is not known, or the distribution
+        ArgumentTypeError: if the generator is not a module, or latents or conditions have a wrong type.
+        ArgumentValueError: if an argument is out of its range, the number of samples is unknown, or the distribution
             has hardly any values within the truncation.
-        ShapeError: there are not as many latents or conditions as samples.
+        ShapeError: if the numbers of latents or conditions differ from the number of samples.
 
     Example:
         >>> from ganlib import latents, models, stacks
@@ -81,8 +83,8 @@ def sample(
         torch.Size([3, 1, 28, 28])
 
     References:
-        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, section 3.1
-        (arXiv:1809.11096).
+        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, section 3.1,
+        arXiv:1809.11096.
     """
     if not isinstance(generator, nn.Module):
         raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
@@ -96,7 +98,7 @@ def sample(
         truncation = check_positive("truncation", truncation)
         if isinstance(latent, Tensor):
             raise ArgumentValueError(
-                f"truncation (={shown(truncation)}) must be None where latent is a tensor, which is drawn already"
+                f"truncation (={shown(truncation)}) must be None if latent is a tensor, which is drawn"
             )
     draw_conditions: Any = condition if callable(condition) and not isinstance(condition, type) else None
     if condition is not None and draw_conditions is None:
@@ -112,7 +114,7 @@ def sample(
     else:
         latent = _draw_latents(latent, n, first.device, seed, truncation)
     if draw_conditions is not None:
-        # With the latents' own seed, conditions could be functions of them.
+        # With the seed of the latents, conditions could depend on the latents.
         with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), "condition")):
             condition = draw_conditions(n)
         count_entries("condition", condition, n)
@@ -131,7 +133,7 @@ def _batches(
     for start in range(0, max(1, len(latent)), batch_size):
         part = itemgetter(slice(start, start + batch_size))
         own = tree_map_only(Tensor, methodcaller("to", like.device), tree_map_only(Tensor, part, condition))
-        with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), start)):  # of noise in the generator
+        with nullcontext() if seed is None else seeded(mixed_seed(seed, rank(), start)):  # noise of the generator
             given = tree_map_only(Tensor, lambda tensor: tensor.to(like) if _has_precision(tensor) else tensor, own)
             samples = draw(generator, part(latent).to(like), given, batch_norm=batch_norm)
         yield Batch(samples, own)

@@ -1,4 +1,4 @@
-"""Images of a run: grids of samples, the training as a GIF or a stack of grids, and curves of the metrics."""
+"""Draw the images of a run: grids of samples, the training as a GIF or a timeline, and curves of the metrics."""
 
 from ganlib.protocols import Callback
 from ganlib.viz._grid import image_grid

@@ -1,4 +1,4 @@
-"""Samples as pixels: images, slices of volumes, plots of signals, or what a function of yours draws."""
+"""Draw samples as pixels: images, slices of volumes, plots of signals, or the output of a user's function."""
 
 import math
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, Gan
 __all__ = ["cells_of", "check_range", "tile"]
 
 _SLICES = 9  # of a volume
-_PLOT = (160, 80)  # pixels of a signal
-_FINER = 3  # lines are drawn at so many times the size, so that they are smooth
+_PLOT = (160, 80)  # pixels of the plot of a signal
+_FINER = 3  # lines are drawn at this multiple of the size, which makes them smooth
 _MARGIN = 3  # pixels above and below the curves
-# Those of matplotlib, which a grid does not need.
+# The default colors of matplotlib, so that a grid does not need matplotlib.
 _COLORS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]
-_CHUNK = 2**16  # values that become pixels at a time, so that their double precision stays in a processor's cache
+_CHUNK = 2**16  # values converted at a time; in double precision they fit into the cache of a CPU
 _HIGHEST = {torch.uint8: 255.0, torch.bool: 1.0}  # the value of white
-_GREY, _COLORED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # modes; Pillow clips others where it converts them
+_GREY, _COLORED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # modes; Pillow clips the values of other modes
 
 
 def check_range(sample_range: Any) -> tuple[float, float]:
@@ -33,13 +33,13 @@ def check_range(sample_range: Any) -> tuple[float, float]:
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
         raise ArgumentValueError(
-            f"sample_range (={shown(sample_range)}) must be two finite numbers, low and a higher one"
+            f"sample_range (={shown(sample_range)}) must be two finite numbers (low, high), with low < high"
         )
     return low, high
 
 
 def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.Image] | None) -> Tensor:
-    """Draw each sample: (N, channels, height, width) uint8; channels are those of L, LA, RGB or RGBA."""
+    """Draw each sample: (N, channels, height, width) uint8, with the channels of L, LA, RGB or RGBA."""
     low, high = check_range(sample_range)
     if not isinstance(samples, Tensor) or samples.layout != torch.strided or samples.is_meta:
         kind, hint = type(samples), ""
@@ -55,16 +55,16 @@ def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.I
     if not 1 <= channels <= {3: len(_COLORS), 4: 4, 5: 4}.get(samples.ndim, 0):
         raise ShapeError(
             f"samples {tuple(samples.shape)} must be images (N, C, H, W) or volumes (N, C, D, H, W) with 1 to 4 "
-            f"channels, or signals (N, C, L) with at most {len(_COLORS)}; for all else give render=, a function of one "
-            "sample that returns a Pillow image"
+            f"channels, or signals (N, C, L) with at most {len(_COLORS)}; for other samples give render=, a function "
+            "of one sample that returns a Pillow image"
         )
     if samples.is_complex():
         raise DTypeError(f"samples must be real, but their dtype is {samples.dtype}: give samples.abs(), for example")
     if not samples.is_floating_point() and (low, high) == (-1, 1):
         if samples.dtype not in _HIGHEST:
             raise DTypeError(
-                f"samples of {samples.dtype} need their sample_range, such as (0, 255); without it, those of "
-                "torch.uint8 are from 0 to 255, and those of floating point from -1 to 1"
+                f"samples of {samples.dtype} need their sample_range, such as (0, 255); without it, "
+                "torch.uint8 is from 0 to 255, and floating point from -1 to 1"
             )
         low, high = 0.0, _HIGHEST[samples.dtype]
     values = samples.detach().cpu()
@@ -77,7 +77,7 @@ def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.I
 
 
 def tile(cells: Tensor, columns: int, padding: int) -> Tensor:
-    """Arrange cells (N, C, H, W) in rows on a black sheet (C, height, width), with padding around each."""
+    """Arrange cells (N, C, H, W) in rows on a black sheet (C, height, width), with padding around each cell."""
     n, channels, height, width = cells.shape
     rows, down, right = math.ceil(n / columns), height + padding, width + padding
     sheet = torch.zeros(channels, rows * down + padding, columns * right + padding, dtype=torch.uint8)
@@ -90,15 +90,15 @@ def tile(cells: Tensor, columns: int, padding: int) -> Tensor:
 
 
 def _shares(values: Tensor, low: float, high: float) -> Tensor:
-    """How far the values are from low (0) to high (1), clipped, in double precision."""
+    """Map values from [low, high] to [0, 1] in double precision, and clip them."""
     shares = values.to(torch.float64, copy=True).sub_(low).div_(high - low).clamp_(0, 1)
     if shares.sum().isnan():
-        raise ArgumentValueError("samples hold NaN, which is no color: look whether the training has diverged")
+        raise ArgumentValueError("samples contain NaN, which has no color: check whether the training has diverged")
     return shares
 
 
 def _slices(volume: Tensor) -> Tensor:
-    """At most 9 of the slices of a volume (C, D, H, W), at equal distances, in rows."""
+    """Arrange up to 9 equally spaced slices of a volume (C, D, H, W) in rows."""
     depth = volume.shape[1]
     count = min(depth, _SLICES)
     chosen = volume[:, (2 * torch.arange(count) + 1) * depth // (2 * count)]
@@ -106,7 +106,7 @@ def _slices(volume: Tensor) -> Tensor:
 
 
 def _plot(signal: Tensor, zero: float) -> Tensor:
-    """A line for each channel of a signal (C, L) in [0, 1], and a grey one at zero."""
+    """Plot a line for each channel of a signal (C, L) in [0, 1], and a gray line at zero."""
     width, height = (side * _FINER for side in _PLOT)
     margin = _MARGIN * _FINER
     image = Image.new("RGB", (width, height), "white")
@@ -123,7 +123,7 @@ def _plot(signal: Tensor, zero: float) -> Tensor:
 
 
 def _rendered(samples: Tensor, render: Callable[[Tensor], Image.Image]) -> Tensor:
-    """What the function makes of each sample, in one mode; smaller images have black below and at their right."""
+    """Render each sample, and convert all images to one mode and size, with black below and on the right."""
     images = [_render(sample, index, render) for index, sample in enumerate(samples)]
     alpha = any(image.has_transparency_data for image in images)
     mode = ("LA" if alpha else "L") if all(image.mode in _GREY for image in images) else "RGBA" if alpha else "RGB"
@@ -141,7 +141,7 @@ def _render(sample: Tensor, index: int, render: Callable[[Tensor], Image.Image])
         image = render(sample)
     except GanlibError:
         raise
-    except Exception as error:  # it is of the user
+    except Exception as error:  # the function belongs to the user
         raise ArgumentValueError(
             f"render (={shown(render)}) fails for sample {index} {tuple(sample.shape)}: {type(error).__name__}: {error}"
         ) from error

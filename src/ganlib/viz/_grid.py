@@ -1,4 +1,4 @@
-"""Many samples as one image."""
+"""Arrange samples in one image."""
 
 import math
 from collections.abc import Callable
@@ -27,33 +27,34 @@ def image_grid(
     scale: int = 1,
     render: Callable[[Tensor], Image.Image] | None = None,
 ) -> Image.Image:
-    """Arrange samples in rows, from left to right.
+    """Arrange samples in rows in one image, from left to right.
 
-    A pixel of an image is ``255 (x - low) / (high - low)``, rounded. A volume is at most nine of its slices along D, at
-    equal distances, in rows. A signal is a plot of 160 x 80 pixels with a line for each channel and a grey one at 0.
-    Its axis of values goes from low to high in all plots.
+    A pixel of an image is ``255 (x - low) / (high - low)``, rounded. Of a volume, up to nine equally spaced slices
+    along D are shown, in rows. A signal is a plot of 160 x 80 pixels, with one line for each channel and a gray line at
+    0. The vertical axis of all plots goes from low to high.
 
     Args:
-        samples: images (N, C, H, W) or volumes (N, C, D, H, W) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
-            channels, or signals (N, C, L) with at most 10. They are floating point, of ``torch.uint8`` (black is 0,
-            white 255), of ``torch.bool``, or other integers with their ``sample_range``. With ``render`` they are
-            anything (N, ...).
-        columns: samples in a row, at least 1, and at most N are; None is the square root of N, rounded up.
-        sample_range: (low, high), the values of black and white, or of none and all of alpha; other values are clipped.
+        samples: images (N, C, H, W) or volumes (N, C, D, H, W) with 1 (grayscale), 2 (grayscale and alpha), 3 (RGB) or
+            4 (RGBA) channels, or signals (N, C, L) with at most 10 channels. The dtype is floating point,
+            ``torch.uint8`` (0 is black, 255 is white), ``torch.bool``, or another integer dtype if ``sample_range`` is
+            given. With ``render``, any (N, ...).
+        columns: samples per row, at least 1; values above N mean N. None is the square root of N, rounded up.
+        sample_range: (low, high), the values of black and white, or of transparent and opaque. Other values are
+            clipped.
         padding: black pixels around each sample, at least 0.
-        scale: pixels of a side that each pixel of the grid becomes, at least 1: large enough to look at tiny images.
-        render: draws a sample (C, ...) on the CPU as a Pillow image, for samples of other kinds. Where the images
-            differ in size, smaller ones have black below and at their right.
+        scale: factor to enlarge the grid, at least 1; each pixel becomes scale x scale pixels. Use it for tiny images.
+        render: function that draws one sample (C, ...), on the CPU, as a Pillow image, for other kinds of samples. If
+            the images differ in size, smaller images get black below and on the right.
 
     Returns:
-        A Pillow image, mode ``L``, ``LA``, ``RGB`` or ``RGBA``.
+        A Pillow image in mode ``L``, ``LA``, ``RGB`` or ``RGBA``.
 
     Raises:
-        ShapeError: samples are of another kind, and there is no ``render``.
-        DTypeError: samples are complex, or integers without a range.
-        ArgumentTypeError: samples are not a tensor, or ``render`` is not a function that returns an image.
-        ArgumentValueError: another argument is out of its range, samples hold NaN, ``render`` fails, or the image would
-            have more than 2**28 pixels.
+        ShapeError: if samples have another shape, and there is no ``render``.
+        DTypeError: if samples are complex, or integers without a range.
+        ArgumentTypeError: if samples are not a tensor, or ``render`` is not a function that returns an image.
+        ArgumentValueError: if another argument is out of its range, samples contain NaN, ``render`` fails, or the image
+            would have more than 2**28 pixels.
 
     Example:
         >>> import torch
@@ -72,7 +73,7 @@ def image_grid(
     size = (columns * (width + padding) + padding, math.ceil(n / columns) * (height + padding) + padding)
     if math.prod(size) * scale**2 > _MOST:
         raise ArgumentValueError(
-            f"the grid has {size[0]} x {size[1]} pixels, and scale (={scale}) times as many a side: more than 2**28"
+            f"the grid of {size[0]} x {size[1]} pixels, enlarged by scale (={scale}), has more than 2**28 pixels"
         )
     planes = [Image.fromarray(plane) for plane in tile(cells, columns, padding).numpy()]
     image = Image.merge(_MODES[channels], planes)
@@ -80,7 +81,7 @@ def image_grid(
 
 
 def check_layout(columns: Any, padding: Any, scale: Any, render: Any) -> tuple[int | None, int, int]:
-    """Raise an error unless each can be what ``image_grid`` takes; return the numbers as ints."""
+    """Check the layout arguments of ``image_grid``, and return the numbers as ints."""
     if render is not None and not callable(render):
         raise ArgumentTypeError(
             f"render (={shown(render)}) must be a function of one sample that returns a Pillow image"

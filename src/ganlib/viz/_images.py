@@ -1,4 +1,4 @@
-"""Writing images, and reading those that a SampleGrid saved."""
+"""Write images, and read the images that a SampleGrid saved."""
 
 import io
 import warnings
@@ -25,7 +25,7 @@ _OPAQUE = {"L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB"}
 
 
 def check_path(path: Any, *suffixes: str) -> Path:
-    """The file as a path; raise an error for what is not one, or ends in another suffix than these or none."""
+    """Return the path of a file; raise an error if it is invalid or has a suffix that is not listed."""
     path = check_path_like("path", path)
     if not path.name:
         raise ArgumentValueError(f"path (={str(path)!r}) must be the path of a file")
@@ -35,44 +35,44 @@ def check_path(path: Any, *suffixes: str) -> Path:
 
 
 def save_image(path: Path, save: Any, **options: Any) -> None:
-    """Write what ``save(file, **options)`` writes, atomically; ``save`` belongs to an image or a figure."""
-    content = io.BytesIO()  # made in memory, since Pillow turns the error of a full disk into another one
+    """Write the output of ``save(file, **options)`` atomically; ``save`` belongs to an image or a figure."""
+    content = io.BytesIO()  # encode in memory, since Pillow would hide the error of a full disk
     save(content, **options)
     write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
 def numbered_images(folder: Path, last: int) -> list[Path]:
-    """The PNG files in a folder whose names are numbers up to the last iteration, in the order of the numbers."""
+    """Return the PNG files of a folder with numbers up to the last iteration as names, sorted by number."""
     numbered = (path for path in folder.glob("[0-9]*.png") if path.stem.isdecimal() and path.is_file())
     return sorted((path for path in numbered if int(path.stem) <= last), key=lambda path: int(path.stem))
 
 
 def even_selection(paths: Sequence[Path], most: int) -> list[Path]:
-    """All of the paths, or an even selection of so many (at least 2), which includes the first and the last."""
+    """Return all paths, or an even selection of ``most`` paths (at least 2) that includes the first and the last."""
     last = len(paths) - 1
     count = min(len(paths), most)
     return [paths[round(index * last / max(count - 1, 1))] for index in range(count)]
 
 
 def read_images(paths: Sequence[Path], *, product: str) -> dict[Path, Image.Image]:
-    """The images that can be read and have the size and mode of the last one; warn of each that is left out.
+    """Return the readable images with the size and mode of the last one; warn of each other image.
 
-    Transparent ones are put on white.
+    Transparent images are put on white.
     """
     images: list[tuple[Path, Image.Image]] = []
     for path in reversed(paths):
         try:
             images.append((path, _read(path, like=images[0][1] if images else None)))
-        except Exception as error:  # a damaged or hostile file can make Pillow raise anything
+        except Exception as error:  # Pillow can raise any error for a damaged or hostile file
             warnings.warn(f"{path} is left out of the {product}: {type(error).__name__}: {error}", stacklevel=4)
     return {path: _on_white(image) for path, image in reversed(images)}
 
 
 def _read(path: Path, like: Image.Image | None) -> Image.Image:
-    """The pixels of an image, without anything else from the file."""
+    """Return the pixels of an image, without metadata."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of a large image long before its limit
-        with Image.open(path, formats=["PNG"]) as image:  # for other formats Pillow may run other programs
+        warnings.simplefilter("ignore")  # Pillow warns of large images long before its limit
+        with Image.open(path, formats=["PNG"]) as image:  # other formats may make Pillow run other programs
             if like is not None and (image.mode, image.size) != (like.mode, like.size):
                 raise ValueError(f"it is {image.mode} {image.size}, but the last image is {like.mode} {like.size}")
             if image.mode not in _OPAQUE or not all(1 <= side <= _LARGEST for side in image.size):
@@ -81,7 +81,7 @@ def _read(path: Path, like: Image.Image | None) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """The image without transparency: what is behind it is white."""
+    """Return the image without transparency, on white."""
     if _OPAQUE[image.mode] == image.mode:
         return image
     sheet = Image.new("RGBA", image.size, "white")

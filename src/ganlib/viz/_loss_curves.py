@@ -1,4 +1,4 @@
-"""Metrics as curves."""
+"""Plot metrics as curves."""
 
 import io
 import math
@@ -21,31 +21,32 @@ if TYPE_CHECKING:
 
 __all__ = ["LossCurves"]
 
-_HUGE = 1e100  # larger values are not drawn, as infinite ones
-_LONG = 60  # letters of a name
-_WIDE = 30  # a larger ratio of the largest to the smallest value needs a logarithmic axis
+_HUGE = 1e100  # larger values are not drawn, like infinity
+_LONG = 60  # characters of a name
+_WIDE = 30  # ratio of the largest to the smallest value above which an axis is logarithmic
 
 
 class LossCurves:
-    """Plots the metrics of a run at its end: the scores below, all others, such as losses, above.
+    """Plot the metrics of a run at its end: losses and other metrics above, scores below.
 
-    The curves are those of the table that a :class:`ganlib.training.CSVLogger` writes: a point for each row, or for the
-    mean of many iterations with ``CSVLogger(mean=True)``. A metric has no point where its cell is empty. A run in which
-    nothing is trained leaves the image as it is.
+    The curves come from the CSV file of a :class:`ganlib.training.CSVLogger`. Each row is a point, and with
+    ``CSVLogger(mean=True)`` each point is a mean over many iterations. Empty cells give no point. If ``fit`` trains
+    nothing, an existing image is kept.
 
-    Metrics that callbacks have logged (``run.log``), such as those of an evaluation, have axes of their own below.
-    Those whose largest values are within a factor of 4 share them. Each value is a marker, and ``<name>_std`` is the
-    error bar of ``<name>``.
+    Metrics that callbacks log with ``run.log``, such as those of an evaluation, have their own axes below. Metrics
+    share axes if their largest values differ by at most a factor of 4. Each value is a marker, and ``<name>_std``
+    becomes the error bar of ``<name>``.
 
     Args:
-        path: the image; its folder is made. The suffix is its format (``.png``, ``.svg``, ``.pdf``).
-        table: the file of the CSVLogger, which must come before this callback; None is ``metrics.csv`` in the folder of
+        path: the image. Its folder is created. The suffix sets the format (``.png``, ``.svg``, ``.pdf``).
+        table: the file of the CSVLogger, which must come before this callback. None is ``metrics.csv`` in the folder of
             the image.
-        against: ``"iteration"``, or ``"epoch"``, with fractions of an epoch if the number of batches is known.
+        against: the horizontal axis, ``"iteration"`` or ``"epoch"``. Epochs have fractions if the number of batches is
+            known.
 
     Raises:
-        ArgumentValueError: an argument is not one of its options.
-        MissingExtraError: the package matplotlib is not installed.
+        ArgumentValueError: if an argument is invalid.
+        MissingExtraError: if matplotlib is not installed.
 
     Example:
         >>> LossCurves("run/losses.png").table.as_posix()
@@ -77,14 +78,14 @@ class LossCurves:
         return described(self, "path", "table", "against")
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and warn if no callback before this one writes the table.
+        """Create the folder, and warn if no callback before this one writes the table.
 
         Args:
             run: the training.
 
         Raises:
-            ArgumentValueError: matplotlib cannot write the format here.
-            RunFolderError: the image cannot be written there.
+            ArgumentValueError: if matplotlib cannot write the format.
+            RunFolderError: if the image cannot be written to this path.
         """
         prepare_file(self.path)
         try:
@@ -98,19 +99,19 @@ class LossCurves:
         written = [os.path.abspath(path) for path in paths if isinstance(path, str | os.PathLike)]
         if os.path.abspath(self.table) not in written:
             warnings.warn(
-                f"no callback before LossCurves writes {self.table}, from which it draws: put a "
+                f"no callback before LossCurves writes {self.table}, which LossCurves reads: put a "
                 f"training.CSVLogger({str(self.table)!r}) before it",
                 stacklevel=5,
             )
 
     def on_end(self, run: Run) -> None:
-        """Plot the table; a damaged one is warned of, since the run's last checkpoint is not written yet.
+        """Plot the table. A damaged table causes a warning, since the last checkpoint is not written yet.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the image cannot be written.
+            RunFolderError: if the image cannot be written.
         """
         if not run.metrics and self.path.exists():
             return
@@ -123,7 +124,7 @@ class LossCurves:
             save_image(self.path, self._plot(rows, run).savefig, format=self._format, dpi=100)
         except GanlibError:
             raise
-        except Exception as error:  # matplotlib refuses values and sizes that it cannot draw
+        except Exception as error:  # matplotlib can raise any error for values it cannot draw
             warnings.warn(f"LossCurves draws nothing: {type(error).__name__}: {error}", stacklevel=4)
 
     def _plot(self, rows: list[dict[str, str]], run: Run) -> "Figure":
@@ -145,7 +146,7 @@ class LossCurves:
                 continue
             axes = axes_of_logged.get(name, scores if name.endswith("_score") else losses)
             marker = "." if name in axes_of_logged or len(points) == 1 else None  # a line of one point is invisible
-            label = name[:_LONG].replace("_", " ").replace("$", r"\$")  # dollars would be around mathematics
+            label = name[:_LONG].replace("_", " ").replace("$", r"\$")  # no mathematics between dollars
             axes.plot(*zip(*points, strict=True), label=label, linewidth=0.8, marker=marker)
             if name in axes_of_logged and f"{name}_std" in columns:
                 errors = [abs(_drawable(row[f"{name}_std"] or "nan")) for row in rows if row[name]]
@@ -170,32 +171,29 @@ class LossCurves:
         try:
             drawn = iteration * getattr(run.trainer, "batches_per_iteration", 1)
             return min(max(drawn / len(run.batches), epoch), epoch + 1)
-        except (TypeError, ZeroDivisionError):  # the number of batches is not known
+        except (TypeError, ZeroDivisionError):  # the number of batches is unknown
             return epoch
 
 
 def _figure(**options: Any) -> "Figure":
-    """Make an empty figure; all else of ganlib works without matplotlib, and does not wait for it."""
+    """Return an empty figure; import matplotlib late, since the rest of ganlib works without it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(
-            "matplotlib is not installed, which LossCurves draws with: pip install matplotlib"
+            "matplotlib is not installed, which LossCurves needs: pip install matplotlib"
         ) from error
     return Figure(**options)
 
 
 def _drawable(cell: str) -> float:
-    """The value, or NaN beyond what matplotlib can divide an axis into."""
+    """Return the value, or NaN if it is too large for an axis of matplotlib."""
     value = float(cell)
     return value if abs(value) < _HUGE else math.nan
 
 
 def _groups(columns: dict[str, list[float]]) -> list[list[str]]:
-    """Names whose largest values are within a factor of 4 of that of the first one of their group.
-
-    Shares, such as precision, count as 1: next to each other they can be compared.
-    """
+    """Group names whose largest values are within a factor of 4; shares, such as precision, count as 1."""
     groups = list[tuple[float, list[str]]]()
     for name, values in columns.items():
         largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)

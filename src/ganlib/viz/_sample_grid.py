@@ -1,4 +1,4 @@
-"""Samples of the same latents, as the generator learns."""
+"""Save samples of the same latents while the generator learns."""
 
 import os
 import warnings
@@ -34,36 +34,36 @@ _FROM_0_TO_1 = ("sigmoid", "hardsigmoid", "softmax")
 
 
 class SampleGrid:
-    """Saves a grid of samples from fixed latents every few iterations, and after the first and the last iteration.
+    """Save a grid of samples from fixed latents every few iterations, and after the first and the last iteration.
 
-    The files are ``folder/00000500.png``, named by iteration. The generator is in evaluation mode while it is called;
-    afterwards its modes are restored. A run that continues removes the image of its last stop, if no image was due
-    then, so that its images are those of a run that was never stopped.
+    The files are ``folder/00000500.png``, named by iteration. The generator is called in evaluation mode; its modes are
+    restored afterwards. When a stopped run continues, the image of the stop is removed unless it was due. The images
+    are then those of a run that was never stopped.
 
-    A grid is drawn at the start too, without being saved, so that a latent that does not fit the generator, for
-    example, is an error before the training. This leaves no trace in random numbers or in the modes of modules.
+    A grid is also drawn at the start, without saving it. A latent that does not fit the generator raises an error
+    before the training. This changes neither random numbers nor the modes of modules.
 
-    Black and white are ``generator.sample_range``, (low, high). A generator without it is taken to draw from 0 to 1 if
-    its last operation is a sigmoid, and else from -1 to 1.
+    Black and white are ``generator.sample_range``, (low, high). Without this attribute, the range is 0 to 1 if the
+    generator's last operation is a sigmoid, and -1 to 1 otherwise.
 
     Args:
-        generator: the one that is trained, or an average such as ``EMA(...).module``.
-        folder: the folder of the images; images of later iterations than the start of the run are removed from it.
+        generator: the generator that is trained, or an average such as ``EMA(...).module``.
+        folder: the folder of the images. Images of later iterations than the start of the run are removed from it.
         latent: (N, dim), the fixed latents.
-        condition: N fixed conditions, a tensor or a dict or tuple of tensors; None if the generator takes none.
+        condition: N fixed conditions: a tensor, or a dict or tuple of tensors. None for an unconditional generator.
         every: iterations between two images, at least 1.
-        columns: images in a row; None is the square root of N, rounded up.
-        scale: pixels of a side that each pixel becomes, as in :func:`image_grid`.
-        render: draws a sample as a Pillow image, as in :func:`image_grid`.
-        batch_norm: what batch norm normalizes with: ``"running"``, its running averages, or ``"sample"``, the mean and
-            variance of each sample by itself, as in scripts that call a generator in training mode with one latent at a
-            time. All else, such as dropout, is in evaluation mode either way.
+        columns: samples per row. None is the square root of N, rounded up.
+        scale: factor to enlarge the grid, see :func:`image_grid`.
+        render: function that draws a sample as a Pillow image, see :func:`image_grid`.
+        batch_norm: statistics of batch norm. ``"running"`` uses the running averages. ``"sample"`` uses the mean and
+            variance of each single sample, like scripts that call a generator in training mode with one latent at a
+            time. Other layers, such as dropout, are in evaluation mode in both cases.
 
     Raises:
-        ArgumentTypeError: the generator is not a module, the latent or condition is not a tensor (or nest of them),
-            the folder is not a path, or ``render`` is not a function.
-        ArgumentValueError: ``every``, ``columns`` or ``scale`` is below 1, or ``batch_norm`` is not one of its options.
-        ShapeError: there is no latent, or there are not as many conditions as latents.
+        ArgumentTypeError: if the generator is not a module, the latent or condition does not consist of tensors, the
+            folder is not a path, or ``render`` is not a function.
+        ArgumentValueError: if ``every``, ``columns`` or ``scale`` is below 1, or ``batch_norm`` is invalid.
+        ShapeError: if there is no latent, or the numbers of conditions and latents differ.
 
     Example:
         >>> from ganlib import latents, models, stacks
@@ -116,7 +116,7 @@ class SampleGrid:
         return described(self, "generator", "folder", "latent", "every")
 
     def draw(self) -> Image.Image:
-        """Make the grid now.
+        """Draw the grid with the current weights.
 
         Returns:
             A Pillow image.
@@ -133,7 +133,7 @@ class SampleGrid:
     def _arrange(self, samples: Tensor) -> Image.Image:
         low, high = self._range(samples)
         if self.render is None and _is_floating(samples) and samples.aminmax().min.isnan():
-            self._warn("the generator gives NaN, which is drawn black: the training has diverged")
+            self._warn("the generator returns NaN, which is drawn black: the training has diverged")
             samples = torch.where(samples.isnan(), low, samples)
         return image_grid(samples, columns=self.columns, sample_range=(low, high), scale=self.scale, render=self.render)
 
@@ -151,11 +151,11 @@ class SampleGrid:
         with _leaving_random_numbers(), torch.enable_grad(), evaluating(self.generator):
             try:
                 return last_operation(self.generator(*((latent,) if condition is None else (latent, condition))))
-            except Exception:  # what is wrong is told where all samples are drawn
+            except Exception:  # drawing all samples raises the error
                 return None
 
     def _look_at(self, samples: Tensor) -> None:
-        """Warn of a trained generator whose images are too bright, or too contrasty, since its range is another one."""
+        """Warn of a trained generator with a range other than the assumed one: its images are too bright or clipped."""
         if (
             self.render is not None
             or not _is_floating(samples)
@@ -167,8 +167,8 @@ class SampleGrid:
         bright = not self._ends_in_sigmoid and 0 <= low < high <= 1
         if bright or (max(-low, high) > 1.5 and (samples.abs() > 1.5).float().mean() > 0.5):
             self._warn(
-                f"the samples lie in [{low:.3g}, {high:.3g}], but a generator without sample_range is taken to draw "
-                "from -1 (black) to 1 (white): set generator.sample_range = (low, high), or (-1.0, 1.0) if it is so"
+                f"the samples lie in [{low:.3g}, {high:.3g}], but the range of a generator without sample_range is "
+                "assumed to be -1 (black) to 1 (white): set generator.sample_range = (low, high), also for (-1.0, 1.0)"
             )
 
     def _warn(self, message: str) -> None:
@@ -177,15 +177,15 @@ class SampleGrid:
             warnings.warn(f"SampleGrid: {message}", stacklevel=6)
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, draw once, and remove the images that the run will save again.
+        """Create the folder, draw once, and remove the images that the run will save again.
 
         Args:
             run: the training.
 
         Raises:
-            ArgumentValueError: the grid cannot be drawn, since the latent or the condition does not fit the generator.
-            GanlibError: :func:`image_grid` cannot draw the samples.
-            RunFolderError: the folder cannot be written to.
+            ArgumentValueError: if the latent or the condition does not fit the generator.
+            GanlibError: if :func:`image_grid` cannot draw the samples.
+            RunFolderError: if the folder cannot be written to.
         """
         make_folder(self.folder)
         self._try()
@@ -196,25 +196,25 @@ class SampleGrid:
         remove_leftovers(self.folder, "[0-9]*.png")
 
     def on_iteration(self, run: Run) -> None:
-        """Save an image, if it is time.
+        """Save an image, if it is due.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the image cannot be written.
+            RunFolderError: if the image cannot be written.
         """
         if self._is_due(run.iteration):
             self._save(run.iteration)
 
     def on_end(self, run: Run) -> None:
-        """Save the last image, unless that has just been done.
+        """Save the last image, unless it is already saved.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the image cannot be written.
+            RunFolderError: if the image cannot be written.
         """
         if run.iteration != self._saved_at:
             self._save(run.iteration)
@@ -223,7 +223,7 @@ class SampleGrid:
         return iteration == 1 or (iteration > 0 and iteration % self.every == 0)
 
     def _try(self) -> None:
-        """Draw, and raise an error of ours where that is not possible."""
+        """Draw, and raise an error of ours if that fails."""
         with _leaving_random_numbers():
             try:
                 self.draw()
@@ -258,7 +258,7 @@ def _within_0_and_1(samples: Any) -> bool:
 
 @contextmanager
 def _leaving_random_numbers() -> Iterator[None]:
-    """A context that leaves no trace in random numbers."""
+    """Restore the random state at the end of this context."""
     state = random_state()
     try:
         yield
@@ -267,9 +267,9 @@ def _leaving_random_numbers() -> Iterator[None]:
 
 
 def warn_of_folder(callback: Any, run: Run) -> None:
-    """Warn if SampleGrids are there, but none before the callback, which reads its ``folder``, writes to that.
+    """Warn if no SampleGrid before the callback writes to its ``folder``, although there are SampleGrids.
 
-    A callback of the user may write to it, unless a later SampleGrid does.
+    A callback of the user may write to it instead, unless a later SampleGrid does.
     """
     grids = [other for other in run.callbacks if isinstance(other, SampleGrid)]
     if any(type(other).__module__.split(".")[0] != "ganlib" for other in run.callbacks):
@@ -278,7 +278,7 @@ def warn_of_folder(callback: Any, run: Run) -> None:
     if grids and os.path.abspath(callback.folder) not in [os.path.abspath(x.folder) for x in grids if x in before]:
         name = type(callback).__name__
         warnings.warn(
-            f"no SampleGrid before {name} writes images to {callback.folder}, which it reads: give both the same "
+            f"no SampleGrid before {name} writes images to {callback.folder}, which {name} reads: give both the same "
             "folder, and put the SampleGrid first",
             stacklevel=6,
         )

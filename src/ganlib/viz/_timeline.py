@@ -1,4 +1,4 @@
-"""The sample grids of a run, one below the other."""
+"""Stack the sample grids of a run in one image."""
 
 import math
 import os
@@ -24,22 +24,22 @@ __all__ = ["Timeline"]
 
 
 class Timeline:
-    """Stacks the images of a :class:`SampleGrid` at the end of a run, the oldest on top, each with its iteration.
+    """Stack the images of a :class:`SampleGrid` at the end of a run, with their iterations, the oldest at the top.
 
     If the SampleGrid has as many ``columns`` as latents, each row of the stack is one iteration, and each column shows
     the samples of one latent.
 
     The images are the PNG files in the folder up to the iteration of the run, so the stack of a resumed run has no gap.
-    If there are more than ``max_rows``, an even selection is shown, which includes the first and the last.
+    If there are more than ``max_rows``, an even selection is shown that includes the first and the last.
 
     Args:
-        path: the PNG file; its folder is made.
+        path: the PNG file. Its folder is created.
         folder: the folder of the SampleGrid, which must come before this callback.
-        max_rows: at least 2.
+        max_rows: maximum number of images, at least 2.
 
     Raises:
-        ArgumentTypeError: a path is not one.
-        ArgumentValueError: ``max_rows`` is below 2, or the path ends in another suffix.
+        ArgumentTypeError: if an argument is not a path.
+        ArgumentValueError: if ``max_rows`` is below 2, or the path has another suffix.
 
     Example:
         >>> Timeline("run/timeline.png", "run/samples", max_rows=6).max_rows
@@ -58,13 +58,13 @@ class Timeline:
         return described(self, "path", "folder", "max_rows")
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and warn if no SampleGrid before this callback writes the images.
+        """Create the folder, and warn if no SampleGrid before this callback writes the images.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the folder cannot be written to.
+            RunFolderError: if the folder cannot be written to.
         """
         prepare_file(self.path)
         warn_of_folder(self, run)
@@ -76,7 +76,7 @@ class Timeline:
             run: the training.
 
         Raises:
-            RunFolderError: the stack cannot be written.
+            RunFolderError: if the stack cannot be written.
         """
         paths = even_selection(numbered_images(self.folder, run.iteration), self.max_rows)
         images = read_images(paths, product="timeline")
@@ -87,13 +87,13 @@ class Timeline:
 
 def _stack(rows: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     mode, (width, height) = rows[0][1].mode, rows[0][1].size
-    # Letters must fit into a row; apart from that they have a size that is easy to read, even next to large images.
+    # Letters must fit into a row; otherwise their size is easy to read, even next to large images.
     letters = min(height, max(10, min(24, height // 3)))
     font = ImageFont.load_default(size=letters)
     margin = math.ceil(max(font.getlength(name) for name, _ in rows)) + letters
     sheet = Image.new(mode, (margin + width, height * len(rows)))
     for index, (name, image) in enumerate(rows):
-        label = Image.new(mode, (margin, height))  # a separate image, so that letters cannot reach into the next row
+        label = Image.new(mode, (margin, height))  # a separate image clips letters at the edge of the row
         ImageDraw.Draw(label).text((margin - letters / 2, height / 2), name, fill="white", font=font, anchor="rm")
         sheet.paste(label, (0, index * height))
         sheet.paste(image, (margin, index * height))

@@ -1,4 +1,4 @@
-"""The sample grids of a run as a GIF."""
+"""Make a GIF from the sample grids of a run."""
 
 import os
 from pathlib import Path
@@ -20,21 +20,21 @@ __all__ = ["TrainingGif"]
 
 
 class TrainingGif:
-    """Makes a looping GIF of the images of a :class:`SampleGrid` at the end of a run.
+    """Make a looping GIF animation from the images of a :class:`SampleGrid` at the end of a run.
 
     The frames are the PNG files in the folder up to the iteration of the run, so the GIF of a resumed run has no gap.
-    If there are more than ``max_frames``, an even selection is shown, which includes the first and the last. The last
+    If there are more than ``max_frames``, an even selection is shown that includes the first and the last. The last
     frame is shown for two seconds.
 
     Args:
-        path: the GIF file; its folder is made.
+        path: the GIF file. Its folder is created.
         folder: the folder of the SampleGrid, which must come before this callback.
-        seconds: duration of all frames before the last, above 0.
-        max_frames: at least 2.
+        seconds: duration of all frames except the last, above 0.
+        max_frames: maximum number of frames, at least 2.
 
     Raises:
-        ArgumentTypeError: a path is not one.
-        ArgumentValueError: an argument is out of its range, or the path ends in another suffix.
+        ArgumentTypeError: if an argument is not a path.
+        ArgumentValueError: if an argument is out of its range, or the path has another suffix.
 
     Example:
         >>> TrainingGif("run/training.gif", "run/samples", seconds=6.0).max_frames
@@ -61,13 +61,13 @@ class TrainingGif:
         return described(self, "path", "folder", "seconds", "max_frames")
 
     def on_start(self, run: Run) -> None:
-        """Make the folder, and warn if no SampleGrid before this callback writes the images.
+        """Create the folder, and warn if no SampleGrid before this callback writes the images.
 
         Args:
             run: the training.
 
         Raises:
-            RunFolderError: the folder cannot be written to.
+            RunFolderError: if the folder cannot be written to.
         """
         prepare_file(self.path)
         warn_of_folder(self, run)
@@ -79,13 +79,13 @@ class TrainingGif:
             run: the training.
 
         Raises:
-            RunFolderError: it cannot be written.
+            RunFolderError: if the GIF cannot be written.
         """
         paths = even_selection(numbered_images(self.folder, run.iteration), self.max_frames)
         frames = [*read_images(paths, product="GIF").values()]
         if not frames:
             return
-        # A GIF counts in hundredths of a second, and players show a frame of less than two of them for ten.
+        # A GIF counts in hundredths of a second. Players show frames shorter than 2 hundredths for 10 hundredths.
         each = max(20, round(self.seconds * 1000 / len(frames) / 10) * 10)
         save_image(
             self.path,

@@ -1066,6 +1066,105 @@ def test_what_changes_between_steps_is_followed(
     assert recorder.recorded >= 1
 
 
+class Part:
+    """Any part of a trainer, whose value depends on a number that is changed between steps."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+        self.own = 1.0
+
+    def discriminator(self, *arguments: Any) -> Any:
+        """A loss, or an auxiliary loss, for the discriminator."""
+        if len(arguments) == 2:
+            return self.own * MyHinge().discriminator(*arguments)
+        return self.own * arguments[0].fake_output.logits.square().mean()
+
+    def generator(self, *arguments: Any) -> Any:
+        """The same for the generator."""
+        if isinstance(arguments[0], Tensor):
+            return self.own * MyHinge().generator(arguments[0])
+        return self.own * arguments[0].fake.square().mean()
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """A penalty, a latent, an augmentation, or conditions."""
+        if options:
+            return self.own * torch.randn(arguments[0], 4)
+        if len(arguments) > 1:
+            return self.own * arguments[0](arguments[1]).square().mean()
+        return self.own * arguments[0] if isinstance(arguments[0], Tensor) else torch.full((arguments[0], 1), self.own)
+
+
+class Told(nn.Module):
+    """A network of a sample or a latent and a condition."""
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Compute."""
+        return self.layer(x * (1 + condition.to(x.dtype)))
+
+
+def with_part(part: Part, role: str, cuda_graph: Any, reuse_fakes: bool) -> training.AdversarialTrainer:
+    """A trainer that has the part in one role."""
+    torch.manual_seed(0)
+    roles: dict[str, Any] = {
+        "loss": {"loss": part},
+        "latent": {"latent": part},
+        "an auxiliary loss": {"auxiliary_losses": [part]},
+        "a penalty": {"penalties": [part]},
+        "augment": {"augment": part},
+        "fake_conditions": {"fake_conditions": part},
+    }
+    generator, discriminator = Told(2, 4), Told(1, 2)
+    if role != "fake_conditions":
+        generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)  # type: ignore[assignment]
+    options: dict[str, Any] = {"loss": MyHinge(), "latent": latents.Gaussian(4), **roles[role]}
+    return training.AdversarialTrainer(
+        generator,
+        discriminator,
+        sgd(generator.parameters()),
+        sgd(discriminator.parameters()),
+        reuse_fakes=reuse_fakes,
+        cuda_graph=cuda_graph,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("reuse_fakes", [False, True])
+@pytest.mark.parametrize(
+    ("role", "attribute"),
+    [
+        ("loss", "own"),
+        ("latent", "own"),
+        ("an auxiliary loss", "own"),
+        ("an auxiliary loss", "weight"),
+        ("a penalty", "own"),
+        ("augment", "own"),
+        ("fake_conditions", "own"),
+    ],
+)
+def test_a_number_of_any_part_that_changes_is_followed(
+    role: str, attribute: str, reuse_fakes: bool, recorder: GraphOnCPU
+) -> None:
+    """A part without a state, whatever its role: a recorded training is an ordinary one after a change too."""
+    results = []
+    for cuda_graph in (False, True):
+        part = Part()
+        trainer = with_part(part, role, cuda_graph, reuse_fakes)
+        samples = torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
+        batch = (samples, torch.zeros(8, 1)) if role == "fake_conditions" else samples
+        for iteration in range(12):
+            if iteration == 6:
+                setattr(part, attribute, 3.0)
+            trainer.train_step(batch)
+        results.append([*trainer.generator.parameters(), *trainer.discriminator.parameters()])
+    assert trainer.recorded_iterations > 0
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
 def sgd_as_it_comes(parameters: Any) -> torch.optim.Optimizer:
     """With momentum, in the form that torch chooses."""
     return torch.optim.SGD(parameters, lr=RATE, momentum=0.5)

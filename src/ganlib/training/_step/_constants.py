@@ -202,7 +202,7 @@ class Constants:
         elif isinstance(value, FunctionType):
             self._enter_function(value, depth)
         elif isinstance(value, MethodType):
-            self._named |= _names(getattr(value.__func__, "__code__", None))
+            self._named |= _names_of_method(value)
             self._enter(name, value.__func__, depth)
             if isinstance(value.__self__, nn.Module | random.Random):
                 self._enter("", value.__self__, depth)
@@ -359,6 +359,16 @@ def _names(code: Any) -> set[str]:
     inside = [constant for constant in constants if isinstance(constant, types.CodeType)]
     words = {constant for constant in constants if isinstance(constant, str) and constant.isidentifier()}
     return words.union(getattr(code, "co_names", ()), *map(_names, inside))
+
+
+def _names_of_method(method: MethodType) -> set[str]:
+    """Return the names that a method uses, and those that it uses by calling other methods of its object."""
+    found, waiting = set[str](), [method.__func__]
+    while waiting:
+        new = _names(getattr(waiting.pop(), "__code__", None)) - found
+        found |= new
+        waiting += [one for name in new if isinstance(one := getattr(type(method.__self__), name, None), FunctionType)]
+    return found
 
 
 def _is_plain(value: Any) -> bool:
