@@ -22,7 +22,8 @@ BATCH_SIZE = 128
 class ImageClassifier(nn.Module):
     """Classify 32x32 color images with a small convolutional network of 128 features.
 
-    Reference: Simonyan and Zisserman, "Very Deep Convolutional Networks ...", 2015, arXiv:1409.1556.
+    Reference: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
+    arXiv:1409.1556.
     """
 
     def __init__(self, num_classes: int = 10) -> None:

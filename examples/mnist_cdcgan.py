@@ -1,4 +1,4 @@
-"""Train a conditional DCGAN on digits (Mirza and Osindero, 2014, arXiv:1411.1784; Radford et al., arXiv:1511.06434).
+"""Train a conditional DCGAN on digits.
 
     python examples/mnist_cdcgan.py train --data digits --minutes 3 --out runs/digits
     python examples/mnist_cdcgan.py train --data mnist --root DIR --download --epochs 20 --out runs/mnist
@@ -12,6 +12,9 @@
 ``--preset`` chooses the networks and the data: ``dcgan28`` (after cDCGAN-MNIST), ``deep28`` (one more layer) or
 ``deceptive64`` (those of deceptive-digits). ``--recipe`` chooses the training: ours, or that of the original. The
 results of both are in ``docs/gallery``.
+
+References: Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784; Radford et al.,
+"Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", 2016, arXiv:1511.06434.
 """
 
 import argparse

@@ -13,7 +13,8 @@ reconstructions that are closest to their own digit among 1000 (0.98; without th
 deviation of a pixel between samples and between digits. It uses averages of the weights.
 
 References: Donahue et al., "Adversarial Feature Learning", 2017, arXiv:1605.09782; Dumoulin et al., "Adversarially
-Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE", 2017, arXiv:1709.01215.
+Learned Inference", 2017, arXiv:1606.00704; Li et al., "ALICE: Towards Understanding Adversarial Learning for Joint
+Distribution Matching", 2017, arXiv:1709.01215.
 """
 
 import torch

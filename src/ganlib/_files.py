@@ -317,7 +317,7 @@ def _plain(value: Any, position: str, depth: int, lazy: bool) -> Any:
     if kind in _PLAIN and not (kind is int and value.bit_length() > _WIDEST):
         return value
     if depth == _DEEPEST:
-        raise ArgumentValueError(f"{position} has more than {_DEEPEST} levels, and could not be read again")
+        raise ArgumentValueError(f"{position} has more than {_DEEPEST} levels, so it could not be read again")
     if isinstance(value, Tensor):
         return _plain_tensor(value, position, depth, lazy)
     if isinstance(value, np.ndarray | np.generic):
@@ -364,7 +364,7 @@ def _plain_tensor(value: Tensor, position: str, depth: int, lazy: bool) -> Tenso
         if lazy:
             return value
         raise ArgumentTypeError(
-            f"{position or 'values'} is a parameter without a shape yet, and could not be read again"
+            f"{position or 'values'} is a parameter without a shape yet, so it could not be read again"
         )
     attributes = vars(value)
     plain = _plain(attributes, position, depth, lazy) if attributes else attributes

@@ -114,7 +114,7 @@ class Stream:
             elif self.epoch:
                 raise BatchesExhaustedError(
                     f"{self._named()} ran out after {self.epoch} epoch(s) and gave nothing when iterated "
-                    "again; give a loader that can be iterated again"
+                    "again; pass a loader that can be iterated again"
                 ) from None
             else:
                 raise ArgumentValueError(f"{self._named()} is empty: it gave nothing") from None

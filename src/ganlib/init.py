@@ -171,7 +171,8 @@ def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
         torch.Size([8, 1, 3, 3])
 
     References:
-        He et al., "Delving Deep into Rectifiers", 2015, arXiv:1502.01852, equations 10 and 15.
+        He et al., "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet Classification", 2015,
+        arXiv:1502.01852, equations 10 and 15.
     """
     slope = _check_real("negative_slope", negative_slope)
     return _initialize(module, {}, lambda weight: nn.init.kaiming_normal_(weight, slope))

@@ -349,7 +349,7 @@ class OnEnd(Protocol):
 
 
 Callback: TypeAlias = OnStart | OnIteration | OnEnd
-"""An object with at least one of ``on_start``, ``on_iteration`` and ``on_end``; with a state, it is `Stateful` too.
+"""An object with at least one of ``on_start``, ``on_iteration`` and ``on_end``. One with a state is :class:`Stateful`.
 
 A callback can set three attributes, which are False by default:
 
@@ -364,5 +364,5 @@ In multi-GPU training, each process calls its own callbacks. A checkpoint contai
 process.
 
 Metrics are tensors on the device. Reading one (``float(value)``) waits for the device; logging one does not. See
-:doc:`/how-to/own_callback` for examples, including Weights & Biases and MLflow.
+:doc:`/how-to/own_callback` for examples, and :doc:`/how-to/log` for Weights & Biases and MLflow.
 """

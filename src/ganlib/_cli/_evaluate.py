@@ -184,7 +184,9 @@ def _subject(generator: Any, run: str, device: str) -> _Subject:
         latent = latent_of(info)
         tables = [torch.as_tensor(info.get("table", range(len(classes))))] if isinstance(classes, list) else []
         if any(len(table) != len(classes) for table in tables):
-            raise ValueError(f"table {tuple(tables[0].shape)} in its info must have a row for each of its classes")
+            raise ValueError(
+                f"table {tuple(tables[0].shape)} in its info must have a row for each class of the generator"
+            )
     except (GanlibError, TypeError, ValueError) as error:
         raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {error}") from error
     for table in [*tables, None]:  # an unconditional run of a single class has classes too
@@ -211,8 +213,8 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
         arguments.data = info.get("data")
         if arguments.data not in data_sets:
             raise ArgumentValueError(
-                f"--data is missing, since RUN (={arguments.run}) does not say what it was trained on: give one of "
-                f"{', '.join(data_sets)}"
+                f"--data is missing, since RUN (={arguments.run}) does not contain the name of its data set: pass one "
+                f"of {', '.join(data_sets)}"
             )
     arguments.image_size = subject.shape[-1]
     if arguments.features == "auto":
@@ -230,7 +232,7 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
         if not digits:
             raise ArgumentValueError(
                 f"--metrics {name} needs a classifier of digits: --data {' or '.join(shared.DIGITS)}, and --features "
-                f"digits; given are {arguments.data} and {arguments.features}"
+                f"digits; but got {arguments.data} and {arguments.features}"
             )
     if "accuracy" in arguments.metrics and not of_digits:
         raise ArgumentValueError(f"--metrics accuracy: RUN (={arguments.run}) is not a generator of ten classes")

@@ -86,7 +86,7 @@ def _read(policy: str | Sequence[str]) -> list[str]:
         raise ArgumentTypeError(f"policy (={shown(policy)}) must be a string or a sequence of strings")
     options = ["color" if name.strip() == "colour" else name.strip() for name in names]
     if not options or any(option not in _STEPS for option in options):
-        raise ArgumentValueError(f"policy (={shown(policy)}) must be made of {', '.join(map(repr, _STEPS))}")
+        raise ArgumentValueError(f"policy (={shown(policy)}) must contain only {', '.join(map(repr, _STEPS))}")
     return options
 
 

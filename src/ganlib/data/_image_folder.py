@@ -112,7 +112,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         self.classes: list[str] = list(found)
         if len(found) > 1 and {name.lower() for name in found} <= _PARTS:
             warn_user(
-                f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: give one "
+                f"the classes in root (={self.root}) are {', '.join(found)}, which are parts of a data set: pass one "
                 f"of them as root, such as {str(self.root / self.classes[0])!r}"
             )
         self.targets: list[int] = []

@@ -41,8 +41,8 @@ class JoinedLoader:
         leaves = [leaf for leaf in _leaves(self) if has_state(leaf) or isinstance(leaf, Iterator)]
         if twice := [leaf for index, leaf in enumerate(leaves) if any(leaf is other for other in leaves[:index])]:
             raise ArgumentValueError(
-                f"{list(loaders)[-1]} (={shown(twice[0])}) is there twice, but it has only one position: make a second "
-                "loader"
+                f"{list(loaders)[-1]} (={shown(twice[0])}) is there twice, but a loader has only one position: create "
+                "a second loader"
             )
 
     def __repr__(self) -> str:

@@ -73,7 +73,7 @@ def refuse_masks(dataset: Any) -> None:
         first = next(iter(dataset.indices), None)
         if isinstance(first, bool) or str(getattr(first, "dtype", "")) in ("bool", "torch.bool"):
             raise ArgumentTypeError(
-                "a Subset's indices are a mask of True and False, which torch takes for the indices 1 and 0: give "
+                "a Subset's indices are a mask of True and False, which torch treats as the indices 1 and 0: pass "
                 "torch.as_tensor(mask).nonzero().flatten().tolist()"
             )
     inner = dataset.datasets if isinstance(dataset, ConcatDataset) else [getattr(dataset, "dataset", None)]
@@ -122,5 +122,7 @@ def _whole_numbers(values: Any, length: int) -> Tensor | None:
 def plain(tensor: Tensor, name: str) -> Tensor:
     """Return a copy, since the data set may write its next item to the same memory."""
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
-        raise DTypeError(f"{name} holds a sparse, nested, quantized or meta tensor; it must be a dense one with values")
+        raise DTypeError(
+            f"{name} holds a sparse, nested, quantized or meta tensor; it must be a dense tensor with values"
+        )
     return tensor.detach().as_subclass(Tensor).clone()

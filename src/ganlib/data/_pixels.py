@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["eight_bit", "grey_range", "pixels"]
 
 _GREYS = {"L;2": 85, "L;4": 17}  # Pillow multiplies grayscale values of 2 and 4 bits by these factors
-_SAVE_IT = "save it as 8 or 16 bits without a sign"
+_SAVE_IT = "save it with 8 or 16 bits, without a sign"
 
 
 def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
@@ -58,11 +58,13 @@ def grey_range(image: Image.Image) -> tuple[int, int] | None:
     """
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     if image.mode == "F":
-        raise ValueError(f"its pixels are floats, whose black and white are unknown; {_SAVE_IT}")
+        raise ValueError(f"its pixels are floats, so the values of black and white are unknown; {_SAVE_IT}")
     if 2 in tags.get(339, ()):
-        raise ValueError(f"its pixels are integers with a sign, whose black and white are unknown; {_SAVE_IT}")
+        raise ValueError(
+            f"its pixels are integers with a sign, so the values of black and white are unknown; {_SAVE_IT}"
+        )
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these have at most 16 bits
-        raise ValueError(f"its pixels are 32-bit integers, whose white is unknown; {_SAVE_IT}")
+        raise ValueError(f"its pixels are 32-bit integers, so the value of white is unknown; {_SAVE_IT}")
     if not image.mode.startswith("I"):
         return None
     white = (1 << tags.get(258, (16,))[0]) - 1

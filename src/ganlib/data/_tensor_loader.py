@@ -108,7 +108,7 @@ class TensorLoader:
         if not self._transforms.given_as_stored and samples.dtype == torch.uint8 and 0 < samples.max() <= _DARK:
             warn_user(
                 f"dataset's uint8 samples are at most {samples.max()}, where 255 is white. Scaled, they are from -1 to "
-                f"{samples.max() / 127.5 - 1:.2g}: multiply them to reach 255, or give floats in [-1, 1]"
+                f"{samples.max() / 127.5 - 1:.2g}: multiply them to reach 255, or pass floats in [-1, 1]"
             )
         if storage == "auto":
             fits = self.device.type != "cuda" or 2 * samples.nbytes <= torch.cuda.mem_get_info(self.device)[0]
@@ -197,8 +197,8 @@ class TensorLoader:
         if self._two_loops:
             self._two_loops = False
             warnings.warn(
-                "this TensorLoader is iterated in two loops at once. Its state is that of the loop that drew last, and "
-                "a run may not resume exactly; make a second TensorLoader for the second loop",
+                "this TensorLoader is iterated in two loops at once. Its state belongs to the loop that drew the last "
+                "batch, so a run may not resume exactly; create a second TensorLoader for the second loop",
                 stacklevel=2,
             )
         return {

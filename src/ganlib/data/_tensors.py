@@ -37,7 +37,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
     given: Any = dataset
     if isinstance(given, tuple) and len(given) <= 2 and all(isinstance(each, Tensor) for each in given):
         raise ArgumentTypeError(
-            f"dataset is a tuple of {len(given)} tensors: give torch.utils.data.TensorDataset(*tensors)"
+            f"dataset is a tuple of {len(given)} tensors: pass torch.utils.data.TensorDataset(*tensors)"
         )
     refuse_masks(dataset)
     try:
@@ -54,7 +54,7 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
         raise ShapeError(f"dataset's samples {tuple(samples.shape)[1:]} hold no values")
     if samples.dtype in _FLOATS:
         if not samples.isfinite().all():
-            raise ArgumentValueError(f"dataset (={shown(dataset)}) holds samples that are not finite")
+            raise ArgumentValueError(f"dataset (={shown(dataset)}) contains samples that are not finite")
     elif samples.dtype != torch.uint8:
         raise DTypeError(
             f"dataset's samples must be uint8 (0 to 255) or floating point, but their dtype is {samples.dtype}"
@@ -81,7 +81,7 @@ def _one_by_one(dataset: Any, indices: Iterable[int]) -> tuple[Tensor, Tensor | 
         parts = item if isinstance(item, tuple | list) else (item,)
         if not 1 <= len(parts) <= 2 or isinstance(item, Mapping) or is_dataclass(item):
             raise ArgumentTypeError(
-                f"dataset[{index}] {_shape_of(item)}; wrap the data set so that it gives a sample, (sample,) or "
+                f"dataset[{index}] {_shape_of(item)}; wrap the data set so that it returns a sample, (sample,) or "
                 "(sample, condition)"
             )
         _append(samples, _as_sample(parts[0], index), f"dataset[{index}]", "the first")
@@ -167,7 +167,7 @@ def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | No
         if first.shape != second.shape or not torch.allclose(first.double(), second.double(), atol=1e-4):
             warnings.warn(
                 "dataset's items change when they are read again, perhaps by a random transform. TensorLoader reads "
-                "each item once, and every epoch gets the same items; give random transforms to TensorLoader as "
+                "each item once, and every epoch gets the same items; pass random transforms to TensorLoader as "
                 "transform=, or use torch's DataLoader",
                 stacklevel=4,
             )
@@ -177,7 +177,7 @@ def _warn_of_random_items(dataset: Any, samples: Tensor, conditions: Tensor | No
 def _checked(dataset: Any, conditions: Tensor) -> Tensor:
     if conditions.dtype in _FLOATS:
         if not conditions.isfinite().all():
-            raise ArgumentValueError(f"dataset (={shown(dataset)}) holds conditions that are not finite")
+            raise ArgumentValueError(f"dataset (={shown(dataset)}) contains conditions that are not finite")
         return conditions
     if conditions.dtype not in _WHOLE_NUMBERS or conditions.ndim != 1:
         if conditions.ndim == 1:
@@ -203,5 +203,5 @@ def _checked(dataset: Any, conditions: Tensor) -> Tensor:
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or (classes is not None and high >= classes):
         known = "" if classes is None else f" and below {classes}"
-        raise ArgumentValueError(f"dataset holds labels from {low} to {high}; they must be at least 0{known}")
+        raise ArgumentValueError(f"dataset contains labels from {low} to {high}; they must be at least 0{known}")
     return labels

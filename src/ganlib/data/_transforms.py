@@ -52,7 +52,7 @@ class Transforms:
         for name, value in (("transform", transform), ("joint_transform", joint_transform)):
             if not (value is None or callable(value)) or isinstance(value, type):
                 several = isinstance(value, tuple | list)
-                hint = "; give v2.Compose of them, or one function (samples, generator) that calls them"
+                hint = "; pass v2.Compose of them, or one function (samples, generator) that calls them"
                 raise ArgumentTypeError(
                     f"{name} (={shown(value)}) must be callable and not a class, or None{hint if several else ''}"
                 )
@@ -63,7 +63,8 @@ class Transforms:
             )
         if _of_augment(transform) and type(transform).__name__ == "Joint":
             raise ArgumentTypeError(
-                f"transform (={shown(transform)}) changes the condition too: Joint is a joint_transform, give it as one"
+                f"transform (={shown(transform)}) changes the condition too: Joint is a joint_transform, pass it as "
+                "joint_transform"
             )
         if _of_augment(joint_transform) and type(joint_transform).__name__ != "Joint":
             raise ArgumentTypeError(
@@ -132,7 +133,7 @@ class Transforms:
                 result = self._one_by_one(transform, samples, conditions)
         for tensor in result:
             if tensor.ndim == 0 or len(tensor) != count:
-                raise ShapeError(f"{self._shown()} made {tuple(tensor.shape)} of {count} samples")
+                raise ShapeError(f"{self._shown()} returned {tuple(tensor.shape)} of {count} samples")
         return result
 
     def try_on(self, samples: Tensor, conditions: list[Tensor]) -> None:
@@ -157,14 +158,14 @@ class Transforms:
         with seeded(0), _watched(tried, samples.ndim - 1 if self._single else -1):
             results = self._applied(tried, samples.clone(), [each.clone() for each in conditions], (0,))
         if not all(result.isfinite().all() for result in results):
-            raise ArgumentValueError(f"{self._shown()} makes samples that are not finite")
+            raise ArgumentValueError(f"{self._shown()} returns samples that are not finite")
         result = results[0]
         if self._single and not self._joint and samples.is_floating_point() and samples.min() < 0 == result.min():
             self._refuse_clamping(tried, samples)
         if self._single and samples.dtype == torch.uint8 and result.abs().max() > _FAR:
             raise ArgumentValueError(
-                f"{self._shown()} makes floats from {result.min():.4g} to {result.max():.4g} for uint8 samples, and "
-                "floats are not scaled: return uint8, or scale them, by "
+                f"{self._shown()} returns floats from {result.min():.4g} to {result.max():.4g} for uint8 samples, but "
+                "TensorLoader does not scale floats: return uint8, or scale them, by "
                 "v2.ToDtype(torch.float32, scale=True) and v2.Normalize([0.5], [0.5]) for example"
             )
 
@@ -176,14 +177,16 @@ class Transforms:
             return
         if bool((below == 0).all()) and bool(((above > 0) & (above < 1)).all()):
             raise ArgumentValueError(
-                f"{self._shown()} clamps floats to [0, 1], but it is given values from {samples.min():.4g} to "
-                f"{samples.max():.4g}: change them while they are in [0, 1], or give TensorLoader uint8 samples"
+                f"{self._shown()} clamps floats to [0, 1], but it gets values from {samples.min():.4g} to "
+                f"{samples.max():.4g}: change them while they are in [0, 1], or pass uint8 samples"
             )
 
     def _check_conditions(self, samples: Tensor, conditions: list[Tensor]) -> None:
         if self._joint:
             if not conditions:
-                raise ArgumentValueError(f"{self._shown()} needs conditions, and the data set has none: give transform")
+                raise ArgumentValueError(
+                    f"{self._shown()} needs conditions, but the data set has no conditions: pass transform"
+                )
             return
         for condition in conditions:
             spatial = samples.ndim > 2 and condition.shape[1:] == samples.shape[2:]
@@ -191,7 +194,7 @@ class Transforms:
             if condition.ndim >= 3 and (spatial or (condition.ndim == samples.ndim and not sequences)):
                 raise ArgumentValueError(
                     f"{self._shown()} would change the samples {tuple(samples.shape)} and not their maps "
-                    f"{tuple(condition.shape)}: give joint_transform instead, (samples, condition, generator) -> "
+                    f"{tuple(condition.shape)}: pass joint_transform instead, (samples, condition, generator) -> "
                     "(samples, condition), such as augment.Joint(augment.RandomHorizontalFlip()), or where only values "
                     "change, lambda s, c, generator: (transform(s, generator), c)"
                 )
@@ -214,8 +217,8 @@ class Transforms:
         if len(kinds) > 1:
             (shape, dtype), (other, its), *_ = sorted(kinds, key=str)
             raise ShapeError(
-                f"{self._shown()} must make samples of one shape and dtype, but made {shape} of {dtype} and {other} of "
-                f"{its}"
+                f"{self._shown()} must return samples of one shape and dtype, but returned {shape} of {dtype} and "
+                f"{other} of {its}"
             )
         return torch.stack(tensors)
 
@@ -244,10 +247,10 @@ class Transforms:
         parts = {type(part).__name__ for part in held(self._transform, within=12)}
         if samples.dtype == torch.uint8 and parts & {"ToTensor", "Normalize"}:
             return (
-                "; it is given uint8 tensors: leave ToTensor out, and put v2.ToDtype(torch.float32, scale=True) before "
+                "; it gets uint8 tensors: leave ToTensor out, and put v2.ToDtype(torch.float32, scale=True) before "
                 "v2.Normalize"
             )
-        return f"; it is given tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
+        return f"; it gets tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
 
 
 def scaled(samples: Tensor) -> Tensor:
@@ -308,7 +311,7 @@ def _refuse_sample(module: nn.Module, inputs: tuple[Any, ...], *, ndim: int) -> 
     if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == ndim:
         raise ArgumentTypeError(
             f"transform is called with one sample at a time, but holds a {type(module).__name__} of ganlib, which "
-            "takes a batch: give a function (samples, generator) that calls all parts with the whole batch"
+            "takes a batch: pass a function (samples, generator) that calls all parts with the whole batch"
         )
 
 
@@ -327,6 +330,6 @@ def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         low, high = (float(value) for value in given.aminmax())
         if low < 0 or high > 1:
             raise ArgumentValueError(
-                f"transform contains {name}, which clamps floats to [0, 1], but it is given values from {low:.4g} to "
-                f"{high:.4g}: apply it before they are normalized, or give TensorLoader uint8 samples"
+                f"transform contains {name}, which clamps floats to [0, 1], but it gets values from {low:.4g} to "
+                f"{high:.4g}: apply it before they are normalized, or pass uint8 samples"
             )

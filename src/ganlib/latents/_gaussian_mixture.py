@@ -59,7 +59,7 @@ class GaussianMixture:
     ) -> None:
         self._means = _numbers("means", means)
         if self._means.ndim != 2 or not self._means.numel():
-            raise ShapeError(f"means {tuple(self._means.shape)} must be (K, dim), with at least one of each")
+            raise ShapeError(f"means {tuple(self._means.shape)} must be (K, dim), with K and dim of at least 1")
         k = len(self._means)
         self._std = _numbers("std", std)
         if self._std.shape not in ((), (k,)) or (self._std < 0).any():

@@ -64,7 +64,7 @@ def adaptive_weight(
 def _gradient_norm(loss: Any, name: str, last_layer: Any) -> Tensor:
     for label, value in ((name, loss), ("last_layer", last_layer)):
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"{label} (={shown(value)}) must be a tensor; of a layer, pass its weight")
+            raise ArgumentTypeError(f"{label} (={shown(value)}) must be a tensor; for a layer, pass its weight")
     if loss.ndim != 0:
         raise ArgumentValueError(f"{name} {tuple(loss.shape)} must be a scalar")
     if not last_layer.requires_grad:

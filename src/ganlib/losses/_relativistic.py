@@ -37,7 +37,7 @@ class RelativisticLoss(nn.Module):
         Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", 2019,
         arXiv:1807.00734 (there RSGAN).
 
-        Huang et al., "The GAN is dead; long live the GAN! A Modern Baseline GAN" (R3GAN), 2024, arXiv:2501.05441,
+        Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline" (R3GAN), 2024, arXiv:2501.05441,
         section 2.
     """
 

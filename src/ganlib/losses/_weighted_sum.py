@@ -56,7 +56,7 @@ class WeightedSum(nn.Module):
         if not self.losses or len(self.losses) != len(self.weights):
             raise ArgumentValueError(
                 f"weights (={shown(self.weights)}) must hold one number for each of the {len(self.losses)} losses, "
-                "which must be at least one"
+                "and there must be at least one loss"
             )
         for weight in self.weights:
             check_weight("a weight", weight)

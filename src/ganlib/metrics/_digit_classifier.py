@@ -34,8 +34,8 @@ class DigitClassifier(nn.Module):
         (torch.Size([2, 10]), torch.Size([2, 128]))
 
     References:
-        Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015 (stacked 3x3
-        convolutions), arXiv:1409.1556.
+        Stacked 3x3 convolutions: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+        Recognition", 2015, arXiv:1409.1556.
     """
 
     num_features = 128

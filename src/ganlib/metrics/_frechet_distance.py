@@ -51,8 +51,10 @@ class FrechetDistance(RealFakeMetric):
 
     References:
         Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
-        equation 6, arXiv:1706.08500. Dowson and Landau, "The Fréchet Distance between Multivariate Normal
-        Distributions", 1982, doi:10.1016/0047-259X(82)90077-X.
+        arXiv:1706.08500, equation 6.
+
+        Dowson and Landau, "The Fréchet Distance between Multivariate Normal Distributions", 1982,
+        doi:10.1016/0047-259X(82)90077-X.
     """
 
     higher_is_better: bool = False
@@ -86,7 +88,7 @@ class FrechetDistance(RealFakeMetric):
             )
         if len(real.mean) != len(fake.mean):
             raise ShapeError(
-                f"features gave {len(real.mean)} features for real samples, and {len(fake.mean)} for others"
+                f"features gave {len(real.mean)} features for real samples, and {len(fake.mean)} for generated samples"
             )
         real_covariance, fake_covariance = (side.scatter / (side.n - 1) for side in (real, fake))
         root_trace = torch.linalg.svdvals(_root(real_covariance).T @ _root(fake_covariance)).sum()
@@ -190,7 +192,7 @@ class _Moments(NamedTuple):
 
 _NOTHING = _Moments(torch.tensor(0), torch.zeros(0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64))
 _NO_COUNT = (
-    "real (=True): the loaded statistics have no count of their samples, and no samples can be added to them; "
+    "real (=True): the loaded statistics do not contain the number of their samples, so no samples can be added; "
     "reset(real=True) removes them"
 )
 

@@ -65,10 +65,12 @@ class InceptionFeatures(nn.Module):
         (torch.Size([4, 2048]), torch.Size([4, 1008]))
 
     References:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567. Heusel et
-        al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
-        arXiv:1706.08500. Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", 2022,
-        arXiv:2104.11222.
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, arXiv:1512.00567.
+
+        Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", 2017,
+        arXiv:1706.08500.
+
+        Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", 2022, arXiv:2104.11222.
     """
 
     num_features = 2048

@@ -43,8 +43,9 @@ class InceptionScore(GanMetric):
         10.0
 
     References:
-        Salimans et al., "Improved Techniques for Training GANs", 2016, section 4, arXiv:1606.03498. Barratt and Sharma,
-        "A Note on the Inception Score", 2018 (over all samples), arXiv:1801.01973.
+        Salimans et al., "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 4.
+
+        Over all samples: Barratt and Sharma, "A Note on the Inception Score", 2018, arXiv:1801.01973.
     """
 
     higher_is_better: bool = True
@@ -110,7 +111,7 @@ class InceptionScore(GanMetric):
         states = self._states()
         count = sum(state["count"] for state in states)
         if not count:
-            raise ArgumentValueError("update has been given no samples")
+            raise ArgumentValueError("there are no samples: call update")
         widths = {len(state["probabilities"]) for state in states if state["count"]}
         if len(widths) > 1:
             raise ShapeError(f"classifier gave {sorted(widths)} logits on different ranks")

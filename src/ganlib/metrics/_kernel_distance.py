@@ -49,8 +49,9 @@ class KernelDistance(RowsMetric):
         (tensor(-13., dtype=torch.float64), tensor(0., dtype=torch.float64))
 
     References:
-        Bińkowski et al., "Demystifying MMD GANs", 2018, section 4, arXiv:1801.01401. Gretton et al., "A Kernel
-        Two-Sample Test", 2012, lemma 6, https://jmlr.org/papers/v13/gretton12a.html.
+        Bińkowski et al., "Demystifying MMD GANs", 2018, arXiv:1801.01401, section 4.
+
+        Gretton et al., "A Kernel Two-Sample Test", 2012, https://jmlr.org/papers/v13/gretton12a.html, lemma 6.
     """
 
     higher_is_better: bool = False

@@ -35,7 +35,7 @@ class LabelAccuracy(GanMetric):
         tensor(0.5000, dtype=torch.float64)
 
     References:
-        Shmelkov et al., "How good is my GAN?", 2018, section 3.2 (GAN-test), arXiv:1807.09499.
+        Shmelkov et al., "How good is my GAN?", 2018, arXiv:1807.09499, section 3 (GAN-test).
     """
 
     higher_is_better: bool = True
@@ -100,5 +100,5 @@ class LabelAccuracy(GanMetric):
         states = self._states()
         right, count = (sum(state[name] for state in states) for name in ("right", "count"))
         if not count:
-            raise ArgumentValueError("update has been given no samples")
+            raise ArgumentValueError("there are no samples: call update")
         return torch.as_tensor(right).double() / count

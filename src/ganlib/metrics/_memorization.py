@@ -45,8 +45,8 @@ class Memorization(RowsMetric):
         tensor(0.5000, dtype=torch.float64)
 
     References:
-        Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020 (the value is the
-        Mann-Whitney statistic of their test, divided by NM), arXiv:2004.05675.
+        Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020, arXiv:2004.05675. The
+        value is the Mann-Whitney statistic of their test, divided by NM.
     """
 
     higher_is_better: bool = False

@@ -341,7 +341,8 @@ class RowsMetric(RealFakeMetric):
             )
         if real.shape[1] != fake.shape[1]:
             raise ShapeError(
-                f"{self._role} gave {real.shape[1]} features for real samples, and {fake.shape[1]} for others"
+                f"{self._role} gave {real.shape[1]} features for real samples, and {fake.shape[1]} for generated "
+                "samples"
             )
         return real.double(), fake.double()
 
@@ -411,7 +412,7 @@ def _run(network: Any, samples: Tensor) -> Any:
             return network(samples)
         except RuntimeError as error:
             if not samples.is_floating_point():
-                raise DTypeError(f"samples are {samples.dtype}, which the network cannot compute: {error}") from error
+                raise DTypeError(f"samples are {samples.dtype}, which the network cannot process: {error}") from error
             if type(error) is not RuntimeError or "CUDA" in str(error):  # out of memory, for example
                 raise
             raise ShapeError(f"samples {tuple(samples.shape)} cannot be computed by the network: {error}") from error

@@ -46,8 +46,9 @@ class ModeCoverage(RowsMetric):
         (tensor(2), tensor(0.6931, dtype=torch.float64))
 
     References:
-        Metz et al., "Unrolled Generative Adversarial Networks", 2017, section 3.3.1, arXiv:1611.02163. Lin et al.,
-        "PacGAN: The Power of Two Samples in Generative Adversarial Networks", 2018, arXiv:1712.04086.
+        Metz et al., "Unrolled Generative Adversarial Networks", 2017, arXiv:1611.02163, section 3.3.1.
+
+        Lin et al., "PacGAN: The Power of Two Samples in Generative Adversarial Networks", 2018, arXiv:1712.04086.
     """
 
     rows = "modes"

@@ -52,8 +52,9 @@ class PrecisionRecall(RowsMetric):
 
     References:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019,
-        arXiv:1904.06991. Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
-        arXiv:2002.09797.
+        arXiv:1904.06991.
+
+        Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020, arXiv:2002.09797.
     """
 
     higher_is_better: bool = True

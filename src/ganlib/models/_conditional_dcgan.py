@@ -93,10 +93,14 @@ def conditional_dcgan(
         torch.Size([4, 1])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784. Radford et al.,
-        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", 2016,
-        arXiv:1511.06434. Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637. Odena et
-        al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784.
+
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434.
+
+        Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637.
+
+        Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, arXiv:1610.09585.
     """
     check_plan(plan)
     check_sizes(latent_dim=latent_dim)
@@ -104,12 +108,12 @@ def conditional_dcgan(
     check_option("generator_conditioning", generator_conditioning, ("latent", "batch_norm"))
     if (num_classes is None) == (encoder is None):
         raise ArgumentValueError(
-            f"give either num_classes (={shown(num_classes)}) or encoder (={shown(encoder)}), and not both"
+            f"pass either num_classes (={shown(num_classes)}) or encoder (={shown(encoder)}), and not both"
         )
     if isinstance(encoder, Maps):
         raise ArgumentValueError(
-            f"encoder (={shown(encoder)}) gives maps, but this generator starts from a vector; put ConcatChannels "
-            "around networks of your own"
+            f"encoder (={shown(encoder)}) gives maps, but this generator starts from a vector; wrap networks "
+            "of your own in ConcatChannels"
         )
     of_generator: Any = OneHot(num_classes) if num_classes is not None else encoder
     up = partial(upwards, plan, activation=activation, bias=bias)

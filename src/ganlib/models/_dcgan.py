@@ -77,8 +77,8 @@ def dcgan(
         torch.Size([4, 1])
 
     References:
-        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
-        2016, arXiv:1511.06434.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434.
     """
     check_plan(plan)
     check_sizes(latent_dim=latent_dim)

@@ -203,7 +203,9 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
             names[id(tensor)] = name
             weights[name] = tensor
     if not weights and next(network.parameters(), None) is not None:
-        raise ArgumentTypeError(f"{kind} (={type(network).__name__}) has parameters, and its state_dict() holds none")
+        raise ArgumentTypeError(
+            f"{kind} (={type(network).__name__}) has parameters, and its state_dict() contains none"
+        )
     plain_info = _plain_value(info or {}, "info")
     recipe, reason = recipe_of(network, kind)
     values = {

@@ -35,7 +35,7 @@ def write_network(
         content = save(copies, {"format": "pt", "ganlib": str(_FORMAT), "checksum": str(right), **texts})
         # Some dtypes and names can be written, but not read.
         if checksum(texts, load(content)) != right:
-            raise ValueError("the file does not read back as it was written")
+            raise ValueError("a copy that was read back differs from the original")
     except Exception as error:  # for example sparse, complex128 or float4 tensors
         raise ArgumentTypeError(f"{kind} has a state that safetensors cannot hold: {error!r:.300}") from error
     write_atomically(path, lambda file: file.write(content))
@@ -49,9 +49,9 @@ def read_network(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str
         raise CheckpointError(f"{path} holds a {held}, not a {kind}: load it with models.load_{held}")
     if values["sample_range"] is not None and not is_range(values["sample_range"]):
         shown = f"{values['sample_range']!r:.80}"
-        raise CheckpointError(f"{path} holds a sample_range (={shown}) that is not a [low, high]")
+        raise CheckpointError(f"{path} contains a sample_range (={shown}) that is not of the form [low, high]")
     if type(values["info"]) is not dict:
-        raise CheckpointError(f"{path} holds an info that is a {type(values['info']).__name__}, not a dict")
+        raise CheckpointError(f"{path} contains an info that is a {type(values['info']).__name__}, not a dict")
     return weights, values
 
 

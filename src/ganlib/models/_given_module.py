@@ -31,7 +31,7 @@ def fill(module: nn.Module, weights: Any, *, partial: bool) -> list[str]:
     for name, tensor in own.items():
         if isinstance(tensor, Tensor) and tensor.is_meta:
             raise ArgumentValueError(
-                f"module has {name} on the meta device, where nothing can be loaded: make it on a device, or call "
+                f"module has {name} on the meta device, where nothing can be loaded: create it on a device, or call "
                 "module.to_empty(device=...) first"
             )
     left_out = _left_out(weights, own) if partial else {}
@@ -103,7 +103,7 @@ def _check_values(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> N
         if why := _cannot_be_cast(there, here):
             raise ValueError(f"{name} {why}")
         if there is not weights[one] and not torch.equal(there, weights[one]):
-            raise ValueError(f"{one} and {name} are the same tensor in the module, and differ in the file")
+            raise ValueError(f"{one} and {name} are the same tensor in the module, but differ in the file")
 
 
 def _cannot_be_cast(there: Tensor, here: Tensor) -> str | None:

@@ -32,7 +32,7 @@ __all__ = ["from_hub", "push_to_hub"]
 _FILE = "generator.safetensors"
 _CARD = "README.md"
 _IMAGE = "samples.png"
-_LOG_IN = "log in by huggingface_hub.login(), or give the token of an account that may"
+_LOG_IN = "log in by huggingface_hub.login(), or pass the token of an account that may"
 
 # Class names of errors of huggingface_hub and its HTTP libraries, with their meanings.
 _REASONS = {

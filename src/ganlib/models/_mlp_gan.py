@@ -60,8 +60,9 @@ def mlp_gan(
         torch.Size([4, 1])
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, section 5, arXiv:1406.2661. Mirza and Osindero,
-        "Conditional Generative Adversarial Nets", 2014, figure 1 (with an encoder), arXiv:1411.1784.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, section 5.
+
+        With an encoder: Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784, figure 1.
     """
     image_shape, hidden = _sizes("image_shape", image_shape), _sizes("hidden", hidden)
     downwards = hidden[::-1] if discriminator_hidden is None else _sizes("discriminator_hidden", discriminator_hidden)

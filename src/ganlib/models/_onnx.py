@@ -164,7 +164,7 @@ def _precision(generator: nn.Module) -> torch.dtype:
             raise ArgumentTypeError(f"generator has {name}, which has no shape yet: call the generator once")
     if sum(tensor.nbytes for tensor in tensors.values()) > _LARGEST:
         raise ArgumentValueError(
-            "generator has more than 2 GB of weights, which one ONNX file cannot hold: use torch.onnx.export with "
+            "generator has more than 2 GB of weights, which one ONNX file cannot store: use torch.onnx.export with "
             "external_data=True"
         )
     dtypes = {tensor.dtype: name for name, tensor in tensors.items() if tensor.is_floating_point()}
@@ -199,11 +199,11 @@ def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype:
     for argument, value in zip(("latent", "condition"), inputs, strict=False):
         tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
         if any(tensor.ndim == 0 for tensor in tensors):
-            raise ShapeError(f"{argument} () must have a first dimension, that of the samples")
+            raise ShapeError(f"{argument} () must have a batch dimension")
         if count_entries(argument, value) == 0:
             raise ShapeError(f"{argument} must hold an example, but is empty")
         if any(tensor.is_meta for tensor in tensors):
-            raise ArgumentValueError(f"{argument} (={shown(value)}) must hold values, but is on the meta device")
+            raise ArgumentValueError(f"{argument} (={shown(value)}) must have values, but is on the meta device")
     return tree_map(lambda tensor: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None), inputs)
 
 
@@ -238,7 +238,7 @@ def _called(generator: nn.Module, name: str, names: list[str], inputs: tuple[Any
         raise ArgumentTypeError(f"generator (={name}) must give one tensor, but gives a {type(samples[0]).__name__}")
     if not samples[0].isfinite().all():
         raise ArgumentValueError(
-            f"generator (={name}) makes NaN or infinity, which cannot be compared: look at its weights and the examples"
+            f"generator (={name}) makes NaN or infinity, which cannot be compared: check its weights and the examples"
         )
     return samples
 
@@ -280,7 +280,7 @@ def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], o
         if (value := getattr(generator, name, None)) is not None:
             program.model.metadata_props[name] = json.dumps(value)
     if opset not in (None, program.model.opset_imports[""]):
-        raise ValueError(f"opset (={opset}) cannot be had, but {program.model.opset_imports['']} can")
+        raise ValueError(f"opset (={opset}) is not possible, but {program.model.opset_imports['']} can")
     return program.model_proto.SerializeToString()
 
 
@@ -300,7 +300,7 @@ class _Flat(nn.Module):
 def _compare(actual: Tensor, expected: Tensor, again: Tensor, tolerance: float) -> None:
     """Raise a ValueError unless the samples of onnxruntime equal those of torch."""
     if actual.shape != expected.shape:
-        raise ValueError(f"onnxruntime makes samples {tuple(actual.shape)}, and torch {tuple(expected.shape)}")
+        raise ValueError(f"onnxruntime returns samples {tuple(actual.shape)}, and torch {tuple(expected.shape)}")
     largest = tolerance * expected.abs().max()
     difference = (actual - expected).abs().max()
     if (again - expected).abs().max() <= largest < difference or not difference.isfinite():

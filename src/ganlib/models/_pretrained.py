@@ -43,10 +43,12 @@ def pretrained(name: Name, *, train: bool = False) -> LoadedModule:
         torch.Size([5, 1, 28, 28])
 
     References:
-        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784. Radford et al.,
-        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", 2016,
-        arXiv:1511.06434. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (the digits),
-        doi:10.1109/5.726791.
+        Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014, arXiv:1411.1784.
+
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+        (DCGAN), 2016, arXiv:1511.06434.
+
+        The digits: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, doi:10.1109/5.726791.
     """
     check_option("name", name, get_args(Name))
     # The files store half precision.

@@ -83,8 +83,8 @@ def sample(
         torch.Size([3, 1, 28, 28])
 
     References:
-        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, section 3.1,
-        arXiv:1809.11096.
+        Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (BigGAN), 2019,
+        arXiv:1809.11096, section 3.1.
     """
     if not isinstance(generator, nn.Module):
         raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
@@ -98,7 +98,7 @@ def sample(
         truncation = check_positive("truncation", truncation)
         if isinstance(latent, Tensor):
             raise ArgumentValueError(
-                f"truncation (={shown(truncation)}) must be None if latent is a tensor, which is drawn"
+                f"truncation (={shown(truncation)}) must be None if latent is a tensor, because its values are fixed"
             )
     draw_conditions: Any = condition if callable(condition) and not isinstance(condition, type) else None
     if condition is not None and draw_conditions is None:
@@ -106,7 +106,7 @@ def sample(
     elif isinstance(latent, Tensor):
         n = count_entries("latent", latent, n)
     elif n is None:
-        raise ArgumentValueError("n (=None) must say how many samples to draw: there are no conditions to count")
+        raise ArgumentValueError("n (=None) must be the number of samples, because there are no conditions to count")
     tensors = chain(generator.parameters(), generator.buffers())
     first = next((tensor for tensor in tensors if _has_precision(tensor)), torch.zeros(()))
     if isinstance(latent, Tensor):

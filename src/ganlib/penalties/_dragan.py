@@ -40,7 +40,7 @@ class DRAGAN(LazyPenalty):
         40.0
 
     References:
-        Kodali et al., "On Convergence and Stability of GANs", 2017, arXiv:1705.07215, section 2.3. The normal noise
+        Kodali et al., "On Convergence and Stability of GANs", 2017, arXiv:1705.07215, section 2. The normal noise
         follows the paper. Its scale of 0.5 follows the authors' code, where the noise is uniform.
     """
 

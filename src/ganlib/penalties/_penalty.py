@@ -110,7 +110,7 @@ def squared_gradient_norms(
 def squared_gradient_norms_of(
     samples: Tensor,
     logits: Logits | DiscriminatorOutput,
-    message: str = "logits do not depend on samples: they must be computed from this very tensor, with gradients on",
+    message: str = "logits do not depend on samples: they must be computed from this tensor, with gradients enabled",
 ) -> Tensor:
     """Return squared gradient norms (N,) from existing logits; the message is for logits without a graph to samples."""
     if not (isinstance(samples, Tensor) and samples.requires_grad):

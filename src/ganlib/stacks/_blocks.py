@@ -51,13 +51,15 @@ def make_norm(norm: Norm, channels: int, spatial_dims: int) -> nn.Module:
         GroupNorm(16, 48, ...)
 
     References:
-        Ioffe and Szegedy, "Batch Normalization", 2015, arXiv:1502.03167.
+        Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+        Shift", 2015, arXiv:1502.03167.
 
-        Ulyanov et al., "Instance Normalization", 2016, arXiv:1607.08022.
+        Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016, arXiv:1607.08022.
 
         Wu and He, "Group Normalization", 2018, arXiv:1803.08494.
 
-        Pixel norm: Karras et al., "Progressive Growing of GANs", 2018, arXiv:1710.10196, section 4.2.
+        Pixel norm: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
+        arXiv:1710.10196, section 4.2.
     """
     if norm == "none":
         return nn.Identity()
@@ -123,7 +125,7 @@ def make_activation(activation: Activation, name: str = "activation") -> nn.Modu
         return nn.Identity()
     if isinstance(activation, nn.Module):
         return copy.deepcopy(activation)
-    what = f"{name} (={shown(activation)}) must be a module, a function that makes one (such as nn.ReLU), or None"
+    what = f"{name} (={shown(activation)}) must be a module, a function that returns one (such as nn.ReLU), or None"
     try:
         made = activation()
     except TypeError as error:

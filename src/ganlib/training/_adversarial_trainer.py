@@ -113,7 +113,7 @@ class AdversarialTrainer:
         ['discriminator_loss', 'fake_score', 'generator_loss', 'real_score']
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, Algorithm 1, arXiv:1406.2661.
+        Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1.
     """
 
     __slots__ = (
@@ -227,7 +227,7 @@ class AdversarialTrainer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to replace a network, an optimizer or a setting."""
         if hasattr(self, name):
-            raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
+            raise AttributeError(f"{name} of a trainer cannot be changed; create another trainer")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -310,7 +310,7 @@ class AdversarialTrainer:
 
     @property
     def batches_per_iteration(self) -> int:
-        """Number of batches in an iteration: ``discriminator_steps * accumulate_grad_batches``."""
+        """Number of batches in an iteration, ``discriminator_steps * accumulate_grad_batches``."""
         return self._game.batches_per_iteration
 
     def train_step(self, batches: Iterator[Any] | Tensor | Sequence[Any] | Mapping[Any, Any]) -> dict[str, Tensor]:

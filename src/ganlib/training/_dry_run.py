@@ -80,7 +80,7 @@ def dry_run(
         except GanlibError as error:
             if _makes(discriminator, latent, fake_condition, sample.shape):
                 raise ArgumentValueError(
-                    "generator and discriminator were given the wrong way round: discriminator makes samples from "
+                    "generator and discriminator were given the wrong way round: discriminator returns samples for "
                     "latents"
                 ) from error
             raise
@@ -177,7 +177,7 @@ def _explained(name: str, argument: str, x: Tensor, condition: Any, network: nn.
             )
         dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), x.dtype)
         if dtype != x.dtype and isinstance(error, RuntimeError):
-            hint = f" (its weights are {dtype}: give it {argument}s of that dtype, or choose a precision)"
+            hint = f" (its weights are {dtype}: pass it {argument}s of that dtype, or choose a precision)"
         shapes = tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf, condition)
         given = "no condition" if condition is None else f"condition {shapes}"
         raise ArgumentValueError(

@@ -150,7 +150,15 @@ class GameTrainer:
         ['critic_loss', 'generator_loss', 'l1']
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets", 2014, Algorithm 1 (for two players), arXiv:1406.2661.
+        For two players: Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661, Algorithm 1.
+
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), 2017,
+        arXiv:1611.07004.
+
+        Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (CycleGAN), 2017,
+        arXiv:1703.10593.
+
+        Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline" (R3GAN), 2024, arXiv:2501.05441.
     """
 
     # An objective that can reach the trainer does not read these, unless it names them: see _step/_constants.py.
@@ -257,7 +265,7 @@ class GameTrainer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to replace the modules or the players."""
         if name in ("modules", "players") and hasattr(self, name):
-            raise AttributeError(f"{name} of a trainer cannot be changed; make another trainer")
+            raise AttributeError(f"{name} of a trainer cannot be changed; create another trainer")
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -296,7 +304,7 @@ class GameTrainer:
 
     @property
     def batches_per_iteration(self) -> int:
-        """Number of batches in an iteration: ``accumulate_grad_batches * (1 + sum(steps - 1))``."""
+        """Number of batches in an iteration, ``accumulate_grad_batches * (1 + sum(steps - 1))``."""
         return self._accumulate * (1 + sum(player.steps - 1 for player in self.players))
 
     def train_step(self, batches: Any) -> dict[str, Tensor]:
@@ -308,8 +316,9 @@ class GameTrainer:
                 device and leaves other values as they are.
 
         Returns:
-            Detached scalars: the metrics of each player's last update, averaged over accumulated batches and processes.
-            A metric that this iteration did not compute, for example because its player rested, keeps its last value.
+            The metrics of each player's last update as detached scalars, averaged over accumulated batches and
+            processes. A metric that this iteration did not compute, for example because its player rested, keeps its
+            last value.
 
         Raises:
             BatchesExhaustedError: there are fewer batches than an iteration needs.
@@ -467,12 +476,12 @@ def _check_parts(modules: Any, players: Any) -> None:
         if isinstance(part, nn.Module) and is_sharded(part):
             raise ArgumentTypeError(
                 f"modules holds {name} (={type(part).__name__}), which is sharded over processes (FSDP or DTensor): "
-                "give the plain network, whole on each process; the trainer averages gradients over processes itself"
+                "pass the plain network, whole on each process; the trainer averages gradients over processes itself"
             )
         for module in part.modules() if isinstance(part, nn.Module) else ():
             if isinstance(module, DistributedDataParallel):
                 raise ArgumentTypeError(
-                    f"modules holds {name}, in which a {type(module).__name__} is put around a network: give the bare "
+                    f"modules holds {name}, in which a {type(module).__name__} wraps a network: pass the bare "
                     "network, since the trainer averages over processes itself"
                 )
     if not isinstance(players, Sequence) or not players or not all(isinstance(player, Player) for player in players):
@@ -486,8 +495,8 @@ def _check_parts(modules: Any, players: Any) -> None:
         if foreign := [p for p in held if id(p) not in known]:
             raise ArgumentValueError(
                 f"the optimizer of {player.name} holds {len(foreign)} of {len(held)} parameters that are in none of "
-                f"modules ({', '.join(modules):.100}), so they would not be saved: name their module there (or was the "
-                "optimizer made before the module was copied?)"
+                f"modules ({', '.join(modules):.100}), so they would not be saved: add their module to modules (or was "
+                "the optimizer made before the module was copied?)"
             )
 
 

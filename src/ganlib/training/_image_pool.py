@@ -46,9 +46,10 @@ class ImagePool(nn.Module):
 
     References:
         Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", 2017,
-        section 2.3, arXiv:1612.07828.
+        arXiv:1612.07828, section 2.3.
+
         The form used here: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
-        Networks", 2017, section 4, arXiv:1703.10593.
+        Networks" (CycleGAN), 2017, arXiv:1703.10593, section 4.
     """
 
     per_process = True

@@ -35,7 +35,7 @@ def warn_of_samples(samples: Tensor, sample_range: tuple[float, float] | None, e
         if low < least - _TOLERANCE or high > most + _TOLERANCE:
             warn_user(
                 f"sample lies in [{low:.4g}, {high:.4g}], but the generator's {source} [{least:.4g}, {most:.4g}]: it "
-                "can never make such samples; scale them to that range"
+                "can never make samples outside that range; scale the real samples to it"
             )
         elif least == -1 and most == 1 and 0 <= low <= 0.25 and high >= 0.5 and samples.numel() >= _ENOUGH:
             warn_user(

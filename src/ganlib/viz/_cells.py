@@ -55,11 +55,11 @@ def cells_of(samples: Any, sample_range: Any, render: Callable[[Tensor], Image.I
     if not 1 <= channels <= {3: len(_COLORS), 4: 4, 5: 4}.get(samples.ndim, 0):
         raise ShapeError(
             f"samples {tuple(samples.shape)} must be images (N, C, H, W) or volumes (N, C, D, H, W) with 1 to 4 "
-            f"channels, or signals (N, C, L) with at most {len(_COLORS)}; for other samples give render=, a function "
+            f"channels, or signals (N, C, L) with at most {len(_COLORS)}; for other samples pass render=, a function "
             "of one sample that returns a Pillow image"
         )
     if samples.is_complex():
-        raise DTypeError(f"samples must be real, but their dtype is {samples.dtype}: give samples.abs(), for example")
+        raise DTypeError(f"samples must be real, but their dtype is {samples.dtype}: pass samples.abs(), for example")
     if not samples.is_floating_point() and (low, high) == (-1, 1):
         if samples.dtype not in _HIGHEST:
             raise DTypeError(

@@ -232,8 +232,8 @@ class SampleGrid:
             except Exception as error:  # the generator can be any module
                 inputs = tree_map_only(Tensor, lambda tensor: tuple(tensor.shape), (self.latent, self.condition))
                 raise ArgumentValueError(
-                    f"SampleGrid cannot draw with latent {inputs[0]} and condition {inputs[1]}, which must be what the "
-                    f"generator takes: {type(error).__name__}: {error}"
+                    f"SampleGrid cannot draw with latent {inputs[0]} and condition {inputs[1]}, which the generator "
+                    f"must accept: {type(error).__name__}: {error}"
                 ) from error
 
     def _save(self, iteration: int) -> None:

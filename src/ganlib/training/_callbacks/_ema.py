@@ -71,8 +71,9 @@ class EMA(nn.Module):
         torch.Size([4, 784])
 
     References:
-        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018, appendix A,
-        arXiv:1710.10196.
+        Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
+        arXiv:1710.10196, appendix A.
+
         The warm-up of the decay: TensorFlow, ``ExponentialMovingAverage(num_updates=...)``,
         https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage.
     """
@@ -93,7 +94,7 @@ class EMA(nn.Module):
         if in_fsdp(module):
             raise ArgumentTypeError(
                 f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so it has no average: "
-                "give the plain module, whole on each process"
+                "pass the plain module, whole on each process"
             )
         self.decay: float = check_fraction("decay", decay, below_1=True)
         live = unwrapped(module, averages=True)
@@ -249,7 +250,7 @@ def _copied(module: nn.Module) -> nn.Module:
         if nn.parameter.is_lazy(tensor):
             raise ArgumentValueError(f"module has no {name} yet: call it with a batch first, to set its shape")
         if tensor.is_meta:
-            raise ArgumentValueError(f"module has {name} on the meta device, which holds no numbers to average")
+            raise ArgumentValueError(f"module has {name} on the meta device, which stores no values to average")
     try:
         with torch.inference_mode(False), torch.no_grad():
             return copy.deepcopy(module, _computed(module))

@@ -186,7 +186,7 @@ class Evaluate:
         if self.real is run.batches and busy and not _restarts(self.real):
             raise ArgumentValueError(
                 f"real (={shown(self.real)}) is the loader of the training, and a {type(self.real).__name__} with a "
-                "state or with persistent workers cannot be read twice at a time: give real a loader of its own"
+                "state or with persistent workers cannot be read twice at a time: pass real a loader of its own"
             )
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
@@ -293,7 +293,7 @@ class Evaluate:
         for name, metric in self.metrics.items():
             for full_name, value in _numbers(name, metric.compute(), _prefix(name, metric)):
                 if full_name in results:
-                    raise ArgumentValueError(f"two metrics give {full_name!r}: give metrics as a dict of names")
+                    raise ArgumentValueError(f"two metrics give {full_name!r}: pass metrics as a dict of names")
                 results[full_name] = value
         return results
 
@@ -313,7 +313,7 @@ def _by_name(metrics: Any) -> dict[str, Any]:
             raise ArgumentTypeError(f"the name of a metric (={shown(name)}) must be a string")
         name = name.replace(type(metric).__name__, _snake_case(type(metric).__name__))
         if name in found:
-            raise ArgumentValueError(f"two metrics are called {shown(name)}: give metrics as a dict of names")
+            raise ArgumentValueError(f"two metrics are called {shown(name)}: pass metrics as a dict of names")
         found[name] = metric
     if not found:
         raise ArgumentValueError(f"metrics (={shown(metrics)}) must be at least one")

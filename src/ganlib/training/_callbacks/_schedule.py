@@ -201,8 +201,8 @@ def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float],
         [1.0, 0.5, 0.0]
 
     References:
-        Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5,
-        arXiv:1608.03983.
+        Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, arXiv:1608.03983,
+        equation 5.
     """
     check_fraction("start", start, below_1=True)
     check_number("final", final)
@@ -226,8 +226,8 @@ def _check_function(name: str, function: Any, *, least: float = -math.inf) -> No
             ) from error
         except Exception as error:
             raise ArgumentValueError(
-                f"{name} (={shown(function)}) must give a number at every progress in [0, 1], but fails at {progress}: "
-                f"{type(error).__name__}: {error}"
+                f"{name} (={shown(function)}) must return a number at every progress in [0, 1], but fails at "
+                f"{progress}: {type(error).__name__}: {error}"
             ) from error
 
 

@@ -50,8 +50,8 @@ def _why_not_exact(batches: Any) -> str | None:
     for loader in _hidden(batches):
         inside = type(loader).__name__
         remedy = (
-            f"give the {kind} a state_dict and a load_state_dict that forward to it, or make it by data.map_loader or "
-            "data.zip_loaders"
+            f"give the {kind} a state_dict and a load_state_dict that forward to it, or create it by data.map_loader "
+            "or data.zip_loaders"
         )
         if has_state(loader):
             return f"{doubt} {kind} around a {inside}, whose position no checkpoint holds; {remedy}"
@@ -86,20 +86,21 @@ def _why_not_shared(loader: Any) -> str | None:
     if gives_all(loader) and rank() == 0:
         return (
             f"each of the {world_size()} processes gets the whole data set of its {kind}, whose "
-            f"sampler is a {type(order).__name__}: unless that data set is the process's own share already, "
-            "give sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or take a data.TensorLoader"
+            f"sampler is a {type(order).__name__}: unless this data set already contains only the samples of this "
+            "process, pass sampler=torch.utils.data.DistributedSampler(dataset) instead of shuffle, or use a "
+            "data.TensorLoader"
         )
     if not is_torchs(order, "DistributedSampler"):
         return None
     if (order.num_replicas, order.rank) != (world_size(), rank()):
         return (
             f"the DistributedSampler of this {kind} is for process {order.rank} of {order.num_replicas}, but this is "
-            f"{rank()} of {world_size()}: make it after ganlib.distributed.init(), without num_replicas and rank"
+            f"{rank()} of {world_size()}: create it after ganlib.distributed.init(), without num_replicas and rank"
         )
     if hidden and order.shuffle and rank() == 0 and not hasattr(outer, "sampler"):
         return (
             f"every epoch has the same order: batches is a {type(outer).__name__} around a {kind} whose "
-            "DistributedSampler does not get the epoch; make it by data.map_loader or data.zip_loaders"
+            "DistributedSampler does not get the epoch; create it by data.map_loader or data.zip_loaders"
         )
     return None
 

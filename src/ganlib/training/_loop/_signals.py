@@ -49,7 +49,7 @@ class Signals:
             return
         if error is not None:  # for example, the same signal ended a loader's worker
             name = signal.Signals(self.received).name
-            warnings.warn(f"the iteration during which {name} came could not be finished: {error!r}", stacklevel=3)
+            warnings.warn(f"the iteration in which {name} came could not be finished: {error!r}", stacklevel=3)
         before = self._before.get(self.received)
         if callable(before):
             before(self.received, None)

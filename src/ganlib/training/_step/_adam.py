@@ -28,7 +28,8 @@ def adam_step(
         beta2: () on the device.
 
     References:
-        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1, arXiv:1412.6980.
+        Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, arXiv:1412.6980, Algorithm 1.
+
         The weight decay of AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019,
         arXiv:1711.05101.
     """

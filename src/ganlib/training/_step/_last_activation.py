@@ -82,9 +82,9 @@ def last_activation(calls: list[Call], samples: Tensor, *, warn: bool) -> nn.Mod
         return call.module
     if samples.dtype in _HALVES and warn:
         warn_user(
-            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}. If a tanh or another activation "
-            "makes them, write it as the last module, such as nn.Tanh(): the trainer computes that in float32, since "
-            "a tanh that rounds to 1 has no gradient. If nothing of the kind makes them, this does no harm; return "
+            f"generator gives samples in {str(samples.dtype).removeprefix('torch.')}. If the last operation is a "
+            "tanh or another activation, write it as the last module, such as nn.Tanh(): the trainer computes that "
+            "in float32, since a tanh that rounds to 1 has no gradient. Otherwise this does no harm; return "
             "samples.float() to silence this warning"
         )
     return None

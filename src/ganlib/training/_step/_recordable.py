@@ -49,11 +49,11 @@ class RecordableOptimizer:
         if isinstance(optimizer, torch.optim.LBFGS):
             raise ArgumentValueError(f"{said}: it calls a closure several times in a step")
         if self._counts_on_host and any(group["lr_decay"] for group in optimizer.param_groups):
-            raise ArgumentValueError(f"{said}: its lr_decay reads the count of steps on the host; give it lr_decay=0")
+            raise ArgumentValueError(f"{said}: its lr_decay reads the number of steps on the CPU; set lr_decay=0")
         if scaled and not getattr(optimizer, "_step_supports_amp_scaling", False):
             raise ArgumentValueError(
                 f"{said} with precision (='fp16'): its gradient scaler waits for the device; "
-                "give it fused=True, or take precision='bf16'"
+                "set fused=True, or use precision='bf16'"
             )
 
     @contextlib.contextmanager

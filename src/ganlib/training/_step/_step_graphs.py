@@ -173,9 +173,9 @@ class StepGraphs:
             if not self._warned_of_kinds:
                 self._warned_of_kinds = True
                 warnings.warn(
-                    f"{self._setting}: there are more than {_MOST} kinds of steps, by the shapes of batches and the "
-                    "players that take part; the others are launched singly. Give batches of one shape, for example "
-                    "with drop_last=True",
+                    f"{self._setting}: there are more than {_MOST} kinds of steps. Steps differ in kind if "
+                    "the shapes of batches or the updated players differ. The other kinds run without a graph. Use "
+                    "batches of one shape, for example with drop_last=True",
                     stacklevel=5,
                 )
             return self._ready_step(batches)

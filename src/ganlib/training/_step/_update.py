@@ -121,8 +121,8 @@ class Update:
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
         if not trained:
             raise ArgumentValueError(
-                f"the optimizer of {self._player} ({type(self._optimizer).__name__}) holds no parameter that requires "
-                "a gradient: all of its network is frozen"
+                f"the optimizer of {self._player} ({type(self._optimizer).__name__}) contains no parameter that "
+                "requires a gradient: all of its network is frozen"
             )
         # The trained parameters may change between steps: a user may freeze or unfreeze layers.
         if world_size() > 1 and (*map(id, trained),) not in self._joined:
@@ -170,8 +170,8 @@ class Update:
         self._tried = True
         if all(parameter.grad is None for parameter in trained):
             raise ArgumentValueError(
-                f"the objective of {self._player} does not depend on any of the {len(trained)} parameters that its "
-                "optimizer holds: do they belong to another network, or was an output detached?"
+                f"the objective of {self._player} does not depend on any of the {len(trained)} parameters of its "
+                "optimizer: do they belong to another network, or was an output detached?"
             )
 
     def _over_processes(self, trained: list[nn.Parameter], *, average: bool) -> AbstractContextManager[Losses]:
