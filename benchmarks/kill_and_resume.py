@@ -1,4 +1,4 @@
-"""Kill a real training with SIGKILL at random moments, resume it each time, and compare its end.
+"""Kill a real training with SIGKILL at random moments, resume it each time, and compare the result.
 
     python -m benchmarks.kill_and_resume --kills 100
 
@@ -115,7 +115,7 @@ def live(words: list[str], kill_after: float | None, *, from_birth: bool = False
 def assert_same_files(expected: Path, actual: Path) -> None:
     """Compare the folders of two runs: the same files, the same bytes, and the same state in each checkpoint.
 
-    States are compared value by value, because torch writes the name of the file into it.
+    States are compared value by value, because torch writes the name of a file into the file.
     """
     files, others = ({path.relative_to(folder) for path in folder.rglob("*.*")} for folder in (expected, actual))
     assert files == others, f"the files differ: {sorted(map(str, files ^ others))}"

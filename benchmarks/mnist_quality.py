@@ -4,7 +4,7 @@
     python -m benchmarks.mnist_quality --root DIR --classifier runs/classifier.pt x.npz
 
 The script prints the share of digits that the classifier assigns to their label, and the Fréchet distance to MNIST's
-test set in the classifier's features. It then prints both for as many real training images.
+test set in the classifier's features. It then prints both for the same number of real training images.
 """
 
 import argparse

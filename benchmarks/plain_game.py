@@ -37,7 +37,7 @@ class PlainGame:
         self.metrics: dict[str, Tensor] = {}
 
     def train_step(self, batches: Iterator[Any]) -> dict[str, Tensor]:
-        """Let each player take its turn."""
+        """Update each player in turn."""
         prepared = self.prepare(next(batches))
         for player in self.players:
             if self.iteration % player.every:

@@ -15,7 +15,7 @@ and each value of ``--batch-norm``:
 - spread: the standard deviation over latents of a pixel in [-1, 1], averaged over pixels and classes. A spread near 0
   means that the generator has collapsed.
 
-A last line for each run has the same figures of as many real training images.
+The last line of each run has the same measurements for the same number of real training images.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def _one_class(folder: Path, name: str) -> data.TensorLoader:
 
 
 def drawn(number: int, run: Path, batch_norm: str | None = None, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Generate images and labels of a run; by default as its recipe does, and as many as its system has."""
+    """Generate images and labels of a run; the defaults are the settings of its recipe and the count of its system."""
     system = SYSTEMS[number]
     words = [
         "sample",

@@ -94,7 +94,7 @@ def tag_table(data: str, classes: Sequence[str], file: Path | None) -> tuple[lis
     elif data in TAGS:
         tags = TAGS[data]
     else:
-        raise ArgumentValueError(f"--data {data} has no tags of its own: give --tags FILE, with a row class,tag,...")
+        raise ArgumentValueError(f"--data {data} has no tags of its own: pass --tags FILE, with a row class,tag,...")
     names = list(dict.fromkeys(tag for row in tags for tag in row))
     return names, multi_hot(tags, names)
 

@@ -70,7 +70,7 @@ def _torchvision(name: str, root: Path, download: bool, size: int, *, train: boo
         found = sorted(path.name for path in raw.glob("*")) if raw.is_dir() else []
         state = f"is broken ({raw} holds {', '.join(found)})" if found else f"is not there (no {raw})"
         state += f": {error}" if found or download else ""  # without files, torchvision's message names its own option
-        how = f"add --download to fetch it, or give the folder that holds {folder} by --root"
+        how = f"add --download to fetch it, or pass the folder that contains {folder} by --root"
         if name == "cifar10":
             how += "; if you have it as images in a folder for each class, use --data folder"
         raise DataError(f"--data {name}: {kind} {state}; {how}") from error

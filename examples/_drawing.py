@@ -54,11 +54,11 @@ def load(run: Path, script: str, **wanted: Any) -> nn.Module:
     path = generator_file(run)
     if path is None and not run.is_dir():
         what = "is a file" if run.exists() else "is not there"
-        raise ArgumentValueError(f"--run (={run}) {what}: give the folder of a run, the --out of its train")
+        raise ArgumentValueError(f"--run (={run}) {what}: pass the folder of a run, the --out of its train")
     if path is None:
         raise ArgumentValueError(
             f"--run (={run}) holds no generator.safetensors, which a training writes when it ends: "
-            f"finish it with train ... --out {run} --resume, or end it where it is by adding --iterations 1 to that"
+            f"finish it with train ... --out {run} --resume, or add --iterations 1 to that command to end it now"
         )
     generator = models.load_generator(path)
     info: Any = generator.info

@@ -50,14 +50,14 @@ def make_loader(
 def averaging(generator: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[list[Any], nn.Module]:
     """Return callbacks for a falling learning rate and a moving average of the weights, and the average.
 
-    Both give better samples than the generator has at any one iteration.
+    With both, samples are better than those of the generator at any single iteration.
     """
     ema, decay = training.EMA(generator, decay=0.999), training.linear_decay(start=0.6, final=0.05)
     return [*(training.LearningRateSchedule(each, decay) for each in optimizers), ema], ema.module
 
 
 def sync_batch_norm(generator: nn.Module, device: str) -> nn.Module:
-    """Compute batch norm's statistics over all processes. A discriminator with a gradient penalty cannot do that."""
+    """Compute batch norm's statistics over all processes. This does not work with a gradient penalty."""
     if torch.device(device).type != "cuda":
         raise ArgumentValueError(f"--sync-batch-norm needs --device cuda, not {device}: torch supports it only there")
     return nn.SyncBatchNorm.convert_sync_batchnorm(generator)
@@ -88,7 +88,7 @@ class RunFile:
         differing = [name for name in self.what | held if self.what.get(name) != held.get(name)]
         if differing:
             told = ", ".join(f"{name} {held.get(name)} (not {self.what.get(name)})" for name in differing)
-            raise RunFolderError(f"--out (={self.path.parent}) holds another run, with {told}: take another folder")
+            raise RunFolderError(f"--out (={self.path.parent}) holds another run, with {told}: use another folder")
 
     def on_start(self, run: Run) -> None:
         """Write the file."""

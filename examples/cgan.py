@@ -138,7 +138,7 @@ def asked(arguments: argparse.Namespace, info: Any) -> Tensor:
         return multi_hot([arguments.tags], info["words"])
     if arguments.text is not None:
         if not info["words"]:
-            raise ArgumentValueError("--text needs words, but this run was trained with --vectors: give --labels")
+            raise ArgumentValueError("--text needs words, but this run was trained with --vectors: pass --labels")
         print_unknown(arguments.text, info["words"])
         return bags_of_words([arguments.text], info["words"])
     labels = range(len(info["classes"])) if arguments.labels is None else arguments.labels

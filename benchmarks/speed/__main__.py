@@ -25,25 +25,25 @@ machine: trainings that share cores slow each other down by a factor of ten or m
 - ``torchgan``, if it is installed and supports the training.
 
 ``time / by hand`` is the time divided by that of ``by hand``, turn by turn, with the same kind of spread. ``x
-original`` is how many times as fast as ``original`` it is.
+original`` is the speed divided by that of ``original``.
 
-``settings`` times each setting alone. ``x none`` is how many times as fast as without settings it is. ``first 5 s`` is
-the time of the warm-up.
+``settings`` times each setting alone. ``x none`` is the speed divided by that without settings. ``first 5 s`` is the
+time of the warm-up.
 
 ``scale`` shows how the cost grows with the batch, width and image size of a conditional DCGAN.
 
-``loaders`` shows the images per second of the data path. ``times`` is how many times as fast as a ``DataLoader`` it is.
+``loaders`` shows the images per second of the data path. ``times`` is the speed divided by that of a ``DataLoader``.
 
 ``examples`` times each example script with its default options, its loader, callbacks and progress bar, between two
-iterations. ``first ...`` is the time up to the first of the two, in which graphs are recorded. ``of bare`` is the speed
-compared with the script's own trainer and loader in a ``fit`` without callbacks. ``of fast`` compares with ``ganlib
-fast`` of ``loops`` for the same networks, batch and image size, which has no penalty and no average.
+iterations. ``first ...`` is the time before these iterations, including the recording of graphs. ``of bare`` is the
+speed compared with the script's own trainer and loader in a ``fit`` without callbacks. ``of fast`` compares with
+``ganlib fast`` of ``loops`` for the same networks, batch and image size, which has no penalty and no average.
 
 ``bounds`` runs each workload, and some wide ones, with fast settings: without a graph, as a CUDA graph, and compiled as
 a graph. ``of bandwidth`` is the memory traffic of a step, divided by that of the copy of a large tensor. The traffic is
-the sum of the sizes of all inputs and outputs of the operations of an uncompiled step. With caches it can be above 1.
-``busy`` (CUDA) is the time of the kernels by ``torch.profiler``, divided by the time of an iteration. The rest is the
-wait between two kernels. ``kernels.txt`` lists the ten slowest kernels of each.
+the sum of the sizes of all inputs and outputs of the operations of an uncompiled step. With caches, ``of bandwidth``
+can be above 1. ``busy`` (CUDA) is the time of the kernels by ``torch.profiler``, divided by the time of an iteration.
+The rest is the wait between two kernels. ``kernels.txt`` lists the ten slowest kernels of each.
 """
 
 import argparse

@@ -28,7 +28,7 @@ def bounds(
         report: file for the ten slowest kernels of each run.
 
     Returns:
-        Rows. Those of compiled networks come last, so an interrupted run has all others.
+        Rows. The rows of compiled networks come last, so an interrupted run has all other rows.
     """
     cuda, device = bench.device.type == "cuda", bench.device
     copied = bandwidth(device)

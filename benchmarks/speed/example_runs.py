@@ -58,7 +58,7 @@ EXAMPLES = {
 
 
 def examples(bench: Bench, names: Sequence[str], first: int, last: int, options: Sequence[str] = ()) -> Rows:
-    """Time iterations of each script between two iterations, with everything that the script does in between.
+    """Time each script from one iteration to another, with everything that the script does between them.
 
     Args:
         bench: device, and duration of the runs that a script is compared with.

@@ -37,7 +37,7 @@ class Bench:
             self.peaks |= {"tf32": peak(device, torch.float32, tf32=True), "fp16": peak(device, torch.float16)}
 
     def time(self, runs: dict[str, Any]) -> tuple[dict[str, Timed], dict[str, float]]:
-        """Time runs in turns, and return the seconds of their first iterations too."""
+        """Time runs in turns; also return the seconds of their first iterations."""
         warm = {name: warm_up(run, self.device) for name, run in runs.items()}
         slowest = max(warm_up(run, self.device, 3) / 3 for run in runs.values())
         iterations = self.iterations or max(3, round(self.seconds / slowest))

@@ -44,12 +44,12 @@ class Timed:
 
 
 def warm_up(run: Run, device: torch.device, iterations: int = 5) -> float:
-    """Return the seconds of the first iterations, with compilation, which count nowhere else."""
+    """Return the seconds of the first iterations, including compilation; no other time includes them."""
     return _seconds(run, device, iterations)
 
 
 def in_turns(runs: Mapping[str, Run], device: torch.device, *, iterations: int, rounds: int) -> dict[str, Timed]:
-    """Let all runs take turns of ``iterations``, so what slows one run down slows down all."""
+    """Let all runs take turns of ``iterations``, so a slowdown of the machine affects all runs."""
     turns: dict[str, list[float]] = {name: [] for name in runs}
     for place in range(rounds):
         # Alternate the order, so no run always follows the same one.

@@ -19,7 +19,7 @@ __all__ = ["is_here", "make_run"]
 
 
 def is_here(work: Workload) -> bool:
-    """Return whether torchgan is installed and supports the workload: it has no classes and no noisy targets."""
+    """Return whether torchgan is installed and supports the workload, which must not use classes."""
     return not work.labelled and importlib.util.find_spec("torchgan") is not None
 
 

@@ -7,9 +7,9 @@
 One generator translates from domain A to B, and one from B to A. Each domain has a discriminator, which gets generated
 images from a pool. An image that is translated to the other domain and back should not change (weight 10). As in the
 original, one optimizer updates both generators and one updates both discriminators, so the game has two players.
-``translations.png`` has rows of held-out images: A, A to B, and back; then B, B to A, and back. The script prints the
-L1 distance of translated outlines to their digits, and that of the mean image. No objective uses these pairs. With
-``--data`` there are no pairs, and nothing is printed.
+``translations.png`` has rows of held-out images: A, their translations to B, and these translated back; then the same
+for B. The script prints the L1 distance of translated outlines to their digits, and that of the mean image. No
+objective uses these pairs. With ``--data`` there are no pairs, and nothing is printed.
 
 Reference: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent ...", 2017, arXiv:1703.10593.
 """

@@ -1,13 +1,13 @@
-"""StyleGAN2's lazy regularization: players that share an optimizer and play rarely.
+"""StyleGAN2's lazy regularization: players that share an optimizer and are rarely updated.
 
     python examples/games/path_length.py --iterations 2000 --out runs/path_length
     python examples/games/path_length.py --path-weight 0 --out runs/without  # without path lengths
 
 A mapping network turns a latent into a style. A synthesis network turns the style into an image of 16 x 16 pixels. R1
-plays in every 16th iteration, with the discriminator's optimizer. Path length regularization plays in every 8th
-iteration, with the generator's optimizer: equal steps of the style should change the image equally. The script prints
-the standard deviation of the Jacobian's norm over 1000 styles, divided by its mean. The regularization halves it. It
-also prints how much pixels differ between samples. The rows of ``path_length.png`` interpolate between styles.
+is applied in every 16th iteration, with the discriminator's optimizer. Path length regularization is applied in every
+8th iteration, with the generator's optimizer: equal steps of the style should change the image equally. The script
+prints the standard deviation of the Jacobian's norm over 1000 styles, divided by its mean. The regularization halves
+it. It also prints how much pixels differ between samples. The rows of ``path_length.png`` interpolate between styles.
 
 Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.
 """

@@ -3,9 +3,9 @@
     python examples/games/table.py --iterations 4000 --out runs/table
 
 The script makes the table: 12 numbers and one of 5 categories, which depend on one of 3 classes. Generated categories
-are one-hot, by a straight-through Gumbel softmax. The loss is non-saturating with R1, and CTGAN has WGAN-GP instead. At
-the end, an average of the generator generates rows. The script prints how often a held-out row has the class of the
-nearest generated row, and the largest errors of a correlation and of a column within a class (``table.png``).
+are one-hot, by a straight-through Gumbel softmax. The loss is non-saturating with R1; CTGAN uses WGAN-GP. At the end,
+an average of the generator generates rows. The script prints how often a held-out row has the class of the nearest
+generated row, and the largest errors of a correlation and of a column within a class (``table.png``).
 
 Reference: Xu et al., "Modeling Tabular Data using Conditional GAN", 2019, arXiv:1907.00503.
 """

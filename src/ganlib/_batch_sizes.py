@@ -62,6 +62,6 @@ def _known(sizes: list[int]) -> tuple[int, int] | None:
 
 
 def _torchs(loader: Any) -> bool:
-    """Return whether ``__iter__`` is that of torch or torchdata; subclasses can inherit it."""
+    """Return whether ``__iter__`` is a method of torch or torchdata; subclasses can inherit it."""
     iterates = getattr(type(loader), "__iter__", None)
     return getattr(iterates, "__module__", "").partition(".")[0] in ("torch", "torchdata")

@@ -32,8 +32,8 @@ def last_operation(tensor: Tensor, *, arithmetic: bool = False) -> str | None:
 
     Args:
         tensor: the tensor, with its graph. Reshaping, slicing, joining, pooling and averages are skipped.
-        arithmetic: whether to skip clamps, and sums and products with constants, if the range stays at most as wide as
-            that of probabilities.
+        arithmetic: whether to skip clamps, and sums and products with constants, if the range
+            is not wider than from 0 to 1.
 
     Returns:
         ``"sigmoid"``, ``"hardsigmoid"``, ``"softmax"``, ``"logsigmoid"``, ``"log_softmax"``, ``"hardtanh"``,

@@ -18,8 +18,8 @@ def held(root: Any, *, within: int = 5, closed: tuple[type, ...] = ()) -> Iterat
 
     Args:
         root: the object.
-        within: the largest number of references between them. An attribute can count as two: the object's dict and the
-            attribute.
+        within: the largest number of references between them. An attribute can count as two references: one to the
+            object's dict, and one to the attribute.
         closed: classes whose objects are yielded but not searched, except for the root.
 
     Example:

@@ -106,7 +106,7 @@ def meet(name: str, *, timeout: float, group: Any = None) -> None:
     store = _store()
     who = f"ganlib/{name} of {ranks}"
     first = _rounds[whole].get(who, 0) + 1
-    # Skip rounds that already have an outcome: the other ranks gave them up before this rank came.
+    # Skip rounds that already have an outcome: the other ranks ended them before this rank arrived.
     this = next(number for number in count(first) if not store.check([f"{who}/{number}/outcome"]))
     _rounds[whole][who] = this
     key = f"{who}/{this}"

@@ -129,7 +129,7 @@ class _Maker:
 
 
 class _Attribute:
-    """Mark an argument that is the attribute of the same name, which a user may replace."""
+    """Mark an argument that is read from the attribute of the same name, because a user may replace it."""
 
 
 def _remembered(name: str, value: Any) -> Any:

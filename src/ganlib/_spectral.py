@@ -73,7 +73,7 @@ class SpectralVectors(NamedTuple):
 
 
 def spectral_vectors(module: nn.Module) -> list[SpectralVectors]:
-    """Find the singular vectors of all spectral norms in a module; a spectral norm of a vector has none."""
+    """Find the singular vectors of all spectral norms in a module; the norm of a vector has no such vectors."""
     found = []
     for part in module.modules():
         for hook in part._forward_pre_hooks.values():

@@ -9,7 +9,7 @@ Embeddings and ``nn.PReLU`` keep torch's initial values. The functions do not ch
 You can call a function before or after you add weight norm, spectral norm, pruning or another parametrization. The
 result is the same. With weight norm, the layer computes with the drawn weight. With spectral norm, the drawn weight is
 divided by its largest singular value. Pruning keeps its mask. Any other parametrization gets the weight through its
-``right_inverse``. If it has none, it is applied to the drawn weight.
+``right_inverse``. A parametrization without ``right_inverse`` is applied to the drawn weight.
 
 Weights in half precision are drawn in float32 and then rounded.
 
@@ -96,7 +96,7 @@ def normal_(module: ModuleT, std: float = 0.02, *, gains: bool = False) -> Modul
     """Draw weights from N(0, std), and optionally the gains of norms.
 
     Gains near 0 make the output of each normalized layer small at first. ``DCGAN_CIFAR10`` starts like this in both
-    networks. The gallery in the docs compares a narrow copy of it with gains of 1.
+    networks. The gallery in the docs compares such gains with gains of 1, in a narrow copy of ``DCGAN_CIFAR10``.
 
     Args:
         module: changed in place, with all its submodules.
@@ -334,7 +334,7 @@ def _hook(owner: nn.Module, name: str) -> Any:
 
 
 def _given(owner: Any, name: str) -> Tensor | None:
-    """Return the tensor that a layer computes with, or one of its shape and dtype; None if its origin is unknown."""
+    """Return the tensor that a layer uses, or a tensor of the same shape and dtype; None if its origin is unknown."""
     if parametrize.is_parametrized(owner, name):
         steps = owner.parametrizations[name]
         plain = all(isinstance(step, _SpectralNorm) for step in steps)

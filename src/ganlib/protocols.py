@@ -326,7 +326,7 @@ class Run(Protocol):
 
 @runtime_checkable
 class OnStart(Protocol):
-    """Call back once before the first iteration, after a resume.
+    """Call back once before the first iteration; a resumed run has loaded its checkpoint before.
 
     The callback is called again when the training returns to an earlier checkpoint (``rollbacks``).
     """
@@ -358,7 +358,8 @@ A callback can set three attributes, which are False by default:
 - ``untimed = True``: it is called after the other callbacks, so that weight averages are up to date. The time of its
   calls does not count in ``run.progress`` and ``run.seconds``, so it does not use up a limit in minutes.
   :class:`ganlib.training.Evaluate` sets it.
-- ``reads_metrics = True``: it is called after those, so that it sees all values of ``run.log``. The loggers set it.
+- ``reads_metrics = True``: it is called after the untimed callbacks, so that it sees all values of ``run.log``. The
+  loggers set it.
 
 In multi-GPU training, each process calls its own callbacks. A checkpoint contains the state of a callback in the first
 process.

@@ -31,7 +31,7 @@ def check_encoder(encoder: object) -> None:
 
 
 def check_classes(condition: Any, num_classes: int) -> None:
-    """Raise an error unless the condition is (N,) class indices; values are checked on the CPU only."""
+    """Raise an error unless the condition is (N,) class indices; values are checked only on the CPU."""
     _check_tensor(condition)
     if condition.dtype not in _INDICES:
         raise DTypeError(
@@ -49,7 +49,7 @@ def check_classes(condition: Any, num_classes: int) -> None:
 
 
 def check_floats(condition: Any, features: int, *, maps: bool, what: str) -> None:
-    """Raise an error unless the condition is float (N, features) or maps; values are checked on the CPU only."""
+    """Raise an error unless the condition is float (N, features) or maps; values are checked only on the CPU."""
     _check_tensor(condition)
     dense = condition.layout is torch.strided and condition.dtype.itemsize > 1
     if not (condition.is_floating_point() and dense):

@@ -37,7 +37,7 @@ class OneHot(Encoder):
         self.num_classes = num_classes
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error unless the condition is class indices; values are checked on the CPU only.
+        """Raise an error unless the condition is class indices; values are checked only on the CPU.
 
         Args:
             condition: (N,) int64, or another integer dtype, in [0, num_classes).
@@ -96,7 +96,7 @@ class ClassEmbedding(Encoder):
         self.embedding: nn.Embedding = nn.Embedding(num_classes, dim)
 
     def check(self, condition: Tensor) -> None:
-        """Raise an error unless the condition is class indices; values are checked on the CPU only.
+        """Raise an error unless the condition is class indices; values are checked only on the CPU.
 
         Args:
             condition: (N,) int64, or another integer dtype, in [0, num_classes).

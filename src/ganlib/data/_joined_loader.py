@@ -129,7 +129,7 @@ class JoinedLoader:
                     stream.begin()
 
     def _goes_on(self) -> bool:
-        """Return whether there is another batch; a loader without a length must try to fetch one."""
+        """Return whether there is another batch, after an attempt to fetch it from each loader."""
         for stream, over in zip(self._streams, self._ended(), strict=True):
             if not over:
                 self._begin()

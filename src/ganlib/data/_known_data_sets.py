@@ -64,7 +64,7 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def refuse_masks(dataset: Any) -> None:
-    """Raise an ArgumentTypeError for a Subset with boolean indices, which torch takes for 0 and 1; nested ones too.
+    """Raise an ArgumentTypeError for a Subset with boolean indices, which torch treats as the indices 0 and 1.
 
     Example:
         >>> refuse_masks(Subset(TensorDataset(torch.ones(2, 1)), [1, 0]))

@@ -15,7 +15,7 @@ def eight_bit(image: Image.Image, *, alpha: bool = False) -> Image.Image:
     """Return an image in mode L or RGB on black; with ``alpha``, an image that has an alpha channel becomes LA or RGBA.
 
     If the image is the opened file, its EXIF orientation is applied, and its transparent color becomes transparent. An
-    image that a program has made is not changed in this way.
+    image that a program has created is not changed in this way.
 
     Raises:
         ValueError: if black and white are unknown, or there are no pixels.
@@ -82,7 +82,7 @@ def pixels(image: Image.Image) -> Tensor:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Scale the transparent color of a PNG as Pillow scales its pixels; Pillow does not scale this color."""
+    """Scale the transparent color of a PNG like its pixels; Pillow scales only the pixels."""
     key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
     if key is None or not tiles:
         return

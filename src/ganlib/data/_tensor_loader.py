@@ -31,10 +31,11 @@ class TensorLoader:
     uint8 samples are scaled to [-1, 1]. Float samples are not changed. Shuffling and augmentation depend only on the
     seed, the epoch and the position in the epoch. A loader that is restored from its state continues exactly.
 
-    With several processes, each process creates a loader with the same data set and seed. Together, their batches are
-    those of one process with a batch size of ``batch_size`` times the number of processes. The first process has the
-    first part of each large batch, the second process the next part. Each process augments its samples differently. The
-    number of processes is determined at the start of each epoch, so you can create the loader before the process group.
+    With several processes, each process creates a loader with the same data set and seed. Together, the processes draw
+    the same batches as one process with a batch size of ``batch_size`` times the number of processes. The first process
+    has the first part of each large batch, the second process the next part. Each process augments its samples
+    differently. The number of processes is determined at the start of each epoch, so you can create the loader before
+    the process group.
 
     Args:
         dataset: the data set, with items ``sample`` or ``(sample, condition)``. Each item is read once.
@@ -51,13 +52,13 @@ class TensorLoader:
             The mask is moved in the same way, and keeps its values.
         device: the device of the batches; None is the CPU.
         storage: where to keep the data set. ``"device"`` keeps it on the device. ``"host"`` keeps it in the memory of
-            the host, and sends batches one ahead through pinned memory. ``"auto"`` is ``"device"``, unless the device
-            is a CUDA device and the samples need more than half of its free memory.
+            the host, and sends each batch to the device one iteration in advance, through pinned memory. ``"auto"`` is
+            ``"device"``, unless the device is a CUDA device and the samples need more than half of its free memory.
         seed: seed of the order, from 0 to 2**64 - 1.
         shuffle: whether to draw a random order for each epoch. If False, the order is that of the data set.
         drop_last: whether to skip a smaller last batch. If False, several processes share the last batch equally. If
-            its size is not divisible, they repeat samples from the start of the epoch, as torch's
-            ``DistributedSampler`` does.
+            its size is not divisible by their number, samples from the start of the epoch are repeated, as by torch's
+            ``DistributedSampler``.
 
     Attributes:
         samples: (L, C, ...) uint8 or float, where they are stored.
@@ -215,8 +216,8 @@ class TensorLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a position; with another number of processes, go to the same fraction of the epoch.
 
-        The position is exact if the batches of all processes together have the same size as before. A state without a
-        number of processes comes from one process.
+        The position is exact if the batches of all processes together have the same size as before. A state that
+        contains no number of processes counts as the state of one process.
 
         Args:
             state: the result of :meth:`state_dict` of any process.

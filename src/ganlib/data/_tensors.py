@@ -105,8 +105,8 @@ def _append(values: list[Tensor], value: Tensor, name: str, other: str) -> None:
     first = values[0] if values else value
     if value.shape != first.shape:
         raise ShapeError(
-            f"{name} has shape {tuple(value.shape)}, but {other} has {tuple(first.shape)}; all must have one size and "
-            "number of channels"
+            f"{name} has shape {tuple(value.shape)}, but {other} has {tuple(first.shape)}; all must have the same size "
+            "and number of channels"
         )
     if (value.dtype, value.device) != (first.dtype, first.device):
         raise DTypeError(

@@ -133,7 +133,7 @@ class Transforms:
                 result = self._one_by_one(transform, samples, conditions)
         for tensor in result:
             if tensor.ndim == 0 or len(tensor) != count:
-                raise ShapeError(f"{self._shown()} returned {tuple(tensor.shape)} of {count} samples")
+                raise ShapeError(f"{self._shown()} made {tuple(tensor.shape)} of {count} samples")
         return result
 
     def try_on(self, samples: Tensor, conditions: list[Tensor]) -> None:
@@ -164,13 +164,13 @@ class Transforms:
             self._refuse_clamping(tried, samples)
         if self._single and samples.dtype == torch.uint8 and result.abs().max() > _FAR:
             raise ArgumentValueError(
-                f"{self._shown()} returns floats from {result.min():.4g} to {result.max():.4g} for uint8 samples, but "
-                "TensorLoader does not scale floats: return uint8, or scale them, by "
+                f"{self._shown()} returns floats from {result.min():.4g} to {result.max():.4g} for uint8 samples, and "
+                "floats are not scaled: return uint8, or scale them, by "
                 "v2.ToDtype(torch.float32, scale=True) and v2.Normalize([0.5], [0.5]) for example"
             )
 
     def _refuse_clamping(self, tried: Callable[..., Any], samples: Tensor) -> None:
-        """Try constants: no hook sees torchvision's functions that clamp to [0, 1]."""
+        """Detect clamping to [0, 1] with constant samples, because hooks do not see torchvision's functions."""
         try:
             below, above = (self._called(tried, torch.full_like(samples, value), [], (0,))[0] for value in (-0.5, 0.25))
         except Exception:  # it does not accept constants, so nothing is known
@@ -247,10 +247,10 @@ class Transforms:
         parts = {type(part).__name__ for part in held(self._transform, within=12)}
         if samples.dtype == torch.uint8 and parts & {"ToTensor", "Normalize"}:
             return (
-                "; it gets uint8 tensors: leave ToTensor out, and put v2.ToDtype(torch.float32, scale=True) before "
+                "; it is given uint8 tensors: leave ToTensor out, and put v2.ToDtype(torch.float32, scale=True) before "
                 "v2.Normalize"
             )
-        return f"; it gets tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
+        return f"; it is given tensors (C, H, W) of {samples.dtype}, one at a time" if samples.ndim == 4 else ""
 
 
 def scaled(samples: Tensor) -> Tensor:
@@ -307,7 +307,7 @@ def _watched(transform: Any, of_sample: int) -> Iterator[None]:
 
 
 def _refuse_sample(module: nn.Module, inputs: tuple[Any, ...], *, ndim: int) -> None:
-    """Refuse a single sample: a transform of ganlib would take its channels for samples."""
+    """Refuse a single sample, because a transform of ganlib would treat its channels as samples."""
     if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == ndim:
         raise ArgumentTypeError(
             f"transform is called with one sample at a time, but holds a {type(module).__name__} of ganlib, which "

@@ -24,7 +24,7 @@ def zip_loaders(*loaders: Iterable[Any], length: Literal["shortest", "longest"] 
     too.
 
     Args:
-        loaders: two or more iterables of any kind with at least one batch each. You can give a loader that has a state
+        loaders: two or more iterables of any kind with at least one batch each. You can pass a loader that has a state
             only once.
         length: when an epoch ends. ``"shortest"`` ends it with the shortest loader, and the next epoch restarts all
             loaders; if a longer loader does not shuffle, its last batches are never used. ``"longest"`` ends it with

@@ -134,7 +134,7 @@ def _numbers(name: str, value: Any) -> Tensor:
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentTypeError(f"{name} (={shown(value)}) must be numbers, with equally long rows") from error
+        raise ArgumentTypeError(f"{name} (={shown(value)}) must be numbers, with rows of equal length") from error
     if not numbers.float().isfinite().all():
         raise ArgumentValueError(f"{name} (={shown(value)}) must be finite")
     return numbers

@@ -26,8 +26,8 @@ def adaptive_weight(
         {\lVert \nabla_L \mathcal{L}_\text{adv} \rVert + \epsilon}, \text{maximum}\right).
 
     The function keeps both graphs, so you can call ``(reconstruction + weight * adversarial).backward()`` afterwards.
-    In multi-GPU training, all processes must call it together. They get the same weight, from the gradients of the
-    whole batch.
+    In multi-GPU training, all processes must call it together. All processes get the same weight, from the gradients of
+    the whole batch.
 
     Args:
         reconstruction: the reconstruction loss, a scalar that depends on ``last_layer``.

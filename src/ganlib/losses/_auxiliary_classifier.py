@@ -28,8 +28,8 @@ class AuxiliaryClassifier(nn.Module):
     :class:`ganlib.conditioning.AuxiliaryClassifierHead` does.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss of both players by it. Pass a 0-dim tensor if it
-            changes during training (see :class:`ganlib.training.Schedule`).
+        weight: finite, at least 0; the trainer multiplies the loss of both players by it. Pass a 0-dim tensor if the
+            weight changes during training (see :class:`ganlib.training.Schedule`).
         on_fakes: whether the classifier also learns from fakes, as in the paper. If False, it learns from real samples
             only, so poor fakes early in training cannot harm it.
 

@@ -32,12 +32,12 @@ class FeatureMatching(nn.Module):
     belongs to real sample :math:`i`, as in an autoencoder or in image-to-image translation.
 
     The discriminator must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
-    ``stacks.PatchDiscriminator(..., features=True)`` does. Over several processes the means are those of the whole
+    ``stacks.PatchDiscriminator(..., features=True)`` does. Over several processes the means are computed over the whole
     batch, so all processes must call the loss together, with features of equal shapes.
 
     Args:
-        weight: finite, at least 0; the trainer multiplies the loss by it. Pass a 0-dim tensor if it changes during
-            training (see :class:`ganlib.training.Schedule`).
+        weight: finite, at least 0; the trainer multiplies the loss by it. Pass a 0-dim tensor if the weight changes
+            during training (see :class:`ganlib.training.Schedule`).
         kind: ``"mean"`` or ``"paired"``.
 
     Attributes:
@@ -105,7 +105,7 @@ class FeatureMatching(nn.Module):
                 raise ArgumentTypeError(f"features of {side} samples must be a tuple of tensors")
         if not real.features or len(real.features) != len(fake.features):
             raise ArgumentValueError(
-                "FeatureMatching needs as many features of real samples as of fakes, at least one: real has "
+                "FeatureMatching needs the same number of features of real and fake samples, at least one: real has "
                 f"{len(real.features)}, fake {len(fake.features)} (stacks.PatchDiscriminator(..., features=True) "
                 "returns them)"
             )

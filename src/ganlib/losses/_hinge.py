@@ -42,7 +42,7 @@ class HingeLoss(nn.Module):
         super().__init__()
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute how far the logits miss their margins on average, for real plus for fake samples.
+        """Compute the mean amount of real logits below 1, plus the mean amount of fake logits above -1.
 
         Args:
             real_logits: float, of any shape, or a tuple with one tensor per scale.

@@ -82,7 +82,7 @@ class LeastSquaresLoss(nn.Module):
         self.generator_target: float = float(generator_target)
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute half the mean squared distance of the logits from their targets, for real plus for fake samples.
+        """Compute half the mean squared distance of real logits from their targets, plus that of fake logits.
 
         Args:
             real_logits: float, with the batch in the first dimension, or a tuple with one tensor per scale.

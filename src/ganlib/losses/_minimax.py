@@ -21,7 +21,7 @@ class _CrossEntropyLoss(nn.Module):
         self.smoothing = smoothing
 
     def discriminator(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
-        """Compute the mean binary cross-entropy, for real plus for fake samples.
+        """Compute the mean binary cross-entropy of real samples plus that of fakes.
 
         Args:
             real_logits: float, with the batch in the first dimension, or a tuple with one tensor per scale.

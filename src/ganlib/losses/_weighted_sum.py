@@ -22,8 +22,8 @@ class WeightedSum(nn.Module):
 
     Args:
         losses: at least one loss, from ganlib or your own.
-        weights: one weight for each loss, finite and at least 0. Pass a 0-dim tensor if it changes during training
-            (see :class:`ganlib.training.Schedule`).
+        weights: one weight for each loss, finite and at least 0. Pass a 0-dim tensor if the weight changes during
+            training (see :class:`ganlib.training.Schedule`).
 
     Attributes:
         needs_real_logits: whether any of the losses needs real logits in the generator's update.

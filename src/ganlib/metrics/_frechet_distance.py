@@ -192,7 +192,7 @@ class _Moments(NamedTuple):
 
 _NOTHING = _Moments(torch.tensor(0), torch.zeros(0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64))
 _NO_COUNT = (
-    "real (=True): the loaded statistics do not contain the number of their samples, so no samples can be added; "
+    "real (=True): the loaded statistics have no count of their samples, so no samples can be added; "
     "reset(real=True) removes them"
 )
 

@@ -34,7 +34,8 @@ class InceptionFeatures(nn.Module):
     The network is torch-fidelity's port of the 2015 network that defines FID. It computes the 2048 features after the
     last pooling layer, and the 1008 logits of the Inception score. Images are rounded to 8 bits, resized to 299x299 as
     in TensorFlow 1 (bilinear, no antialiasing), and scaled to [-1, 1]. torchmetrics' ``NoTrainInceptionV3`` does the
-    same with ``antialias=False``. Its newer versions resize in another way by default, and give other values.
+    same with ``antialias=False``. Newer versions of torchmetrics resize in another way by default, and return other
+    values.
 
     The network is always in evaluation mode, without gradients. It computes in float32, even inside autocast. (On CUDA,
     convolutions may use TF32, unless ``torch.backends.cudnn.allow_tf32`` is False.) It moves to the device of the

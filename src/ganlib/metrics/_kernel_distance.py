@@ -23,8 +23,8 @@ class KernelDistance(RowsMetric):
 
     With ``features="inception"`` it is the kernel inception distance (KID). Lower is better; it can be below 0. It is
     computed in float64 on random subsets, which are the same at every call. Unlike the Fréchet distance, its expected
-    value does not depend on the number of samples. The standard deviation over the subsets shows how much a subset
-    varies. It does not show how much another training seed would change the value.
+    value does not depend on the number of samples. The standard deviation shows how much the values of the subsets
+    differ. It does not show how much another training seed would change the value.
 
     Args:
         features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For

@@ -23,7 +23,7 @@ class Memorization(RowsMetric):
 
     the probability that a generated sample is closer to the training data than a held-out sample. It is 0.5 for new
     samples of the same distribution, and 1 for copies. It is below 0.5 if the generator has not learned its data well.
-    Samples without much detail or variety can give more than 0.5 too. The value does not measure quality.
+    For samples with little detail or variety, it can be above 0.5 too. The value does not measure quality.
 
     Args:
         features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
@@ -74,8 +74,9 @@ class Memorization(RowsMetric):
         With several processes, all of them must call this method.
 
         Returns:
-            A dict with the scalars ``memorization`` in [0, 1], ``nearest_distance`` and ``nearest_distance_real``. The
-            last two are the median distances of generated and of held-out samples to the training data.
+            A dict with the scalars ``memorization`` in [0, 1], ``nearest_distance`` and ``nearest_distance_real``.
+            ``nearest_distance`` and ``nearest_distance_real`` are the median distances of generated and of held-out
+            samples to the training data.
 
         Raises:
             ArgumentValueError: if there are no real, generated or training samples, or most real samples are training
@@ -89,7 +90,7 @@ class Memorization(RowsMetric):
         copies = int((real_near == 0).sum())
         if 2 * copies > len(real):
             raise ArgumentValueError(
-                f"{copies} of {len(real)} real samples are training samples; give update(real=True) samples that were "
+                f"{copies} of {len(real)} real samples are training samples; samples for update(real=True) must be "
                 "held out, for example from a test set"
             )
         ordered = real_near.sort().values

@@ -52,7 +52,7 @@ class GanMetric(Metric):
     an error.
 
     Args:
-        role: the argument that the network was given as, ``"features"`` or ``"classifier"``.
+        role: the name of the argument that received the network, ``"features"`` or ``"classifier"``.
         network: a callable; a module, or the module of a method, moves with the metric.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
         options: options of ``torchmetrics.Metric``.
@@ -188,7 +188,7 @@ class RealFakeMetric(GanMetric):
         self._update("real" if real else "fake", samples)
 
     def forward(self, samples: Tensor, *, real: bool) -> None:
-        """Do the same as :meth:`update`, since one batch alone has no value."""
+        """Do the same as :meth:`update`, since the value of a single batch has no meaning."""
         self.update(samples, real=real)
 
     def _update(self, side: str, samples: Tensor) -> None:
@@ -205,7 +205,7 @@ class RealFakeMetric(GanMetric):
     def reset(self, *, real: bool = False) -> None:
         """Remove the generated samples, and keep the real ones.
 
-        You can therefore add the real samples only once, see :attr:`has_real`.
+        You therefore need to add the real samples only once; see :attr:`has_real`.
 
         Args:
             real: whether to remove real and training samples too.
@@ -238,7 +238,7 @@ class RealFakeMetric(GanMetric):
             self._loaded(arrays)
         except ValueError as error:  # for example, squares that are not finite
             raise ArgumentValueError(
-                f"the real side has statistics that {type(self).__name__} could not load again: {error}"
+                f"{type(self).__name__} could not load these statistics of the real samples again: {error}"
             ) from error
 
         def write() -> None:

@@ -72,8 +72,9 @@ class ModeCoverage(RowsMetric):
         With several processes, all of them must call this method.
 
         Returns:
-            A dict with the scalars ``modes_found``, ``modes_real`` and ``kl_divergence``. The first two are the numbers
-            of modes with generated and with real samples. The last one is 0 or more.
+            A dict with the scalars ``modes_found``, ``modes_real`` and ``kl_divergence``. ``modes_found`` and
+            ``modes_real`` are the numbers of modes with generated and with real samples. ``kl_divergence`` is 0 or
+            more.
 
         Raises:
             ArgumentValueError: if there are no real or no generated samples.

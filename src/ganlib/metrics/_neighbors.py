@@ -26,7 +26,7 @@ def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> tuple[
         k: number of neighbors, from 1 to M.
 
     Returns:
-        Distances (N, k) float64 and indices (N, k) int64 into the references, with the nearest first. They are on the
+        Distances (N, k) float64 and indices (N, k) int64 into the references, with the nearest first. Both are on the
         CPU if the device has no float64 (MPS).
 
     Raises:

@@ -55,7 +55,7 @@ def conditional_dcgan(
     Args:
         plan: the shapes of both networks.
         latent_dim: size of a latent, at least 1.
-        num_classes: number of classes, at least 1. Give either ``num_classes`` or ``encoder``.
+        num_classes: number of classes, at least 1. Pass either ``num_classes`` or ``encoder``.
         encoder: encoder of vectors, for conditions that are not classes. The discriminator gets a copy.
         conditioning: how the discriminator uses the condition. ``"projection"`` adds the inner product of the encoded
             condition and the features. ``"channels"`` concatenates it to the channels of the image. ``"features"``

@@ -135,7 +135,7 @@ def backbone(
     """Build the body of a discriminator, from the image to the features or, if ``top_channels`` is 1, to the logit.
 
     Args:
-        plan: the shapes.
+        plan: the shapes of the network.
         norm: see :func:`dcgan`.
         activation: None is LeakyReLU(0.2).
         bias: whether convolutions have a bias; None lets their norms decide.

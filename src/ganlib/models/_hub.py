@@ -321,7 +321,7 @@ def _check_license(info: Any) -> None:
 
 @contextmanager
 def _explained(kind: type[GanlibError], what: str) -> Iterator[None]:
-    """Convert every error of the Hub in this context to an error of ours that says why."""
+    """Convert every error of the Hub in this context to an error of ganlib that states the reason."""
     try:
         yield
     except GanlibError:

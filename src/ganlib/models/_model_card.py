@@ -103,7 +103,7 @@ def model_card(
 
 
 def is_unedited(card: str) -> bool:
-    """Return whether a card is as ``model_card`` made it."""
+    """Return whether a card is unchanged since ``model_card`` wrote it."""
     text, mark, end = card.rpartition(_MARK)
     return bool(mark) and end.strip() == f"{zlib.crc32(text.encode())} -->"
 

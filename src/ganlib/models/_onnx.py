@@ -192,14 +192,16 @@ def _inputs(generator: nn.Module, name: str, latent: Any, condition: Any, dtype:
         latent = torch.randn(n, *shape)
     elif not isinstance(latent, Tensor):
         if isinstance(latent, type) or not callable(latent):
-            raise ArgumentTypeError(f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of them")
+            raise ArgumentTypeError(
+                f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of latents"
+            )
         latent = latent(n)
     condition = example_condition(generator, n) if condition is None else condition
     inputs: tuple[Any, ...] = (latent,) if condition is None else (latent, condition)
     for argument, value in zip(("latent", "condition"), inputs, strict=False):
         tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
         if any(tensor.ndim == 0 for tensor in tensors):
-            raise ShapeError(f"{argument} () must have a batch dimension")
+            raise ShapeError(f"{argument} () must have a first dimension for the samples")
         if count_entries(argument, value) == 0:
             raise ShapeError(f"{argument} must hold an example, but is empty")
         if any(tensor.is_meta for tensor in tensors):
@@ -280,7 +282,7 @@ def _exported(generator: nn.Module, names: list[str], inputs: tuple[Any, ...], o
         if (value := getattr(generator, name, None)) is not None:
             program.model.metadata_props[name] = json.dumps(value)
     if opset not in (None, program.model.opset_imports[""]):
-        raise ValueError(f"opset (={opset}) is not possible, but {program.model.opset_imports['']} can")
+        raise ValueError(f"opset (={opset}) cannot be had, but {program.model.opset_imports['']} can")
     return program.model_proto.SerializeToString()
 
 

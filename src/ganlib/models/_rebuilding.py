@@ -140,12 +140,12 @@ class _OnlyShapes(TorchFunctionMode):
     """Compute only shapes."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        """Call a function, or a fast one that returns a tensor of the same shape."""
+        """Call a function, or a faster function that returns a tensor of the same shape."""
         return _ONLY_SHAPES.get(function, function)(*arguments, **(named or {}))
 
 
 @contextmanager
 def _without_memory() -> Iterator[None]:
-    """Create modules on the meta device, without memory and random numbers."""
+    """Create modules on the meta device, which needs no memory and draws no random numbers."""
     with torch.device("meta"), _OnlyShapes():
         yield

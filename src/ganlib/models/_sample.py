@@ -58,10 +58,10 @@ def sample(
             vectors, which has no statistics of one sample.
         batch_size: samples per batch, at least 1. The last batch may be smaller.
         seed: seed of the latents, and of torch's random numbers in a function ``condition``, from 0 to 2**64 - 1.
-            Latents and conditions are then the same on every device and for every batch size. Each of several processes
-            draws different ones; the first process draws those of a single process. Noise that the generator itself
-            draws is reproducible only with the same ``batch_size``. None uses torch's global random numbers, on the
-            generator's device.
+            Latents and conditions are then the same on every device and for every batch size. With several processes,
+            each process draws different latents and conditions; the first one draws the same as a single process. Noise
+            that the generator itself draws is reproducible only with the same ``batch_size``. None uses torch's global
+            random numbers, on the generator's device.
         truncation: largest absolute value of a coordinate of a latent, above 0. None sets no limit.
 
     Returns:
@@ -89,7 +89,7 @@ def sample(
     if not isinstance(generator, nn.Module):
         raise ArgumentTypeError(f"generator (={shown(generator)}) must be a torch.nn.Module")
     if not isinstance(latent, Tensor) and (isinstance(latent, type) or not callable(latent)):
-        raise ArgumentTypeError(f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of them")
+        raise ArgumentTypeError(f"latent (={shown(latent)}) must be a distribution of latents, or a tensor of latents")
     check_batch_norm(batch_norm)
     batch_size = check_count("batch_size", batch_size, least=1)
     n = None if n is None else check_count("n", n, least=1)

@@ -28,13 +28,13 @@ class Consistency(LazyPenalty):
 
     The penalty does not affect the generator's update, so augmentations do not leak into the generated samples. The
     trainer's ``augment`` argument works differently: it augments in both updates. If the augmentation moves samples,
-    use a discriminator with one logit per sample, because patches would move too. In multi-GPU training, each process
-    augments its own samples.
+    use a discriminator with one logit per sample, because after a move a patch contains other pixels. In multi-GPU
+    training, each process augments its own samples.
 
     Args:
         augment: a function from samples to samples of the same shape, such as one of :mod:`ganlib.augment`.
-        weight: weight for real samples, 0 or more; 10 in the paper. Pass a 0-dim tensor if it changes during training
-            (see :class:`ganlib.training.Schedule`).
+        weight: weight for real samples, 0 or more; 10 in the paper. Pass a 0-dim tensor if the weight changes during
+            training (see :class:`ganlib.training.Schedule`).
         fake_weight: weight for fakes, 0 or more, or a 0-dim tensor. Balanced consistency (bCR) uses 10 here too. If it
             is the number 0, the discriminator is not called with fakes.
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
@@ -89,7 +89,7 @@ class Consistency(LazyPenalty):
             fake_condition: the conditions of the fakes; None means ``condition``.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
         """
         check_samples(discriminator, real=real, fake=fake)
         value = weighted(self.weight, self._unlikeness(discriminator, real, condition))

@@ -26,8 +26,8 @@ class DRAGAN(LazyPenalty):
     Each process draws the noise of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if it changes during
-            training (see :class:`ganlib.training.Schedule`).
+        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if the weight changes
+            during training (see :class:`ganlib.training.Schedule`).
         noise: standard deviation of the noise relative to that of the samples; 0 or more, or a 0-dim tensor.
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
@@ -67,7 +67,7 @@ class DRAGAN(LazyPenalty):
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ArgumentValueError: the logits do not depend on the samples.

@@ -28,8 +28,8 @@ class GradientPenalty(LazyPenalty):
     Over several processes, each process draws the :math:`\epsilon_i` of its own samples.
 
     Args:
-        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if it changes during
-            training (see :class:`ganlib.training.Schedule`).
+        weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if the weight changes
+            during training (see :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
     Raises:
@@ -62,7 +62,7 @@ class GradientPenalty(LazyPenalty):
             fake_condition: None, or equal to ``condition``, because a mixed sample has only one condition.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ShapeError: ``real`` and ``fake`` differ in shape.

@@ -31,8 +31,8 @@ class LeCam(LazyPenalty):
     and as a penalty it runs the discriminator a second time. In your own training loop, call :meth:`of`.
 
     Args:
-        weight: 0 or more; 0.01 to 0.3 in the paper, for small data sets. Pass a 0-dim tensor if it changes during
-            training (see :class:`ganlib.training.Schedule`).
+        weight: 0 or more; 0.01 to 0.3 in the paper, for small data sets. Pass a 0-dim tensor if the weight changes
+            during training (see :class:`ganlib.training.Schedule`).
         decay: decay of the running means, in [0, 1), or a 0-dim tensor.
         clipped: whether to penalize only real logits above :math:`\alpha_F` and fake logits below :math:`\alpha_R`,
             with :math:`\max(0, D(x) - \alpha_F)^2` and :math:`\max(0, \alpha_R - D(G(z)))^2`. The authors' code clips

@@ -56,7 +56,7 @@ class PathLength(PreciseBuffers):
     checkpoints contain the running mean.
 
     Args:
-        weight: 0 or more; 2 in the authors' code. Pass a 0-dim tensor if it changes during training (see
+        weight: 0 or more; 2 in the authors' code. Pass a 0-dim tensor if the weight changes during training (see
             :class:`ganlib.training.Schedule`).
         decay: decay of the running mean, in [0, 1), or a 0-dim tensor. With 0.99 the mean lags behind if the training
             is short, or if the generator is constant at first. Use 0.9 in these cases.
@@ -99,8 +99,8 @@ class PathLength(PreciseBuffers):
             condition: the conditions of the samples, or None.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the generator, and to the network that
-            computed the latent.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the generator, and to the
+            network that computed the latent.
 
         Raises:
             ArgumentTypeError, ArgumentValueError, ShapeError: see :meth:`lengths`.

@@ -50,7 +50,7 @@ class PreciseBuffers(nn.Module):
 
 
 class LazyPenalty(PreciseBuffers):
-    """Represent a weighted penalty that the trainer applies every so many iterations."""
+    """Represent a weighted penalty that the trainer applies in every ``every``-th iteration."""
 
     def __init__(self, weight: float | Tensor = 10.0, *, every: int = 1) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class R1(LazyPenalty):
     weight, prefer ``norm="none"``.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if it changes during training (see
+        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if the weight changes during training (see
             :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k (lazy regularization).
 
@@ -59,7 +59,7 @@ class R1(LazyPenalty):
             fake_condition: not used.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ArgumentValueError: the logits do not depend on the samples.
@@ -79,7 +79,7 @@ class R1(LazyPenalty):
                 DiscriminatorOutput. Its graph is kept.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ArgumentValueError: the samples do not require a gradient, or the logits do not depend on them.
@@ -102,7 +102,7 @@ class R2(LazyPenalty):
     If a sample has several logits (patches, scales), :math:`D` is their sum. For batch norm, see :class:`R1`.
 
     Args:
-        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if it changes during training (see
+        weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if the weight changes during training (see
             :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
 
@@ -137,7 +137,7 @@ class R2(LazyPenalty):
             fake_condition: the conditions of the fake samples, or None.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ArgumentValueError: the logits do not depend on the samples.
@@ -154,7 +154,7 @@ class R2(LazyPenalty):
             logits: the discriminator's output on these samples.
 
         Returns:
-            A scalar, float32 or float64. Its graph leads to the parameters of the discriminator.
+            A scalar, float32 or float64. You can backpropagate it to the parameters of the discriminator.
 
         Raises:
             ArgumentValueError: the samples do not require a gradient, or the logits do not depend on them.

@@ -20,7 +20,7 @@ Sizes = int | Sequence[int]
 def per_dimension(
     name: str, value: Sizes, dimensions: int, least: int, error: type[ArgumentValueError] = ArgumentValueError
 ) -> tuple[int, ...]:
-    """Return one number per dimension, from one number for all or from one each."""
+    """Return one number per dimension; the value is a number for all dimensions, or a sequence of numbers."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * dimensions
     if len(sizes) != dimensions or not all(isinstance(size, int) and size >= least for size in sizes):
         raise error(f"{name} (={shown(value)}) must be a whole number of at least {least}, or {dimensions} of them")

@@ -34,7 +34,8 @@ class ConvStack(nn.Module):
         activation: a module to copy, or a function that returns one.
         last_activation: the activation after the last stage, or None.
         last_norm: whether the last stage has a norm too, for example if a linear head follows.
-        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
+        bias: whether convolutions have a bias; None adds a bias only if there is no norm, or a pixel norm, which has no
+            bias.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether all convolutions have spectral normalization.
 
@@ -140,7 +141,8 @@ class ConvTransposeStack(nn.Module):
         activation: a module to copy, or a function that returns one.
         last_activation: the activation of the image: Tanh for samples in [-1, 1], or None. Under autocast it is
             computed in float32, because a tanh that rounds to 1 in half precision has no gradient.
-        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
+        bias: whether convolutions have a bias; None adds a bias only if there is no norm, or a pixel norm, which has no
+            bias.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether all convolutions have spectral normalization.
         upsample: ``"transposed"``, ``"nearest"`` or ``"linear"``.

@@ -29,7 +29,7 @@ class LinearStack(nn.Module):
         norm: ``"batch"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from features to a module.
         activation: a module to copy, or a function that returns one.
         last_activation: the activation after the last layer, or None. Under autocast it is computed in float32.
-        bias: whether layers have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
+        bias: whether layers have a bias; None adds a bias only if there is no norm, or a pixel norm, which has no bias.
         dropout: probability in [0, 1), after each inner activation.
         spectral_norm: whether all layers have spectral normalization.
 

@@ -67,8 +67,8 @@ class MultiScaleDiscriminator(nn.Module):
             condition: passed to every discriminator, if it is not None.
 
         Returns:
-            The logits of all scales, finest first. If a discriminator returns a DiscriminatorOutput, so does this
-            method, with the logits and the features of all scales.
+            The logits of all scales, finest first. If a discriminator returns a DiscriminatorOutput, this method also
+            returns one, with the logits and the features of all scales.
 
         Raises:
             ShapeError: the samples have another shape, or are too small for the coarsest scale.

@@ -37,7 +37,7 @@ class PatchDiscriminator(nn.Module):
     Attributes:
         receptive_field: the number of pixels along each dimension that affect a logit. Batch and instance norm add a
             weak dependence on all pixels.
-        smallest_size: the smallest image size along each dimension that gives a logit.
+        smallest_size: the smallest image size along each dimension for which there is a logit.
 
     Raises:
         ArgumentValueError: an argument is out of range.
@@ -52,7 +52,8 @@ class PatchDiscriminator(nn.Module):
 
     References:
         Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), 2017,
-        arXiv:1611.07004, section 3.2.2 and appendix 6.1.2. Its patches of 16, 70 and 286 pixels have 1, 3 and 5 layers.
+        arXiv:1611.07004, section 3.2.2 and appendix 6.1.2. The patches of 16, 70 and 286 pixels in the paper correspond
+        to 1, 3 and 5 layers.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class PatchDiscriminator(nn.Module):
 
     @property
     def smallest_size(self) -> int:
-        """Return the smallest image size along each dimension that gives a logit."""
+        """Return the smallest image size along each dimension for which there is a logit."""
         size = 1
         for stride in reversed(self.strides):
             size = max(1, (size - 1) * stride + self.kernel_size - 2 * self.padding)

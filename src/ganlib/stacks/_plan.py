@@ -108,8 +108,8 @@ class StackPlan:
             slack = [n + 2 * p - k for n, k, p in zip(spatial, kernel_size, padding, strict=True)]
             if min(slack) < 0:
                 raise PlanError(
-                    f"{name} cannot be mirrored: kernel_size {kernel_size} is larger than the sizes {spatial} that "
-                    f"reach it, padded by {padding} on both sides"
+                    f"{name} cannot be mirrored: kernel_size {kernel_size} is larger than its input {spatial}, "
+                    f"padded by {padding} on both sides"
                 )
             shapes.append((stage.channels, *(n // s + 1 for n, s in zip(slack, stride, strict=True))))
             output_padding = tuple(n % s for n, s in zip(slack, stride, strict=True))

@@ -26,7 +26,8 @@ class SelfAttention(nn.Module):
     The key :math:`f`, query :math:`g`, value :math:`h` and output :math:`v` are convolutions of kernel size 1 without a
     bias. The gate :math:`\gamma` is initialized to 0, so the layer starts as the identity. Keys and queries have
     ``channels // reduction`` channels, and values have ``channels // 2``, at least 1 each. In the paper the values have
-    as few channels as the keys; the authors' code halves them, as here. That code also pools keys and values.
+    as many channels as the keys; in the authors' code, and here, they have half of the channels. The authors' code
+    also pools keys and values.
 
     The attention weights :math:`\beta` are computed in float32 or float64, also under autocast. Time and memory grow
     with the square of the number of positions.

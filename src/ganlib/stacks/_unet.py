@@ -35,7 +35,8 @@ class UNet(nn.Module):
 
     The output padding of the plan makes the decoder's sizes equal to the encoder's, also for odd sizes. Every level has
     a norm and an activation, with these exceptions: the first and the innermost encoder level have no norm, because one
-    number per channel cannot be normalized. The level that makes the image has no norm, and ``last_activation``.
+    number per channel cannot be normalized. The level that makes the image has no norm, and its activation is
+    ``last_activation``.
 
     Args:
         plan: the shapes; its image is the input.
@@ -45,7 +46,8 @@ class UNet(nn.Module):
         decoder_activation: activation of the decoder and of the innermost encoder level.
         last_activation: activation of the image: Tanh for samples in [-1, 1], or None. Under autocast it is computed in
             float32, because a tanh that rounds to 1 in half precision has no gradient.
-        bias: whether convolutions have a bias; None adds it only if there is no norm, or a pixel norm, which has none.
+        bias: whether convolutions have a bias; None adds a bias only if there is no norm, or a pixel norm, which has no
+            bias.
         dropout: probability in [0, 1) after each of the three innermost decoder levels. pix2pix uses 0.5 as its only
             source of noise, so it also generates samples in training mode.
         spectral_norm: whether all convolutions have spectral normalization.

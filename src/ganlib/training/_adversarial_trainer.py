@@ -58,8 +58,9 @@ class AdversarialTrainer:
     Args:
         generator: called with (latent), or with (latent, condition) if the batches have conditions.
         discriminator: called with (sample), or with (sample, condition).
-        generator_optimizer: holds parameters of the generator. The trainer trains those that require gradients.
-        discriminator_optimizer: holds parameters of the discriminator.
+        generator_optimizer: the optimizer of the generator's parameters. The trainer trains the parameters that require
+            gradients.
+        discriminator_optimizer: the optimizer of the discriminator's parameters.
         loss: the adversarial loss.
         latent: the distribution of latents.
         penalties: each is added to the discriminator's loss. A penalty with ``every = k`` is added in every k-th
@@ -84,11 +85,11 @@ class AdversarialTrainer:
             Penalties call the networks without compilation.
         joint_pass: whether the discriminator runs once on real and fake samples together, which saves a small network
             half of its calls. Do not use it with batch norm in the discriminator. The statistics then cover real and
-            fake samples together, and by them the discriminator can tell the two apart. Most such trainings fail.
+            fake samples together, and reveal to the discriminator which samples are fake. Most such trainings fail.
         cuda_graph: whether to record the whole iteration as a CUDA graph, one for each shape of batches. Python code in
-            your own loss then runs only during the recording. A Python value that changes within an iteration raises an
-            error. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be recorded.
-            See :ref:`cuda_graphs`.
+            your own loss then runs only during the recording. An error is raised if a Python value changes within an
+            iteration. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be
+            recorded. See :ref:`cuda_graphs`.
         sample_key: key of the samples, for batches that are dicts.
         condition_key: key of the conditions, for batches that are dicts. None trains without conditions.
 
@@ -354,8 +355,8 @@ class AdversarialTrainer:
 
         The trainer then tries an iteration on a part of the first batch, of the smallest size, before it trains
         anything. Without this call it tries each batch that is smaller than all batches before it. It restores networks
-        and random numbers after each trial. Only a loss or a penalty of your own that counts its calls and has no
-        ``state_dict`` counts the trial too.
+        and random numbers after each trial. If your own loss or penalty counts its calls and has no ``state_dict``, it
+        counts the trial too.
 
         Args:
             size: number of samples in most batches.
@@ -364,7 +365,7 @@ class AdversarialTrainer:
         self._small_batches.announce(size, smallest)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that an exact resume needs; of several processes, all must call this together.
+        """Return everything that an exact resume needs; with several processes, all must call this method together.
 
         Returns:
             The iteration, the settings, and the states of the networks and optimizers. It also contains the states of
@@ -376,7 +377,7 @@ class AdversarialTrainer:
         """Load a state.
 
         Args:
-            state: what :meth:`state_dict` of a trainer with the same parts returned.
+            state: the result of :meth:`state_dict` of a trainer with the same parts.
 
         Raises:
             CheckpointError: the state belongs to other parts.
@@ -453,6 +454,6 @@ def _over_scales(loss: Callable[..., Tensor], *outputs: DiscriminatorOutput) -> 
 
 
 def _score(output: DiscriminatorOutput) -> Tensor:
-    """Compute the mean probability of real that the discriminator assigns, over samples, positions and scales."""
+    """Compute the mean probability that samples are real, over samples, positions and scales of the logits."""
     values = [scale.detach().sigmoid().mean() for scale in scales(output)]
     return values[0] if len(values) == 1 else torch.stack(values).mean()

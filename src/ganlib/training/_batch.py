@@ -30,9 +30,9 @@ _TOLERANCE = 1e-3
 class BatchReader:
     """Read batches as users pass them, and check them.
 
-    The reader checks values where that costs nothing: on the host. It checks the values of a batch on a device only if
-    the batch is the first of its kind. For each new kind of batch it runs both networks once, in evaluation mode,
-    without a trace.
+    The reader checks the values of every batch on the CPU, where reading them does not wait for a device. It checks the
+    values of a batch on a device only if the batch is the first of its kind. For each new kind of batch it runs both
+    networks once, in evaluation mode, without side effects.
 
     Args:
         generator: its samples must have the shape of the batch's samples.

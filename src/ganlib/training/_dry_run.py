@@ -1,4 +1,4 @@
-"""Run both networks once, without a trace, to report problems before training."""
+"""Run both networks once, without side effects, to report problems before training."""
 
 import contextlib
 import copy
@@ -53,7 +53,7 @@ def dry_run(
     autocast: AbstractContextManager[object],
     first: bool,
 ) -> Findings:
-    """Run both networks in evaluation mode, without a trace and without a change of random states.
+    """Run both networks in evaluation mode, without side effects.
 
     Args:
         generator: called with the latents and the fakes' conditions.
@@ -112,7 +112,7 @@ def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
 
 @contextmanager
 def without_trace(*parts: Any) -> Iterator[None]:
-    """Restore random states and the states of parts at the end; make no graph and compile nothing."""
+    """Restore all states at the end of the context; create no graph and compile nothing."""
     random_numbers = random_state()
     states = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, Stateful)]
     try:

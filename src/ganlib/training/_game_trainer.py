@@ -41,9 +41,9 @@ class Player:
         optimizer: updates parameters of the trainer's modules. Several players may share one optimizer.
         objective: a function of a batch, or of the result of ``prepare``. It returns a scalar with its graph, or a
             tuple of that scalar and a dict of named scalars. The named scalars become metrics.
-        steps: updates in each iteration, at least 1. Each update after the first one takes new batches.
-        every: the player takes part in every ``every``-th iteration, at least 1. The first iteration is 0, and every
-            player takes part in it. To keep the strength of a regularizer with ``every=k``, multiply its value by k.
+        steps: updates in each iteration, at least 1. Each update after the first one uses new batches.
+        every: the player is updated in every ``every``-th iteration, at least 1. In the first iteration, which is 0,
+            every player is updated. To keep the strength of a regularizer with ``every=k``, multiply its value by k.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an argument is wrong. The error names the argument and quotes its value.
@@ -90,11 +90,11 @@ class GameTrainer:
     r"""Train the modules of any game whose players take turns, such as a GAN, pix2pix, CycleGAN or R3GAN.
 
     In each iteration, each player p in turn takes a step down the gradient of its objective :math:`L_p`. The step
-    changes only the parameters :math:`\theta_p` that the player's optimizer holds:
+    changes only the parameters :math:`\theta_p` of the player's optimizer:
 
     .. math:: \theta_p \leftarrow \theta_p - \eta \, \nabla_{\theta_p} L_p(\text{batch})
 
-    The first update of every player takes the batches that were drawn last. Each further update of a player with
+    The first update of every player uses the batches that were drawn last. Each further update of a player with
     ``steps > 1`` draws new batches. An iteration does not wait for the device and does not change ``requires_grad``. It
     does not switch modules between training and evaluation mode. Over several processes, objectives run inside
     ``DistributedDataParallel``, so pass networks without a wrapper.
@@ -108,9 +108,10 @@ class GameTrainer:
             with ``per_process = True`` has a different state in each process, and each state is saved.
         players: the players in the order of their turns, at least one.
         prepare: a function that the trainer calls once for each batch, with gradients. Objectives receive its result.
-            Several players may backpropagate through its graph, but no update may change a weight that a later player's
-            gradient needs. In float32, torch raises an error for such a change. In half precision, it silently uses the
-            weights from before the update. Under accumulation, the trainer keeps the graphs of all batches.
+            Several players may backpropagate through the graph of this result, but no update may change a weight that a
+            later player's gradient needs. In float32, torch raises an error for such a change. In half precision, it
+            silently uses the weights from before the update. Under accumulation, the trainer keeps the graphs of all
+            batches.
         accumulate_grad_batches: number of batches to average the gradients of one update over, at least 1.
         max_grad_norm: largest norm of a player's gradient, above 0. None does not clip.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``. ``"bf16"`` and ``"fp16"`` run objectives under
@@ -119,9 +120,9 @@ class GameTrainer:
         channels_last: whether to use the channels-last memory format for weights and batches of 4 and 5 dimensions.
         compile: whether to compile the networks in place at their first call. Names in the state do not change.
         cuda_graph: whether to record the whole iteration as a CUDA graph, one for each shape of batches. Python code in
-            an objective then runs only during the recording. A Python value that changes within an iteration raises an
-            error. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be recorded.
-            See :ref:`cuda_graphs`.
+            an objective then runs only during the recording. An error is raised if a Python value changes within an
+            iteration. ``"auto"`` launches kernels one by one, with one warning, if an iteration on CUDA cannot be
+            recorded. See :ref:`cuda_graphs`.
 
     Attributes:
         iteration: number of completed iterations.
@@ -308,7 +309,7 @@ class GameTrainer:
         return self._accumulate * (1 + sum(player.steps - 1 for player in self.players))
 
     def train_step(self, batches: Any) -> dict[str, Tensor]:
-        """Train for one iteration: each player takes its turn.
+        """Train for one iteration: update each player in turn.
 
         Args:
             batches: an iterator of at least ``batches_per_iteration`` batches, or one batch if an iteration needs one.
@@ -317,8 +318,8 @@ class GameTrainer:
 
         Returns:
             The metrics of each player's last update as detached scalars, averaged over accumulated batches and
-            processes. A metric that this iteration did not compute, for example because its player rested, keeps its
-            last value.
+            processes. A metric that this iteration did not compute, for example because its player was not updated,
+            keeps its last value.
 
         Raises:
             BatchesExhaustedError: there are fewer batches than an iteration needs.
@@ -349,7 +350,7 @@ class GameTrainer:
         self._small_batches.announce(size, smallest)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that an exact resume needs; of several processes, all must call this together.
+        """Return everything that an exact resume needs; with several processes, all must call this method together.
 
         Returns:
             The iteration, the states of modules, optimizers and gradient scalers, the last metrics, and the settings.
@@ -370,7 +371,7 @@ class GameTrainer:
         """Load a state.
 
         Args:
-            state: what :meth:`state_dict` of a trainer with the same parts returned.
+            state: the result of :meth:`state_dict` of a trainer with the same parts.
 
         Raises:
             CheckpointError: the state belongs to other parts.
@@ -445,7 +446,7 @@ class GameTrainer:
         return self._precision.autocast(self.device.type)
 
     def _kind(self) -> tuple[object, ...]:
-        """Return what selects the kernels, besides the batches: the players that take part and the modes of modules."""
+        """Return what selects the kernels, besides the batches: the updated players and the modes of modules."""
         modes = [module.training for module in self._submodules]
         return (*modes, *(self.iteration % player.every == 0 for player in self.players))
 

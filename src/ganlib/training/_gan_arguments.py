@@ -139,7 +139,7 @@ def warn_of_ascent(loss: Any, optimizers: dict[str, torch.optim.Optimizer], *, s
 
 def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what: str) -> None:
     if not isinstance(members, Sequence):
-        raise ArgumentTypeError(f"{name} (={shown(members)}) must be a sequence of them, such as a list")
+        raise ArgumentTypeError(f"{name} (={shown(members)}) must be a sequence, such as a list")
     for member in members:
         if isinstance(member, type) or not is_one(member):
             raise ArgumentTypeError(f"{name} holds {shown(member)}, which is invalid: {what}")

@@ -20,8 +20,8 @@ class ImagePool(nn.Module):
     - Once the pool is full, it returns the image itself with probability 1/2. Otherwise it stores the image at the
       position of a random stored image, and returns that stored image.
 
-    If two images of one batch draw the same position, the second one gets the first one back. So a full pool never
-    loses or duplicates an image.
+    If two images of one batch draw the same position, the pool returns the first one for the second one. So a full pool
+    never loses or duplicates an image.
 
     The pool draws torch's random numbers on its own device and changes its two buffers in place, without waiting for
     the device. Checkpoints contain the buffers, and a CUDA graph can record the pool. Each process has its own pool
@@ -70,7 +70,7 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Store some of the images, and return as many.
+        """Store some of the images, and return the same number of images.
 
         Args:
             images: (N, *image_shape) float, on the pool's device. The pool does not change them.
@@ -89,7 +89,7 @@ class ImagePool(nn.Module):
         if self.size == 0 or n == 0:
             return images.detach()
         # A loop would launch several kernels for each image. Drawing all positions at once needs few. Images that draw
-        # the same position then tell what a loop would have found there.
+        # the same position then show what a loop would have found there.
         number = torch.arange(n, device=images.device)
         free = self.count + number
         filling = free < self.size

@@ -13,7 +13,7 @@ __all__ = ["warn_of_maps", "warn_of_samples"]
 
 _RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
 _TOLERANCE = 1e-3
-_ENOUGH = 16  # fewer values say nothing about the range
+_ENOUGH = 16  # fewer values do not show the range
 _CONTRAST = 8.0  # larger than the change that an augmentation of colors makes
 
 

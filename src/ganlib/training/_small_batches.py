@@ -24,7 +24,7 @@ _ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Ass
 
 
 class SmallBatches:
-    """Try an iteration, in training mode and without a trace, on every batch that is smaller than all earlier batches.
+    """Try an iteration, in training mode and without side effects, on each batch that is smaller than all earlier ones.
 
     Batch norm, other batch statistics or a loss may fail or return NaN for a batch of one.
 
@@ -32,8 +32,8 @@ class SmallBatches:
         attempt: a function that runs an iteration on a batch and returns the values that must be finite.
         networks: modules to restore after the trial.
         parts: other objects whose states and random generators are restored.
-        any_error: whether any error of any small batch counts. Otherwise only the error of a batch norm for an
-            announced batch of one counts.
+        any_error: whether any error of any small batch counts. If False, only an error of a batch norm counts, for an
+            announced batch of one sample.
     """
 
     unrecorded = ("_announced", "_least")
@@ -54,7 +54,7 @@ class SmallBatches:
         self._least: int | None = None
 
     def announce(self, size: int, smallest: int) -> None:
-        """Announce the sizes of the batches; the smallest size is tried with a part of the first batch.
+        """Announce the sizes of the batches; then a part of the first batch with the smallest size is tried.
 
         Args:
             size: number of samples in the first batch.
@@ -104,7 +104,7 @@ class SmallBatches:
         )
 
     def _generators(self) -> SimpleNamespace:
-        """Collect the random generators of torch, NumPy and Python that the parts hold, also in closures."""
+        """Collect the random generators of torch, NumPy and Python that the parts reference, also in closures."""
         roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
         held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
         return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, GENERATORS)])

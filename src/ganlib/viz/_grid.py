@@ -29,8 +29,8 @@ def image_grid(
 ) -> Image.Image:
     """Arrange samples in rows in one image, from left to right.
 
-    A pixel of an image is ``255 (x - low) / (high - low)``, rounded. Of a volume, up to nine equally spaced slices
-    along D are shown, in rows. A signal is a plot of 160 x 80 pixels, with one line for each channel and a gray line at
+    A pixel of an image is ``255 (x - low) / (high - low)``, rounded. A volume is shown as up to nine equally spaced
+    slices along D, in rows. A signal is a plot of 160 x 80 pixels, with one line for each channel and a gray line at
     0. The vertical axis of all plots goes from low to high.
 
     Args:
@@ -44,7 +44,7 @@ def image_grid(
         padding: black pixels around each sample, at least 0.
         scale: factor to enlarge the grid, at least 1; each pixel becomes scale x scale pixels. Use it for tiny images.
         render: function that draws one sample (C, ...), on the CPU, as a Pillow image, for other kinds of samples. If
-            the images differ in size, smaller images get black below and on the right.
+            the images differ in size, smaller images are padded with black below and on the right.
 
     Returns:
         A Pillow image in mode ``L``, ``LA``, ``RGB`` or ``RGBA``.

@@ -37,8 +37,8 @@ class SampleGrid:
     """Save a grid of samples from fixed latents every few iterations, and after the first and the last iteration.
 
     The files are ``folder/00000500.png``, named by iteration. The generator is called in evaluation mode; its modes are
-    restored afterwards. When a stopped run continues, the image of the stop is removed unless it was due. The images
-    are then those of a run that was never stopped.
+    restored afterwards. When a stopped run continues, the image that was saved because of the stop is removed. The
+    images are then those of a run that was never stopped.
 
     A grid is also drawn at the start, without saving it. A latent that does not fit the generator raises an error
     before the training. This changes neither random numbers nor the modes of modules.
@@ -48,7 +48,7 @@ class SampleGrid:
 
     Args:
         generator: the generator that is trained, or an average such as ``EMA(...).module``.
-        folder: the folder of the images. Images of later iterations than the start of the run are removed from it.
+        folder: the folder of the images. Images of iterations after the start of the run are removed from the folder.
         latent: (N, dim), the fixed latents.
         condition: N fixed conditions: a tensor, or a dict or tuple of tensors. None for an unconditional generator.
         every: iterations between two images, at least 1.
@@ -223,7 +223,7 @@ class SampleGrid:
         return iteration == 1 or (iteration > 0 and iteration % self.every == 0)
 
     def _try(self) -> None:
-        """Draw, and raise an error of ours if that fails."""
+        """Draw, and raise a GanlibError if that fails."""
         with _leaving_random_numbers():
             try:
                 self.draw()

@@ -30,7 +30,7 @@ class Checkpoint:
     """Save everything that an exact resume needs, every few iterations and at the end.
 
     The files are named by iteration, such as ``folder/checkpoints/00000500.pt``. A file is always complete. While a run
-    lasts, no other run can use the folder. Of several processes, the first one writes and reads for all.
+    lasts, no other run can use the folder. With several processes, the first one writes and reads for all.
 
     With ``monitor``, the callback also keeps ``folder/checkpoints/best.pt``, the checkpoint with the best value of a
     metric. A metric that a callback logs (``Evaluate``, or your own with ``run.log``) is compared whenever it is
@@ -108,7 +108,7 @@ class Checkpoint:
     def newest(self, load: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any] | None:
         """Read the newest usable checkpoint, ``best.pt`` included, and warn of newer ones that are not usable.
 
-        Of several processes, the first one reads the file and sends the state to the others.
+        With several processes, the first one reads the file and sends the state to the others.
 
         Args:
             load: a function of the state. If it raises an error, the checkpoint is not usable.
@@ -183,9 +183,9 @@ class Checkpoint:
     def save(run: Run, path: str | os.PathLike[str]) -> None:
         """Save the whole state of a run to a file of your own.
 
-        The file is always complete, as for all checkpoints. Of several processes, all must call this together, so your
-        callback must not have ``rank_zero_only``. The file contains the present state of every callback. Callbacks
-        after yours in ``run.callbacks`` have not seen the iteration yet.
+        The file is always complete, as for all checkpoints. With several processes, all must call this method together,
+        so your callback must not have ``rank_zero_only``. The file contains the present state of every callback.
+        Callbacks after yours in ``run.callbacks`` have not seen the iteration yet.
 
         Args:
             run: the run.
@@ -214,11 +214,12 @@ class Checkpoint:
         """Load a checkpoint into a trainer and callbacks, to use the trained networks.
 
         Loading runs no code from the file. To continue a run, call ``fit`` with ``resume=True`` instead, since ``load``
-        does not restore the position in the data and the random numbers. Each process that calls this reads the file.
+        does not restore the position in the data and the random numbers. Each process that calls this method reads the
+        file.
 
         Args:
             path: a numbered checkpoint, ``best.pt``, or a file of :meth:`save`.
-            trainer: receives the trainer's state, if it is not None.
+            trainer: the trainer that receives the state, or None.
             callbacks: each callback with a state receives the state of the callback of the same class. Several of one
                 class (``EMA``, ``EMA#2``) are matched in their order. Callbacks without a state are ignored.
             from_code: names of optimizer settings that keep their present values, as in :func:`fit`. All others come
@@ -226,9 +227,9 @@ class Checkpoint:
 
         Returns:
             A dict of tensors and plain values. ``"iteration"`` is an int. ``"metrics"`` contains the values of that
-            iteration by name, as floats. ``"trainer"`` is the trainer's state; in that of an ``AdversarialTrainer``,
-            ``["trainer"]["modules"]["generator"]`` is the generator's. ``"callbacks"`` contains the callbacks' states
-            by class name.
+            iteration by name, as floats. ``"trainer"`` is the trainer's state. With an ``AdversarialTrainer``,
+            ``["trainer"]["modules"]["generator"]`` is the state of the generator. ``"callbacks"`` contains the
+            callbacks' states by class name.
 
         Raises:
             CheckpointError: the file is missing, damaged, or not a checkpoint of this version, or it has no matching
@@ -260,7 +261,7 @@ class Checkpoint:
         if not (trainer is None or isinstance(trainer, Trainer)):
             raise ArgumentTypeError(f"trainer (={shown(trainer)}) must be a trainer, or None")
         if not isinstance(callbacks, Sequence):
-            raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of them, such as a list")
+            raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of callbacks, such as a list")
         settings = None if trainer is None else OptimizerSettings(optimizers_of(trainer), from_code)
         values = _read(check_path_like("path", path))
         try:

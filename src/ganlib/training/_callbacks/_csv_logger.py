@@ -28,7 +28,7 @@ class CSVLogger:
     it. So the table is the same as that of a run without interruption.
 
     With ``mean=True``, the cell of a trainer's metric is its mean over the iterations since the last multiple of
-    ``every``. Values that callbacks have logged are written unchanged. A row between two multiples does not reset the
+    ``every``. Values that callbacks have logged are written unchanged. A row at any other iteration does not reset the
     means. The sums stay on the device until a row is written, and checkpoints contain them. A run that resumes from a
     checkpoint of ``mean=False`` starts new sums.
 

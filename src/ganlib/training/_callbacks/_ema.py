@@ -42,7 +42,7 @@ class EMA(nn.Module):
 
     The EMA averages parameters. Under weight norm, pruning or another parametrization, it averages the parameters that
     a weight is computed from. A spectral norm is different: its vectors follow the averaged weight, by one power
-    iteration in each update. With the vectors of the trained module, which belong to another weight, the norm of a
+    iteration in each update. The vectors of the trained module do not fit the averaged weight: with them, the norm of a
     layer would be well above 1.
 
     Weights in half precision are averaged in float32, and ``module`` stays in float32 even after ``.half()`` or

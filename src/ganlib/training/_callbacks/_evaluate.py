@@ -45,16 +45,16 @@ class Evaluate:
     Loggers and progress bars show the results. ``Checkpoint(folder, monitor=...)`` keeps the best checkpoint by a
     result, and :class:`EarlyStopping` can stop by it. The callback works with any trainer. It does not change the
     training, since it restores all random numbers. Each evaluation uses the same random numbers, so results differ only
-    by the generator. A limit in minutes does not count its time. It runs after an :class:`EMA`, whatever their order in
-    the list.
+    by the generator. Its time does not count toward a limit in minutes. It runs after an :class:`EMA`, whatever their
+    order in the list.
 
     A result is named after its metric's class (``frechet_distance``), or by your own name. If ``compute`` returns a
     mean and a standard deviation, the second result is ``<name>_std``. If ``compute`` returns a dict, its keys are the
     names (``precision``, ``recall``), with your name as a prefix (``test_precision``).
 
     The callback reads real samples once, for metrics that keep them (such as those of :mod:`ganlib.metrics`) and have
-    no real samples yet. Each of several processes draws its share of the samples, and reads its share of the real ones.
-    If an evaluation fails in one process, it fails in all.
+    no real samples yet. With several processes, each process draws its share of the samples, and reads its share of the
+    real samples. If an evaluation fails in one process, it fails in all.
 
     Args:
         metrics: one, several, or a dict of metrics by name: objects with ``update``, ``compute`` and ``reset``, such as
@@ -124,7 +124,7 @@ class Evaluate:
         self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
 
     def measure(self) -> dict[str, float]:
-        """Evaluate now; of several processes, all must call this together.
+        """Evaluate now; with several processes, all must call this method together.
 
         Returns:
             The results by name.
@@ -384,7 +384,7 @@ def _parts(batch: Any, role: str) -> tuple[Tensor, Any]:
 
 
 def _restarts(loader: Any) -> bool:
-    """Test whether it is a ``TensorLoader``: a copy of it can start at the beginning of the data."""
+    """Test whether a loader is a ``TensorLoader``, of which a copy can start at the beginning of the data."""
     return isinstance(loader, Stateful) and hasattr(loader, "samples")
 
 
@@ -407,7 +407,7 @@ def _from_start(loader: Any) -> Iterator[Any]:
 
 
 def _share(loader: Any) -> Iterable[Any]:
-    """Return this process's batches; a loader that gives each process its own share is returned as it is."""
+    """Return this process's batches; a loader that returns each process its own share is used unchanged."""
     whole = gives_all(loader) if isinstance(loader, DataLoader) else not _restarts(loader)
     return islice(loader, rank(), None, world_size()) if whole else loader
 

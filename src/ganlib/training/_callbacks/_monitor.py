@@ -25,7 +25,7 @@ class Monitor:
         mode: "min" if a smaller value is better, "max" if a larger one is.
 
     Attributes:
-        worst: a value that every finite value is better than.
+        worst: a value that is worse than every finite value.
 
     Raises:
         ArgumentTypeError: the name is not a string.

@@ -21,7 +21,7 @@ def gives_all(loader: DataLoader[Any]) -> bool:
 
 
 def is_torchs(part: Any, *names: str) -> bool:
-    """Test whether a part is of such a class of torch or torchdata, and not of a user's subclass."""
+    """Test whether the class of a part is one of these classes of torch or torchdata, and not a user's subclass."""
     # Compare names, since torchdata has classes of the same names and may not be installed.
     kind = type(part)
     return kind.__name__ in names and kind.__module__.partition(".")[0] in ("torch", "torchdata")

@@ -26,7 +26,7 @@ class LearningRateSchedule:
 
     The base rates :math:`\eta_0` are stored in the optimizer's groups as ``initial_lr``, as in torch, so a later
     schedule starts from the same rates. A resumed run takes the base rates from the checkpoint. ``fit(..., resume=True,
-    from_code=("lr",))`` takes those of the script.
+    from_code=("lr",))`` uses the rates of the script.
 
     Args:
         optimizer: its learning rates become :math:`\eta_0` when its first schedule is created.
@@ -96,8 +96,8 @@ class Schedule:
     ``weight``.
 
     Args:
-        tensor: a floating-point scalar () without gradients. With ``cuda_graph`` it should be on the device: a
-            recording treats a tensor on the CPU as a number, and is made again when the number changes.
+        tensor: a floating-point scalar () without gradients. With ``cuda_graph``, use a tensor on the device: a
+            recording treats a tensor on the CPU as a constant, so each change of its value requires a new recording.
         function: a function from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1.
 
     Raises:

@@ -27,9 +27,9 @@ class TensorBoardLogger:
     resumed run repeats iterations, TensorBoard shows the new points instead of the old ones. A new run in the folder of
     an older run hides all points of the older run.
 
-    With ``images``, the logger also writes each image that a :class:`ganlib.viz.SampleGrid` saves. Resumed and new runs
-    treat images like points. TensorBoard shows ten images of each tag; use ``--samples_per_plugin images=1000`` to see
-    more. Of several processes, only the first one writes.
+    With ``images``, the logger also writes each image that a :class:`ganlib.viz.SampleGrid` saves. In resumed and new
+    runs, images are hidden or replaced like points. TensorBoard shows ten images of each tag; use
+    ``--samples_per_plugin images=1000`` to see more. With several processes, only the first one writes.
 
     Args:
         folder: the folder of the files. It is created.

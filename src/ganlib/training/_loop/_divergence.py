@@ -19,7 +19,7 @@ _NAMED = 3
 class DivergenceWatch:
     """Keep the metrics of the last iterations on their device, and read all of them every 50 iterations.
 
-    Reading waits for the device, so it is not done in each iteration. The kept metrics tell in which iteration the
+    Reading waits for the device, so it is not done in each iteration. The kept metrics show in which iteration the
     divergence began. Weights and buffers are checked too, except those that were not finite at the start, such as the
     mask of an attention.
 

@@ -99,7 +99,7 @@ def fit(
             f"trainer (={shown(trainer)}) must have iteration, train_step, state_dict and load_state_dict"
         )
     if not isinstance(callbacks, Sequence):
-        raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of them, such as a list")
+        raise ArgumentTypeError(f"callbacks (={shown(callbacks)}) must be a sequence of callbacks, such as a list")
     for callback in callbacks:
         if not isinstance(callback, OnStart | OnIteration | OnEnd) or isinstance(callback, type):
             raise ArgumentTypeError(f"callback {shown(callback)} has none of on_start, on_iteration and on_end")

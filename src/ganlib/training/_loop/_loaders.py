@@ -1,4 +1,4 @@
-"""Warn of loaders that silently do something else than the user expects."""
+"""Warn of loaders that do not resume exactly, or do not share samples correctly between processes."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ __all__ = ["warn_of_loader"]
 
 
 def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
-    """Warn of a loader that may not resume exactly, or that gives a process other samples than its share.
+    """Warn of a loader that may not resume exactly, or that returns a process other samples than its share.
 
     ``fit`` must call this directly, since the warning points to the caller of ``fit``. Most warnings come from rank 0
     only.

@@ -20,11 +20,11 @@ __all__ = ["ModeWatch", "depends_on_mode"]
 class ModeWatch:
     """Warn of networks that are trained in evaluation mode, if the mode changes what they do.
 
-    Frozen parts may be in evaluation mode. So may batch norms within a network in training mode.
+    There is no warning of frozen parts, or of batch norms within a network in training mode.
 
     Args:
         networks: the trainer's networks, by name.
-        optimizers: the optimizers of what is trained.
+        optimizers: the optimizers of the trained parameters.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> None:

@@ -1,4 +1,4 @@
-"""Keep the state of a run, which ``fit`` drives and callbacks see."""
+"""Keep the state of a run, which ``fit`` changes and callbacks read."""
 
 import time
 import warnings

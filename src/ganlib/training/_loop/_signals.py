@@ -16,10 +16,10 @@ _NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGBREAK")  # where they exist; SIGBR
 class Signals:
     """Record SIGTERM, SIGINT, SIGUSR1 and SIGBREAK during a run, and handle the first one after the run.
 
-    After the run the signal does what it does without this class. SIGINT raises KeyboardInterrupt. A handler of the
-    user's is called. Without a handler the process exits with 128 plus the signal's number, as shells and schedulers
-    expect. A second SIGINT acts at once, unless ``torchrun`` started the process, since ``torchrun`` sends a second one
-    itself.
+    After the run, the signal has the same effect as without this class. SIGINT raises KeyboardInterrupt. If the user
+    has set a handler, it is called. Without a handler the process exits with 128 plus the signal's number, as shells
+    and schedulers expect. A second SIGINT acts at once, unless ``torchrun`` started the process, since ``torchrun``
+    sends a second one itself.
 
     Only the main thread can receive signals. In another thread, and for an ignored signal (``nohup``), nothing changes.
 

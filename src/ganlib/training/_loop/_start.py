@@ -1,4 +1,4 @@
-"""Check what can be known of a training before its first iteration."""
+"""Check a training before its first iteration."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

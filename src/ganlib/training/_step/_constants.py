@@ -1,4 +1,4 @@
-"""Find the Python values and tensor addresses that a CUDA graph takes for constant."""
+"""Find the Python values and tensor addresses that a CUDA graph treats as constant."""
 
 import collections
 import copy
@@ -63,7 +63,7 @@ class Constants:
 
     Args:
         parts: functions, modules, optimizers and other objects, by name.
-        device: the device of the step. A kernel on another device takes a small CPU tensor as a number.
+        device: the device of the step. A kernel on another device treats a small CPU tensor as a number.
 
     Example:
         >>> layer = nn.LeakyReLU(0.1)
@@ -190,7 +190,7 @@ class Constants:
             self._looks.append(_Look(f"{path} (a tensor on the CPU)", tensor.tolist, tensor.tolist()))
 
     def _enter(self, name: str, value: Any, depth: int) -> None:
-        """Search an object, once, or again if it was reached too deep before."""
+        """Search an object once, or again if the limit on the depth cut off an earlier search."""
         identity = (id(value.__func__), id(value.__self__)) if isinstance(value, MethodType) else id(value)
         if depth <= self._seen.get(identity, (0, None))[0] or _is_plain(value):
             return

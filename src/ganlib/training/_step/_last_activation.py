@@ -109,7 +109,7 @@ def widened(activation: nn.Module | None) -> contextlib.AbstractContextManager[o
 
 
 def _maker(calls: list[Call], samples: Tensor) -> Call | None:
-    """Find the last call that computed the samples' values and did not only reshape them, as Flatten does."""
+    """Find the last call that computed the samples' values; calls that only reshape, such as Flatten, do not count."""
     for call in reversed(calls):
         made = call.made
         if made.numel() != samples.numel() or (_share_memory(call) and not getattr(call.module, "inplace", False)):

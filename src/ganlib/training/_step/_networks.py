@@ -45,7 +45,7 @@ def scalar(value: Any, name: str) -> Tensor:
 
     Raises:
         ArgumentTypeError: it is not a tensor.
-        ShapeError: it contains several numbers. Their sum would scale the step with the batch size.
+        ShapeError: it contains several numbers. If torch summed them, the step would grow with the batch size.
     """
     if not isinstance(value, Tensor):
         raise ArgumentTypeError(f"{name} gave {shown(value)}, a {type(value).__name__}; it must give a tensor")
@@ -90,7 +90,7 @@ def lay_out_(network: nn.Module) -> None:
 
 
 def networks_of(trainer: Any) -> dict[str, nn.Module]:
-    """Find the modules of any trainer, by name: in its ``modules``, or among its attributes."""
+    """Find the modules of any trainer by name, in its ``modules`` or its attributes."""
     if isinstance(trainer, nn.Module):
         return dict(trainer.named_children())
     held = getattr(trainer, "modules", None)

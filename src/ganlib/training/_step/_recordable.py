@@ -22,10 +22,10 @@ _COUNTS = {"step", "mu_product"}  # tensors in a parameter's state that torch ma
 class RecordableOptimizer:
     """Make an optimizer step in a way that a recording can repeat, without a change to the user's settings.
 
-    During a step, ``capturable`` is on, and the step counts and learning rates are on the device. So are the betas of
-    an Adam once they change. Between steps, the groups contain the user's numbers, which any scheduler may change;
-    :meth:`refresh` writes them to the device. If an optimizer reads its learning rate on the host, the recording
-    contains it as a number.
+    During a step, ``capturable`` is on, and the step counts and learning rates are on the device. The betas of an Adam
+    are on the device too, once they change. Between steps, the groups contain the user's numbers, which any scheduler
+    may change; :meth:`refresh` writes them to the device. If an optimizer reads its learning rate on the host, the
+    recording contains it as a number.
 
     Args:
         optimizer: any optimizer.
@@ -253,7 +253,7 @@ def _step_with_hooks(optimizer: torch.optim.Optimizer, step: Callable[[torch.opt
 
 
 def plain_number(value: Any, *, of_any_device: bool = False) -> Any:
-    """Convert a setting to a plain number; a tensor on a device is read only with ``of_any_device``."""
+    """Convert a setting to a plain number; read a tensor on another device than the CPU only with ``of_any_device``."""
     if isinstance(value, tuple):
         return tuple(plain_number(one, of_any_device=of_any_device) for one in value)
     if isinstance(value, np.generic):

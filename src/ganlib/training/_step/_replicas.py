@@ -21,9 +21,9 @@ class Replicas:
     """Keep the modules of a trainer equal in all processes; a single process needs nothing.
 
     All processes start with the weights of rank 0, and each with its own random numbers. Gradients are averaged, so
-    weights stay equal. Buffers, such as the running statistics of batch norm, differ: before each step all processes
-    copy those of rank 0. Checkpoints contain the buffers of rank 0, so a resumed run has them too. A module with
-    ``per_process = True`` is left unchanged.
+    weights stay equal. Buffers, such as the running statistics of batch norm, become different. Before each step, all
+    processes copy the buffers of rank 0. Checkpoints contain the buffers of rank 0, so a resumed run has them too. A
+    module with ``per_process = True`` is left unchanged.
 
     Args:
         modules: the modules to keep equal.
@@ -81,7 +81,7 @@ def _plain(state: Any) -> Any:
 
 
 def _shared_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield a module and its submodules, without those of each process."""
+    """Yield a module and its submodules, without those that are separate in each process."""
     if not getattr(module, "per_process", False):
         yield module
         for child in module.children():

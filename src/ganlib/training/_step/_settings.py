@@ -44,7 +44,7 @@ class OptimizerSettings:
         """Restore the settings in ``from_code`` after a state was loaded, and describe other settings that differ.
 
         Args:
-            bases: what :meth:`state_dict` returned in the saved run; empty if unknown.
+            bases: the result of :meth:`state_dict` in the saved run; empty if unknown.
 
         Returns:
             A sentence for each optimizer whose code has another setting than the one it continues with.
@@ -99,7 +99,7 @@ class OptimizerSettings:
 
 
 def optimizers_of(trainer: Any) -> dict[str, torch.optim.Optimizer]:
-    """Find the optimizers of any trainer, by name: in its ``optimizers``, or among its attributes; each comes once."""
+    """Find the optimizers of any trainer by name, in its ``optimizers`` or its attributes, each once."""
     held = getattr(trainer, "optimizers", None)
     if not isinstance(held, Mapping):
         held = dict[str, Any]()

@@ -27,7 +27,7 @@ Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
 class Update:
     """Step down the gradient of an objective, averaged over several batches and processes.
 
-    Only the optimizer's parameters that require gradients get one.
+    Gradients are computed only for the optimizer's parameters that require gradients.
 
     Args:
         player: the player's name.
@@ -37,8 +37,8 @@ class Update:
         scaler: keeps half-precision gradients in range, and skips a step with gradients that are not finite; or None.
         max_grad_norm: largest norm of the gradient, or None.
         owners: the player of each metric, by the metric's name; shared by all players.
-        joined: the modules that average gradients over processes, by set of parameters; shared by all players. One set
-            must not have two of them, since the hooks of each would see the backward pass of the other.
+        joined: the modules that average gradients over processes, by set of parameters; shared by all players. A set
+            must not have two such modules, since the hooks of each would see the backward pass of the other.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Update:
     def join(self) -> list[nn.Parameter]:
         """Join the processes, if there are several, and return the parameters to train.
 
-        The first call writes the weights, so it must come before a graph that several updates share.
+        The first call changes the weights in place, so it must come before a forward pass that several updates share.
 
         Raises:
             ArgumentValueError: no parameter requires a gradient.
@@ -170,8 +170,8 @@ class Update:
         self._tried = True
         if all(parameter.grad is None for parameter in trained):
             raise ArgumentValueError(
-                f"the objective of {self._player} does not depend on any of the {len(trained)} parameters of its "
-                "optimizer: do they belong to another network, or was an output detached?"
+                f"the objective of {self._player} does not depend on any of the {len(trained)} parameters that its "
+                "optimizer holds: do they belong to another network, or was an output detached?"
             )
 
     def _over_processes(self, trained: list[nn.Parameter], *, average: bool) -> AbstractContextManager[Losses]:
@@ -216,8 +216,8 @@ class _Objective(nn.Module):
     def forward(self, losses: Losses, batch: Any, *, average: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the losses; those to average get a zero contribution from every parameter with a gradient.
 
-        Without it, DistributedDataParallel would not average the gradient from earlier batches of a parameter that this
-        batch does not use.
+        Without this contribution, DistributedDataParallel would not average the gradient of a parameter that only
+        earlier batches use.
         """
         total, metrics = losses(batch)
         if average:
