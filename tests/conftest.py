@@ -4,10 +4,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 import torch
 
 from tests.ranks import Ranks
+
+hypothesis.settings.register_profile("busy machine", deadline=None)  # no test fails because others run next to it
+hypothesis.settings.load_profile("busy machine")
 
 collect_ignore = ["typing_programs"]  # which test_typing.py has checked
 
