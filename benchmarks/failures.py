@@ -112,7 +112,7 @@ class Case:
         loss: makes the adversarial loss.
         lr: of the generator and of the discriminator.
         betas: of Adam, for both.
-        sgd: whether plain SGD with momentum takes the place of Adam.
+        sgd: whether to train with SGD with momentum instead of Adam.
         options: more keywords of the trainer.
         images: the number of training images, None for all.
         conditional: whether the networks are given labels.

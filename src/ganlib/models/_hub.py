@@ -191,7 +191,7 @@ def from_hub(
         revision: a branch, a tag or a commit. None is the newest commit of the main branch. A commit always loads the
             same generator, even if its owner uploads another one later. It must be None for a folder.
         token: token of Hugging Face, for a private repository. None is the token of ``huggingface_hub.login()``.
-        cache_dir: the folder of the cache. None is that of huggingface_hub.
+        cache_dir: the folder of the cache. None is the default of huggingface_hub.
         local_files_only: whether to use only the cache, without a connection to the Hub.
         train: whether to return it in training mode, for further training.
         partial: whether to load only the weights whose names and shapes fit.
@@ -203,9 +203,9 @@ def from_hub(
         MissingExtraError: if huggingface_hub is not installed, and ``repo_id`` is not a folder.
         CheckpointError: if the file cannot be downloaded (the message says why), or :func:`load_generator` cannot read
             it.
-        ArgumentValueError: if ``repo_id`` is neither a folder nor a valid name of a repository, a revision is given for
-            a folder, or as in :func:`load_generator`.
-        ArgumentTypeError: if an argument has a wrong type, or as in :func:`load_generator`.
+        ArgumentValueError: if ``repo_id`` is neither a folder nor a valid name of a repository, if a folder is given
+            with a revision, or for the reasons of :func:`load_generator`.
+        ArgumentTypeError: if an argument has a wrong type.
 
     Warns:
         UserWarning: if ``partial`` is True and weights do not fit.

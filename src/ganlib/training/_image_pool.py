@@ -20,8 +20,8 @@ class ImagePool(nn.Module):
     - Once the pool is full, it returns the image itself with probability 1/2. Otherwise it stores the image at the
       position of a random stored image, and returns that stored image.
 
-    If two images of one batch draw the same position, the pool returns the first one for the second one. So a full pool
-    never loses or duplicates an image.
+    If two images of one batch draw the same position, the second image replaces the first one, and the pool returns the
+    first one. So a full pool never loses or duplicates an image.
 
     The pool draws torch's random numbers on its own device and changes its two buffers in place, without waiting for
     the device. Checkpoints contain the buffers, and a CUDA graph can record the pool. Each process has its own pool

@@ -73,9 +73,9 @@ def difference(
 
     Differences are means over a tensor, since in every tensor the gradients of a few elements are only rounding errors.
     A tensor agrees if it differs by at most 0.2 % of what the step changes, plus 4 units in its last place, plus 5
-    times the noise. A metric agrees if it differs by at most 1e-4 of itself plus 1.5 times the noise; this last part is
-    limited to a hundredth of the metric, or 0.01 if the metric is below 1. If a metric differs by more, something was
-    not restored between the steps.
+    times the noise. A metric agrees if it differs by at most 1e-4 of itself plus 1.5 times the noise. The part for the
+    noise is at most a hundredth of the metric, or 0.01 if the metric is below 1. If a metric differs by more,
+    something was not restored between the steps.
 
     Args:
         before: the tensors before the step, by name, without metrics.

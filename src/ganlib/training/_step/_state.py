@@ -87,7 +87,7 @@ def warn_of_changes(own: Mapping[str, str], saved: Mapping[str, str]) -> None:
     for name in {**own, **saved}:
         before, now = saved.get(name), own.get(name)
         if before != now and name.endswith("_optimizer"):
-            raise CheckpointError(f"the state is of a training with {name} {before}, not {now}")
+            raise CheckpointError(f"the state is of a training whose {name} was {before}, not {now}")
         if before != now:
             device = f"it ran on {before}, and runs on {now} now"
             changes.append(device if name == "device" else f"its {name} was {before}, and is {now} now")
