@@ -1,9 +1,8 @@
 """Adversarial and auxiliary losses.
 
-The adversarial losses are numerically stable. Auxiliary losses are added to them. In multi-GPU training, each loss
-equals the loss of the whole batch. This requires batches of equal size in all processes, and gradients that are
-averaged, as :class:`torch.nn.parallel.DistributedDataParallel` does. The draws of :class:`LabelSmoothing` differ
-between processes.
+The adversarial losses are numerically stable. Auxiliary losses are added to them. In multi-GPU training, each loss is
+that of the whole batch. This requires batches of equal size in all processes, and gradients that are averaged, as
+:class:`torch.nn.parallel.DistributedDataParallel` does. The draws of :class:`LabelSmoothing` differ between processes.
 """
 
 from ganlib.losses._adaptive_weight import adaptive_weight

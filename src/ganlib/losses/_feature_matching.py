@@ -32,7 +32,7 @@ class FeatureMatching(nn.Module):
     belongs to real sample :math:`i`, as in an autoencoder or in image-to-image translation.
 
     The discriminator must return a :class:`~ganlib.protocols.DiscriminatorOutput` with ``features``, as
-    ``stacks.PatchDiscriminator(..., features=True)`` does. Over several processes the means are computed over the whole
+    ``stacks.PatchDiscriminator(..., features=True)`` does. Over several processes the means are those of the whole
     batch, so all processes must call the loss together, with features of equal shapes.
 
     Args:

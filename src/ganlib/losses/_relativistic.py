@@ -91,7 +91,7 @@ class RelativisticAverageLoss(nn.Module):
         L_D &= \operatorname{mean} \log(1 + e^{\bar f - r}) + \operatorname{mean} \log(1 + e^{f - \bar r}), \\
         L_G &= \operatorname{mean} \log(1 + e^{r - \bar f}) + \operatorname{mean} \log(1 + e^{\bar r - f}).
 
-    Over several processes the means are computed over the whole batch, so all processes must call the loss together.
+    Over several processes the means are those of the whole batch, so all processes must call the loss together.
 
     Attributes:
         needs_real_logits: True, because the generator's update also runs the discriminator on real samples.

@@ -3,9 +3,9 @@
 A penalty calls the network in eager mode and without autocast, so it works with compiled networks and in any training
 loop. Under :class:`torch.no_grad` it returns its value without a graph.
 
-In multi-GPU training, each process draws the random numbers of its own samples, and each penalty equals the penalty of
-the whole batch, with the same random numbers. This requires batches of equal size in all processes, and gradients that
-are averaged, as :class:`torch.nn.parallel.DistributedDataParallel` does.
+In multi-GPU training, each process draws the random numbers of its own samples, and the value of each penalty
+is that of the whole batch, given the same random numbers. This requires batches of equal size in all processes, and
+gradients that are averaged, as :class:`torch.nn.parallel.DistributedDataParallel` does.
 """
 
 from ganlib.penalties._consistency import Consistency
