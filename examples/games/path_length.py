@@ -6,7 +6,7 @@
 A mapping network turns a latent into a style. A synthesis network turns the style into an image of 16 x 16 pixels. R1
 is applied in every 16th iteration, with the discriminator's optimizer. Path length regularization is applied in every
 8th iteration, with the generator's optimizer: equal steps of the style should change the image equally. The script
-prints the standard deviation of the Jacobian's norm over 1000 styles, divided by its mean. The regularization halves
+prints the standard deviation of the Jacobian's norm over 1000 styles, divided by its mean. The regularization lowers
 it. It also prints how much pixels differ between samples. The rows of ``path_length.png`` interpolate between styles.
 
 Reference: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958, section 3.
