@@ -4,11 +4,13 @@
 #   make test             tests, doctests, the rules of the architecture, lint, types
 #   make docs             the documentation, as HTML
 #   make notebooks        the three notebooks, executed; that of the tutorial is made from its page
+# WORKERS=N runs the tests in N processes, each with one thread.
 # VENV=DIR puts the virtual environment elsewhere, so that several checkouts can share one.
 
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 3
+WORKERS ?= 2
 RUN := runs/demo
 DATA_WORDS := $(if $(DATA),--data mnist --root "$(DATA)",--data digits)
 BIN := $(VENV)/bin
@@ -36,7 +38,7 @@ demo: $(DEMO_INSTALLED)
 	$(BIN)/python examples/mnist_cdcgan.py sample --run $(RUN) --labels 0 1 2 3 4 5 6 7 8 9 --count 10 --out $(RUN)/digits.png
 
 test: lint docs
-	GANLIB_SITE="$(CURDIR)/docs/_build/html" $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 GANLIB_SITE="$(CURDIR)/docs/_build/html" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
