@@ -8,7 +8,7 @@ from ganlib import augment, latents, losses, penalties, training
 
 augmentations = pytest.mark.parametrize(
     "augmentation",
-    [augment.DiffAugment(), augment.RandomHorizontalFlip(), augment.RandomRotation(25)],
+    [augment.DiffAugment(), augment.RandomHorizontalFlip(), augment.RandomRotation(25), augment.AdaptiveAugment(p=0.8)],
     ids=lambda augmentation: type(augmentation).__name__,
 )
 

@@ -7,7 +7,10 @@ from ganlib import augment
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
 
-@pytest.mark.parametrize("transform", [augment.RandomHorizontalFlip(), augment.RandomRotation(40)])
+@pytest.mark.parametrize(
+    "transform",
+    [augment.RandomHorizontalFlip(), augment.RandomRotation(40), augment.AdaptiveAugment("blit,geometric", p=0.8)],
+)
 @pytest.mark.parametrize("channels", [1, 2, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_it_is_the_transform_with_the_same_random_numbers_twice(transform, channels, dtype):
@@ -52,6 +55,9 @@ def test_what_is_not_geometric_is_refused():
     with pytest.raises(ArgumentValueError, match="colors"):
         augment.Joint(augment.DiffAugment())
     augment.Joint(augment.DiffAugment("translation"))
+    for policy in ("blit,geometric,color", "flip,brightness"):
+        with pytest.raises(ArgumentValueError, match="AdaptiveAugment.*changes colors"):
+            augment.Joint(augment.AdaptiveAugment(policy))
     with pytest.raises(ArgumentTypeError, match="not a class"):
         augment.Joint(augment.RandomHorizontalFlip)
     images = torch.zeros(4, 3, 8, 8)

@@ -8,6 +8,8 @@ from ganlib import augment
 from ganlib.errors import GanlibError
 
 AUGMENTATIONS = {
+    "adaptive": augment.AdaptiveAugment(p=0.7),
+    "adaptive, blit": augment.AdaptiveAugment("blit", p=0.7),
     "flip": augment.RandomHorizontalFlip(),
     "rotation": augment.RandomRotation(25),
     "nearest": augment.RandomRotation(25, interpolation="nearest"),
@@ -77,6 +79,8 @@ def test_large_values_of_half_precision_are_flipped_exactly():
         augment.RandomRotation,
         augment.RandomHorizontalFlip,
         augment.DiffAugment,
+        augment.AdaptiveAugment,
+        lambda value: augment.AdaptiveAugment(p=value),
         lambda value: augment.RandomRotation(5, fill=value),
         lambda value: augment.DiffAugment(fill=value),
         lambda value: augment.RandomRotation(5, interpolation=value),

@@ -117,11 +117,14 @@ MOVING = {
     "own flip": flip_some,
     "upside down": lambda samples: samples.flip(-2),
     "rotation": augment.RandomRotation(10),
+    "adaptive": augment.AdaptiveAugment("blit"),
+    "adaptive geometric": augment.AdaptiveAugment("geometric"),
     "roll": lambda samples: samples.roll(1, -1),
 }
 STAYING = {
     "none": None,
     "color": augment.DiffAugment("color"),
+    "adaptive color": augment.AdaptiveAugment("color"),
     "cutout": augment.DiffAugment("cutout"),
     "color and cutout": augment.DiffAugment("color,cutout"),
     "noise": lambda samples: samples + 0.1 * torch.randn_like(samples),

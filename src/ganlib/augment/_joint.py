@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._shown import shown
+from ganlib.augment._adaptive_augment import AdaptiveAugment
+from ganlib.augment._color import COLOR
 from ganlib.augment._diff_augment import DiffAugment
 from ganlib.augment._samples import check_tensor
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
@@ -21,7 +23,8 @@ class Joint(nn.Module):
 
     Args:
         transform: ``transform(samples, generator) -> samples`` that keeps the shape, moves values and does not mix
-            channels: :class:`RandomHorizontalFlip`, :class:`RandomRotation`, or your own.
+            channels: :class:`RandomHorizontalFlip`, :class:`RandomRotation`, :class:`AdaptiveAugment` without colors
+            (with a fixed ``p``, because a loader has no logits), or your own.
 
     Raises:
         ArgumentTypeError: the transform is not callable.
@@ -39,7 +42,10 @@ class Joint(nn.Module):
         super().__init__()
         if not callable(transform) or isinstance(transform, type):
             raise ArgumentTypeError(f"transform (={shown(transform)}) must be callable and not a class")
-        if isinstance(transform, DiffAugment) and "color" in transform.policy.split(","):
+        colors = (isinstance(transform, DiffAugment) and "color" in transform.policy.split(",")) or (
+            isinstance(transform, AdaptiveAugment) and not set(COLOR).isdisjoint(transform.transforms)
+        )
+        if colors:
             raise ArgumentValueError(f"transform (={shown(transform)}) changes colors, and would mix samples and maps")
         self.transform = transform
 

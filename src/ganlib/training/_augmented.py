@@ -1,10 +1,11 @@
-"""Augment the inputs of a discriminator."""
+"""Augment the inputs of a discriminator, and tell the augmentation what the discriminator gave for real samples."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
+from ganlib.protocols import Logits
 from ganlib.training._step._networks import call
 
 __all__ = ["Augmented"]
@@ -31,3 +32,12 @@ class Augmented(nn.Module):
     def forward(self, sample: Tensor, condition: Any = None) -> Any:
         """Return the discriminator's output for augmented samples."""
         return call(self.discriminator, sample if self.augment is None else self.augment(sample), condition)
+
+    def observe(self, real_logits: Logits) -> None:
+        """Pass the logits of real samples, without their graph, to an augmentation that has a method ``observe``."""
+        observe = getattr(self.augment, "observe", None)
+        if observe is not None:
+            if isinstance(real_logits, Tensor):
+                observe(real_logits.detach())
+            else:
+                observe(tuple(scale.detach() for scale in real_logits))

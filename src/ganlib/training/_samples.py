@@ -71,6 +71,8 @@ def warn_of_maps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor, co
     if augment is None or spatial < 1 or not maps:
         return
     with without_trace(augment):
+        if isinstance(p := getattr(augment, "p", None), Tensor):
+            p.fill_(1)  # an adaptive augmentation starts at 0; its state is restored
         moves = any(_moves(augment, samples, axis) for axis in range(-spatial, 0))
     if moves:
         warn_user(
