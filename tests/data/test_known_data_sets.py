@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torchvision import datasets
 
-from ganlib.data import ImageFolder, _tensors, only_class
+from ganlib.data import ImageFolder, StackedMNIST, _tensors, only_class
 from ganlib.data._tensors import as_tensors
 from ganlib.errors import ArgumentTypeError, GanlibError
 
@@ -53,6 +53,7 @@ _MAKERS = {
     "TensorDataset of vectors": lambda: TensorDataset(torch.rand(_L, 2), torch.rand(_L, 3)),
     "TensorDataset without labels": lambda: TensorDataset(torch.rand(_L, 1, 5, 4)),
 }
+_MAKERS["StackedMNIST"] = lambda: StackedMNIST(TensorDataset(_numbers(_L, 1, 5, 4), _LABELS.clone()), length=_L)
 _MAKERS["Subset"] = lambda: Subset(_MAKERS["MNIST"](), [4, 1, 1, 11])
 _MAKERS["Subset of a Subset"] = lambda: Subset(Subset(_MAKERS["CIFAR10"](), range(3, 9)), np.array([5, 0, 2]))
 _MAKERS["only_class"] = lambda: only_class(_MAKERS["ImageFolder RGB"](), "b")
@@ -202,7 +203,9 @@ def _changed(kind):
 
 
 @pytest.mark.parametrize("change", range(4))
-@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "TensorDataset", "ImageFolder LA"])
+@pytest.mark.parametrize(
+    "name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "TensorDataset", "ImageFolder LA", "StackedMNIST"]
+)
 def test_a_subclass_is_its_items(name, change):
     """A class of your own is believed, not its data, be it the length, the samples, or labels from the tenth on."""
     dataset = _MAKERS[name]()

@@ -150,6 +150,16 @@ def _mode_coverage(real: np.ndarray, fake: np.ndarray, *_: Any) -> dict[str, flo
     return {"modes_found": (p > 0).sum(), "modes_real": (q > 0).sum(), "kl_divergence": divergence}
 
 
+def _mode_coverage_uniform(_: np.ndarray, fake: np.ndarray, *__: Any) -> dict[str, float]:
+    modes = fake.shape[1]
+    p = np.bincount(fake.argmax(1), minlength=modes) / len(fake)
+    return {
+        "modes_found": (p > 0).sum(),
+        "modes_real": modes,
+        "kl_divergence": sum(a * np.log(a * modes) for a in p if a),
+    }
+
+
 def _memorization(real: np.ndarray, fake: np.ndarray, training: np.ndarray, _: Any) -> dict[str, float]:
     """The statistic of Mann and Whitney, divided by the number of pairs."""
     stats = pytest.importorskip("scipy").stats
@@ -167,10 +177,13 @@ CASES = {
     "precision_recall": Case(lambda network, **options: PrecisionRecall(network, 1, **options), prdc),
     "memorization": Case(Memorization, _memorization),
     "mode_coverage": Case(ModeCoverage, _mode_coverage),
+    "mode_coverage_uniform": Case(
+        lambda network, **options: ModeCoverage(network, reference="uniform", **options), _mode_coverage_uniform
+    ),
     "label_accuracy": Case(LabelAccuracy, _label_accuracy),
     "inception_score": Case(InceptionScore, _inception_score),
 }
-TWO_SIDED = [name for name in CASES if name not in ("label_accuracy", "inception_score")]
+TWO_SIDED = [name for name in CASES if name not in ("mode_coverage_uniform", "label_accuracy", "inception_score")]
 
 every = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 two_sided = pytest.mark.parametrize("case", [CASES[name] for name in TWO_SIDED], ids=TWO_SIDED)

@@ -16,6 +16,7 @@ __all__ = ["in_memory", "plain", "refuse_masks"]
 
 _MNIST = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST")  # not QMNIST: it makes its items in another way
 _CIFAR = ("CIFAR10", "CIFAR100")
+_STACKED = "ganlib.data._stacked_mnist"  # by name, since this module reads data sets with the functions of this file
 _MODULES = ("torchvision.datasets.mnist", "torchvision.datasets.cifar")
 
 
@@ -37,6 +38,8 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
         return _of_tensors(dataset)
     if kind is Subset:
         return _of_subset(dataset)
+    if kind.__module__ == _STACKED and module.get(kind.__name__) is kind:
+        return _of_stacks(dataset)
     if kind is ImageFolder:
         data = dataset.data
         if not (_is_uint8(data) and data.ndim in (3, 4)) or dataset.crop == "random":
@@ -104,6 +107,13 @@ def _of_subset(dataset: Subset[Any]) -> tuple[Tensor, Tensor | None] | None:
     if indices is None or whole is None or not bool(((indices >= 0) & (indices < len(whole[0]))).all()):
         return None
     return whole[0][indices], None if whole[1] is None else whole[1][indices]
+
+
+def _of_stacks(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
+    labels = _whole_numbers(dataset.targets, len(dataset))
+    if labels is None or type(dataset.images) is not Tensor or type(dataset.indices) is not Tensor:
+        return None
+    return dataset.images[dataset.indices], labels
 
 
 def _whole_numbers(values: Any, length: int) -> Tensor | None:

@@ -1,12 +1,12 @@
 """Count the modes of the data that a generator has found."""
 
-from collections.abc import Callable
-from typing import Any, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_option, check_sizes
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.metrics._metric import Options, RowsMetric, State, check_samples
 
@@ -17,25 +17,36 @@ class ModeCoverage(RowsMetric):
     r"""Count the modes that generated samples reach, and compare the mode frequencies with the real ones.
 
     A mode is a class of a classifier. With the shares :math:`p_k` of generated and :math:`q_k` of real samples in mode
-    k,
+    k, or :math:`q_k = 1 / M` for all M modes with ``reference="uniform"``,
 
     .. math:: \operatorname{KL}(p \,\|\, q) = \sum_{k : p_k > 0} p_k \log \frac{p_k}{q_k}.
 
     It is infinite if a mode has generated samples and no real sample. A mode is found if the classifier assigns at
-    least one generated sample to it. Stacked MNIST has three random digits in the channels of each sample, and 1000
-    modes: use ``stacked=3`` with a classifier of single digits. A low number of modes is a sign of mode collapse.
+    least one generated sample to it. A low number of modes is a sign of mode collapse.
+
+    :class:`ganlib.data.StackedMNIST` has three random digits in the channels of each sample, and 1,000 modes: use
+    ``stacked=3`` with a classifier of single digits. Published results compare 26,000 samples with the uniform
+    distribution, so use ``reference="uniform"`` for a comparison with them. The divergence of N samples is above 0 even
+    if all modes are equally likely. It is then about
+
+    .. math:: \frac{M - 1}{2 N} + \frac{M^2 - 1}{12 N^2},
+
+    or 0.0193 with 1,000 modes and 26,000 samples. The digits of MNIST are not equally frequent, so 26,000 stacks of its
+    training images have 0.023, by their labels.
 
     Args:
         classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
             runs in evaluation mode.
         stacked: number of images in the channels of a sample, at least 1. The classifier gets each image separately.
-            The modes are the :math:`K^{\text{stacked}}` combinations.
+            The modes are the :math:`K^{\text{stacked}}` combinations of K classes.
+        reference: ``"real"`` compares with the real samples. ``"uniform"`` compares with equal shares of all modes; it
+            needs no real samples, and does not use them.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
         options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
         ArgumentTypeError: if the classifier is not callable.
-        ArgumentValueError: if ``stacked`` is below 1, or the timeout is not above 0.
+        ArgumentValueError: if ``stacked`` is below 1, ``reference`` is unknown, or the timeout is not above 0.
         MissingExtraError: if the extra ``ganlib[metrics]`` is not installed.
 
     Example:
@@ -45,26 +56,41 @@ class ModeCoverage(RowsMetric):
         >>> coverage.compute()["modes_found"], coverage.compute()["kl_divergence"]  # 2 of 4, and log 2
         (tensor(2), tensor(0.6931, dtype=torch.float64))
 
+        For samples of a generator of Stacked MNIST:
+
+        >>> from ganlib.metrics import DigitClassifier
+        >>> coverage = ModeCoverage(DigitClassifier.pretrained(), stacked=3, reference="uniform")
+        >>> coverage.update(torch.rand(4, 3, 28, 28) * 2 - 1, real=False)
+        >>> coverage.compute()["modes_real"]
+        tensor(1000)
+
     References:
         Metz et al., "Unrolled Generative Adversarial Networks", 2017, arXiv:1611.02163, section 3.3.1.
 
-        Lin et al., "PacGAN: The Power of Two Samples in Generative Adversarial Networks", 2018, arXiv:1712.04086.
+        Lin et al., "PacGAN: The Power of Two Samples in Generative Adversarial Networks", 2018, arXiv:1712.04086. Its
+        code, https://github.com/fjxmlzn/PacGAN, compares 26,000 samples with equal shares of 1,000 modes.
     """
 
     rows = "modes"
+    fake_classes: list[Tensor]
 
     def __init__(
         self,
         classifier: Callable[[Tensor], Tensor],
         *,
         stacked: int = 1,
+        reference: Literal["real", "uniform"] = "real",
         timeout: float = 60.0,
         **options: Unpack[Options],
     ) -> None:
         super().__init__("classifier", classifier, timeout, options)
         check_sizes(stacked=stacked)
+        check_option("reference", reference, ("real", "uniform"))
         self.stacked = stacked
+        self.reference: Literal["real", "uniform"] = reference
         self._classes: int | None = None
+        if reference == "uniform":  # a process without samples, or a loaded state, takes K from here
+            self.add_state("fake_classes", [], dist_reduce_fx="cat", persistent=True)
 
     def compute(self) -> dict[str, Tensor]:
         """Compute the values of all samples so far.
@@ -73,13 +99,16 @@ class ModeCoverage(RowsMetric):
 
         Returns:
             A dict with the scalars ``modes_found``, ``modes_real`` and ``kl_divergence``. ``modes_found`` and
-            ``modes_real`` are the numbers of modes with generated and with real samples. ``kl_divergence`` is 0 or
-            more.
+            ``modes_real`` are the numbers of modes with generated and with real samples; with
+            ``reference="uniform"``, ``modes_real`` is the number of all modes. ``kl_divergence`` is 0 or more.
 
         Raises:
-            ArgumentValueError: if there are no real or no generated samples.
+            ArgumentValueError: if there are no generated samples, or no real samples that ``reference`` needs.
             GanlibRuntimeError: if a process does not arrive within the timeout.
+            ShapeError: if the classifiers of two processes have different numbers of classes.
         """
+        if self.reference == "uniform":
+            return self._compared_with_uniform(self._states())
         real, fake = self._pair(self._states(), 1)
         modes, index = torch.cat([real, fake]).flatten().unique(return_inverse=True)
         q, p = (
@@ -90,6 +119,32 @@ class ModeCoverage(RowsMetric):
             "modes_real": (q > 0).sum(),
             "kl_divergence": torch.special.xlogy(p, p / q).sum().clamp(min=0),
         }
+
+    @property
+    def has_real(self) -> bool:
+        """Return whether this process has real samples or loaded statistics, or needs none."""
+        return self.reference == "uniform" or super().has_real
+
+    def _compared_with_uniform(self, states: Sequence[State]) -> dict[str, Tensor]:
+        fake = self._side(states, "fake")
+        if not len(fake):
+            raise ArgumentValueError("update was given no generated samples; at least 1 is needed")
+        classes = {int(row) for state in states for row in state["fake_classes"]}
+        if len(classes) > 1:
+            raise ShapeError(f"classifier gave {sorted(classes)} logits on different ranks")
+        modes = classes.pop() ** self.stacked
+        counts = fake.flatten().unique(return_counts=True)[1].double()
+        p = counts / len(fake)
+        return {
+            "modes_found": (p > 0).sum(),
+            "modes_real": torch.tensor(modes, device=p.device),
+            "kl_divergence": (p * (p * modes).log()).sum().clamp(min=0),
+        }
+
+    def _add(self, side: str, outputs: Tensor) -> None:
+        super()._add(side, outputs)
+        if self.reference == "uniform" and side == "fake" and not self.fake_classes:
+            self.fake_classes = [torch.tensor([[self._classes]], device=outputs.device)]
 
     def _outputs(self, samples: Tensor) -> Tensor:
         """Return the mode of each sample, (N, 1) int64."""
