@@ -4,6 +4,7 @@ from ganlib.protocols import Callback, Run, Trainer
 from ganlib.training._adversarial_trainer import AdversarialTrainer
 from ganlib.training._callbacks import (
     EMA,
+    BetasSchedule,
     Checkpoint,
     CSVLogger,
     EarlyStopping,
@@ -13,6 +14,8 @@ from ganlib.training._callbacks import (
     Schedule,
     TensorBoardLogger,
     cosine_decay,
+    cosine_ramp,
+    half_life_decay,
     linear_decay,
 )
 from ganlib.training._fast_settings import fast_settings
@@ -23,6 +26,7 @@ from ganlib.training._loop._fit import fit
 __all__ = [
     "EMA",
     "AdversarialTrainer",
+    "BetasSchedule",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -38,7 +42,9 @@ __all__ = [
     "TensorBoardLogger",
     "Trainer",
     "cosine_decay",
+    "cosine_ramp",
     "fast_settings",
     "fit",
+    "half_life_decay",
     "linear_decay",
 ]

@@ -505,3 +505,78 @@ def test_a_decay_of_numpy_is_a_number(decay: Any) -> None:
     for wrong in (True, "0.5", None):
         with pytest.raises(ArgumentValueError, match=r"decay \(="):
             training.EMA(nn.Linear(1, 1), decay=wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_decay_in_a_tensor_is_read_at_each_update(dtype: torch.dtype) -> None:
+    """The recursion with decays that change, limited by the warm-up as a number is."""
+    module, decay = nn.Linear(1, 1, bias=False, dtype=torch.float64), torch.zeros((), dtype=dtype)
+    nn.init.zeros_(module.weight)
+    ema, expected = training.EMA(module, decay), 0.0
+    assert ema.decay is decay
+    for n in range(60):
+        decay.fill_(n / 64)
+        nn.init.constant_(module.weight, float(n))
+        ema.update()
+        own = min(n / 64, (1 + n) / (10 + n))
+        expected = own * expected + (1 - own) * n
+    assert ema.module.weight.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_decay_in_a_tensor_is_that_in_a_number() -> None:
+    """To the last bit, where the tensor is in float64; a state of one loads into the other."""
+    module = nn.Linear(3, 3)
+    one, other = training.EMA(module, 0.9), training.EMA(module, torch.tensor(0.9, dtype=torch.float64))
+    for n in range(30):
+        change(module, n)
+        one.update()
+        other.update()
+    assert torch.equal(one.module.weight, other.module.weight)
+    assert one.state_dict().keys() == other.state_dict().keys()
+    another = training.EMA(nn.Linear(3, 3), torch.zeros((), dtype=torch.float64))
+    another.load_state_dict(other.state_dict())
+    assert torch.equal(another.module.weight, one.module.weight)
+
+
+@pytest.mark.parametrize(
+    ("decay", "message"),
+    [
+        (torch.zeros((), device="meta"), r"decay is a tensor on meta, and each update would wait .* on the CPU"),
+        (torch.zeros(1), r"decay \(=.* of no dimensions"),
+        (torch.tensor(0), r"decay \(=.* floating-point"),
+        (torch.zeros((), requires_grad=True), r"decay \(=.* without gradients"),
+        (torch.tensor(1.0), r"decay \(=1.0\) must be in \[0, 1\)"),
+        (torch.tensor(-0.5), r"decay \(=-0.5\) must be in \[0, 1\)"),
+        (torch.tensor(float("nan")), r"decay \(=nan\) must be in \[0, 1\)"),
+    ],
+)
+def test_what_is_no_decay_in_a_tensor_is_refused(decay: torch.Tensor, message: str) -> None:
+    """At once; a tensor on another device would make each update wait for it."""
+    with pytest.raises(GanlibError, match=message):
+        training.EMA(nn.Linear(1, 1), decay)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan"), -0.25])
+def test_a_decay_that_leaves_its_range_ends_the_run(value: float) -> None:
+    """The average stays as it was."""
+    decay = torch.tensor(0.5)
+    module = nn.Linear(1, 1)
+    ema = training.EMA(module, decay)
+    before = ema.module.weight.clone()
+    change(module, 0)
+    decay.fill_(value)
+    with pytest.raises(GanlibError, match=rf"decay \(={value}\) must be in \[0, 1\)"):
+        ema.update()
+    assert torch.equal(ema.module.weight, before)
+
+
+def test_a_decay_in_a_tensor_stays_where_it_is() -> None:
+    """Its schedule writes into this very tensor, wherever the average goes; a copy has a tensor of its own."""
+    decay = torch.tensor(0.5, dtype=torch.float64)
+    ema = training.EMA(nn.Linear(1, 1), decay)
+    ema.to(torch.bfloat16)
+    assert ema.decay is decay
+    assert decay.dtype == torch.float64
+    copied, pickled = copy.deepcopy(ema), pickle.loads(pickle.dumps(ema))
+    decay.fill_(0.25)
+    assert [float(each.decay) for each in (ema, copied, pickled)] == [0.25, 0.5, 0.5]

@@ -1,6 +1,5 @@
 """Learning rates follow the progress, whatever limits the run."""
 
-import math
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ganlib import training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -76,30 +73,6 @@ def test_what_is_not_a_factor_is_refused_at_once(factor: Any) -> None:
         training.LearningRateSchedule(make_optimizer(), factor)
 
 
-def test_linear_decay() -> None:
-    """The factor is 1 up to start, and reaches final at the end in a straight line."""
-    factor = training.linear_decay(start=0.6, final=0.05)
-    assert [round(factor(progress), 6) for progress in (0, 0.6, 0.8, 1.0)] == [1.0, 1.0, 0.525, 0.05]
-
-
-@given(st.floats(0, 0.99), st.floats(0, 2), st.floats(0, 1))
-def test_cosine_decay_is_half_a_cosine(start: float, final: float, share: float) -> None:
-    """The factor is 1 up to start, final at 1, and between them final + (1 - final) cos^2 of a quarter turn's share."""
-    factor = training.cosine_decay(start=start, final=final)
-    assert factor(0.0) == factor(start * share) == pytest.approx(1.0)
-    assert factor(1.0) == pytest.approx(final, abs=1e-12)
-    expected = final + (1 - final) * math.cos(math.pi / 2 * share) ** 2
-    assert factor(start + share * (1 - start)) == pytest.approx(expected, abs=1e-6)
-
-
-@given(st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_cosine_decay_never_rises(start: float, final: float, one: float, other: float) -> None:
-    """Later in a run the factor is the same or lower, and always between final and 1."""
-    factor = training.cosine_decay(start=start, final=final)
-    early, late = factor(min(one, other)), factor(max(one, other))
-    assert 1 + 1e-12 >= early >= late - 1e-12 >= final - 2e-12
-
-
 def test_cosine_decay_is_torchs_annealing() -> None:
     """A run of 20 iterations has the rates of CosineAnnealingLR with eta_min = final times the rate."""
     ours, theirs, seen, expected = make_optimizer(), make_optimizer(), [], []
@@ -119,14 +92,6 @@ def test_cosine_decay_is_torchs_annealing() -> None:
     training.fit(Watching(), [points()], iterations=20, callbacks=[schedule])
     torch.testing.assert_close(torch.tensor(seen), torch.tensor(expected))
     assert [group["lr"] for group in ours.param_groups] == pytest.approx([0.0, 0.0])
-
-
-@pytest.mark.parametrize("decay", [training.linear_decay, training.cosine_decay])
-@pytest.mark.parametrize(("name", "value"), [("start", 1), ("start", -0.1), ("final", -1), ("final", float("nan"))])
-def test_bad_decays(decay: Any, name: str, value: float) -> None:
-    """A start outside of [0, 1) and a final factor below 0 are named and quoted."""
-    with pytest.raises(ArgumentValueError, match=rf"{name} \(={value}\)"):
-        decay(**{name: value})
 
 
 @pytest.mark.parametrize("limit", [{"iterations": 10}, {"epochs": 5}])

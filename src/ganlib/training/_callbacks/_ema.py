@@ -32,6 +32,10 @@ class EMA(nn.Module):
 
     so the average soon forgets the untrained weights. Buffers, such as the statistics of batch norm, are copied.
 
+    The decay may change during a run: pass a tensor, and let a :class:`Schedule` write into it. For an average that
+    counts its half-life in samples, see :func:`half_life_decay`. The limit :math:`(1 + n) / (10 + n)` applies to such a
+    decay too.
+
     As a callback of :func:`fit`, the EMA updates after each iteration. In your own training loop, call ``update()``
     after each step of the optimizer. The average has the mode of the module at the start, usually training mode. If it
     has batch norm or dropout, call ``ema.eval()`` before you use it. Calling the EMA calls the average.
@@ -52,13 +56,17 @@ class EMA(nn.Module):
     Args:
         module: the module to train. The average starts as a copy of it. For a compiled or distributed module, the inner
             module is averaged; for another EMA, its average.
-        decay: the decay, in [0, 1).
+        decay: the decay, in [0, 1): a number, or a floating-point tensor () on the CPU, which each update reads. The
+            state does not contain it, since a schedule writes it again. Use float64: in float32, a decay near 1 has few
+            digits. In ``callbacks``, put the EMA before its schedule. Then an update uses the decay that the schedule
+            wrote before the iteration, as the iteration itself does; otherwise it uses the decay of the next one.
 
     Attributes:
         module: the average, a module like the trained one. Its parameters do not require gradients.
 
     Raises:
-        ArgumentTypeError: ``module`` is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied; or
+            ``decay`` is a tensor of another kind.
         ArgumentValueError: ``decay`` is not in [0, 1), or weights have no values yet (lazy layers, the meta device).
 
     Example:
@@ -69,6 +77,14 @@ class EMA(nn.Module):
         Linear(in_features=100, out_features=784, bias=True)
         >>> ema(torch.zeros(4, 100)).shape
         torch.Size([4, 784])
+
+        A decay that changes, as in R3GAN: the half-life grows from 0 to 500,000 images in the first half of the run.
+
+        >>> from ganlib import training
+        >>> half_life = training.cosine_ramp(0, 500_000, until=0.5)
+        >>> decay = torch.zeros((), dtype=torch.float64)
+        >>> ema = EMA(generator, decay)
+        >>> callbacks = [ema, training.Schedule(decay, training.half_life_decay(half_life, batch_size=256))]
 
     References:
         Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", 2018,
@@ -85,9 +101,10 @@ class EMA(nn.Module):
         "_children",
         "_norms",
         "_live",
+        "decay",
     )  # only update() uses them
 
-    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, module: nn.Module, decay: float | Tensor = 0.999) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
             raise ArgumentTypeError(f"module (={shown(module)}) must be a torch.nn.Module")
@@ -96,7 +113,7 @@ class EMA(nn.Module):
                 f"module (={type(module).__name__}) is sharded over processes (FSDP or DTensor), so it has no average: "
                 "pass the plain module, whole on each process"
             )
-        self.decay: float = check_fraction("decay", decay, below_1=True)
+        self.decay: float | Tensor = _checked_decay(decay)
         live = unwrapped(module, averages=True)
         self.module: nn.Module = _copied(live).requires_grad_(False)
         self._live = (live,)  # a tuple, since a module would be registered as a submodule
@@ -115,11 +132,13 @@ class EMA(nn.Module):
         """Update the average, in place, from the present weights.
 
         Raises:
+            ArgumentValueError: the decay is a tensor whose value is not in [0, 1).
             GanlibRuntimeError: the module has other layers, or weights of other shapes, than its average.
         """
+        decay = check_fraction("decay", float(self.decay), below_1=True)
         if not self._parts or self._now() != self._children:
             self._find_parts()
-        decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
+        decay = min(decay, (1 + self._updates) / (10 + self._updates))
         averaged, copied = self._pairs()
         if averaged:
             owns, weights = zip(*((own, weight.to(own)) for own, weight in averaged.values()), strict=True)
@@ -241,6 +260,23 @@ class _Part(NamedTuple):
         shapes = [None if tensor is None else tuple(tensor.shape) for tensor in (live, own)]
         path = f"{self.path}.{name}".removeprefix(".")
         raise GanlibRuntimeError(f"module has another {path} {shapes[0]} than its average {shapes[1]}: {_NEW}")
+
+
+def _checked_decay(decay: Any) -> float | Tensor:
+    """Return a decay as a number, or the tensor that holds it; raise an error for other values."""
+    if not isinstance(decay, Tensor):
+        return check_fraction("decay", decay, below_1=True)
+    if decay.ndim or not decay.is_floating_point() or decay.requires_grad:
+        raise ArgumentTypeError(
+            f"decay (={shown(decay)}) must be a number, or a floating-point tensor of no dimensions without gradients"
+        )
+    if not decay.is_cpu:
+        raise ArgumentTypeError(
+            f"decay is a tensor on {decay.device}, and each update would wait for this device to read it: use a tensor "
+            "on the CPU"
+        )
+    check_fraction("decay", decay.item(), below_1=True)
+    return decay
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -1,20 +1,16 @@
 """Schedule values by the progress of a run."""
 
-import math
 from collections.abc import Callable
-from numbers import Real
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib._checks import check_fraction, check_number
 from ganlib._shown import described, shown
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Run
+from ganlib.training._callbacks._functions import check_alone, check_function, value_at
 
-__all__ = ["LearningRateSchedule", "Schedule", "cosine_decay", "linear_decay"]
+__all__ = ["LearningRateSchedule", "Schedule"]
 
 
 class LearningRateSchedule:
@@ -37,8 +33,9 @@ class LearningRateSchedule:
         ArgumentValueError: a factor is negative or not finite, or the function fails.
 
     Example:
+        >>> from ganlib import training
         >>> optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=2e-4)
-        >>> schedule = LearningRateSchedule(optimizer, linear_decay(start=0.6, final=0.05))
+        >>> schedule = LearningRateSchedule(optimizer, training.linear_decay(start=0.6, final=0.05))
         >>> round(schedule.factor(0.8), 3)
         0.525
     """
@@ -46,7 +43,7 @@ class LearningRateSchedule:
     def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[float], float]) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentTypeError(f"optimizer (={shown(optimizer)}) must be a torch.optim.Optimizer")
-        _check_function("factor", factor, least=0.0)
+        check_function("factor", factor, least=0.0)
         self.optimizer = optimizer
         self.factor = factor
         for group in optimizer.param_groups:
@@ -65,7 +62,7 @@ class LearningRateSchedule:
         Raises:
             ArgumentValueError: another schedule sets the same learning rates.
         """
-        _check_alone(self, run, "optimizer")
+        check_alone(self, run, "optimizer")
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
@@ -77,7 +74,7 @@ class LearningRateSchedule:
         Raises:
             ArgumentTypeError, ArgumentValueError: the factor is not a finite number of at least 0.
         """
-        factor = _value("factor", self.factor, run.progress, least=0.0)
+        factor = value_at("factor", self.factor, run.progress, least=0.0)
         for group in self.optimizer.param_groups:
             if "initial_lr" not in group:
                 group["initial_lr"] = float(group["lr"])  # only once, since reading a tensor waits for the device
@@ -122,7 +119,7 @@ class Schedule:
             raise ArgumentTypeError(
                 f"tensor (={shown(tensor)}) must not require gradients, since it is changed in place"
             )
-        _check_function("function", function)
+        check_function("function", function)
         self.tensor = tensor
         self.function = function
 
@@ -139,7 +136,7 @@ class Schedule:
         Raises:
             ArgumentValueError: another schedule writes into the same tensor.
         """
-        _check_alone(self, run, "tensor")
+        check_alone(self, run, "tensor")
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
@@ -151,109 +148,4 @@ class Schedule:
         Raises:
             ArgumentTypeError, ArgumentValueError: the function's value is not a finite number.
         """
-        self.tensor.fill_(_value("function", self.function, run.progress))
-
-
-def linear_decay(*, start: float = 0.6, final: float = 0.05) -> Callable[[float], float]:
-    r"""Create a function that is 1 up to the progress ``start``, then falls linearly to ``final`` at the end.
-
-    .. math:: f(p) = 1 - (1 - \text{final}) \max\left(0, \frac{p - \text{start}}{1 - \text{start}}\right)
-
-    Args:
-        start: the progress at which the decay begins, in [0, 1).
-        final: the value at progress 1, at least 0.
-
-    Returns:
-        A function from the progress to a factor, for :class:`LearningRateSchedule` or :class:`Schedule`.
-
-    Raises:
-        ArgumentValueError: an argument is out of its range.
-
-    Example:
-        >>> factor = linear_decay(start=0.5, final=0.0)
-        >>> [factor(progress) for progress in (0.0, 0.5, 0.75, 1.0)]
-        [1.0, 1.0, 0.5, 0.0]
-    """
-    check_fraction("start", start, below_1=True)
-    check_number("final", final)
-    return lambda progress: 1 - (1 - final) * max(0.0, (progress - start) / (1 - start))
-
-
-def cosine_decay(*, start: float = 0.0, final: float = 0.0) -> Callable[[float], float]:
-    r"""Create a function that is 1 up to the progress ``start``, then falls as half a cosine to ``final`` at the end.
-
-    .. math:: f(p) = \text{final} + \frac{1 - \text{final}}{2}
-            \left(1 + \cos\left(\pi \max\left(0, \frac{p - \text{start}}{1 - \text{start}}\right)\right)\right)
-
-    Args:
-        start: the progress at which the decay begins, in [0, 1).
-        final: the value at progress 1, at least 0.
-
-    Returns:
-        A function from the progress to a factor, for :class:`LearningRateSchedule` or :class:`Schedule`.
-
-    Raises:
-        ArgumentValueError: an argument is out of its range.
-
-    Example:
-        >>> factor = cosine_decay()
-        >>> [round(factor(progress), 3) for progress in (0.0, 0.5, 1.0)]
-        [1.0, 0.5, 0.0]
-
-    References:
-        Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, arXiv:1608.03983,
-        equation 5.
-    """
-    check_fraction("start", start, below_1=True)
-    check_number("final", final)
-    return lambda progress: (
-        final + (1 - final) * (1 + math.cos(math.pi * max(0.0, (progress - start) / (1 - start)))) / 2
-    )
-
-
-def _check_function(name: str, function: Any, *, least: float = -math.inf) -> None:
-    """Raise an error unless the function returns a number at the start, in the middle and at the end of a run."""
-    if isinstance(function, type) or not callable(function):
-        raise ArgumentTypeError(f"{name} (={shown(function)}) must be a function of the progress")
-    for progress in (0.0, 0.5, 1.0):
-        try:
-            _value(name, function, progress, least=least)
-        except GanlibError:
-            raise
-        except TypeError as error:
-            raise ArgumentTypeError(
-                f"{name} (={shown(function)}) must be a function of the progress: {error}"
-            ) from error
-        except Exception as error:
-            raise ArgumentValueError(
-                f"{name} (={shown(function)}) must return a number at every progress in [0, 1], but fails at "
-                f"{progress}: {type(error).__name__}: {error}"
-            ) from error
-
-
-def _value(name: str, function: Callable[[float], Any], progress: float, *, least: float = -math.inf) -> float:
-    """Return the function's value as a Python number, since a checkpoint cannot contain a NumPy number."""
-    value = function(progress)
-    number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
-    if not isinstance(number, Real):
-        raise ArgumentTypeError(
-            f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
-            f"{progress}"
-        )
-    if not (math.isfinite(number) and float(number) >= least):
-        raise ArgumentValueError(
-            f"{name} (={shown(function)}) must return a finite number{f' of at least {least:g}' * (least == 0)}, but "
-            f"it returned {shown(value)} at the progress {progress}"
-        )
-    return float(number)
-
-
-def _check_alone(schedule: Any, run: Run, attribute: str) -> None:
-    """Refuse two schedules of the same object, since only the last one would take effect."""
-    own = getattr(schedule, attribute)
-    for other in getattr(run, "callbacks", ()):
-        if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:
-            raise ArgumentValueError(
-                f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={type(own).__name__}), "
-                "and only the last would count: join their functions into one"
-            )
+        self.tensor.fill_(value_at("function", self.function, run.progress))

@@ -97,7 +97,9 @@ class RecordableOptimizer:
             return
         betas = [group["betas"] for group in groups]
         on_device = any(isinstance(beta, Tensor) for pair in betas for beta in pair)
-        if self._betas or on_device or betas[: len(self._first_betas)] != self._first_betas:
+        # A run that goes on must step with a schedule's betas as the run before did, even while they do not change.
+        scheduled = any("initial_betas" in group for group in groups)
+        if self._betas or on_device or scheduled or betas[: len(self._first_betas)] != self._first_betas:
             self._betas += [(self._mirror(group), self._mirror(group)) for group in groups[len(self._betas) :]]
             for mirrors, pair in zip(self._betas, betas, strict=True):
                 for mirror, beta in zip(mirrors, pair, strict=True):

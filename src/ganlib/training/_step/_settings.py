@@ -15,6 +15,7 @@ __all__ = ["OptimizerSettings", "optimizers_of"]
 
 Groups = list[dict[str, Any]]
 
+_FIRST = {"lr": "initial_lr", "betas": "initial_betas"}  # where a schedule keeps the first value of a setting
 _WITH_STATE = {"amsgrad", "centered"}  # an optimizer with one of these settings keeps additional averages
 
 
@@ -92,10 +93,11 @@ class OptimizerSettings:
                 group[setting] = refilled(group.get(setting), own[setting])
                 if setting in (given := _base(own)):
                     base[setting] = given[setting]
-            if "lr" in self._from_code and "initial_lr" in own:
-                group["initial_lr"] = own["initial_lr"]
-            elif "lr" in self._from_code:
-                group.pop("initial_lr", None)
+            for setting in self._from_code & _FIRST.keys():
+                if (first := _FIRST[setting]) in own:
+                    group[first] = own[first]
+                else:
+                    group.pop(first, None)
 
 
 def optimizers_of(trainer: Any) -> dict[str, torch.optim.Optimizer]:
@@ -138,9 +140,9 @@ def _base(group: Mapping[str, Any]) -> dict[str, Any]:
     base = {
         name: value
         for name, value in group.items()
-        if name not in WAYS and name != "initial_lr" and isinstance(value, _PLAIN)
+        if name not in WAYS and name not in _FIRST.values() and isinstance(value, _PLAIN)
     }
-    return base | ({"lr": group["initial_lr"]} if "initial_lr" in group else {})
+    return base | {setting: group[first] for setting, first in _FIRST.items() if first in group}
 
 
 _PLAIN = (bool, int, float, str, type(None), tuple, list)
@@ -150,11 +152,10 @@ def _changes(now: Mapping[str, Any], own: Mapping[str, Any], first: Mapping[str,
     """Find settings with another value than in the code, if the code has changed since the run started."""
     changes = dict[str, tuple[Any, Any]]()
     mine, theirs = _base(own), {name: value for name, value in now.items() if isinstance(value, _PLAIN)}
-    if "initial_lr" in own and "initial_lr" in now:
-        theirs["lr"] = now["initial_lr"]
-    scheduled_before_only = "initial_lr" in now and "initial_lr" not in own
+    theirs |= {setting: now[kept] for setting, kept in _FIRST.items() if kept in own and kept in now}
+    scheduled_before_only = {setting for setting, kept in _FIRST.items() if kept in now and kept not in own}
     for name in mine.keys() & theirs.keys():
-        as_before = name in first and _same(mine[name], first[name]) and not (name == "lr" and scheduled_before_only)
+        as_before = name in first and _same(mine[name], first[name]) and name not in scheduled_before_only
         if not as_before and not _same(mine[name], theirs[name]):
             changes[name] = _shown(theirs[name]), _shown(mine[name])
     return dict(sorted(changes.items(), key=lambda change: (change[0] != "lr", change[0])))
@@ -190,7 +191,8 @@ def _checked(from_code: Any, code: Mapping[str, Groups]) -> set[str]:
     if not isinstance(from_code, Sequence | set | frozenset):
         raise ArgumentTypeError(f"from_code (={shown(from_code)}) must be a sequence of names, such as ('lr', 'betas')")
     known = dict.fromkeys(name for groups in code.values() for group in groups for name in group)
-    known.pop("initial_lr", None)  # it belongs to lr
+    for kept in _FIRST.values():  # they belong to lr and betas
+        known.pop(kept, None)
     for name in from_code:
         if name not in known:
             has = f"they have {', '.join(map(repr, known))}" if known else "it has none"

@@ -1,0 +1,72 @@
+"""Check functions of the progress, and compute their values."""
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ganlib._shown import shown
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
+from ganlib.protocols import Run
+
+__all__ = ["check_alone", "check_function", "value_at"]
+
+
+def check_function(name: str, function: Any, *, least: float = -math.inf, below: float = math.inf) -> None:
+    """Raise an error unless the function returns a number at the start, in the middle and at the end of a run."""
+    if isinstance(function, type) or not callable(function):
+        raise ArgumentTypeError(f"{name} (={shown(function)}) must be a function of the progress")
+    for progress in (0.0, 0.5, 1.0):
+        try:
+            value_at(name, function, progress, least=least, below=below)
+        except GanlibError:
+            raise
+        except TypeError as error:
+            raise ArgumentTypeError(
+                f"{name} (={shown(function)}) must be a function of the progress: {error}"
+            ) from error
+        except Exception as error:
+            raise ArgumentValueError(
+                f"{name} (={shown(function)}) must return a number at every progress in [0, 1], but fails at "
+                f"{progress}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def value_at(
+    name: str,
+    function: Callable[[float], Any],
+    progress: float,
+    *,
+    least: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return the function's value as a Python number, since a checkpoint cannot contain a NumPy number."""
+    value = function(progress)
+    number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
+    if not isinstance(number, Real):
+        raise ArgumentTypeError(
+            f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
+            f"{progress}"
+        )
+    if not (math.isfinite(number) and least <= float(number) < below):
+        wanted = "a finite number" + f" of at least {least:g}" * (least == 0)
+        wanted = wanted if below == math.inf else f"a number in [{least:g}, {below:g})"
+        raise ArgumentValueError(
+            f"{name} (={shown(function)}) must return {wanted}, but it returned {shown(value)} at the progress "
+            f"{progress}"
+        )
+    return float(number)
+
+
+def check_alone(schedule: Any, run: Run, attribute: str) -> None:
+    """Refuse two schedules of the same object, since only the last one would take effect."""
+    own = getattr(schedule, attribute)
+    for other in getattr(run, "callbacks", ()):
+        if other is not schedule and type(other) is type(schedule) and getattr(other, attribute) is own:
+            raise ArgumentValueError(
+                f"two {type(schedule).__name__}s among callbacks have the same {attribute} (={type(own).__name__}), "
+                "and only the last would count: join their functions into one"
+            )
