@@ -20,10 +20,11 @@ from ganlib.conditioning import (
     Unconditional,
     VectorEmbedding,
 )
-from ganlib.models import conditional_dcgan, dcgan, mlp_gan
+from ganlib.models import conditional_dcgan, dcgan, mlp_gan, r3gan, sngan
 from ganlib.stacks import (
     ConditionalSequential,
     ConvTransposeStack,
+    InvertedBottleneck,
     LinearStack,
     PixelNorm,
     ResidualUpBlock,
@@ -51,6 +52,7 @@ __all__ = [
     "make_trainer",
     "metadata_of",
     "noisy",
+    "opened",
 ]
 
 TALL = StackPlan((1, 12, 8), [Stage(4), Stage(8)])
@@ -85,6 +87,14 @@ def noisy(network):
     for film in conditional_norms(network):
         nn.init.normal_(film.gain)
         nn.init.normal_(film.bias)
+    return network
+
+
+def opened(network):
+    """The network, with residual blocks that have left their zeros."""
+    for module in network.modules():
+        if isinstance(module, InvertedBottleneck):
+            nn.init.normal_(module.conv3.weight, std=0.1)
     return network
 
 
@@ -157,6 +167,20 @@ GENERATORS = {
         _MINUS_1_TO_1,
     ),
     "mlp": (lambda: mlp_gan((1, 4, 5), 6, (8,), norm="batch", dropout=0.1)[0], None, _MINUS_1_TO_1),
+    "r3gan": (lambda: opened(r3gan((1, 9, 11), 6, blocks=1, widths=(16, 8))[0]), None, None),
+    "conditional r3gan": (lambda: opened(r3gan((1, 9, 11), 6, 5, blocks=1, widths=8)[0]), LABELS[:3], None),
+    "r3gan of tags": (
+        lambda: opened(r3gan((1, 8, 8), 6, encoder=TagEmbedding(4, 3), embedding_dim=2, blocks=1, widths=8)[0]),
+        torch.eye(3, 4),
+        None,
+    ),
+    "sngan": (lambda: sngan((1, 18, 19), 6, widths=4, attention=(9,))[0], None, _MINUS_1_TO_1),
+    "conditional sngan": (lambda: noisy(sngan((1, 9, 11), 6, 5, widths=4)[0]), LABELS[:3], _MINUS_1_TO_1),
+    "sngan of tags": (
+        lambda: noisy(sngan((1, 8, 8), 6, encoder=TagEmbedding(4, 3), widths=4)[0]),
+        torch.eye(3, 4),
+        _MINUS_1_TO_1,
+    ),
     "without bias": (lambda: dcgan(UNEVEN, 6, bias=False)[0], None, _MINUS_1_TO_1),
     "conditional mlp": (
         lambda: mlp_gan((1, 4, 5), 6, (8,), encoder=TagEmbedding(4, 3))[0],

@@ -27,8 +27,10 @@ from ganlib.models import (
     load_discriminator,
     load_generator,
     mlp_gan,
+    r3gan,
     save_discriminator,
     save_generator,
+    sngan,
 )
 from ganlib.models._format import checksum
 from ganlib.stacks import (
@@ -42,6 +44,7 @@ from ganlib.stacks import (
     StackPlan,
     Stage,
 )
+from tests.models.cases import opened
 
 PLAN = StackPlan((1, 12, 8), [Stage(4, kernel_size=(4, 2), padding=(1, 0)), Stage(8)])
 IMAGES = torch.rand(3, 1, 12, 8, generator=torch.Generator().manual_seed(0))
@@ -91,6 +94,12 @@ MADE = {
     "auxiliary of tags": (of_encoder("auxiliary", lambda: TagEmbedding(4, 3)), TAGS),
     "mlp": (lambda: mlp_gan((1, 12, 8), 6, (9, 7), dropout=0.1)[1], None),
     "mlp, conditional": (lambda: mlp_gan((1, 12, 8), 6, (9,), encoder=OneHot(5))[1], LABELS),
+    "r3gan": (lambda: opened(r3gan((1, 12, 8), 6, widths=8)[1]), None),
+    "conditional r3gan": (lambda: opened(r3gan((1, 12, 8), 6, 5, widths=8)[1]), LABELS),
+    "r3gan of tags": (lambda: opened(r3gan((1, 12, 8), 6, encoder=TagEmbedding(4, 3), widths=8)[1]), TAGS),
+    "sngan": (lambda: sngan((1, 12, 8), 6, widths=4, spectral_norm=False)[1], None),
+    "conditional sngan, spectral norm": (lambda: sngan((1, 12, 8), 6, 5, widths=4)[1], LABELS),
+    "sngan of tags, spectral norm": (lambda: sngan((1, 12, 8), 6, encoder=TagEmbedding(4, 3), widths=4)[1], TAGS),
     "unconditional": (lambda: Unconditional(dcgan(PLAN, 6)[1]), LABELS),
     "patch": (lambda: PatchDiscriminator(1, channels=4, layers=1, norm="instance", features=True), None),
     "patch, spectral norm": (lambda: PatchDiscriminator(1, channels=4, layers=1, spectral_norm=True), None),

@@ -18,6 +18,9 @@ from ganlib.stacks._checks import (
 @pytest.mark.parametrize(
     "make",
     [
+        lambda dims: stacks.BilinearDownsample(spatial_dims=dims),
+        lambda dims: stacks.BilinearUpsample(spatial_dims=dims),
+        lambda dims: stacks.InvertedBottleneck(16, spatial_dims=dims),
         lambda dims: stacks.PatchDiscriminator(1, spatial_dims=dims),
         lambda dims: stacks.ResidualDownBlock(1, 2, spatial_dims=dims),
         lambda dims: stacks.ResidualUpBlock(1, 2, spatial_dims=dims),

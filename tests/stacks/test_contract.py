@@ -12,9 +12,12 @@ from ganlib import stacks
 from ganlib.conditioning import ConditionalBatchNorm, OneHot
 from ganlib.protocols import DiscriminatorOutput
 from ganlib.stacks import (
+    BilinearDownsample,
+    BilinearUpsample,
     ConditionalSequential,
     ConvStack,
     ConvTransposeStack,
+    InvertedBottleneck,
     LinearStack,
     MinibatchStdDev,
     MultiScaleDiscriminator,
@@ -51,10 +54,12 @@ def _plan(dims):
 
 
 def _opened(module):
-    """With the gates of attention open, so that they hide nothing."""
+    """With the gates of attention and of residual branches open, so that they hide nothing."""
     for part in module.modules():
         if isinstance(part, SelfAttention):
             nn.init.constant_(part.gate, 0.5)
+        if isinstance(part, InvertedBottleneck):
+            nn.init.normal_(part.conv3.weight)
     return module
 
 
@@ -99,6 +104,11 @@ PARTS = {
     "attention": Part(
         lambda dims, **words: _opened(SelfAttention(4, spatial_dims=dims, **words)), (4, 3), ((4, 3),), "spectral"
     ),
+    "bottleneck": Part(
+        lambda dims: _opened(InvertedBottleneck(4, group_width=2, spatial_dims=dims)), (4, 3), ((4, 3),), ""
+    ),
+    "bilinear down": Part(lambda dims: BilinearDownsample(spatial_dims=dims), (3, 5), ((3, 3),), ""),
+    "bilinear up": Part(lambda dims: BilinearUpsample(5, spatial_dims=dims), (3, 3), ((3, 5),), ""),
     "upsampling": Part(lambda dims: UpsampleConv(3, 2, spatial_dims=dims), (3, 3), ((2, 6),), ""),
     "deviation": Part(lambda dims: MinibatchStdDev(), (3, 3), ((4, 3),), ""),
     "pixel": Part(lambda dims: PixelNorm(), (3, 3), ((3, 3),), ""),

@@ -7,7 +7,9 @@ from ganlib.models._hub import from_hub, push_to_hub
 from ganlib.models._mlp_gan import mlp_gan
 from ganlib.models._onnx import export_onnx
 from ganlib.models._pretrained import pretrained
+from ganlib.models._r3gan import r3gan
 from ganlib.models._sample import sample
+from ganlib.models._sngan import sngan
 
 __all__ = [
     "conditional_dcgan",
@@ -19,7 +21,9 @@ __all__ = [
     "mlp_gan",
     "pretrained",
     "push_to_hub",
+    "r3gan",
     "sample",
     "save_discriminator",
     "save_generator",
+    "sngan",
 ]

@@ -1,7 +1,9 @@
 """Network architectures: stacks of layers, patch discriminators, a vector quantizer, and blocks."""
 
+from ganlib.stacks._bilinear import BilinearDownsample, BilinearUpsample
 from ganlib.stacks._blocks import Activation, Norm, make_activation, make_norm, needs_bias
 from ganlib.stacks._conv import ConvStack, ConvTransposeStack
+from ganlib.stacks._inverted_bottleneck import InvertedBottleneck
 from ganlib.stacks._linear import LinearStack
 from ganlib.stacks._minibatch_std_dev import MinibatchStdDev
 from ganlib.stacks._multi_scale import MultiScaleDiscriminator
@@ -17,9 +19,12 @@ from ganlib.stacks._vector_quantizer import Quantized, VectorQuantizer
 
 __all__ = [
     "Activation",
+    "BilinearDownsample",
+    "BilinearUpsample",
     "ConditionalSequential",
     "ConvStack",
     "ConvTransposeStack",
+    "InvertedBottleneck",
     "LinearStack",
     "MinibatchStdDev",
     "MultiScaleDiscriminator",
