@@ -24,7 +24,18 @@ LAYERS = [
     {"protocols"},
     {"distributed"},
     {"_shown"},
-    {"_checks", "_devices", "_ending", "_held", "_nest", "_once", "_spectral", "_warning", "_wrappers"},
+    {
+        "_checks",
+        "_devices",
+        "_ending",
+        "_held",
+        "_nest",
+        "_once",
+        "_precise_buffers",
+        "_spectral",
+        "_warning",
+        "_wrappers",
+    },
     {"_batch_sizes", "_condition", "_files", "_logits", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
     {"_stream"},
@@ -55,11 +66,11 @@ PRIVATE = {
 }
 
 PUBLIC = {
-    "augment": "DiffAugment Joint RandomHorizontalFlip RandomRotation",
+    "augment": "AdaptiveAugment DiffAugment Joint RandomHorizontalFlip RandomRotation",
     "conditioning": "AuxiliaryClassifierHead ClassEmbedding ConcatChannels ConcatFeatures ConcatLatent "
     "ConditionEncoder ConditionalBatchNorm FiLM Maps OneHot Projection TagEmbedding Unconditional VectorEmbedding",
     "distributed": "init mean_over_ranks rank world_size",
-    "data": "ImageFolder RenderedDigits TensorLoader map_loader only_class zip_loaders",
+    "data": "ImageFolder RenderedDigits StackedMNIST TensorLoader map_loader only_class zip_loaders",
     "errors": "ArgumentTypeError ArgumentValueError BatchesExhaustedError CheckpointError DTypeError DataError "
     "GanlibError GanlibRuntimeError MissingExtraError PlanError RunFolderError ShapeError "
     "TrainingDivergedError",
@@ -71,17 +82,18 @@ PUBLIC = {
     "metrics": "DigitClassifier FrechetDistance InceptionFeatures InceptionScore KernelDistance LabelAccuracy "
     "Memorization ModeCoverage PrecisionRecall nearest_neighbors",
     "models": "conditional_dcgan dcgan export_onnx from_hub load_discriminator load_generator mlp_gan pretrained "
-    "push_to_hub sample save_discriminator save_generator",
+    "push_to_hub r3gan sample save_discriminator save_generator sngan",
     "penalties": "Consistency DRAGAN GradientPenalty LeCam PathLength Penalty R1 R2",
     "protocols": "AdversarialLoss AuxiliaryLoss Batch Callback Condition ConditionChecker ConditionEncoder "
     "Discriminator DiscriminatorOutput Generator Latent Logits OnEnd OnIteration OnStart Penalty Run "
     "Stateful Step Trainer",
-    "stacks": "Activation ConditionalSequential ConvStack ConvTransposeStack LinearStack MinibatchStdDev "
-    "MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm Quantized ResidualDownBlock ResidualUpBlock "
+    "stacks": "Activation BilinearDownsample BilinearUpsample ConditionalSequential ConvStack ConvTransposeStack "
+    "InvertedBottleneck LinearStack MinibatchStdDev MultiScaleDiscriminator Norm PatchDiscriminator PixelNorm "
+    "Quantized ResidualDownBlock ResidualUpBlock "
     "SelfAttention StackPlan Stage UNet UpsampleConv VectorQuantizer make_activation make_norm needs_bias",
-    "training": "AdversarialTrainer CSVLogger Callback Checkpoint EMA EarlyStopping Evaluate GameTrainer ImagePool "
-    "LearningRateSchedule Player ProgressBar Run Schedule TensorBoardLogger Trainer cosine_decay fast_settings fit "
-    "linear_decay",
+    "training": "AdversarialTrainer BetasSchedule CSVLogger Callback Checkpoint EMA EarlyStopping Evaluate GameTrainer "
+    "ImagePool LearningRateSchedule Player ProgressBar Run Schedule TensorBoardLogger Trainer cosine_decay "
+    "cosine_ramp fast_settings fit half_life_decay linear_decay",
     "viz": "Callback LossCurves SampleGrid Timeline TrainingGif image_grid",
 }
 

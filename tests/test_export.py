@@ -19,7 +19,8 @@ from tests.stacks import test_contract as bodies
 CASES = (
     *("conditional", "mlp", "without bias", "unconditional", "concat", "a norm of a function", "classes"),
     *("an activation", "functions in an mlp", "spectral norm", "by hand", "by hand, a shared encoder"),
-    "layers of torch",
+    *("layers of torch", "r3gan", "conditional r3gan", "r3gan of tags"),
+    *("sngan", "conditional sngan", "sngan of tags"),
 )  # of the generators that are saved, those that are no rows of their own here
 QUICK = [("strict", "named"), ("not strict", "auto")]
 SLOW = [(2, "strict", "dynamic"), (2, "onnx", "auto")]

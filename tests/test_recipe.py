@@ -32,9 +32,12 @@ from ganlib.conditioning import (
 )
 from ganlib.errors import GanlibError
 from ganlib.stacks import (
+    BilinearDownsample,
+    BilinearUpsample,
     ConditionalSequential,
     ConvStack,
     ConvTransposeStack,
+    InvertedBottleneck,
     LinearStack,
     MinibatchStdDev,
     MultiScaleDiscriminator,
@@ -81,6 +84,8 @@ def shared_everywhere(encoder):
 # Every public class that a recipe can name, with options that are not the defaults; and what it is called with.
 MADE = {
     "AuxiliaryClassifierHead": (lambda: AuxiliaryClassifierHead(LinearStack([6, 4]), 4, 5), (normal(6),)),
+    "BilinearDownsample": (lambda: BilinearDownsample(spatial_dims=1), (normal(2, 5),)),
+    "BilinearUpsample": (lambda: BilinearUpsample((5, 6)), (normal(2, 3, 3),)),
     "ClassEmbedding": (lambda: ClassEmbedding(5, 3), (LABELS,)),
     "ConcatChannels": (lambda: ConcatChannels(nn.Conv2d(1 + 2, 3, 2), ClassEmbedding(5, 2)), (normal(1, 4, 3), LABELS)),
     "ConcatFeatures": (
@@ -141,6 +146,10 @@ MADE = {
         (normal(8, 4, 3), LABELS),
     ),
     "FiLM": (lambda: FiLM(4, VectorEmbedding(3, 2)), (normal(4, 5), TAGS)),
+    "InvertedBottleneck": (
+        lambda: InvertedBottleneck(2, expansion=3, group_width=2, kernel_size=5, depth=4, spatial_dims=1),
+        (normal(2, 7),),
+    ),
     "LinearStack": (
         lambda: LinearStack(
             [5, 7, 6],

@@ -242,6 +242,7 @@ def test_the_documented_signature() -> None:
         "fake_conditions": None,
         "augment": None,
         "reuse_fakes": False,
+        "reuse_logits": False,
         "discriminator_steps": 1,
         "accumulate_grad_batches": 1,
         "max_grad_norm": None,

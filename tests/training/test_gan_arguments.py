@@ -44,6 +44,7 @@ from tests.training.players import make_players, make_trainer, points
         ({"compile": "max-autotune"}, ArgumentTypeError, r"compile \(='max-autotune'\) must be True or False"),
         ({"channels_last": torch.channels_last}, ArgumentTypeError, r"channels_last \(=torch.channels_last\)"),
         ({"reuse_fakes": 1}, ArgumentTypeError, r"reuse_fakes \(=1\) must be True or False"),
+        ({"reuse_logits": "yes"}, ArgumentTypeError, r"reuse_logits \(='yes'\) must be True or False"),
         ({"cuda_graph": "yes"}, ArgumentTypeError, r"cuda_graph \(='yes'\)"),
         ({"joint_pass": None}, ArgumentTypeError, r"joint_pass \(=None\) must be True or False"),
     ],

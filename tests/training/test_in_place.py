@@ -128,6 +128,13 @@ def of_module(make: Callable[[], nn.Module], *shapes: tuple[int, ...], condition
     return start
 
 
+def of_observing(device: torch.device) -> Trial:
+    """An augmentation that counts the signs of logits, and changes its probability with each step."""
+    part = augment.AdaptiveAugment("blit", every=1, images=64)
+    logits = torch.randn(8, 1, device=device)
+    return Trial(part, lambda: part.observe(logits))
+
+
 def of_latent(make: Callable[[], Any]) -> Start:
     """A distribution of latents."""
 
@@ -186,6 +193,15 @@ def of_rates(device: torch.device) -> Trial:
     return Trial(schedule, lambda: schedule.on_iteration(SimpleNamespace(progress=0.9)))
 
 
+def of_betas(device: torch.device) -> Trial:
+    """Betas that follow the progress, in tensors."""
+    parameter = torch.zeros((), device=device, requires_grad=True)
+    betas = torch.tensor(0.5), torch.tensor(0.9)
+    optimizer = torch.optim.Adam([parameter], lr=torch.tensor(0.1), betas=betas, capturable=True, foreach=False)
+    schedule = training.BetasSchedule(optimizer, beta1=lambda p: p / 4, beta2=training.cosine_ramp(0.9, 0.99))
+    return Trial(schedule, lambda: schedule.on_iteration(SimpleNamespace(progress=0.5)))
+
+
 def changing(value: float, device: torch.device) -> Tensor:
     """A weight that may change, on a device."""
     return torch.tensor(value).to(device)
@@ -199,12 +215,14 @@ CASES: dict[str, Start] = {
     **{
         f"augment.{name}": of_module(make, SHAPE)
         for name, make in {
+            "AdaptiveAugment": lambda: augment.AdaptiveAugment(p=0.5),
             "DiffAugment": augment.DiffAugment,
             "RandomHorizontalFlip": augment.RandomHorizontalFlip,
             "RandomRotation": lambda: augment.RandomRotation(25),
             "RandomRotation, nearest": lambda: augment.RandomRotation(25, interpolation="nearest"),
         }.items()
     },
+    "augment.AdaptiveAugment, observing": of_observing,
     **{
         f"conditioning.{name}": of_module(make, *shapes, condition=condition)
         for name, (make, shapes, condition) in {
@@ -262,6 +280,8 @@ CASES: dict[str, Start] = {
     **{
         f"stacks.{name}": of_module(make, shape)
         for name, (make, shape) in {
+            "BilinearDownsample": (stacks.BilinearDownsample, SHAPE),
+            "BilinearUpsample": (stacks.BilinearUpsample, SHAPE),
             "ConditionalSequential": (
                 lambda: stacks.ConditionalSequential(nn.Conv2d(3, 4, 1), stacks.PixelNorm()),
                 SHAPE,
@@ -272,6 +292,7 @@ CASES: dict[str, Start] = {
                 lambda: stacks.ConvTransposeStack(PLAN, upsample="linear", dropout=0.5),
                 (4, 6, 2, 2),
             ),
+            "InvertedBottleneck": (lambda: stacks.InvertedBottleneck(3, group_width=2), SHAPE),
             "LinearStack": (lambda: stacks.LinearStack([3, 4, 2], dropout=0.5, **BUFFERS), (4, 3)),
             "MinibatchStdDev": (stacks.MinibatchStdDev, SHAPE),
             "MultiScaleDiscriminator": (
@@ -294,6 +315,7 @@ CASES: dict[str, Start] = {
         }.items()
     },
     "training.AdversarialTrainer": of_trainer,
+    "training.BetasSchedule": of_betas,
     "training.EMA": of_average,
     "training.GameTrainer": of_game,
     "training.ImagePool": of_module(lambda: training.ImagePool(SHAPE[1:], size=6), SHAPE),

@@ -70,6 +70,7 @@ COUNTS: dict[str, Make] = {
     "Evaluate.every": lambda n: evaluate(every=n),
     "Evaluate.n": lambda n: evaluate(n=n),
     "Evaluate.seed": lambda n: evaluate(seed=n),
+    "half_life_decay.batch_size": lambda n: training.half_life_decay(1000, n),
     "ImagePool.size": lambda n: training.ImagePool((1, 2), size=n),
     "ImagePool.image_shape": lambda n: training.ImagePool((1, n), size=2),
     "Player.steps": lambda n: player(steps=n),
@@ -90,6 +91,16 @@ NUMBERS: dict[str, Make] = {
     "linear_decay.final": lambda x: training.linear_decay(final=x),
     "cosine_decay.start": lambda x: training.cosine_decay(start=x),
     "cosine_decay.final": lambda x: training.cosine_decay(final=x),
+    "cosine_ramp.first": lambda x: training.cosine_ramp(x, 1.0),
+    "cosine_ramp.last": lambda x: training.cosine_ramp(1.0, x),
+    "cosine_ramp.until": lambda x: training.cosine_ramp(0.0, 1.0, until=x),
+    "half_life_decay.half_life": lambda x: training.half_life_decay(x, 64),
+    "BetasSchedule.beta1": lambda x: training.BetasSchedule(
+        torch.optim.Adam([torch.zeros(1)]), beta1=lambda progress: x
+    ),
+    "BetasSchedule.beta2": lambda x: training.BetasSchedule(
+        torch.optim.Adam([torch.zeros(1)]), beta2=lambda progress: x
+    ),
     "LearningRateSchedule.factor": lambda x: training.LearningRateSchedule(
         torch.optim.SGD([torch.zeros(1)], lr=0.1), lambda progress: x
     ),

@@ -106,6 +106,7 @@ losses.WeightedSum(losses.HingeLoss(), [1.0])  # wrong
 losses.adaptive_weight(torch.zeros(()), torch.zeros(()), nn.Linear(1, 1))  # wrong
 penalties.R1(gamma=10.0)  # wrong
 penalties.R1("10")  # wrong
+penalties.R1(precision="bf16")  # wrong
 penalties.GradientPenalty(10.0, 16)  # wrong
 penalties.Consistency(10.0)  # wrong
 
@@ -236,6 +237,10 @@ training.Evaluate(metrics.FrechetDistance("inception"), models.sample(network, l
 training.Evaluate([network], partial(models.sample, network, latent))  # wrong
 training.Schedule(0.5, training.linear_decay())  # wrong
 training.LearningRateSchedule(adam, 0.5)  # wrong
+training.BetasSchedule(adam, beta2=0.99)  # wrong
+training.BetasSchedule(adam, training.cosine_ramp(0.9, 0.99))  # wrong
+training.Schedule(torch.zeros(()), training.half_life_decay(500, 64))  # wrong
+training.half_life_decay(training.cosine_ramp, 64)  # wrong
 training.LearningRateSchedule(adam.param_groups, training.linear_decay())  # wrong
 training.ProgressBar(every=10)  # wrong
 training.ImagePool(50)  # wrong

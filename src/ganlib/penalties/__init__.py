@@ -1,7 +1,8 @@
 """Penalties on the discriminator's gradient, logits or consistency, and a penalty on the generator.
 
 A penalty calls the network in eager mode and without autocast, so it works with compiled networks and in any training
-loop. Under :class:`torch.no_grad` it returns its value without a graph.
+loop. Penalties on a derivative can also run under autocast, with ``precision="autocast"``. Under
+:class:`torch.no_grad`, a penalty returns its value without a graph.
 
 In multi-GPU training, each process draws the random numbers of its own samples, and the value of each penalty
 is that of the whole batch, given the same random numbers. This requires batches of equal size in all processes, and

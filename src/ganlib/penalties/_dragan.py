@@ -6,13 +6,13 @@ from torch import Tensor
 from ganlib._logits import at_least_float32
 from ganlib._weights import check_weight, weighted
 from ganlib.distributed import mean_over_ranks, world_size
-from ganlib.penalties._penalty import LazyPenalty, check_samples, gradient_norms
+from ganlib.penalties._penalty import DerivativePenalty, DerivativePrecision, check_samples, gradient_norms
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["DRAGAN"]
 
 
-class DRAGAN(LazyPenalty):
+class DRAGAN(DerivativePenalty):
     r"""Penalize gradient norms other than 1 near real samples (DRAGAN).
 
     .. math::
@@ -30,9 +30,10 @@ class DRAGAN(LazyPenalty):
             during training (see :class:`ganlib.training.Schedule`).
         noise: standard deviation of the noise relative to that of the samples; 0 or more, or a 0-dim tensor.
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
+        precision: ``"fp32"`` or ``"autocast"``; see :class:`R1`.
 
     Raises:
-        ArgumentValueError: ``weight`` or ``noise`` is negative, or ``every`` is below 1.
+        ArgumentValueError: a number is out of range, or ``precision`` is not an option.
 
     Example:
         >>> x = torch.randn(16, 5)
@@ -44,8 +45,15 @@ class DRAGAN(LazyPenalty):
         follows the paper. Its scale of 0.5 follows the authors' code, where the noise is uniform.
     """
 
-    def __init__(self, weight: float | Tensor = 10.0, *, noise: float | Tensor = 0.5, every: int = 1) -> None:
-        super().__init__(weight, every=every)
+    def __init__(
+        self,
+        weight: float | Tensor = 10.0,
+        *,
+        noise: float | Tensor = 0.5,
+        every: int = 1,
+        precision: DerivativePrecision = "fp32",
+    ) -> None:
+        super().__init__(weight, every=every, precision=precision)
         check_weight("noise", noise)
         self.noise = noise
 
@@ -75,7 +83,8 @@ class DRAGAN(LazyPenalty):
         check_samples(discriminator, real=real)
         real = at_least_float32(real.detach())  # the same seed would draw other noise in half precision
         near = real + weighted(self.noise, _deviation(real)) * torch.randn_like(real)
-        return weighted(self.weight, (gradient_norms(discriminator, near, condition, self) - 1).square().mean())
+        norms = gradient_norms(discriminator, near, condition, self.precision, self)
+        return weighted(self.weight, (norms - 1).square().mean())
 
 
 def _deviation(x: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ganlib._weights import weighted
 from ganlib.errors import ArgumentValueError, ShapeError
-from ganlib.penalties._penalty import LazyPenalty, check_samples, gradient_norms
+from ganlib.penalties._penalty import DerivativePenalty, check_samples, gradient_norms
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["GradientPenalty"]
 
 
-class GradientPenalty(LazyPenalty):
+class GradientPenalty(DerivativePenalty):
     r"""Penalize gradient norms other than 1 between real and fake samples (WGAN-GP).
 
     .. math::
@@ -31,9 +31,10 @@ class GradientPenalty(LazyPenalty):
         weight: 0 or more; :math:`\lambda` in the paper, where it is 10. Pass a 0-dim tensor if the weight changes
             during training (see :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
+        precision: ``"fp32"`` or ``"autocast"``; see :class:`R1`.
 
     Raises:
-        ArgumentValueError: the weight is negative, or ``every`` is below 1.
+        ArgumentValueError: the weight is negative, ``every`` is below 1, or ``precision`` is not an option.
 
     Example:
         >>> x = torch.randn(16, 5)
@@ -78,7 +79,8 @@ class GradientPenalty(LazyPenalty):
             )
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
         mixed = share * real.detach() + (1 - share) * fake.detach()
-        return weighted(self.weight, (gradient_norms(discriminator, mixed, condition, self) - 1).square().mean())
+        norms = gradient_norms(discriminator, mixed, condition, self.precision, self)
+        return weighted(self.weight, (norms - 1).square().mean())
 
 
 def _equal(one: Any, other: Any) -> bool:

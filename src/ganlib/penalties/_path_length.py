@@ -9,10 +9,17 @@ from torch import Tensor
 
 from ganlib._checks import check_fraction
 from ganlib._logits import at_least_float32, without_autocast
+from ganlib._precise_buffers import PreciseBuffers
 from ganlib._shown import shown
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
-from ganlib.penalties._penalty import PreciseBuffers, call_exactly, move_mean_, warn_of_batch_norm
+from ganlib.penalties._penalty import (
+    DerivativePrecision,
+    call_exactly,
+    check_precision,
+    move_mean_,
+    warn_of_batch_norm,
+)
 from ganlib.protocols import Condition
 
 __all__ = ["PathLength"]
@@ -60,6 +67,9 @@ class PathLength(PreciseBuffers):
             :class:`ganlib.training.Schedule`).
         decay: decay of the running mean, in [0, 1), or a 0-dim tensor. With 0.99 the mean lags behind if the training
             is short, or if the generator is constant at first. Use 0.9 in these cases.
+        precision: ``"fp32"`` runs the generator without autocast. ``"autocast"`` runs its forward pass and its
+            derivative in the precision of the surrounding autocast, which must be bfloat16. See
+            :ref:`penalty_precision`.
 
     Attributes:
         mean: the running mean :math:`a`, a 0-dim tensor.
@@ -81,12 +91,20 @@ class PathLength(PreciseBuffers):
     mean: Tensor
     started: Tensor
 
-    def __init__(self, weight: float | Tensor = 2.0, *, decay: float | Tensor = 0.99) -> None:
+    def __init__(
+        self,
+        weight: float | Tensor = 2.0,
+        *,
+        decay: float | Tensor = 0.99,
+        precision: DerivativePrecision = "fp32",
+    ) -> None:
         super().__init__()
         check_weight("weight", weight)
         check_weight("decay", decay, lambda name, value: check_fraction(name, value, below_1=True))
+        check_precision(precision)
         self.weight = weight
         self.decay = decay
+        self.precision = precision
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("started", torch.zeros(()))
 
@@ -151,8 +169,8 @@ class PathLength(PreciseBuffers):
             raise ShapeError(f"latent {tuple(latent.shape)} must have shape (N, D) or (N, layers, D), and not be empty")
         latent = at_least_float32(latent)
         latent = latent if latent.requires_grad else latent.detach().requires_grad_()
-        with torch.enable_grad(), without_autocast(latent.device.type):
-            samples: Any = call_exactly(generator, latent, condition)
+        with torch.enable_grad():
+            samples: Any = call_exactly(generator, latent, condition, self.precision)
             if not isinstance(samples, Tensor):
                 raise ArgumentTypeError(f"generator returned a {type(samples).__name__}; it must return a tensor")
             if samples.ndim < 1 or len(samples) != len(latent):
@@ -161,6 +179,8 @@ class PathLength(PreciseBuffers):
                     "return one sample for each latent"
                 )
             warn_of_batch_norm(self, latent, samples, "generator")
+        # Each derivative has the precision of its operation in the forward pass, so autocast stays off.
+        with torch.enable_grad(), without_autocast(latent.device.type):
             samples = at_least_float32(samples)
             noise = torch.randn_like(samples) / math.sqrt(math.prod(samples.shape[2:]))
             gradient = None
@@ -176,4 +196,5 @@ class PathLength(PreciseBuffers):
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
-        return f"weight={show_weight(self.weight)}, decay={show_weight(self.decay)}"
+        own = f"weight={show_weight(self.weight)}, decay={show_weight(self.decay)}"
+        return own if self.precision == "fp32" else f"{own}, precision={self.precision!r}"

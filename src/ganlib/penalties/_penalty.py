@@ -1,18 +1,19 @@
-"""Shared code of penalties: the weight, the call of the discriminator, and gradient norms."""
+"""Shared code of penalties: the weight, the precision, the call of the discriminator, and gradient norms."""
 
 import inspect
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_sizes
+from ganlib._checks import check_option, check_sizes
 from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
+from ganlib._precise_buffers import PreciseBuffers
 from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib._weights import check_weight, show_weight, weighted
@@ -21,9 +22,11 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, Sha
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = [
+    "DerivativePenalty",
+    "DerivativePrecision",
     "LazyPenalty",
-    "PreciseBuffers",
     "call_exactly",
+    "check_precision",
     "check_samples",
     "gradient_norms",
     "move_mean_",
@@ -32,21 +35,11 @@ __all__ = [
     "warn_of_batch_norm",
 ]
 
+DerivativePrecision: TypeAlias = Literal["fp32", "autocast"]
+"""Precision of a network's forward pass and of its first derivative; norms and sums are float32 in both."""
+
 _HALVES = (torch.float16, torch.bfloat16)
 _looked_at = weakref.WeakSet[Any]()  # penalties
-
-
-class PreciseBuffers(nn.Module):
-    """Keep running means in float32 or float64 when the module is converted to half precision."""
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "PreciseBuffers":
-        before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, buffer in before.items():
-            now = getattr(self, name)
-            if now.dtype.itemsize < buffer.dtype.itemsize:
-                setattr(self, name, buffer.to(now.device))
-        return self
 
 
 class LazyPenalty(PreciseBuffers):
@@ -67,10 +60,35 @@ class LazyPenalty(PreciseBuffers):
         )
 
 
-def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -> Any:
-    """Call a network in eager mode and without autocast.
+class DerivativePenalty(LazyPenalty):
+    """Represent a penalty on the discriminator's derivative, which autocast may compute."""
+
+    def __init__(
+        self, weight: float | Tensor = 10.0, *, every: int = 1, precision: DerivativePrecision = "fp32"
+    ) -> None:
+        super().__init__(weight, every=every)
+        check_precision(precision)
+        self.precision = precision
+
+    def extra_repr(self) -> str:
+        """Return the arguments that are numbers or tensors, and a precision other than the default, for ``repr``."""
+        return super().extra_repr() + ("" if self.precision == "fp32" else f", precision={self.precision!r}")
+
+
+def check_precision(precision: Any) -> None:
+    """Raise an ArgumentValueError unless it is an option of ``DerivativePrecision``."""
+    check_option("precision", precision, get_args(DerivativePrecision))
+
+
+def call_exactly(
+    network: Callable[..., Any], x: Tensor, condition: Condition, precision: DerivativePrecision = "fp32"
+) -> Any:
+    """Call a network in eager mode, and without autocast or in the precision of the surrounding autocast.
 
     Inputs are float32 or float64. If the weights are in half precision, the samples are converted to their dtype.
+
+    Raises:
+        ArgumentValueError: the precision is that of an autocast to float16.
     """
     weight = _first_weight(network)
     if weight is None or weight.dtype not in _HALVES:
@@ -79,7 +97,7 @@ def call_exactly(network: Callable[..., Any], x: Tensor, condition: Condition) -
         x = as_dtype(x, weight.dtype)
     # A compiled module has no second derivative. The stance cannot be set inside a compiled function.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
-    with eager, without_autocast(x.device.type):
+    with eager, nullcontext() if _autocasts(x.device.type, precision) else without_autocast(x.device.type):
         return network(x) if condition is None else network(x, condition)
 
 
@@ -97,12 +115,16 @@ def check_samples(discriminator: Any, **samples: Any) -> None:
 
 
 def squared_gradient_norms(
-    discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None
+    discriminator: Discriminator,
+    samples: Tensor,
+    condition: Condition,
+    precision: DerivativePrecision = "fp32",
+    penalty: Any = None,
 ) -> Tensor:
     """Return the squared gradient norm (N,) of the summed logits at each sample, with a graph."""
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.enable_grad():
-        logits = call_exactly(discriminator, samples, condition)
+        logits = call_exactly(discriminator, samples, condition, precision)
     warn_of_batch_norm(penalty, samples, logits)
     return squared_gradient_norms_of(samples, logits, "discriminator gave logits that do not depend on its samples")
 
@@ -117,7 +139,7 @@ def squared_gradient_norms_of(
         raise ArgumentValueError(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
-    # The derivatives must be float32 too, so autocast stays off.
+    # Each derivative has the precision of its operation in the forward pass, so autocast stays off.
     with torch.enable_grad(), without_autocast(samples.device.type):
         total = torch.stack([scale.sum() for scale in scales(logits)]).sum()
         gradient = None
@@ -128,10 +150,16 @@ def squared_gradient_norms_of(
         return at_least_float32(gradient).reshape(len(gradient), -1).square().sum(1)
 
 
-def gradient_norms(discriminator: Discriminator, samples: Tensor, condition: Condition, penalty: Any = None) -> Tensor:
+def gradient_norms(
+    discriminator: Discriminator,
+    samples: Tensor,
+    condition: Condition,
+    precision: DerivativePrecision = "fp32",
+    penalty: Any = None,
+) -> Tensor:
     """Return the gradient norm (N,) at each sample; its derivative is finite even if the norm is 0."""
     # The square root has an infinite slope at 0, so a constant discriminator would have a NaN gradient.
-    return squared_gradient_norms(discriminator, samples, condition, penalty).clamp_min(1e-24).sqrt()
+    return squared_gradient_norms(discriminator, samples, condition, precision, penalty).clamp_min(1e-24).sqrt()
 
 
 def warn_of_batch_norm(
@@ -177,6 +205,19 @@ def move_mean_(mean: Tensor, value: Tensor, decay: float | Tensor, started: Tens
     share = 1 - weighted(decay, started)  # computed on the device, because a branch on the host would wait for it
     # Reduce before rounding, so that the mean equals that of a single process, except for rare ties.
     mean.lerp_(mean_over_ranks(value).to(mean.dtype), share)
+
+
+def _autocasts(device_type: str, precision: DerivativePrecision) -> bool:
+    """Return whether the surrounding autocast computes a derivative; an autocast to float16 is refused."""
+    if precision == "fp32" or device_type == "meta" or not torch.is_autocast_enabled(device_type):
+        return False
+    if torch.get_autocast_dtype(device_type) is torch.float16:
+        # A loss scale comes too late: float16 has rounded a derivative below 6e-8 to 0 before.
+        raise ArgumentValueError(
+            "precision (='autocast') of a penalty needs an autocast to bfloat16, but this one is to float16, which "
+            "rounds small derivatives to 0: take 'fp32' for the penalty, or bfloat16"
+        )
+    return True
 
 
 def _first_weight(network: Any) -> Tensor | None:

@@ -1,15 +1,22 @@
 """Zero-centered gradient penalties R1 and R2."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ganlib._weights import weighted
-from ganlib.penalties._penalty import LazyPenalty, check_samples, squared_gradient_norms, squared_gradient_norms_of
+from ganlib.penalties._penalty import (
+    DerivativePenalty,
+    check_samples,
+    squared_gradient_norms,
+    squared_gradient_norms_of,
+)
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = ["R1", "R2"]
 
 
-class R1(LazyPenalty):
+class R1(DerivativePenalty):
     r"""Penalize the squared gradient norm at real samples (R1).
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(x_i) \rVert^2
@@ -24,9 +31,15 @@ class R1(LazyPenalty):
         weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if the weight changes during training (see
             :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k (lazy regularization).
+        precision: ``"fp32"`` runs the discriminator without autocast. ``"autocast"`` runs its forward pass and its
+            derivative in the precision of the surrounding autocast, which must be bfloat16. The gradient is converted
+            to float32 before it is squared. See :ref:`penalty_precision`.
+
+    Attributes:
+        side: ``"real"``, the samples that :meth:`of` takes.
 
     Raises:
-        ArgumentValueError: the weight is negative, or ``every`` is below 1.
+        ArgumentValueError: the weight is negative, ``every`` is below 1, or ``precision`` is not an option.
 
     Example:
         >>> import torch
@@ -40,6 +53,8 @@ class R1(LazyPenalty):
         Lazy regularization: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020,
         arXiv:1912.04958, section 3.1.
     """
+
+    side: ClassVar[str] = "real"
 
     def forward(
         self,
@@ -65,13 +80,14 @@ class R1(LazyPenalty):
             ArgumentValueError: the logits do not depend on the samples.
         """
         check_samples(discriminator, real=real)
-        return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition).mean())
+        return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition, self.precision).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from logits that you have already computed, which saves a forward pass.
 
-        Compute the logits without autocast, because the penalty has the precision of the forward pass. Do not use
-        :func:`torch.compile`, because compiled modules have no second derivative.
+        The derivative has the precision of the forward pass. Compute the logits without autocast, or under an autocast
+        to bfloat16 if that precision is enough. Do not use :func:`torch.compile`, because compiled modules have no
+        second derivative. :class:`ganlib.training.AdversarialTrainer` calls this method with ``reuse_logits=True``.
 
         Args:
             samples: (N, ...) float, with ``requires_grad``.
@@ -94,7 +110,7 @@ class R1(LazyPenalty):
         return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())
 
 
-class R2(LazyPenalty):
+class R2(DerivativePenalty):
     r"""Penalize the squared gradient norm at fake samples (R2).
 
     .. math:: \frac{\text{weight}}{2} \operatorname{mean}_i \lVert \nabla D(G(z_i)) \rVert^2
@@ -105,9 +121,13 @@ class R2(LazyPenalty):
         weight: 0 or more; :math:`\gamma` in the paper. Pass a 0-dim tensor if the weight changes during training (see
             :class:`ganlib.training.Schedule`).
         every: k; the trainer applies the penalty in every k-th iteration, multiplied by k.
+        precision: ``"fp32"`` or ``"autocast"``; see :class:`R1`.
+
+    Attributes:
+        side: ``"fake"``, the samples that :meth:`of` takes.
 
     Raises:
-        ArgumentValueError: the weight is negative, or ``every`` is below 1.
+        ArgumentValueError: the weight is negative, ``every`` is below 1, or ``precision`` is not an option.
 
     Example:
         >>> import torch
@@ -118,6 +138,8 @@ class R2(LazyPenalty):
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?", 2018, arXiv:1801.04406, equation 10.
     """
+
+    side: ClassVar[str] = "fake"
 
     def forward(
         self,
@@ -144,7 +166,7 @@ class R2(LazyPenalty):
         """
         check_samples(discriminator, fake=fake)
         own = condition if fake_condition is None else fake_condition
-        return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own).mean())
+        return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own, self.precision).mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from logits that you have already computed; see :meth:`R1.of`.

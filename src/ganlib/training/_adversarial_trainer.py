@@ -18,6 +18,7 @@ from ganlib.training._batch import CONDITION_KEY, BatchReader
 from ganlib.training._game_trainer import GameTrainer, Player
 from ganlib.training._gan_arguments import check_networks, check_parts, metric_names, warn_of_ascent
 from ganlib.training._small_batches import SmallBatches, losses_and_gradients
+from ganlib.training._step._due_penalties import DuePenalties, check_precisions, check_reuse_logits
 from ganlib.training._step._joint_pass import discriminate_together
 from ganlib.training._step._last_activation import widened
 from ganlib.training._step._networks import call, move, scalar
@@ -68,18 +69,26 @@ class AdversarialTrainer:
         auxiliary_losses: each is multiplied by its weight and added to the losses of both players.
         fake_conditions: a function from n to n conditions for the fakes of both updates. None uses those of the batch.
         augment: a function from samples to samples, applied to real and fake samples in both updates, with gradients.
-            Penalties receive samples without augmentation, and a discriminator that augments its input.
+            Penalties receive samples without augmentation, and a discriminator that augments its input. If it has a
+            method ``observe``, each discriminator update calls it once for each batch, with the detached logits of the
+            real samples (a tensor, or a tuple of several scales). An augmentation can adapt its strength this way. It
+            must change its own tensors in place.
         reuse_fakes: whether the generator's update uses the fakes and conditions of the last discriminator update, as
             the PyTorch DCGAN tutorial does. Otherwise it draws new ones, as in Algorithm 1. Reuse saves one run of the
             generator in each iteration. It keeps the graph of the fakes between the two updates (under accumulation,
             the graphs of all batches). The networks must not share parameters.
+        reuse_logits: whether penalties with a method ``of(samples, logits)`` and a ``side`` (``"real"`` or ``"fake"``),
+            such as R1 and R2, use the logits of the discriminator's update. This saves one forward pass for each. Such
+            an update runs the discriminator without compilation. With ``"bf16"``, give these penalties
+            ``precision="autocast"``. You cannot combine it with ``joint_pass`` or ``"fp16"``. See :ref:`reuse_logits`.
         discriminator_steps: k, the number of discriminator updates in each iteration, at least 1.
         accumulate_grad_batches: number of batches to average the gradients of one update over, at least 1.
         max_grad_norm: largest norm of a player's gradient, above 0. None does not clip.
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``. ``"bf16"`` and ``"fp16"`` run the networks' forward
             passes under autocast. ``"fp16"`` also uses a gradient scaler for each player. ``"tf32"`` lets CUDA round
             the inputs of float32 matrix products. Convolutions may round in all of them, unless
-            ``torch.backends.cudnn.allow_tf32`` is False. Losses and penalties are always float32.
+            ``torch.backends.cudnn.allow_tf32`` is False. Losses are always float32, and so are penalties without
+            ``precision="autocast"``.
         channels_last: whether to use the channels-last memory format for weights and samples of 4 and 5 dimensions.
         compile: whether to compile both networks in place at their first call. Names in the state do not change.
             Penalties call the networks without compilation.
@@ -119,7 +128,7 @@ class AdversarialTrainer:
 
     __slots__ = (
         *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "__weakref__"),
-        *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_reuse_fakes"),
+        *("_loss", "_latent", "_penalties", "_auxiliary_losses", "_fake_conditions", "_reuse_fakes", "_reuse_logits"),
         *("_joint_pass", "_precision", "_needs_real", "_weight", "_draw_early", "_batches_needed", "_kinds", "_read"),
         "_reprs",
         *("_channels_last", "_game", "_augmented", "_small_batches"),
@@ -139,6 +148,7 @@ class AdversarialTrainer:
         fake_conditions: Callable[[int], Any] | None = None,
         augment: Callable[[Tensor], Tensor] | None = None,
         reuse_fakes: bool = False,
+        reuse_logits: bool = False,
         discriminator_steps: int = 1,
         accumulate_grad_batches: int = 1,
         max_grad_norm: float | None = None,
@@ -156,7 +166,7 @@ class AdversarialTrainer:
             penalties,
             auxiliary_losses,
             functions={"latent": latent, "fake_conditions": fake_conditions, "augment": augment},
-            choices={"reuse_fakes": reuse_fakes, "joint_pass": joint_pass},
+            choices={"reuse_fakes": reuse_fakes, "reuse_logits": reuse_logits, "joint_pass": joint_pass},
         )
         optimizers = {"generator_optimizer": generator_optimizer, "discriminator_optimizer": discriminator_optimizer}
         warn_of_ascent(loss, optimizers, stacklevel=2)
@@ -174,6 +184,10 @@ class AdversarialTrainer:
         self._augmented = Augmented(discriminator, augment)
         self._joint_pass = joint_pass
         self._precision = Precision(precision)
+        check_precisions(penalties, self._precision)
+        if reuse_logits:
+            check_reuse_logits(penalties, self._precision, joint_pass=joint_pass)
+        self._reuse_logits = reuse_logits
         recorded = cuda_graph is True or (cuda_graph == "auto" and self._weight.device.type == "cuda")
         self._draw_early = recorded and fake_conditions is not None and not reuse_fakes
         self._batches_needed = f"discriminator_steps (={discriminator_steps}) * accumulate_grad_batches " + (
@@ -191,7 +205,7 @@ class AdversarialTrainer:
         present = {name: part for name, part in parts.items() if part is not None}
         self._kinds = {name: getattr(part, "__name__", type(part).__name__) for name, part in present.items()}
         self._kinds["reuse_fakes"] = str(reuse_fakes)
-        self._reprs = {**reprs_of(present), "joint_pass": str(joint_pass)}
+        self._reprs = {**reprs_of(present), "joint_pass": str(joint_pass), "reuse_logits": str(reuse_logits)}
         self._read = BatchReader(
             generator,
             discriminator,
@@ -260,21 +274,19 @@ class AdversarialTrainer:
                 batch = self._make_fakes(batch)
         real, condition, fake_condition = batch.sample, batch.condition, batch.fake_condition
         fake = batch.fake.detach().clone() if self._reuse_fakes else batch.fake  # a network may change it in place
-        if self._joint_pass:
-            real_output, fake_output = discriminate_together(self._discriminate, real, fake, condition, fake_condition)
-        else:
-            real_output, fake_output = self._discriminate(real, condition), self._discriminate(fake, fake_condition)
+        due = {name: self._penalties[name] for name in batch.due}
+        due_penalties = DuePenalties(due, self._precision, reuse_logits=self._reuse_logits)
+        with due_penalties.forward_pass(real, fake) as (x, y):
+            if self._joint_pass:
+                real_output, fake_output = discriminate_together(self._discriminate, x, y, condition, fake_condition)
+            else:
+                real_output, fake_output = self._discriminate(x, condition), self._discriminate(y, fake_condition)
         step = Step(real, fake, real_output, fake_output, condition, fake_condition, batch.latent)
         with self._precision.losses(real.device.type):
             adversarial = _over_scales(self._loss.discriminator, real_output, fake_output)
             total, auxiliary = self._with_auxiliary_losses(adversarial, "discriminator", step)
-            penalties = {}
-            for name in batch.due:
-                with torch.compiler.set_stance("force_eager"):  # a compiled module has no second derivative
-                    value = self._penalties[name](self._augmented, real, fake, condition, fake_condition)
-                penalties[name] = scalar(value, name)
-                every = getattr(self._penalties[name], "every", 1)
-                total = total + (value if every == 1 else every * value)
+            total, penalties = due_penalties.add_to(total, self._augmented, step)
+            self._augmented.observe(real_output.logits)
         scores = {"real_score": _score(real_output), "fake_score": _score(fake_output)}
         return total, {"discriminator_loss": adversarial, **auxiliary, **penalties, **scores}
 

@@ -60,6 +60,10 @@ LOSSES: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "R1": lambda: {"penalties": [penalties.R1(0.5)]},
     "lazy R1 and R2": lambda: {"penalties": [penalties.R1(0.5, every=3), penalties.R2(0.5, every=2)]},
+    "R1 and R2 of the update's logits": lambda: {
+        "penalties": [penalties.R1(0.5, every=2), penalties.R2(0.5)],
+        "reuse_logits": True,
+    },
     "LeCam as an auxiliary loss": lambda: {"auxiliary_losses": [penalties.LeCam(0.3).double()]},
     "LeCam as a penalty": lambda: {"penalties": [penalties.LeCam(0.3).double()]},
     "two steps, clipped, accumulated": lambda: {

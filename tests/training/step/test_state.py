@@ -111,6 +111,16 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"max_grad_norm": 2.0}, r"max_grad_norm was None, and is 2\.0 now"),
     ({"joint_pass": False}, {"joint_pass": True}, "joint_pass was False, and is True now"),
     (
+        {"penalties": [penalties.R1(1.0)]},
+        {"penalties": [penalties.R1(1.0)], "reuse_logits": True},
+        "reuse_logits was False, and is True now",
+    ),
+    (
+        {"penalties": [penalties.R1(1.0)]},
+        {"penalties": [penalties.R1(1.0, precision="autocast")]},
+        r"penalties\.0 was R1\(weight=1\.0, every=1\), and is R1\(weight=1\.0, every=1, precision='autocast'\)",
+    ),
+    (
         {"loss": losses.NonSaturatingLoss(losses.LabelSmoothing(0.9))},
         {"loss": losses.NonSaturatingLoss(losses.LabelSmoothing(0.8))},
         r"loss was .*real=0\.9.*, and is .*real=0\.8",

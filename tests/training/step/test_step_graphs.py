@@ -168,12 +168,15 @@ OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "channels_last": lambda: {"channels_last": True, "precision": "bf16"},
     "R1, lazy": lambda: {"penalties": [penalties.R1(1.0, every=3)]},
     "R2": lambda: {"penalties": [penalties.R2(1.0)]},
+    "reuse_logits": lambda: {"penalties": [penalties.R1(1.0), penalties.R2(1.0)], "reuse_logits": True},
+    "penalties under autocast": lambda: {"penalties": [penalties.R1(1.0, precision="autocast")], "precision": "bf16"},
     "GradientPenalty": lambda: {"penalties": [penalties.GradientPenalty(1.0)], "loss": losses.WassersteinLoss()},
     "DRAGAN": lambda: {"penalties": [penalties.DRAGAN(1.0)]},
     "LeCam": lambda: {"penalties": [penalties.LeCam(0.5, decay=0.5)], "loss": losses.HingeLoss()},
     "Consistency": lambda: {"penalties": [penalties.Consistency(augment.RandomHorizontalFlip())]},
     "a weight that is a tensor": lambda: {"penalties": [penalties.R1(torch.tensor(0.5))]},
     "DiffAugment": lambda: {"augment": augment.DiffAugment()},
+    "AdaptiveAugment": lambda: {"augment": augment.AdaptiveAugment(p=0.5, images=256, every=2)},
     "flips and rotations": lambda: {
         "augment": nn.Sequential(augment.RandomHorizontalFlip(), augment.RandomRotation(15.0))
     },
@@ -199,7 +202,9 @@ def test_a_recorded_training_is_the_ordinary_one(name: str, recorder: GraphOnCPU
     assert recorder.freed == 0  # on CUDA it would be others' by now
 
 
-@pytest.mark.parametrize("name", ["nothing", "reuse_fakes", "R1, lazy", "LeCam", "DiffAugment", "bf16"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "reuse_fakes", "R1, lazy", "LeCam", "DiffAugment", "AdaptiveAugment", "bf16"]
+)
 def test_a_resumed_training_is_the_uninterrupted_one(name: str, recorder: GraphOnCPU) -> None:
     """A state that was loaded in the middle goes on bit for bit, in another trainer and in its own."""
     one, other = (of_images(cuda_graph=True, **OPTIONS[name]()) for _ in range(2))
