@@ -17,6 +17,7 @@ _TORCHVISION = {
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw"),
     "kmnist": ("KMNIST", "KMNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+    "stacked-mnist": ("MNIST", "MNIST/raw"),
 }
 _OWN_SIZES = {"cifar10": 32, "folder": 32}  # the others have 28
 DATA_SETS = ["digits", *_TORCHVISION, "folder"]
@@ -51,6 +52,8 @@ def open_data(arguments: argparse.Namespace, *, test: bool = False, grey: bool =
     dataset = _torchvision(name, root, arguments.download, size, train=not test)
     if rank() == 0 and world_size() > 1:
         distributed.barrier()
+    if name == "stacked-mnist":
+        return data.StackedMNIST(dataset, length=26_000 if test else 128_000)
     return dataset
 
 

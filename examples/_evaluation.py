@@ -18,27 +18,36 @@ from ganlib.protocols import Batch, Latent
 
 METRICS = ("fid", "kid", "prdc", "accuracy", "is", "modes", "memorization")
 DIGITS = ("digits", "mnist")  # the data sets that ganlib's classifier knows
+STACKED = "stacked-mnist"  # the data set with three digits in each image
 MONITOR = "frechet_distance"  # the best checkpoint has the smallest value
 
 _BATCH = 128  # the classifier is faster on a CPU than with 500
 
 
 class DigitFeatures(nn.Module):
-    """Compute the features of ganlib's classifier of digits, for grayscale images of any size."""
+    """Compute the features of ganlib's classifier of digits, for images of any size with a digit in each channel."""
 
     def __init__(self) -> None:
         super().__init__()
         self.classifier = ganlib.metrics.DigitClassifier.pretrained()
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Return the features (N, 128) of images (N, 1, H, W) in [-1, 1]."""
+        """Return the features (N, 128 C) of images (N, C, H, W) in [-1, 1]."""
         if samples.shape[2:] != (28, 28):
             samples = F.interpolate(samples, (28, 28), mode="bilinear", antialias=True)
-        return self.classifier.features(samples)
+        return self.classifier.features(samples.flatten(0, 1).unsqueeze(1)).view(len(samples), -1)
 
     def logits(self, samples: Tensor) -> Tensor:
-        """Return the logits (N, 10) of images (N, 1, H, W) in [-1, 1]."""
-        return self.classifier.head(self(samples))
+        """Return the logits of images (N, C, H, W) in [-1, 1]; see :meth:`head`."""
+        return self.head(self(samples))
+
+    def head(self, rows: Tensor) -> Tensor:
+        """Return the logits (N, 10^C) of features: for several digits, those of the number that they make."""
+        each = self.classifier.head(rows.unflatten(1, (-1, self.classifier.head.in_features)))
+        logits = each[:, 0]
+        for digit in each.unbind(1)[1:]:
+            logits = (logits.unsqueeze(2) + digit.unsqueeze(1)).flatten(1)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def _spread(n: int, length: int) -> Tensor:
 
 def features_for(data: str) -> str:
     """Return the name of the features for a data set: those of ganlib's classifier for digits, or Inception's."""
-    return "digits" if data in DIGITS else "inception"
+    return "digits" if data in (*DIGITS, STACKED) else "inception"
 
 
 def load_features(name: str, weights: Any = None) -> Any:
@@ -125,20 +134,25 @@ def load_features(name: str, weights: Any = None) -> Any:
     return DigitFeatures() if name == "digits" else ganlib.metrics.InceptionFeatures(weights)
 
 
-def default_metrics(features: str, *, digits: bool) -> list[str]:
+def default_metrics(features: str, *, digits: bool, data: str) -> list[str]:
     """Return the names of the default metrics; with accuracy for a conditional generator of digits."""
+    if data == STACKED and features == "digits":
+        return ["modes", "fid", "kid", "prdc"]
     return ["fid", "kid", "prdc", *["accuracy"] * (features == "digits" and digits)]
 
 
-def make_metrics(names: Sequence[str], features: Any, classifier: Any, device: torch.device | str) -> list[Any]:
+def make_metrics(
+    names: Sequence[str], features: Any, classifier: Any, device: torch.device | str, *, data: str
+) -> list[Any]:
     """Make metrics from their short names, with features (N, F) and logits (N, K), on a device."""
+    reference: Any = "uniform" if data == STACKED else "real"  # published results of Stacked MNIST compare with that
     makers = {
         "fid": lambda: ganlib.metrics.FrechetDistance(features),
         "kid": lambda: ganlib.metrics.KernelDistance(features),
         "prdc": lambda: ganlib.metrics.PrecisionRecall(features),
         "accuracy": lambda: ganlib.metrics.LabelAccuracy(classifier),
         "is": lambda: ganlib.metrics.InceptionScore(classifier),
-        "modes": lambda: ganlib.metrics.ModeCoverage(classifier),
+        "modes": lambda: ganlib.metrics.ModeCoverage(classifier, reference=reference),
         "memorization": lambda: ganlib.metrics.Memorization(features),
     }
     return [makers[name]().to(device) for name in names]
@@ -175,8 +189,8 @@ def evaluation(
         return []
     features = features_for(arguments.data)
     network = load_features(features).to(arguments.device)
-    names = default_metrics(features, digits=table is not None)
-    measured = make_metrics(names, network, network.logits, arguments.device)
+    names = default_metrics(features, digits=table is not None and arguments.data in DIGITS, data=arguments.data)
+    measured = make_metrics(names, network, network.logits, arguments.device, data=arguments.data)
     n = arguments.evaluate_samples
     real = real_images(arguments, class_name=class_name, rotation=getattr(arguments, "rotation", None), n=n)
     check_counts(names, ("--evaluate-samples", n), ("test images", len(real.samples)))

@@ -2,16 +2,18 @@
 
 import os
 import runpy
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ganlib import training
+from ganlib import data, training
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,4 +86,17 @@ def write_images(folder: Path, classes: list[str], count: int, size: int = 32, m
         for number in range(count):
             pixels = torch.randint(256, (size, size, len(mode)), generator=generator, dtype=torch.uint8)
             Image.fromarray(pixels.squeeze(2).numpy(), mode).save(folder / name / f"{number:03d}.png")
+    return folder
+
+
+def write_mnist(folder: Path, count: int, draw: Any = data.RenderedDigits) -> Path:
+    """Rendered digits in the files of MNIST, so many for training and for tests, each of its own; returns the root."""
+    raw = folder / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for seed, part in enumerate(("train", "t10k")):
+        items = list(draw(28, count, seed))
+        images = b"".join(np.asarray(image, dtype=np.uint8).tobytes() for image, _ in items)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + images)
+        labels = bytes(label for _, label in items)
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels)
     return folder

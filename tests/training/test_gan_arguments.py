@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib import augment, latents, losses, penalties, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
@@ -161,3 +161,58 @@ def test_an_optimizer_that_ascends_one_of_our_losses_is_warned_of(player: str) -
         make(losses.HingeLoss())
     assert [warning.filename for warning in caught] == [__file__]
     make(Value())
+
+
+class Observer:
+    """A user's augmentation that adapts to the sign of logits, as far as one can see."""
+
+    def __init__(self, target: float | None) -> None:
+        self.target = target
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Augment nothing."""
+        return samples
+
+    def observe(self, real_logits: Any) -> None:
+        """Forget."""
+
+
+def made_with(loss: Any, augmentation: Any) -> Any:
+    """A trainer of two linear layers."""
+    generator, discriminator = nn.Linear(3, 2), nn.Linear(2, 1)
+    return training.AdversarialTrainer(
+        generator,
+        discriminator,
+        torch.optim.Adam(generator.parameters()),
+        torch.optim.Adam(discriminator.parameters()),
+        loss=loss,
+        latent=latents.Gaussian(3),
+        augment=augmentation,
+    )
+
+
+@pytest.mark.parametrize("loss", [losses.RelativisticLoss(), losses.RelativisticAverageLoss()])
+@pytest.mark.parametrize("augmentation", [Observer(0.6), augment.AdaptiveAugment("blit")])
+def test_a_sign_without_a_meaning_is_warned_of(loss: Any, augmentation: Any) -> None:
+    """A relativistic loss allows any constant in the logits, so their sign cannot drive an augmentation."""
+    with pytest.warns(
+        UserWarning, match=rf"{type(augmentation).__name__}.*{type(loss).__name__}.*target=None"
+    ) as caught:
+        made_with(loss, augmentation)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("loss", "augmentation"),
+    [
+        (losses.RelativisticLoss(), Observer(None)),
+        (losses.RelativisticLoss(), augment.AdaptiveAugment("blit", p=0.3, target=None)),
+        (losses.RelativisticLoss(), augment.DiffAugment()),
+        (losses.NonSaturatingLoss(), augment.AdaptiveAugment("blit")),
+        (losses.HingeLoss(), Observer(0.6)),
+    ],
+)
+def test_other_augmentations_and_losses_are_not_warned_of(loss: Any, augmentation: Any) -> None:
+    """A fixed strength needs no sign, and other losses give it one."""
+    made_with(loss, augmentation)

@@ -98,7 +98,7 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
         )
     shared.check_counts(arguments.metrics, ("--n", n), (f"--data {arguments.data}", len(real.samples)))
     network = _features(shared, arguments).to(arguments.device)
-    measured = shared.make_metrics(arguments.metrics, _same, _head(network), arguments.device)
+    measured = shared.make_metrics(arguments.metrics, _same, _head(network), arguments.device, data=arguments.data)
     labels, told = _labels(subject.table, real.conditions)
     batch_norm = info.get("batch_norm", "running")
     sampler = shared.Sampler(subject.generator, subject.latent, subject.table, labels, batch_norm, arguments.seed)
@@ -221,15 +221,15 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
         arguments.features = "inception" if arguments.weights else shared.features_for(arguments.data)
     digits = arguments.data in shared.DIGITS and arguments.features == "digits"
     of_digits = subject.table is not None and len(subject.table) == 10
-    arguments.metrics = list(
-        dict.fromkeys(arguments.metrics or shared.default_metrics(arguments.features, digits=digits and of_digits))
-    )
+    defaults = shared.default_metrics(arguments.features, digits=digits and of_digits, data=arguments.data)
+    arguments.metrics = list(dict.fromkeys(arguments.metrics or defaults))
     if arguments.weights is not None and arguments.features != "inception":
         raise ArgumentValueError(f"--weights (={arguments.weights}) needs --features inception")
-    if arguments.features == "digits" and subject.shape[0] != 1:
+    stacked = arguments.data == shared.STACKED and arguments.features == "digits"
+    if arguments.features == "digits" and subject.shape[0] != 1 and not stacked:
         raise ArgumentValueError(f"--features digits needs grey images, but RUN (={arguments.run}) draws RGB")
     for name in {"accuracy", "modes"} & {*arguments.metrics}:
-        if not digits:
+        if not (digits or (stacked and name == "modes")):
             raise ArgumentValueError(
                 f"--metrics {name} needs a classifier of digits: --data {' or '.join(shared.DIGITS)}, and --features "
                 f"digits; but got {arguments.data} and {arguments.features}"
@@ -278,7 +278,8 @@ def _head(network: Any) -> Callable[[Tensor], Tensor]:
     if isinstance(network, metrics.InceptionFeatures):
         weight = network.network.fc.weight  # the published score is without the bias
         return lambda rows: rows @ weight.T
-    return network.classifier.head
+    head: Callable[[Tensor], Tensor] = network.head
+    return head
 
 
 def _neighbors(sampler: Any, n: int, network: Any, real: Any, real_rows: Tensor, classes: Any) -> Neighbors:

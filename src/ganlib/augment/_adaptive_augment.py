@@ -69,7 +69,8 @@ class AdaptiveAugment(PreciseBuffers):
             matter. The default is the "bgc" of the paper. ``"colour"`` is accepted too.
         p: the first probability, in [0, 1].
         target: the value of :math:`r_t` to aim at, in [0, 1]. None keeps :math:`p`: it is fixed, or a
-            :class:`ganlib.training.Schedule` of ``augment.p`` changes it.
+            :class:`ganlib.training.Schedule` of ``augment.p`` changes it. Pass None with a relativistic loss: it fixes
+            only differences of logits, so their sign means nothing.
         images: number of images, above 0, after which :math:`p` can have gone from 0 to 1. Use fewer for small
             data sets and short trainings.
         every: number of updates between two changes of :math:`p`, at least 1.

@@ -1,0 +1,142 @@
+"""Train on few images of one class, with and without adaptive augmentation (ADA), and measure variety and copies.
+
+    python -m benchmarks.cifar_classifier --root DIR/cifar10 --image-size 16 --out runs/cifar16.pt
+    python -m benchmarks.small_data --root DIR/cifar10 --classifier runs/cifar16.pt --seeds 0 1
+
+DIR/cifar10 contains ``train`` and ``test``, each with a folder of images for each class. The training is that of the
+paper of ADA (Karras et al., 2020, arXiv:2006.06676): the non-saturating loss with R1, and an average of the generator.
+The networks are those of DCGAN, without a norm in the discriminator. Each row of ``small_data.csv`` compares samples
+with the test images of the class, in the features of the classifier: the Fréchet distance, precision, recall, density
+and coverage (k = 5), and the memorization. The memorization is above 0.5 if samples are closer to the training images
+than test images are. The last row measures other training images of the class.
+"""
+
+import argparse
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from benchmarks import cifar_classifier
+from ganlib import augment, data, latents, losses, metrics, models, penalties, stacks, training
+
+COLUMNS = (
+    *("augment", "seed", "p", "frechet_distance", "precision", "recall", "density", "coverage"),
+    *("memorization", "nearest_distance", "nearest_distance_real"),
+)
+
+
+def images_of(folder: Path, name: str, size: int) -> Tensor:
+    """Read all images of a class, in a random order."""
+    whole = data.only_class(data.ImageFolder(folder, size), name)
+    return next(iter(data.TensorLoader(whole, len(whole), seed=0))).sample
+
+
+def measure(classifier: Any, train: Tensor, test: Tensor, samples: Tensor) -> dict[str, float]:
+    """Measure samples against the test images and the training images."""
+    results: dict[str, Any] = {}
+    features = classifier.features
+    memorization = metrics.Memorization(features)
+    memorization.add_training(train)
+    for metric in (metrics.FrechetDistance(features), metrics.PrecisionRecall(features), memorization):
+        for batch in samples.split(500):
+            metric.update(batch, real=False)
+        for batch in test.split(500):
+            metric.update(batch, real=True)
+        values: Any = metric.compute()
+        results |= values if isinstance(values, dict) else {"frechet_distance": values}
+    return {name: float(f"{float(value):.4g}") for name, value in results.items()}
+
+
+AUGMENTATIONS: dict[str, Any] = {
+    "none": lambda images: None,
+    "ada": lambda images: augment.AdaptiveAugment(images=images),
+    "diff": lambda images: augment.DiffAugment(),
+}
+
+
+def train_one(arguments: argparse.Namespace, name: str, seed: int, images: Tensor) -> tuple[Any, Any]:
+    """Train with an augmentation; return the averaged generator and the augmentation."""
+    torch.manual_seed(seed)
+    _, channels, height, width = images.shape
+    stages, size = list[stacks.Stage](), min(height, width)
+    while size >= 8:
+        stages.append(stacks.Stage(arguments.width << len(stages)))
+        size //= 2
+    plan = stacks.StackPlan((channels, height, width), stages)
+    generator, discriminator = models.dcgan(plan, arguments.latent_dim, discriminator_norm="none")
+    generator.to(arguments.device)
+    discriminator.to(arguments.device)
+    adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.0, 0.99), fused=True)
+    augmentation = AUGMENTATIONS[name](arguments.speed)
+    trainer = training.AdversarialTrainer(
+        generator,
+        discriminator,
+        adam(generator.parameters()),
+        adam(discriminator.parameters()),
+        loss=losses.NonSaturatingLoss(),
+        latent=latents.Gaussian(arguments.latent_dim),
+        penalties=[penalties.R1(arguments.r1, every=4)],
+        augment=augmentation,
+    )
+    average = training.EMA(generator, decay=0.999)
+    loader = data.TensorLoader(
+        TensorDataset(images), 64, transform=augment.RandomHorizontalFlip(), seed=seed, device=arguments.device
+    )
+    training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average])
+    return average.module.eval(), augmentation
+
+
+def main() -> None:
+    """Read the command line, train, measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add: Any = partial(parser.add_argument, help="(default: %(default)s)")
+    add("--root", type=Path, required=True, metavar="DIR")
+    add("--classifier", type=Path, required=True, metavar="X.pt")
+    add("--class-name", default="horse", metavar="NAME")
+    add("--images", type=int, default=1000, metavar="N")
+    add("--image-size", type=int, default=16, metavar="N")
+    add("--iterations", type=int, default=6000, metavar="N")
+    add("--lr", type=float, default=1e-3)
+    add("--r1", type=float, default=0.1, metavar="WEIGHT")
+    add("--width", type=int, default=32, metavar="N")
+    add("--speed", type=int, default=100_000, metavar="N", help="images in which ADA's p can go from 0 to 1")
+    add("--augmentations", choices=AUGMENTATIONS, nargs="+", default=["none", "ada"], metavar="AUGMENT")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="S")
+    add("--latent-dim", type=int, default=100, metavar="N")
+    add("--device", default="cpu")
+    add("--out", type=Path, default=Path("runs/small_data"), metavar="DIR")
+    arguments = parser.parse_args()
+    classifier = cifar_classifier.load(arguments.classifier)
+    train, test = (
+        images_of(arguments.root / part, arguments.class_name, arguments.image_size) for part in ("train", "test")
+    )
+    others, train = train[arguments.images :][: len(test)], train[: arguments.images]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / "small_data.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, restval="")
+        table.writeheader()
+
+        def note(name: str, samples: Tensor, **more: Any) -> None:
+            row = {"augment": name, **more, **measure(classifier, train, test, samples)}
+            table.writerow(row)
+            file.flush()
+            print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+        for seed in arguments.seeds:
+            for name in arguments.augmentations:
+                generator, augmentation = train_one(arguments, name, seed, train)
+                latent = latents.Gaussian(arguments.latent_dim)
+                drawn = torch.cat([batch.sample for batch in models.sample(generator, latent, len(test), seed=1)])
+                models.save_generator(arguments.out / f"{name}-{seed}.safetensors", generator)
+                p = f"{augmentation.p.item():.3f}" if name == "ada" else ""
+                note(name, drawn.cpu(), seed=seed, p=p)
+        note("other training images", others)
+
+
+if __name__ == "__main__":
+    main()
