@@ -166,16 +166,19 @@ class Measure:
         images = self._loader(test=False)
         return self.of(lambda n: iter(images), conditional=True).measure()
 
-    def _loader(self, *, test: bool) -> data.TensorLoader:
-        """Load images of the test set or of the training set, drawn at random."""
+    def images(self, *, test: bool) -> Dataset[Any]:
+        """Open the test set or the training set."""
         task, root = self.task, self.arguments.root
-        images: Dataset[Any]
         if task.data == "folder":
-            images = data.ImageFolder(root / "cifar10" / ("test" if test else "train"), task.size)
-        else:
-            images = MNIST(root, train=not test)
-            images = data.StackedMNIST(images, length=task.samples) if task.data == "stacked-mnist" else images
-        drawn: Batch = next(iter(data.TensorLoader(images, task.samples, seed=0)))
+            return data.ImageFolder(root / "cifar10" / ("test" if test else "train"), task.size)
+        digits = MNIST(root, train=not test)
+        if task.data == "stacked-mnist":
+            return data.StackedMNIST(digits, length=task.samples if test else 128_000)
+        return digits
+
+    def _loader(self, *, test: bool) -> data.TensorLoader:
+        """Load as many images as there are samples, drawn at random."""
+        drawn: Batch = next(iter(data.TensorLoader(self.images(test=test), self.task.samples, seed=0)))
         assert isinstance(drawn.condition, Tensor)
         chosen = TensorDataset(drawn.sample, drawn.condition)
         return data.TensorLoader(chosen, 500, shuffle=False, drop_last=False, device=self.arguments.device)

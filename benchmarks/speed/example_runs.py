@@ -51,6 +51,7 @@ EXAMPLES = {
     "mnist_mlp_gan": Example("mnist_mlp_gan.py", ["train"], "system2"),
     "cifar10_dcgan": Example("cifar10_dcgan.py", ["train"], "system3", pictures=True),
     "cgan": Example("cgan.py", ["train"]),
+    "modern": Example("modern.py", ["train"]),
     "gaussians": Example("gaussians.py", ["train"]),
     "pix2pix": Example("games/pix2pix.py"),
     "cyclegan": Example("games/cyclegan.py"),

@@ -35,6 +35,7 @@ def no_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
                 ("mnist_cdcgan", ["--width", "4"]),
                 ("deceptive64", ["--width", "4", "--batch-size", "4"]),
                 ("cgan", []),
+                ("modern", ["--width", "4"]),
                 ("pix2pix", ["--batch-size", "2"]),
                 ("cyclegan", ["--batch-size", "2"]),
             )

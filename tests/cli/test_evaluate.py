@@ -1,6 +1,7 @@
 """Tests of measuring a trained generator."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 import ganlib
 from ganlib import conditioning, data, latents, metrics, models, stacks
 from tests.cli.commands import call, environment, files, refused
+from tests.examples.scripts import write_mnist
 
 PLAN = stacks.StackPlan((1, 8, 8), [stacks.Stage(4), stacks.Stage(8)])
 RENDERED, COUNT = data.RenderedDigits, 100
@@ -259,6 +261,10 @@ def _untrained(monkeypatch: pytest.MonkeyPatch) -> Any:
         (["run", "--weights", "x"], "weights (='x'): there is no such file"),
         (["run", "--features", "inception", "--metrics", "modes"], "--metrics modes needs a classifier of digits"),
         (["run", "--data", "kmnist", "--metrics", "accuracy"], "--metrics accuracy needs a classifier of digits"),
+        (["color", "--data", "stacked-mnist", "--metrics", "accuracy"], "--metrics accuracy needs a classifier of"),
+        (["color", "--data", "stacked-mnist", "--root", "x"], "--data stacked-mnist: MNIST is not there"),
+        (["color", "--data", "mnist", "--features", "digits"], "--features digits needs grey images, but RUN (=color)"),
+        (["color", "--data", "cifar10", "--metrics", "modes"], "--metrics modes needs a classifier of digits"),
         (["plain", "--metrics", "accuracy"], "--metrics accuracy: RUN (=plain) is not a generator of ten classes"),
         (["three", "--metrics", "accuracy"], "--metrics accuracy: RUN (=three) is not a generator of ten classes"),
         (["colour"], "--features digits needs grey images, but RUN (=colour) draws RGB"),
@@ -281,6 +287,7 @@ def test_what_cannot_be_measured(words: list[str], answer: str, here: Path) -> N
         "plain": lambda: save("plain", models.dcgan(PLAN, 4)[0]),
         "three": lambda: save("three", models.conditional_dcgan(PLAN, 4, 3)[0], classes=list("abc")),
         "colour": lambda: save("colour", models.mlp_gan((3, 8, 8), 4, [8])[0]),
+        "color": lambda: save("color", models.mlp_gan((3, 28, 28), 4, [8])[0]),
         "points": lambda: save("points", nn.Linear(4, 2)),
         "no_dim": lambda: save("no_dim", latent_dim=None),
         "wrong_dim": lambda: save("wrong_dim", latent_dim=5),
@@ -306,6 +313,27 @@ def test_without_the_extra(here: Path) -> None:
     assert done.stderr.startswith("python -m ganlib: torchmetrics is not installed")
     assert "pip install 'ganlib[metrics]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_stacked_digits(here: Path) -> None:
+    """The modes of a generator of three channels are counted, and compared with 1,000 equal shares."""
+    write_mnist(here / "data", 40, RENDERED)
+    generator = save("run", models.mlp_gan((3, 28, 28), 4, [8])[0], classes=None, data="stacked-mnist")
+    call("evaluate", "run", "--n", 50)
+    actual = report("run/evaluation.json")
+    assert (actual["features"], actual["samples"], actual["real_images"]) == ("digits", 50, 50)
+    assert actual["metrics"].keys() == DEFAULT | {"modes_found", "modes_real", "kl_divergence"}
+    samples = torch.cat([batch.sample for batch in models.sample(generator, latents.Gaussian(4), 50, seed=0)])
+    classifier = metrics.DigitClassifier.pretrained()
+    with torch.no_grad():
+        digits = torch.stack([classifier(channel.unsqueeze(1)).argmax(1) for channel in samples.unbind(1)], dim=1)
+    counts = np.unique(digits.numpy(), axis=0, return_counts=True)[1]
+    expected = {"modes_found": len(counts), "modes_real": 1000}
+    expected["kl_divergence"] = sum(count / 50 * math.log(1000 * count / 50) for count in counts)
+    assert {name: actual["metrics"][name] for name in expected} == pytest.approx(expected)
+    save("grey", models.mlp_gan((1, 28, 28), 4, [8])[0], classes=None)
+    answer = "--data stacked-mnist has images (3, 28, 28), but RUN (=grey) draws (1, 28, 28)"
+    assert answer in refused("evaluate", "grey", "--data", "stacked-mnist")
 
 
 @pytest.mark.real_data

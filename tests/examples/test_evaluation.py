@@ -1,5 +1,6 @@
 """Tests of ``--evaluate-every``: what a training with it leaves, for each script that has it."""
 
+import argparse
 import csv
 import json
 import math
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from ganlib import conditioning, data, latents, metrics, models, training
 from ganlib._cli import main
 from ganlib.errors import GanlibError
-from tests.examples.scripts import ROOT, call, load_script
+from tests.examples.scripts import ROOT, call, load_script, write_mnist
 
 RENDERED = data.RenderedDigits
 UNCONDITIONAL = ["frechet_distance", "kernel_distance", "kernel_distance_std", "precision", "recall", "density",
@@ -48,6 +50,8 @@ def rows(run: Path) -> dict[int, dict[str, str]]:
         ("cgan", [], CONDITIONAL),
         ("cgan", ["--condition", "tags"], CONDITIONAL),
         ("cgan", ["--condition", "text"], CONDITIONAL),
+        ("modern", ["--model", "r3gan", "--width", 4], CONDITIONAL),
+        ("modern", ["--model", "dcgan", "--width", 4, "--conditional", "no"], UNCONDITIONAL),
     ],
     ids=lambda value: "" if value in (CONDITIONAL, UNCONDITIONAL) else str(value),
 )
@@ -150,3 +154,43 @@ def test_the_features_are_those_of_digits_of_any_size(size: int) -> None:
         assert (network.logits(images).argmax(1) == labels).double().mean() > 0.8
         if size == 28:
             assert torch.equal(network(images), metrics.DigitClassifier.pretrained().features(images))
+
+
+@pytest.mark.parametrize("size", [16, 28])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_features_of_stacked_digits_are_those_of_each(size: int, channels: int) -> None:
+    """Side by side; and the probability of a number is the product of those of its digits, the first the highest."""
+    network = load_script("_evaluation")["DigitFeatures"]().eval()
+    stacked = data.StackedMNIST(RENDERED(size, 200), channels=channels, length=50)
+    images = next(iter(data.TensorLoader(stacked, 50, shuffle=False))).sample
+    with torch.no_grad():
+        rows, logits = network(images), network.logits(images)
+        apart = [network(image.unsqueeze(1)) for image in images.unbind(1)]
+        each = [network.classifier.head(row).double().softmax(1) for row in apart]
+    torch.testing.assert_close(rows, torch.cat(apart, dim=1))
+    expected = each[0]
+    for digit in each[1:]:
+        expected = torch.einsum("na,nb->nab", expected, digit).flatten(1)
+    torch.testing.assert_close(logits.double().softmax(1), expected, atol=1e-5, rtol=1e-4)
+    numbers = [int("".join(map(str, digits))) for digits in zip(*(p.argmax(1).tolist() for p in each), strict=True)]
+    assert logits.argmax(1).tolist() == numbers
+    assert (logits.argmax(1) == stacked.targets).double().mean() > 0.5**channels
+
+
+@pytest.mark.parametrize("size", [28, 16])
+def test_the_data_set_of_stacked_digits(size: int, tmp_path: Path) -> None:
+    """It has images of MNIST in three channels, for training or tests; the label is the number that they make."""
+    arguments = argparse.Namespace(
+        data="stacked-mnist", root=write_mnist(tmp_path, 30, RENDERED), download=False, image_size=size
+    )
+    opened = load_script("_data")["open_data"]
+    for test, length in ((False, 128_000), (True, 26_000)):
+        stacked = opened(arguments, test=test)
+        assert (len(stacked), len(stacked.classes)) == (length, 1000)
+        single = opened(argparse.Namespace(**{**vars(arguments), "data": "mnist"}), test=test)
+        images = torch.stack([torch.from_numpy(np.array(image)) for image, _ in single])
+        for index in (0, 1, length - 1):
+            image, label = stacked[index]
+            assert image.shape == (3, size, size)
+            digits = [int((images == channel).flatten(1).all(1).nonzero()[0, 0]) for channel in image]
+            assert int("".join(str(single[digit][1]) for digit in digits)) == label
