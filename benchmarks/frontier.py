@@ -107,6 +107,7 @@ class Curve:
     ) -> None:
         self.evaluate, self.note = evaluate, note
         self.moments = [60 * minutes * moment for moment in MOMENTS]
+        self.measured_at = 0  # iteration
 
     def on_iteration(self, run: Run) -> None:
         """Measure if the next moment has passed."""
@@ -116,13 +117,15 @@ class Curve:
 
     def on_end(self, run: Run) -> None:
         """Measure the final generator."""
-        self._measure(run)
+        if self.measured_at < run.iteration:
+            self._measure(run)
 
     def _measure(self, run: Run) -> None:
         seconds = run.seconds  # before the measurement, which takes time of its own
         results = self.evaluate.measure()
         run.log(results)  # the script's checkpoints monitor one of them
         self.note(seconds, run.iteration, results)
+        self.measured_at = run.iteration
 
 
 class Measure:
@@ -249,8 +252,9 @@ def train(arguments: argparse.Namespace) -> None:
                 done = subprocess.run([*words, "--seed", str(seed)], stderr=log, check=False)
             if done.returncode:
                 print(f"{recipe}, seed {seed} failed: see {log.name}", flush=True)
-    results = Measure(task, arguments).of_training_images()
-    Table(arguments.out / f"{arguments.task}.csv").add(REAL, "", math.inf, 0, results)
+    path = arguments.out / f"{arguments.task}.csv"
+    if not path.exists() or REAL not in read(path):
+        Table(path).add(REAL, "", math.inf, 0, Measure(task, arguments).of_training_images())
 
 
 def read(path: Path) -> dict[str, dict[str, list[dict[str, float]]]]:

@@ -93,7 +93,7 @@ def draw(generator: Any, latent: Tensor, condition: Tensor | None = None, *, bat
     """Return samples; ``batch_norm=None`` takes the value in the generator's info."""
     recipes: Any = getattr(generator, "info", {}).get("batch_norm", "running")
     batches = models.sample(generator, latent, condition=condition, batch_norm=batch_norm or recipes)
-    return torch.cat([batch.sample for batch in batches])
+    return torch.cat([batch.sample for batch in batches]).clamp(-1, 1)  # R3GAN has no tanh
 
 
 def enlargement(side: int, most: int) -> int:

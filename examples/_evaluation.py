@@ -74,13 +74,14 @@ class Sampler:
         """Yield batches with n samples in total, in the order of their labels."""
         options: Any = {"batch_norm": self.batch_norm, "batch_size": _BATCH, "seed": self.seed}
         if self.table is None or self.labels is None:
-            yield from models.sample(self.generator, self.latent, n, **options)
+            for batch in models.sample(self.generator, self.latent, n, **options):
+                yield Batch(batch.sample.clamp(-1, 1), None)  # as an image file has it; R3GAN has no tanh
             return
         labels = self.labels.cpu().sort().values
         labels = labels[_spread(n, len(labels))]
         batches = models.sample(self.generator, self.latent, condition=self.table.cpu()[labels], **options)
         for batch, label in zip(batches, labels.split(_BATCH), strict=True):
-            yield Batch(batch.sample, label)
+            yield Batch(batch.sample.clamp(-1, 1), label)
 
 
 def real_images(

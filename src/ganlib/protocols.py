@@ -209,9 +209,10 @@ class Penalty(Protocol):
     Annotate the discriminator with the type that your penalty needs: a :class:`Discriminator`, an ``nn.Module`` or a
     ``Callable``.
 
-    Set ``every = k`` to apply the penalty only at iterations divisible by k, multiplied by k (lazy regularization). With
-    ``precision = "autocast"`` the penalty runs under the trainer's autocast. With ``side`` (``"real"`` or ``"fake"``)
-    and a method ``of(samples, logits)``, a trainer with ``reuse_logits=True`` computes it from the logits of the update.
+    Set ``every = k`` to apply the penalty only at iterations divisible by k, multiplied by k (lazy regularization).
+    With ``precision = "autocast"`` the penalty runs under the trainer's autocast. With ``side`` (``"real"`` or
+    ``"fake"``) and a method ``of(samples, logits)``, a trainer with ``reuse_logits=True`` computes it from the logits
+    of the update.
     """
 
     def __call__(

@@ -59,7 +59,7 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     add("--download", action="store_true", help="download the data set first")
     names = "fid: Fréchet distance; kid: kernel distance; prdc: precision, recall, density, coverage; accuracy: share "
     names += "of samples classified as their label; is: inception score; modes: number of modes; memorization: copies "
-    names += "of training images (default: fid kid prdc, and for digits accuracy)"
+    names += "of training images (default: fid kid prdc; for digits accuracy too, for stacked-mnist modes)"
     add("--metrics", nargs="+", choices=shared.METRICS, metavar="METRIC", help=names)
     features = "network of the features: the digit classifier of ganlib, or Inception; auto: depends on the data"
     add("--features", choices=["auto", "digits", "inception"], default="auto", help=f"{features} ({own})")
@@ -231,7 +231,8 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
     for name in {"accuracy", "modes"} & {*arguments.metrics}:
         if not (digits or (stacked and name == "modes")):
             raise ArgumentValueError(
-                f"--metrics {name} needs a classifier of digits: --data {' or '.join(shared.DIGITS)}, and --features "
+                f"--metrics {name} needs a classifier of digits: --data "
+                f"{' or '.join((*shared.DIGITS, *[shared.STACKED] * (name == 'modes')))}, and --features "
                 f"digits; but got {arguments.data} and {arguments.features}"
             )
     if "accuracy" in arguments.metrics and not of_digits:

@@ -16,7 +16,13 @@ from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, Batch, Discriminato
 from ganlib.training._augmented import Augmented
 from ganlib.training._batch import CONDITION_KEY, BatchReader
 from ganlib.training._game_trainer import GameTrainer, Player
-from ganlib.training._gan_arguments import check_networks, check_parts, metric_names, warn_of_ascent, warn_of_unfixed_logits
+from ganlib.training._gan_arguments import (
+    check_networks,
+    check_parts,
+    metric_names,
+    warn_of_ascent,
+    warn_of_unfixed_logits,
+)
 from ganlib.training._small_batches import SmallBatches, losses_and_gradients
 from ganlib.training._step._due_penalties import DuePenalties, check_precisions, check_reuse_logits
 from ganlib.training._step._joint_pass import discriminate_together
