@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks import cifar_classifier
 from ganlib import augment, data, latents, losses, metrics, models, penalties, stacks, training
+from ganlib.protocols import Run
 
 COLUMNS = (
-    *("augment", "seed", "p", "frechet_distance", "precision", "recall", "density", "coverage"),
+    *("augment", "seed", "p", "p_mean", "frechet_distance", "precision", "recall", "density", "coverage"),
     *("memorization", "nearest_distance", "nearest_distance_real"),
 )
 
@@ -52,6 +53,18 @@ def measure(classifier: Any, train: Tensor, test: Tensor, samples: Tensor) -> di
     return {name: float(f"{float(value):.4g}") for name, value in results.items()}
 
 
+class MeanOf:
+    """Average the probability of an adaptive augmentation over a run."""
+
+    def __init__(self, p: Tensor) -> None:
+        self.p, self.total, self.count = p, torch.zeros_like(p), 0
+
+    def on_iteration(self, run: Run) -> None:
+        """Add the probability."""
+        self.total += self.p
+        self.count += 1
+
+
 AUGMENTATIONS: dict[str, Any] = {
     "none": lambda images: None,
     "ada": lambda images: augment.AdaptiveAugment(images=images),
@@ -59,8 +72,10 @@ AUGMENTATIONS: dict[str, Any] = {
 }
 
 
-def train_one(arguments: argparse.Namespace, name: str, seed: int, images: Tensor) -> tuple[Any, Any]:
-    """Train with an augmentation; return the averaged generator and the augmentation."""
+def train_one(
+    arguments: argparse.Namespace, name: str, seed: int, images: Tensor
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train with an augmentation; return the averaged generator, and the last and the mean probability of ADA."""
     torch.manual_seed(seed)
     _, channels, height, width = images.shape
     stages, size = list[stacks.Stage](), min(height, width)
@@ -87,8 +102,10 @@ def train_one(arguments: argparse.Namespace, name: str, seed: int, images: Tenso
     loader = data.TensorLoader(
         TensorDataset(images), 64, transform=augment.RandomHorizontalFlip(), seed=seed, device=arguments.device
     )
-    training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average])
-    return average.module.eval(), augmentation
+    watch = [MeanOf(augmentation.p)] if name == "ada" else []
+    training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average, *watch])
+    p = {"p": watch[0].p, "p_mean": watch[0].total / watch[0].count} if watch else {}
+    return average.module.eval(), {key: round(value.item(), 3) for key, value in p.items()}
 
 
 def main() -> None:
@@ -102,7 +119,7 @@ def main() -> None:
     add("--image-size", type=int, default=16, metavar="N")
     add("--iterations", type=int, default=6000, metavar="N")
     add("--lr", type=float, default=1e-3)
-    add("--r1", type=float, default=0.1, metavar="WEIGHT")
+    add("--r1", type=float, default=0.01, metavar="WEIGHT")
     add("--width", type=int, default=32, metavar="N")
     add("--speed", type=int, default=100_000, metavar="N", help="images in which ADA's p can go from 0 to 1")
     add("--augmentations", choices=AUGMENTATIONS, nargs="+", default=["none", "ada"], metavar="AUGMENT")
@@ -129,12 +146,11 @@ def main() -> None:
 
         for seed in arguments.seeds:
             for name in arguments.augmentations:
-                generator, augmentation = train_one(arguments, name, seed, train)
+                generator, p = train_one(arguments, name, seed, train)
                 latent = latents.Gaussian(arguments.latent_dim)
                 drawn = torch.cat([batch.sample for batch in models.sample(generator, latent, len(test), seed=1)])
                 models.save_generator(arguments.out / f"{name}-{seed}.safetensors", generator)
-                p = f"{augmentation.p.item():.3f}" if name == "ada" else ""
-                note(name, drawn.cpu(), seed=seed, p=p)
+                note(name, drawn.cpu(), seed=seed, **p)
         note("other training images", others)
 
 
