@@ -162,7 +162,7 @@ def change_rates(trainer: training.AdversarialTrainer, iteration: int) -> None:
         optimizer.param_groups[0]["lr"] = factor * RATE * (1 - iteration / 64)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.keys() - {"Rprop"})  # which has a size of step for each weight
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"Rprop"}))  # which has a size of step for each weight
 def test_learning_rates_of_every_iteration_are_followed(name: str, recorder: GraphOnCPU) -> None:
     """One recording reads them all; where the user has chosen a form that cannot, each has one, with a warning."""
     trainer, other = make(OPTIMIZERS[name], cuda_graph=True), make(by_hand(OPTIMIZERS[name]))
