@@ -25,6 +25,7 @@ import csv
 import importlib
 import math
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -206,11 +207,26 @@ class Table:
             table.writerow(row)
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
+    def drop(self, recipe: str, seed: object) -> None:
+        """Remove the rows of a training that was stopped."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        with self.path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *(row for row in rows if row[:2] != [recipe, str(seed)])])
+
 
 _RESULTS = (
     *("frechet_distance", "kernel_distance", "kernel_distance_std", "precision", "recall", "density", "coverage"),
     *("label_accuracy", "modes_found", "kl_divergence"),
 )
+
+
+def folder_of(arguments: argparse.Namespace, recipe: str, seed: int) -> Path:
+    """Return the folder of a run."""
+    folder: Path = arguments.out / f"{arguments.task}, {recipe}, {seed}"
+    return folder
 
 
 def train_one(arguments: argparse.Namespace) -> None:
@@ -229,7 +245,7 @@ def train_one(arguments: argparse.Namespace) -> None:
 
     shared.evaluation = evaluation  # the scripts import it from there
     root = arguments.root / "cifar10/train" if task.data == "folder" else arguments.root
-    run = arguments.out / f"{arguments.task}, {arguments.recipe}, {arguments.seed}"
+    run = folder_of(arguments, arguments.recipe, arguments.seed)
     words = ["train", "--data", task.data, "--root", root, "--image-size", task.size, "--minutes", arguments.minutes]
     words += ["--seed", arguments.seed, "--device", arguments.device, "--out", run, *options]
     sys.argv = [script, *map(str, words)]
@@ -237,24 +253,33 @@ def train_one(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train each recipe in a process of its own, one after the other."""
+    """Train each recipe in a process of its own, one after the other; a finished training is not repeated."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     task = TASKS[arguments.task]
     if task.data == "folder" and arguments.classifier is None:
         sys.exit(f"--task {arguments.task} needs --classifier, made by benchmarks.cifar_classifier")
+    table, failed = Table(arguments.out / f"{arguments.task}.csv"), list[str]()
     for seed in arguments.seeds:
         for recipe in arguments.recipes or task.recipes:
+            run = folder_of(arguments, recipe, seed)
+            if (run / "generator.safetensors").exists():
+                print(f"{recipe}, seed {seed} is finished: {run}", flush=True)
+                continue
+            shutil.rmtree(run, ignore_errors=True)
+            table.drop(recipe, seed)
             words = [sys.executable, "-m", "benchmarks.frontier", "one", "--task", arguments.task, "--recipe", recipe]
             for name in ("root", "minutes", "device", "out", "classifier"):
                 value = getattr(arguments, name)
                 words += [] if value is None else [f"--{name}", str(value)]
-            with (arguments.out / f"{arguments.task}, {recipe}, {seed}.log").open("w", encoding="utf-8") as log:
+            with run.with_name(f"{run.name}.log").open("w", encoding="utf-8") as log:
                 done = subprocess.run([*words, "--seed", str(seed)], stderr=log, check=False)
             if done.returncode:
-                print(f"{recipe}, seed {seed} failed: see {log.name}", flush=True)
-    path = arguments.out / f"{arguments.task}.csv"
-    if not path.exists() or REAL not in read(path):
-        Table(path).add(REAL, "", math.inf, 0, Measure(task, arguments).of_training_images())
+                failed.append(f"{recipe}, seed {seed} failed: see {log.name}")
+                print(failed[-1], flush=True)
+    if not table.path.exists() or REAL not in read(table.path):
+        table.add(REAL, "", math.inf, 0, Measure(task, arguments).of_training_images())
+    if failed:
+        sys.exit(1)
 
 
 def read(path: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
@@ -303,22 +328,17 @@ def plot(folder: Path, out: Path) -> None:
 
 
 def _draw(axis: Any, name: str, recipes: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> None:
-    """Draw the mean of the seeds of each recipe, and all seeds as points."""
+    """Draw a line for each seed of each recipe, in the color of the recipe, and real images as a dashed line."""
     if name in ("frechet_distance", "kernel_distance", "kl_divergence"):
         axis.set_yscale("log")
     for color, (recipe, runs) in enumerate(recipes.items()):
         curves = [[(row["seconds"] / 60, row[name]) for row in rows if name in row] for rows in runs.values()]
-        curves = [curve for curve in curves if curve]
-        if recipe == REAL:
-            axis.axhline(curves[0][0][1], color="black", linestyle="--", linewidth=1, label="real training images")
-            continue
-        shortest = min(map(len, curves), default=0)
-        points = list(zip(*(curve[:shortest] for curve in curves), strict=True))
-        means = [[sum(values) / len(values) for values in zip(*point, strict=True)] for point in points]
-        if means:
-            axis.plot(*zip(*means, strict=True), color=f"C{color}", label=recipe, linewidth=1.5)
-        for curve in curves if len(curves) > 1 else []:
-            axis.plot(*zip(*curve, strict=True), ".", color=f"C{color}", markersize=3)
+        for number, curve in enumerate(filter(None, curves)):
+            label = recipe if number == 0 else None
+            if recipe == REAL:
+                axis.axhline(curve[0][1], color="black", linestyle="--", linewidth=1, label=label)
+            else:
+                axis.plot(*zip(*curve, strict=True), color=f"C{color}", linewidth=1.5, label=label)
 
 
 def main(options: Sequence[str] | None = None) -> None:

@@ -4,7 +4,8 @@
     python -m benchmarks.one_change --task cifar16 --root DIR --classifier runs/cifar16.pt --minutes 4
 
 The tasks, their data and their measurements are those of ``benchmarks.frontier``. All steps train without classes. Each
-step keeps the changes of the steps before it. Run nothing else meanwhile.
+step keeps the changes of the steps before it. A step that is in the file of results is not trained again. Run nothing
+else meanwhile.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.frontier import TASKS, Measure, Table
+from benchmarks.frontier import TASKS, Measure, Table, read
 from ganlib import augment, data, latents, losses, models, penalties, stacks, training
 from ganlib.conditioning import Unconditional
 
@@ -43,15 +44,17 @@ class Step:
 
 
 def steps() -> dict[str, Step]:
-    """Return the steps by their names, each with one change more than the step before it."""
+    """Return the steps by their names, from the first to the last."""
     changes: list[tuple[str, dict[str, Any]]] = [
         ("DCGAN", {}),
         ("average of the generator", {"averaged": True}),
         ("higher, falling learning rate", {"lr": 1e-3, "falls": True}),
         ("R1", {"r1": 0.1}),
         ("no norm in the discriminator", {"discriminator_norm": "none"}),
-        ("relativistic loss, R1 and R2", {"loss": losses.RelativisticLoss, "r1": 0.4, "r1_every": 1, "r2": True}),
-        ("no momentum, schedules", {"beta1": 0.0, "beta2": 0.9, "scheduled": True}),
+        ("relativistic loss", {"loss": losses.RelativisticLoss}),
+        ("R1 and R2 at every iteration", {"r1": 0.4, "r1_every": 1, "r2": True}),
+        ("no momentum", {"beta1": 0.0}),
+        ("schedules of the penalties and of beta2", {"beta2": 0.9, "scheduled": True}),
         ("R3GAN's networks", {"networks": "r3gan"}),
     ]
     found, step = dict[str, Step](), Step()
@@ -62,12 +65,13 @@ def steps() -> dict[str, Step]:
 
 def make_networks(step: Step, shape: torch.Size) -> tuple[nn.Module, nn.Module]:
     """Make the networks of a step."""
-    if step.networks == "r3gan":
-        return models.r3gan(shape, LATENT_DIM, widths=(64, 32, 16), blocks=1)
     stages, size = list[stacks.Stage](), min(shape[1:])
     while size >= 8:
         stages.append(stacks.Stage(32 << len(stages)))
-        size //= 2
+        size = -(-size // 2)
+    if step.networks == "r3gan":
+        widths = [16 << level for level in reversed(range(len(stages) + 1))]  # from the lowest resolution
+        return models.r3gan(shape, LATENT_DIM, widths=widths, blocks=1)
     norm: Any = step.discriminator_norm
     return models.dcgan(stacks.StackPlan(tuple(shape), stages), LATENT_DIM, discriminator_norm=norm)
 
@@ -122,8 +126,11 @@ def main() -> None:
     table = Table(arguments.out / f"{arguments.task}.csv")
     images, latent = measure.images(test=False), latents.Gaussian(LATENT_DIM)
     flip = augment.RandomHorizontalFlip() if measure.task.data == "folder" else None
+    done = read(table.path) if table.path.exists() else {}
     for seed in arguments.seeds:
         for name in arguments.steps or steps():
+            if str(seed) in done.get(name, {}):
+                continue
             torch.manual_seed(seed)
             loader = data.TensorLoader(images, 64, seed=seed, transform=flip, device=arguments.device)
             generator, trainer = train(steps()[name], loader, arguments.minutes)

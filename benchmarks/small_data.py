@@ -66,9 +66,9 @@ class MeanOf:
 
 
 AUGMENTATIONS: dict[str, Any] = {
-    "none": lambda images: None,
-    "ada": lambda images: augment.AdaptiveAugment(images=images),
-    "diff": lambda images: augment.DiffAugment(),
+    "none": lambda arguments: None,
+    "ada": lambda arguments: augment.AdaptiveAugment(images=arguments.speed, target=arguments.target),
+    "diff": lambda arguments: augment.DiffAugment(),
 }
 
 
@@ -87,7 +87,7 @@ def train_one(
     generator.to(arguments.device)
     discriminator.to(arguments.device)
     adam = partial(torch.optim.Adam, lr=arguments.lr, betas=(0.0, 0.99), fused=True)
-    augmentation = AUGMENTATIONS[name](arguments.speed)
+    augmentation = AUGMENTATIONS[name](arguments)
     trainer = training.AdversarialTrainer(
         generator,
         discriminator,
@@ -122,6 +122,12 @@ def main() -> None:
     add("--r1", type=float, default=0.01, metavar="WEIGHT")
     add("--width", type=int, default=32, metavar="N")
     add("--speed", type=int, default=100_000, metavar="N", help="images in which ADA's p can go from 0 to 1")
+    add(
+        "--target",
+        type=float,
+        default=0.6,
+        help="mean sign of the discriminator that ADA aims at (default: %(default)s)",
+    )
     add("--augmentations", choices=AUGMENTATIONS, nargs="+", default=["none", "ada"], metavar="AUGMENT")
     add("--seeds", type=int, nargs="+", default=[0], metavar="S")
     add("--latent-dim", type=int, default=100, metavar="N")

@@ -164,7 +164,7 @@ def make_trainer(
     ]
     if arguments.augment == "ada" and arguments.model != "sngan":
         # A relativistic loss fixes only differences of logits. R3GAN raises the probability by a schedule.
-        augmentation = augment.AdaptiveAugment(target=None).to(arguments.device)  # a later move makes another tensor
+        augmentation = augment.AdaptiveAugment(target=None).to(arguments.device)  # where the trainer uses it
         schedules.append(training.Schedule(augmentation.p, training.cosine_ramp(0.0, 0.3, until=0.5)))
     schedules += [training.LearningRateSchedule(optimizer, factor) for optimizer in optimizers]
     ignoring = (lambda network: network) if arguments.conditional else Unconditional

@@ -1,6 +1,7 @@
 """Tests of what measures quality per minute, on rendered digits and for a second."""
 
 import argparse
+import contextlib
 import math
 import subprocess
 import sys
@@ -66,10 +67,11 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             del sys.modules[name]  # a recipe has replaced its measurement
 
 
-def train(task: str, root: Path, out: Path, *words: str) -> Any:
-    """Train all recipes of a task for a second; returns the rows."""
+def train(task: str, root: Path, out: Path, *words: str, fails: bool = False) -> Any:
+    """Train all recipes of a task for a second, which fails if one of them does; returns the rows."""
     own = ("train", "--task", task, "--root", str(root), "--minutes", "0.015", "--out", str(out))
-    frontier.main([*own, *words])
+    with pytest.raises(SystemExit, match="1") if fails else contextlib.nullcontext():
+        frontier.main([*own, *words])
     return frontier.read(out / f"{task}.csv")
 
 
@@ -77,7 +79,7 @@ def train(task: str, root: Path, out: Path, *words: str) -> Any:
 def digits(patched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """The rows of two seeds on digits, and the folder with the results."""
     out = tmp_path_factory.mktemp("digits")
-    return train("mnist", patched, out, "--seeds", "0", "1"), out
+    return train("mnist", patched, out, "--seeds", "0", "1", fails=True), out
 
 
 def test_each_recipe_has_a_row_for_each_moment(digits: tuple[Any, Path]) -> None:
@@ -99,11 +101,26 @@ def test_a_recipe_that_fails_is_told_and_the_others_go_on(
     patched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The line names it and the log, which says why."""
-    rows = train("mnist", patched, tmp_path, "--recipes", "broken", "plain")
+    rows = train("mnist", patched, tmp_path, "--recipes", "broken", "plain", fails=True)
     assert list(rows) == ["plain", frontier.REAL]
     log = tmp_path / "mnist, broken, 0.log"
     assert f"broken, seed 0 failed: see {log}" in capsys.readouterr().out
     assert "--batch-size (=100) is more than the 60 images" in log.read_text()
+
+
+def test_a_finished_training_is_kept_and_a_stopped_one_starts_again(patched: Path, tmp_path: Path) -> None:
+    """The same command continues: no row twice, none of the stopped training."""
+    first = train("mnist", patched, tmp_path, "--recipes", "plain")
+    run = tmp_path / "mnist, plain, 0"
+    frontier.Table(tmp_path / "mnist.csv").add("conditional", 0, 99.0, 7, {"coverage": 0.5})  # it was stopped here
+    again = train("mnist", patched, tmp_path, "--recipes", "plain", "conditional")
+    assert again["plain"] == first["plain"]
+    assert again[frontier.REAL] == first[frontier.REAL]
+    assert all(row["seconds"] < 99 for row in again["conditional"]["0"])
+    (run / "generator.safetensors").unlink()
+    third = train("mnist", patched, tmp_path, "--recipes", "plain", "conditional")
+    assert third["conditional"] == again["conditional"]
+    assert len({row["iteration"] for row in third["plain"]["0"]}) == len(third["plain"]["0"])
 
 
 def test_real_images_are_measured_as_samples_are(digits: tuple[Any, Path]) -> None:

@@ -122,6 +122,17 @@ def test_equal_frequencies_need_no_real_samples():
     assert metric.compute()["kl_divergence"].item() == pytest.approx(math.log(4))
 
 
+def test_a_state_for_another_reference_is_named():
+    """A state saved with real samples as the reference lacks the number of modes."""
+    saved, loaded = ModeCoverage(same), ModeCoverage(same, reference="uniform")
+    for metric in (saved, loaded):
+        metric.persistent(True)
+    saved.update(_samples([0, 1]), real=False)
+    loaded.load_state_dict(saved.state_dict(), strict=False)
+    with pytest.raises(ArgumentValueError, match="no number of classes, since it was saved with reference='real'"):
+        loaded.compute()
+
+
 def _expected_divergence(modes, n):
     """The mean of KL for n samples of equally likely modes, over the binomial distribution of a count."""
     total = 0.0

@@ -56,7 +56,9 @@ def test_other_widths_are_refused(widths):
     )
 
 
-@pytest.mark.parametrize("image_shape", [28, (28, 28), (1, 28, 28, 28), (1, 0, 28), (1, 28, 2.5), None, "128"])
+@pytest.mark.parametrize(
+    "image_shape", [28, (28, 28), (1, 28, 28, 28), (1, 0, 28), (1, 28, 2.5), (True, 28, 28), None, "128"]
+)
 def test_other_image_shapes_are_refused(image_shape):
     """An image has channels, a height and a width."""
     assert check_image_shape([1, 28, 20]) == (1, 28, 20)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.stacks import BilinearDownsample, BilinearUpsample
 from tests import strategies
 
@@ -118,3 +118,5 @@ def test_wrong_arguments_are_named():
             resample(torch.zeros(2, 3, 4))
         with pytest.raises(ArgumentTypeError, match="x must be a tensor, but it is a list"):
             resample([1.0])
+        with pytest.raises(DTypeError, match="x must be floating point, but its dtype is torch.int64"):
+            resample(torch.full((1, 1, 4, 4), 100))

@@ -202,6 +202,14 @@ def test_a_sign_without_a_meaning_is_warned_of(loss: Any, augmentation: Any) -> 
     assert [warning.filename for warning in caught] == [__file__]
 
 
+def test_an_adaptive_augmentation_that_gets_no_logits_is_warned_of() -> None:
+    """Inside another module, nothing calls its method observe; with a fixed strength it needs no call."""
+    inner = augment.AdaptiveAugment("blit")
+    with pytest.warns(UserWarning, match=r"Sequential.* holds AdaptiveAugment, .* no method observe") as caught:
+        made_with(losses.HingeLoss(), nn.Sequential(inner, augment.DiffAugment()))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("loss", "augmentation"),
@@ -211,6 +219,7 @@ def test_a_sign_without_a_meaning_is_warned_of(loss: Any, augmentation: Any) -> 
         (losses.RelativisticLoss(), augment.DiffAugment()),
         (losses.NonSaturatingLoss(), augment.AdaptiveAugment("blit")),
         (losses.HingeLoss(), Observer(0.6)),
+        (losses.HingeLoss(), nn.Sequential(augment.AdaptiveAugment("blit", p=0.3, target=None))),
     ],
 )
 def test_other_augmentations_and_losses_are_not_warned_of(loss: Any, augmentation: Any) -> None:

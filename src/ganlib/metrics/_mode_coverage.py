@@ -130,6 +130,11 @@ class ModeCoverage(RowsMetric):
         if not len(fake):
             raise ArgumentValueError("update was given no generated samples; at least 1 is needed")
         classes = {int(row) for state in states for row in state["fake_classes"]}
+        if not classes:
+            raise ArgumentValueError(
+                "the loaded state has no number of classes, since it was saved with reference='real': use that, or "
+                "update with generated samples"
+            )
         if len(classes) > 1:
             raise ShapeError(f"classifier gave {sorted(classes)} logits on different ranks")
         modes = classes.pop() ** self.stacked

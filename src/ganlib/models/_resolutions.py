@@ -17,7 +17,7 @@ _WIDTH, _MOST = 32, 512
 def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """Return (C, H, W) as ints; raise an ArgumentValueError for other values."""
     sizes: Any = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
+    if len(sizes) != 3 or not all(type(size) is int and size >= 1 for size in sizes):
         raise ArgumentValueError(
             f"image_shape (={shown(image_shape)}) must be (C, H, W), three whole numbers of at least 1"
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_option
 from ganlib._recipe import rebuildable
 from ganlib._shown import shown
-from ganlib.errors import ArgumentTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 from ganlib.stacks._checks import Sizes, per_dimension
 
 __all__ = ["BilinearDownsample", "BilinearUpsample"]
@@ -23,8 +23,8 @@ class BilinearDownsample(nn.Module):
     .. math:: y_i = \tfrac{1}{8} (x_{2i - 1} + 3 x_{2i} + 3 x_{2i + 1} + x_{2i + 2}).
 
     This is the average of pairs of pixels after the filter [1, 2, 1] / 4. An odd size is rounded up. The layer has no
-    parameters. It multiplies the maps by a small matrix in each dimension, which is faster than a depthwise
-    convolution.
+    parameters. It multiplies the maps by a small matrix in each dimension. With the second derivatives of R1 and R2,
+    this is faster than a depthwise convolution.
 
     Args:
         spatial_dims: 1 to 3.
@@ -59,6 +59,7 @@ class BilinearDownsample(nn.Module):
 
         Raises:
             ArgumentTypeError: x is not a tensor.
+            DTypeError: x is not floating point.
             ShapeError: x has another shape.
         """
         _check(x, self.spatial_dims)
@@ -118,6 +119,7 @@ class BilinearUpsample(nn.Module):
 
         Raises:
             ArgumentTypeError: x is not a tensor.
+            DTypeError: x is not floating point.
             ShapeError: x has another shape, or ``size`` is not twice its size or one less.
         """
         _check(x, self.spatial_dims)
@@ -137,6 +139,8 @@ def _check(x: Tensor, spatial_dims: int) -> None:
         raise ArgumentTypeError(f"x must be a tensor, but it is a {type(x).__name__}")
     if x.ndim != spatial_dims + 2:
         raise ShapeError(f"x {tuple(x.shape)} must have shape (N, C, *spatial) with {spatial_dims} spatial dimensions")
+    if not x.is_floating_point():
+        raise DTypeError(f"x must be floating point, but its dtype is {x.dtype}")
 
 
 def _filter(large: int, small: int, like: Tensor) -> Tensor:

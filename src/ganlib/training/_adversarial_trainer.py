@@ -21,7 +21,7 @@ from ganlib.training._gan_arguments import (
     check_parts,
     metric_names,
     warn_of_ascent,
-    warn_of_unfixed_logits,
+    warn_of_useless_signs,
 )
 from ganlib.training._small_batches import SmallBatches, losses_and_gradients
 from ganlib.training._step._due_penalties import DuePenalties, check_precisions, check_reuse_logits
@@ -176,7 +176,7 @@ class AdversarialTrainer:
         )
         optimizers = {"generator_optimizer": generator_optimizer, "discriminator_optimizer": discriminator_optimizer}
         warn_of_ascent(loss, optimizers, stacklevel=2)
-        warn_of_unfixed_logits(loss, augment, stacklevel=2)
+        warn_of_useless_signs(loss, augment, stacklevel=2)
         check_sizes(discriminator_steps=discriminator_steps, accumulate_grad_batches=accumulate_grad_batches)
         self.generator = generator
         self.discriminator = discriminator

@@ -16,7 +16,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 from ganlib.training._step._networks import held_by
 
-__all__ = ["check_networks", "check_parts", "metric_names", "warn_of_ascent", "warn_of_unfixed_logits"]
+__all__ = ["check_networks", "check_parts", "metric_names", "warn_of_ascent", "warn_of_useless_signs"]
 
 
 def check_networks(
@@ -137,22 +137,32 @@ def warn_of_ascent(loss: Any, optimizers: dict[str, torch.optim.Optimizer], *, s
             )
 
 
-def warn_of_unfixed_logits(loss: Any, augment: Any, *, stacklevel: int) -> None:
-    """Warn of an augmentation that adapts to the sign of logits, with a loss that uses only differences of logits.
+def warn_of_useless_signs(loss: Any, augment: Any, *, stacklevel: int) -> None:
+    """Warn of an augmentation that adapts to the sign of logits, if it gets no logits, or their sign means nothing.
 
     Args:
         loss: the adversarial loss.
         augment: the augmentation, or None.
         stacklevel: stack level of the warning, from the caller.
     """
-    adapts = hasattr(augment, "observe") and getattr(augment, "target", None) is not None
-    if adapts and getattr(loss, "needs_real_logits", False):
+    inner = [*augment.modules()][1:] if isinstance(augment, nn.Module) and not hasattr(augment, "observe") else []
+    for part in filter(_adapts, inner):
+        warnings.warn(
+            f"augment (={type(augment).__name__}) holds {type(part).__name__}, which adapts to the discriminator's "
+            "logits, but has no method observe to pass them on: add one",
+            stacklevel=stacklevel + 1,
+        )
+    if _adapts(augment) and getattr(loss, "needs_real_logits", False):
         warnings.warn(
             f"augment (={type(augment).__name__}) adapts to the sign of the discriminator's logits, but loss "
             f"(={type(loss).__name__}) compares logits of real and fake samples, so their sign means nothing: pass "
             "target=None to it, and let a Schedule write its p",
             stacklevel=stacklevel + 1,
         )
+
+
+def _adapts(augment: Any) -> bool:
+    return hasattr(augment, "observe") and getattr(augment, "target", None) is not None
 
 
 def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what: str) -> None:

@@ -545,6 +545,7 @@ def test_a_decay_in_a_tensor_is_that_in_a_number() -> None:
         (torch.zeros(1), r"decay \(=.* of no dimensions"),
         (torch.tensor(0), r"decay \(=.* floating-point"),
         (torch.zeros((), requires_grad=True), r"decay \(=.* without gradients"),
+        (torch.tensor(0.5, dtype=torch.bfloat16), r"decay is a tensor of torch.bfloat16, .* use torch.float64"),
         (torch.tensor(1.0), r"decay \(=1.0\) must be in \[0, 1\)"),
         (torch.tensor(-0.5), r"decay \(=-0.5\) must be in \[0, 1\)"),
         (torch.tensor(float("nan")), r"decay \(=nan\) must be in \[0, 1\)"),
@@ -568,6 +569,21 @@ def test_a_decay_that_leaves_its_range_ends_the_run(value: float) -> None:
     with pytest.raises(GanlibError, match=rf"decay \(={value}\) must be in \[0, 1\)"):
         ema.update()
     assert torch.equal(ema.module.weight, before)
+
+
+def test_a_decay_that_its_dtype_rounds_to_1_is_explained() -> None:
+    """A half-life of many batches needs float64; even there a decay is below 1."""
+    value = training.half_life_decay(5e8, 8)
+    for dtype, rounds in ((torch.float32, True), (torch.float64, False)):
+        decay = torch.zeros((), dtype=dtype)
+        ema = training.EMA(nn.Linear(1, 1), decay)
+        decay.fill_(value)
+        if rounds:
+            with pytest.raises(ArgumentValueError, match="torch.float32 has rounded it: use a tensor of torch.float64"):
+                ema.update()
+        else:
+            ema.update()
+    assert training.half_life_decay(1e30, 1) < 1
 
 
 def test_a_decay_in_a_tensor_stays_where_it_is() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from ganlib import training
+from ganlib import augment, latents, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from tests.training.players import MyTrainer, make_trainer, points
 
@@ -269,3 +270,21 @@ def test_a_group_that_is_added_later_has_its_own_base_rate() -> None:
     optimizer.add_param_group({"params": [next(trainer.discriminator.parameters())], "lr": 3.0})
     training.fit(trainer, [points()], iterations=1, callbacks=[schedule])
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.5]
+
+
+def test_a_probability_with_two_writers_is_refused() -> None:
+    """An adaptive augmentation changes its own p; with a fixed p, a schedule may write it."""
+    for target in (0.6, None):
+        adaptive = augment.AdaptiveAugment("blit", target=target)
+        samples = torch.randn(4, 1, 8, 8).tanh()
+        generator, discriminator = nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, (1, 8, 8)), nn.Tanh()), nn.Flatten()
+        trainer = make_trainer(
+            generator, nn.Sequential(discriminator, nn.Linear(64, 1)), latent=latents.Gaussian(2), augment=adaptive
+        )
+        schedule = training.Schedule(adaptive.p, lambda progress: progress / 2)
+        if target is None:
+            training.fit(trainer, [samples], iterations=2, callbacks=[schedule])
+            assert adaptive.p == 0.5
+        else:
+            with pytest.raises(ArgumentValueError, match="p of AdaptiveAugment, .* pass target=None"):
+                training.fit(trainer, [samples], iterations=2, callbacks=[schedule])

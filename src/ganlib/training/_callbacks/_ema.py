@@ -135,7 +135,13 @@ class EMA(nn.Module):
             ArgumentValueError: the decay is a tensor whose value is not in [0, 1).
             GanlibRuntimeError: the module has other layers, or weights of other shapes, than its average.
         """
-        decay = check_fraction("decay", float(self.decay), below_1=True)
+        decay = float(self.decay)
+        if decay == 1 and isinstance(self.decay, Tensor):
+            raise ArgumentValueError(
+                f"decay (=1.0) must be in [0, 1). If a schedule wrote less, {self.decay.dtype} has rounded it: use a "
+                "tensor of torch.float64, or a shorter half-life"
+            )
+        check_fraction("decay", decay, below_1=True)
         if not self._parts or self._now() != self._children:
             self._find_parts()
         decay = min(decay, (1 + self._updates) / (10 + self._updates))
@@ -275,6 +281,8 @@ def _checked_decay(decay: Any) -> float | Tensor:
             f"decay is a tensor on {decay.device}, and each update would wait for this device to read it: use a tensor "
             "on the CPU"
         )
+    if decay.dtype.itemsize < 4:
+        raise ArgumentTypeError(f"decay is a tensor of {decay.dtype}, which has few numbers near 1: use torch.float64")
     check_fraction("decay", decay.item(), below_1=True)
     return decay
 

@@ -1,5 +1,6 @@
 """Compute the decay of an average from its half-life."""
 
+import math
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -59,4 +60,5 @@ def half_life_decay(half_life: Any, batch_size: int) -> Any:
 
 
 def _decay(half_life: float, batch_size: int) -> float:
-    return float(0.5 ** (batch_size / half_life)) if half_life else 0.0
+    decay = float(0.5 ** (batch_size / half_life)) if half_life else 0.0
+    return min(decay, math.nextafter(1, 0))  # below 1, also for a half-life of more samples than float64 can tell

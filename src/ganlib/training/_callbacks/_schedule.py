@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlib._shown import described, shown
-from ganlib.errors import ArgumentTypeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
 from ganlib.training._callbacks._functions import check_alone, check_function, value_at
 
@@ -134,9 +134,15 @@ class Schedule:
             run: the run.
 
         Raises:
-            ArgumentValueError: another schedule writes into the same tensor.
+            ArgumentValueError: another schedule writes into the same tensor, or an adaptive augmentation does.
         """
         check_alone(self, run, "tensor")
+        for module in getattr(getattr(run, "trainer", None), "modules", {}).values():
+            if getattr(module, "p", None) is self.tensor and getattr(module, "target", None) is not None:
+                raise ArgumentValueError(
+                    f"tensor is the probability p of {type(module).__name__}, which changes it too: pass target=None "
+                    "to it"
+                )
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
