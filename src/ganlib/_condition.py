@@ -23,7 +23,7 @@ def call(module: Any, x: Tensor, condition: Condition) -> Any:
 def check_condition(module: Any, condition: Condition) -> None:
     """Raise an ArgumentValueError if no layer takes the condition, or if a layer needs a condition that is missing."""
     if condition is None and module.needs_condition:
-        raise ArgumentValueError(f"condition (=None) is missing: a layer of this {type(module).__name__} needs it")
+        raise ArgumentValueError(f"condition (=None) is missing: this {type(module).__name__} has layers that need it")
     if condition is not None and not module.needs_condition:
         given = tuple(condition.shape) if isinstance(condition, Tensor) else f"(a {type(condition).__name__})"
         raise ArgumentValueError(
