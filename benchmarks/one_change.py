@@ -10,6 +10,7 @@ else meanwhile.
 
 import argparse
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,12 +64,18 @@ def steps() -> dict[str, Step]:
     return found
 
 
-def make_networks(step: Step, shape: torch.Size) -> tuple[nn.Module, nn.Module]:
-    """Make the networks of a step."""
+def halvings(shape: Sequence[int], width: int) -> list[stacks.Stage]:
+    """Halve images (C, H, W) as long as 4 pixels are left, and double the channels from ``width`` on."""
     stages, size = list[stacks.Stage](), min(shape[1:])
     while size >= 8:
-        stages.append(stacks.Stage(32 << len(stages)))
+        stages.append(stacks.Stage(width << len(stages)))
         size = -(-size // 2)
+    return stages
+
+
+def make_networks(step: Step, shape: torch.Size) -> tuple[nn.Module, nn.Module]:
+    """Make the networks of a step."""
+    stages = halvings(shape, 32)
     if step.networks == "r3gan":
         widths = [16 << level for level in reversed(range(len(stages) + 1))]  # from the lowest resolution
         return models.r3gan(shape, LATENT_DIM, widths=widths, blocks=1)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from benchmarks import cifar_classifier
+from benchmarks.one_change import halvings
 from ganlib import augment, data, latents, losses, metrics, models, penalties, stacks, training
 from ganlib.protocols import Run
 
@@ -77,12 +78,8 @@ def train_one(
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train with an augmentation; return the averaged generator, and the last and the mean probability of ADA."""
     torch.manual_seed(seed)
-    _, channels, height, width = images.shape
-    stages, size = list[stacks.Stage](), min(height, width)
-    while size >= 8:
-        stages.append(stacks.Stage(arguments.width << len(stages)))
-        size //= 2
-    plan = stacks.StackPlan((channels, height, width), stages)
+    shape = images.shape[1:]
+    plan = stacks.StackPlan(tuple(shape), halvings(shape, arguments.width))
     generator, discriminator = models.dcgan(plan, arguments.latent_dim, discriminator_norm="none")
     generator.to(arguments.device)
     discriminator.to(arguments.device)

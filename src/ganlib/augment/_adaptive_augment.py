@@ -8,15 +8,14 @@ from torch import Tensor
 from ganlib._checks import check_fraction, check_positive, check_sizes
 from ganlib._logits import at_least_float32, scales, without_autocast
 from ganlib._precise_buffers import PreciseBuffers
-from ganlib._shown import shown
 from ganlib.augment._color import COLOR, recolored
 from ganlib.augment._draws import Draws
 from ganlib.augment._geometric import BLIT, GEOMETRIC, compose, general_map, pixel_map
+from ganlib.augment._policy import read_policy
 from ganlib.augment._resampling import copied, resampled
 from ganlib.augment._samples import check_images
 from ganlib.augment._wavelet import filter_taps
 from ganlib.distributed import mean_over_ranks, world_size
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import DiscriminatorOutput, Logits
 
 __all__ = ["AdaptiveAugment"]
@@ -113,7 +112,7 @@ class AdaptiveAugment(PreciseBuffers):
         every: int = 4,
     ) -> None:
         super().__init__()
-        names = _read(policy)
+        names = read_policy(policy, _NAMES)
         chosen = {transform for name in names for transform in _NAMES[name]}
         check_fraction("p", p)
         if target is not None:
@@ -214,13 +213,3 @@ class AdaptiveAugment(PreciseBuffers):
     def _move(self, device: torch.device) -> None:
         if self.p.device != device:
             self.to(device)
-
-
-def _read(policy: str | Sequence[str]) -> list[str]:
-    names = policy.split(",") if isinstance(policy, str) else policy
-    if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
-        raise ArgumentTypeError(f"policy (={shown(policy)}) must be a string or a sequence of strings")
-    options = ["color" if name.strip() == "colour" else name.strip() for name in names]
-    if not options or any(option not in _NAMES for option in options):
-        raise ArgumentValueError(f"policy (={shown(policy)}) must contain only {', '.join(map(repr, _NAMES))}")
-    return options

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlib._shown import shown
 from ganlib.augment._grid_sample import grid_sample
+from ganlib.augment._policy import read_policy
 from ganlib.augment._samples import check_fill, check_images
-from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["DiffAugment"]
 
@@ -52,7 +51,7 @@ class DiffAugment(nn.Module):
 
     def __init__(self, policy: str | Sequence[str] = "color,translation,cutout", *, fill: float = 0.0) -> None:
         super().__init__()
-        self.policy: str = ",".join(_read(policy))
+        self.policy: str = ",".join(read_policy(policy, _STEPS))
         self.fill: float = check_fill(fill)
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -78,16 +77,6 @@ class DiffAugment(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return f"policy={self.policy!r}, fill={self.fill}"
-
-
-def _read(policy: str | Sequence[str]) -> list[str]:
-    names = policy.split(",") if isinstance(policy, str) else policy
-    if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
-        raise ArgumentTypeError(f"policy (={shown(policy)}) must be a string or a sequence of strings")
-    options = ["color" if name.strip() == "colour" else name.strip() for name in names]
-    if not options or any(option not in _STEPS for option in options):
-        raise ArgumentValueError(f"policy (={shown(policy)}) must contain only {', '.join(map(repr, _STEPS))}")
-    return options
 
 
 def _color(samples: Tensor, fill: float, generator: torch.Generator | None) -> Tensor:
