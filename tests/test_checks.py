@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ganlib._checks import (
     check_count,
+    check_finite,
     check_flag,
     check_fraction,
     check_number,
@@ -20,6 +21,7 @@ from ganlib._checks import (
     check_seed,
     check_sizes,
 )
+from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
@@ -82,6 +84,22 @@ def test_a_positive_number_is_finite_and_above_0(value):
     with pytest.raises(ArgumentValueError) as caught:
         check_positive("eps", value)
     assert str(caught.value) == f"eps (={value!r}) must be a finite number above 0"
+
+
+@given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**300), 10**300)))
+def test_a_finite_number_passes(value):
+    """Finite numbers of any sign pass, and come back as floats."""
+    passed = check_finite("fill", value)
+    assert type(passed) is float
+    assert passed == float(value)
+
+
+@pytest.mark.parametrize("value", [*NOT_FINITE, True, None, "1", 1j, 10**400, -(10**400)], ids=shown)
+def test_what_is_no_finite_number_is_refused(value):
+    """Other values, and integers too large for a float, raise an error that names and quotes them."""
+    with pytest.raises(ArgumentValueError) as caught:
+        check_finite("fill", value)
+    assert str(caught.value) == f"fill (={shown(value)}) must be a finite number"
 
 
 @given(st.floats())

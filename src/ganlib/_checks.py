@@ -11,7 +11,9 @@ from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = [
+    "as_float",
     "check_count",
+    "check_finite",
     "check_flag",
     "check_fraction",
     "check_number",
@@ -38,7 +40,7 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
 def check_number(name: str, value: Any) -> float:
     """Return a finite number of at least 0; raise an ArgumentValueError for other values."""
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= _float(value) < math.inf):
+    if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= as_float(value) < math.inf):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number of at least 0")
     return _pythons(value)
 
@@ -50,9 +52,16 @@ def check_option(name: str, value: Any, options: Sequence[Any]) -> None:
         raise ArgumentValueError(f"{name} (={shown(value)}) must be {', '.join(others)} or {last}")
 
 
+def check_finite(name: str, value: Any) -> float:
+    """Return a finite number as a float; raise an ArgumentValueError for other values."""
+    if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(as_float(value))):
+        raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number")
+    return float(value)
+
+
 def check_positive(name: str, value: Any) -> float:
     """Return a finite number above 0; raise an ArgumentValueError for other values."""
-    if isinstance(value, bool) or not (isinstance(value, Real) and 0 < _float(value) < math.inf):
+    if isinstance(value, bool) or not (isinstance(value, Real) and 0 < as_float(value) < math.inf):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number above 0")
     return _pythons(value)
 
@@ -60,7 +69,7 @@ def check_positive(name: str, value: Any) -> float:
 def check_fraction(name: str, value: Any, *, below_1: bool = False) -> float:
     """Return a number in [0, 1], or in [0, 1) with ``below_1``; raise an ArgumentValueError for other values."""
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and 0 <= _float(value) <= 1) or (below_1 and value == 1):
+    if not (number and 0 <= as_float(value) <= 1) or (below_1 and value == 1):
         raise ArgumentValueError(f"{name} (={shown(value)}) must be in [0, 1{')' if below_1 else ']'}")
     return _pythons(value)
 
@@ -86,7 +95,7 @@ def check_path_like(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
     """Return a number as a float; a number that is too large becomes infinite."""
     try:
         return float(value)

@@ -23,10 +23,8 @@ Example:
     True
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -37,7 +35,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from ganlib._checks import check_flag, check_number
+from ganlib._checks import check_finite, check_flag, check_number
 from ganlib._shown import shown
 from ganlib._spectral import spectral_vectors
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -174,7 +172,7 @@ def kaiming_(module: ModuleT, negative_slope: float = 0.0) -> ModuleT:
         He et al., "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet Classification", 2015,
         arXiv:1502.01852, equations 10 and 15.
     """
-    slope = _check_real("negative_slope", negative_slope)
+    slope = check_finite("negative_slope", negative_slope)
     return _initialize(module, {}, lambda weight: nn.init.kaiming_normal_(weight, slope))
 
 
@@ -394,9 +392,3 @@ def _gain_and_direction(value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Return the gain and the direction from which weight norm computes a value; a row of 0s has any direction."""
     gain = torch.norm_except_dim(value, 2, dim)
     return gain, value + (gain == 0)
-
-
-def _check_real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
-        raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number")
-    return float(value)

@@ -268,6 +268,17 @@ def test_torchvision_as_a_joint_transform_keeps_the_values_of_maps() -> None:
         ({"joint_transform": lambda s, c, g: (s, c[1:])}, ShapeError, "of 6 samples"),
         ({"joint_transform": lambda s, c, g: (s, c / 0)}, ArgumentValueError, "not finite"),
         (
+            {"joint_transform": augment.Joint(augment.AdaptiveAugment("blit"))},
+            ArgumentValueError,
+            "to the trainer as aug",
+        ),
+        ({"transform": augment.AdaptiveAugment("blit")}, ArgumentValueError, "which a loader does not get"),
+        (
+            {"transform": nn.Sequential(augment.AdaptiveAugment())},
+            ArgumentValueError,
+            "^transform.*=None and a p",
+        ),
+        (
             {"joint_transform": lambda s, c, g: (s, c), "transform": lambda x: x},
             ArgumentValueError,
             "exclude each other",

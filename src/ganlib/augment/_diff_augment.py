@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_finite
 from ganlib.augment._grid_sample import grid_sample
 from ganlib.augment._policy import read_policy
-from ganlib.augment._samples import check_fill, check_images
+from ganlib.augment._samples import check_images
 
 __all__ = ["DiffAugment"]
 
@@ -52,7 +53,7 @@ class DiffAugment(nn.Module):
     def __init__(self, policy: str | Sequence[str] = "color,translation,cutout", *, fill: float = 0.0) -> None:
         super().__init__()
         self.policy: str = ",".join(read_policy(policy, _STEPS))
-        self.fill: float = check_fill(fill)
+        self.fill: float = check_finite("fill", fill)
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment the samples.

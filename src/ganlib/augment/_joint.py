@@ -24,7 +24,7 @@ class Joint(nn.Module):
     Args:
         transform: ``transform(samples, generator) -> samples`` that keeps the shape, moves values and does not mix
             channels: :class:`RandomHorizontalFlip`, :class:`RandomRotation`, :class:`AdaptiveAugment` without colors
-            (with a fixed ``p``, because a loader has no logits), or your own.
+            (with ``target=None`` and a fixed ``p``, because a loader gets no logits), or your own.
 
     Raises:
         ArgumentTypeError: the transform is not callable.

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlib._checks import check_number, check_option
+from ganlib._checks import check_finite, check_number, check_option
 from ganlib._shown import shown
 from ganlib.augment._grid_sample import grid_sample
-from ganlib.augment._samples import check_fill, check_images
+from ganlib.augment._samples import check_images
 from ganlib.errors import ArgumentValueError
 
 __all__ = ["RandomRotation"]
@@ -42,7 +42,7 @@ class RandomRotation(nn.Module):
         self.degrees: float = check_number("degrees", degrees)
         if self.degrees > 180:
             raise ArgumentValueError(f"degrees (={shown(degrees)}) must be in [0, 180]")
-        self.fill: float = check_fill(fill)
+        self.fill: float = check_finite("fill", fill)
         self.interpolation = interpolation
 
     def forward(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -1,22 +1,12 @@
 """Checks of samples and fill values."""
 
-import math
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
-from ganlib._shown import shown
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, DTypeError, ShapeError
 
-__all__ = ["check_fill", "check_images", "check_tensor"]
-
-
-def check_fill(fill: Any) -> float:
-    """Return the fill as a float; raise an ArgumentValueError unless it is a finite number."""
-    if not (isinstance(fill, Real) and math.isfinite(fill)):
-        raise ArgumentValueError(f"fill (={shown(fill)}) must be a finite number")
-    return float(fill)
+__all__ = ["check_images", "check_tensor"]
 
 
 def check_tensor(name: str, value: Any) -> None:

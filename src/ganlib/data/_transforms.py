@@ -45,7 +45,7 @@ class Transforms:
 
     Raises:
         ArgumentTypeError: if a transform cannot be called, or contains parts that must be called in another way.
-        ArgumentValueError: if both are given.
+        ArgumentValueError: if both are given, or one adapts to the discriminator's logits.
     """
 
     def __init__(self, transform: Callable[..., Any] | None, joint_transform: Callable[..., Any] | None) -> None:
@@ -77,6 +77,12 @@ class Transforms:
         self._single = False
         if self._transform is not None:
             self._single = _of_torchvision(self._transform) if self._joint else _takes_one(self._transform)
+        parts = self._transform.modules() if isinstance(self._transform, nn.Module) else ()
+        if any(hasattr(part, "observe") and getattr(part, "target", None) is not None for part in parts):
+            raise ArgumentValueError(
+                f"{self._shown()} adapts to the discriminator's logits, which a loader does not get: pass it to the "
+                "trainer as augment, or give it target=None and a p"
+            )
         if self._joint and self._single and not _of_torchvision(joint_transform, "torchvision.transforms.v2"):
             raise ArgumentTypeError(
                 f"{self._shown()} is one of torchvision.transforms, which changes only one input: use the one "

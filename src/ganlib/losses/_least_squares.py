@@ -1,13 +1,11 @@
 """Least-squares loss."""
 
-import math
-from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
 
+from ganlib._checks import check_finite
 from ganlib._logits import sum_over_scales
-from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 from ganlib.losses._smoothing import LabelSmoothing, check_smoothing
 from ganlib.protocols import Logits
@@ -67,8 +65,7 @@ class LeastSquaresLoss(nn.Module):
             "generator_target": generator_target,
         }
         for name, target in targets.items():
-            if isinstance(target, bool) or not (isinstance(target, Real) and math.isfinite(target)):
-                raise ArgumentValueError(f"{name} (={shown(target)}) must be a finite number")
+            check_finite(name, target)
         if real_target == fake_target:
             raise ArgumentValueError(f"real_target (={real_target}) must differ from fake_target (={fake_target})")
         if (generator_target - fake_target) * (real_target - fake_target) <= 0:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganlib import training
+from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 from tests.training.players import MyTrainer, points
 
@@ -90,7 +91,7 @@ def test_a_ramp_from_1_is_a_cosine_decay(final: float, progress: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["first", "last", "until"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None, True, 1j, torch.ones(())], ids=repr)
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None, True, 1j, torch.ones(()), 10**400], ids=shown)
 def test_what_is_no_end_of_a_ramp_is_refused(name: str, value: Any) -> None:
     """The argument is named and quoted."""
     with pytest.raises(ArgumentValueError, match=rf"^{name} \(="):

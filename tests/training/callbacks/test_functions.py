@@ -11,7 +11,7 @@ from ganlib.errors import ArgumentValueError
 from ganlib.training._callbacks._functions import check_function, value_at
 
 
-@pytest.mark.parametrize("value", [1.0, 1, np.float64(1.0), torch.tensor(1.5), -1e-9, math.nan, -math.inf])
+@pytest.mark.parametrize("value", [1.0, 1, np.float64(1.0), torch.tensor(1.5), -1e-9, math.nan, -math.inf, 10**400])
 def test_a_value_outside_of_its_range_is_named(value: Any) -> None:
     """The range, the value and the progress are in the message; the same at once, and later in a run."""
     with pytest.raises(ArgumentValueError, match=r"^beta \(=.* must return a number in \[0, 1\), .* progress 0\.0$"):

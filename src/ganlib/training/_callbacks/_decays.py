@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
-from typing import Any
 
-from ganlib._checks import check_fraction, check_number
+from ganlib._checks import check_finite, check_fraction, check_number
 from ganlib._shown import shown
 from ganlib.errors import ArgumentValueError
 
@@ -100,7 +98,7 @@ def cosine_ramp(first: float, last: float, *, until: float = 1.0) -> Callable[[f
         Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline", 2024, arXiv:2501.05441; the ramps are
         in its code, https://github.com/brownvc/R3GAN, ``cosine_decay_with_warmup``.
     """
-    first, last = _check_finite("first", first), _check_finite("last", last)
+    first, last = check_finite("first", first), check_finite("last", last)
     if check_fraction("until", until) == 0:
         raise ArgumentValueError(f"until (={shown(until)}) must be above 0 and at most 1")
 
@@ -109,10 +107,3 @@ def cosine_ramp(first: float, last: float, *, until: float = 1.0) -> Callable[[f
         return (1 - share) * first + share * last  # exact at both ends
 
     return value
-
-
-def _check_finite(name: str, value: Any) -> float:
-    """Return a finite number as a float; raise an ArgumentValueError for other values."""
-    if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
-        raise ArgumentValueError(f"{name} (={shown(value)}) must be a finite number")
-    return float(value)

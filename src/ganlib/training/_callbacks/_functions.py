@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganlib._checks import as_float
 from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.protocols import Run
@@ -51,7 +52,7 @@ def value_at(
             f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
             f"{progress}"
         )
-    if not (math.isfinite(number) and least <= float(number) < below):
+    if not (math.isfinite(as_float(number)) and least <= as_float(number) < below):
         wanted = "a finite number" + f" of at least {least:g}" * (least == 0)
         wanted = wanted if below == math.inf else f"a number in [{least:g}, {below:g})"
         raise ArgumentValueError(
