@@ -12,7 +12,7 @@ from ganlib.errors import ShapeError
 from ganlib.protocols import Condition
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias, run_blocks
 from ganlib.stacks._checks import check_shape
-from ganlib.stacks._layers import make_convolution
+from ganlib.stacks._layers import make_convolution, make_transposed_convolution
 from ganlib.stacks._plan import StackPlan, check_plan
 from ganlib.stacks._upsample_conv import UpsampleConv
 
@@ -87,6 +87,7 @@ class ConvStack(nn.Module):
                 stride=plan.strides[stage],
                 padding=plan.paddings[stage],
                 bias=needs_bias(stage_norm) if bias is None else check_flag("bias", bias),
+                whole=plan.kernel_sizes[stage] == plan.shapes[stage][1:],
             )
             blocks.append(
                 Block(
@@ -194,13 +195,15 @@ class ConvTransposeStack(nn.Module):
             ends = channels[stage + 1], channels[stage]
             # From a single pixel, nothing overlaps: at most one tap of the kernel reaches each output.
             if upsample == "transposed" or prod(plan.shapes[stage + 1][1:]) == 1:
-                layer = getattr(nn, f"ConvTranspose{plan.spatial_dims}d")(
+                layer = make_transposed_convolution(
+                    plan.spatial_dims,
                     *ends,
                     plan.kernel_sizes[stage],
                     plan.strides[stage],
                     plan.paddings[stage],
                     plan.output_paddings[stage],
                     bias=stage_bias,
+                    whole=plan.kernel_sizes[stage] == plan.shapes[stage][1:],
                 )
             else:
                 layer = UpsampleConv(

@@ -9,6 +9,7 @@ from ganlib._recipe import rebuildable
 from ganlib.stacks._blocks import LEAKY_RELU, Activation, Block, Norm, make_activation, needs_bias
 from ganlib.stacks._checks import check_shape
 from ganlib.stacks._conv import ConvStack
+from ganlib.stacks._layers import make_transposed_convolution
 from ganlib.stacks._plan import StackPlan, check_plan
 
 __all__ = ["UNet"]
@@ -101,13 +102,13 @@ class UNet(nn.Module):
             bias=bias,
             spectral_norm=spectral_norm,
         )
-        transposed = getattr(nn, f"ConvTranspose{plan.spatial_dims}d")
         channels = plan.channels(image_channels=out_channels)
         innermost = len(plan.stages) - 1
         blocks = []
         for stage in reversed(range(len(plan.stages))):
             stage_norm: Norm = "none" if stage == 0 else norm
-            layer = transposed(
+            layer = make_transposed_convolution(
+                plan.spatial_dims,
                 channels[stage + 1] * (1 if stage == innermost else 2),
                 channels[stage],
                 plan.kernel_sizes[stage],
@@ -115,6 +116,7 @@ class UNet(nn.Module):
                 plan.paddings[stage],
                 plan.output_paddings[stage],
                 bias=needs_bias(stage_norm) if bias is None else check_flag("bias", bias),
+                whole=plan.kernel_sizes[stage] == plan.shapes[stage][1:],
             )
             blocks.append(
                 Block(
