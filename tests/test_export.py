@@ -203,7 +203,7 @@ def test_recipes_in_all_ways(name, way, dimension):
     assert_exports(_ready(make()), _inputs(condition, latent), way, dimension)
 
 
-@pytest.mark.parametrize("conditioning_of", ["projection", "channels", "features", "auxiliary"])
+@pytest.mark.parametrize("conditioning_of", ["projection", "channels", "features", "auxiliary", "projection+auxiliary"])
 def test_discriminators(conditioning_of):
     """A discriminator gives what torch gives, however it is given its condition."""
     discriminator = conditional_dcgan(FLAT, 6, 5, conditioning=conditioning_of)[1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ganlib import stacks
-from ganlib.conditioning import ClassEmbedding, Maps, OneHot, Projection
+from ganlib.conditioning import AuxiliaryClassifierHead, ClassEmbedding, Maps, OneHot, Projection
 from ganlib.errors import ArgumentValueError, DTypeError, GanlibError, ShapeError
 from tests import strategies
 
@@ -45,6 +45,25 @@ def test_it_is_a_linear_logit_plus_an_inner_product(spatial, features, kind):
 
     assert actual.shape == (3, 1)
     assert torch.allclose(one_by_one(head, phi, encoder(condition).double()), actual)
+
+
+@given(st.lists(st.integers(1, 3), max_size=3).map(tuple), st.integers(1, 4), st.integers(1, 5))
+def test_with_classes_it_is_both_heads(spatial, features, num_classes):
+    """The logits are those of a projection, and the class logits those of the head of AC-GAN, with the same weights."""
+    head = Projection(nn.Identity(), ClassEmbedding(6, 3), features, num_classes).double()
+    plain = Projection(nn.Identity(), ClassEmbedding(6, 3), features).double()
+    plain.load_state_dict({name: value for name, value in head.state_dict().items() if "classify" not in name})
+    auxiliary = AuxiliaryClassifierHead(nn.Identity(), features, num_classes).double()
+    auxiliary.classify.load_state_dict(head.classify.state_dict())
+    phi, labels = torch.randn(3, features, *spatial, dtype=torch.float64), torch.tensor([5, 0, 2])
+
+    output, expected = head(phi, labels), auxiliary(phi)
+
+    assert torch.equal(plain(phi, labels), output.logits)
+    assert torch.equal(expected.class_logits, output.class_logits)
+    assert torch.equal(expected.features[0], output.features[0])
+    with pytest.raises(ArgumentValueError, match=r"num_classes \(=0\)"):
+        Projection(nn.Identity(), ClassEmbedding(6, 3), features, 0)
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple), st.integers(1, 4))

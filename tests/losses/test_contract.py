@@ -362,7 +362,7 @@ def discriminators():
     plan = stacks.StackPlan((1, 8, 8), [stacks.Stage(4), stacks.Stage(6)])
     yield models.dcgan(plan, 5)[1], torch.randn(4, 1, 8, 8), None
     yield models.mlp_gan((1, 8, 8), 5, [6])[1], torch.randn(4, 1, 8, 8), None
-    for conditioning in ("projection", "channels", "features", "auxiliary"):
+    for conditioning in ("projection", "channels", "features", "auxiliary", "projection+auxiliary"):
         network = models.conditional_dcgan(plan, 5, 3, conditioning=conditioning)[1]
         yield network, torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
     yield stacks.PatchDiscriminator(1), torch.randn(4, 1, 32, 32), None

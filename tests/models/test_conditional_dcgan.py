@@ -1,6 +1,7 @@
 """Tests of the conditional DCGAN."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ both_ways = pytest.mark.parametrize("generator_conditioning", ["latent", "batch_
 
 @all_plans
 @both_ways
-@pytest.mark.parametrize("conditioning", ["projection", "channels", "features", "auxiliary"])
+@pytest.mark.parametrize("conditioning", ["projection", "channels", "features", "auxiliary", "projection+auxiliary"])
 def test_conditions_to_images_to_logits(plan, generator_conditioning, conditioning):
     """In one to three dimensions, flat or spatial at the top, come images of the plan's shape, and a logit for each."""
     generator, discriminator = conditional_dcgan(
@@ -41,7 +42,7 @@ def test_conditions_to_images_to_logits(plan, generator_conditioning, conditioni
     output = discriminator(images, LABELS)
     assert images.shape == (4, *plan.image_shape)
     assert images.abs().max() <= 1
-    if conditioning == "auxiliary":
+    if "auxiliary" in conditioning:
         assert isinstance(output, DiscriminatorOutput)
         assert output.class_logits.shape == (4, 5)
         output = output.logits
@@ -113,21 +114,25 @@ def test_the_players_share_no_parameter(conditioning, generator_conditioning):
 @two_plans
 @both_ways
 @pytest.mark.parametrize("condition", ["classes", "embedded", "tags"])
-def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, condition):
-    """The auxiliary discriminator is not told, gives a score of each class or tag, and trains with AC-GAN's loss."""
+@pytest.mark.parametrize("conditioning", ["auxiliary", "projection+auxiliary"])
+def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, condition, conditioning):
+    """It gives a score of each class or tag, and trains with AC-GAN's loss; only with a projection is it told."""
     encoder, asked = CONDITIONS[condition]
     generator, discriminator = conditional_dcgan(
         plan,
         6,
         encoder=copy.deepcopy(encoder),
-        conditioning="auxiliary",
+        conditioning=conditioning,
         generator_conditioning=generator_conditioning,
     )
-    assert isinstance(discriminator, AuxiliaryClassifierHead)
+    told = conditioning != "auxiliary"
+    assert isinstance(discriminator, Projection if told else AuxiliaryClassifierHead)
     images = 2 * torch.rand(4, *plan.image_shape) - 1
     output = copy.deepcopy(discriminator).eval()(images, asked)
     assert output.class_logits.shape == (4, 6 if condition == "tags" else 5)
-    assert torch.equal(output.logits, copy.deepcopy(discriminator).eval()(images, asked.flip(0)).logits)
+    other = copy.deepcopy(discriminator).eval()(images, asked.flip(0))
+    assert torch.equal(output.logits, other.logits) != told
+    assert torch.equal(output.class_logits, other.class_logits)
     trainer = make_trainer(generator, discriminator, auxiliary_losses=[losses.AuxiliaryClassifier()])
     before = discriminator.classify.weight.detach().clone()
     metrics = [trainer.train_step(iter([(images, asked)])) for _ in range(2)]
@@ -138,19 +143,20 @@ def test_auxiliary_reads_classes_and_tags(plan, generator_conditioning, conditio
 
 def test_auxiliary_by_num_classes():
     """With num_classes it scores as many classes."""
-    _, discriminator = conditional_dcgan(TALL, 6, 7, conditioning="auxiliary")
-    assert (discriminator.num_classes, discriminator.features) == (7, 8 * 3 * 2)
+    for conditioning in ("auxiliary", "projection+auxiliary"):
+        _, discriminator = conditional_dcgan(TALL, 6, 7, conditioning=conditioning)
+        assert (discriminator.num_classes, discriminator.features) == (7, 8 * 3 * 2)
 
 
 @both_ways
-@pytest.mark.parametrize("conditioning", ["projection", "auxiliary"])
+@pytest.mark.parametrize("conditioning", ["projection", "auxiliary", "projection+auxiliary"])
 def test_labels_out_of_range_never_reach_the_generator(generator_conditioning, conditioning):
     """The trainer finds the encoder, next to the latent or in the norms, and refuses the label before any training."""
     generator, discriminator = conditional_dcgan(
         TALL, 6, 5, generator_conditioning=generator_conditioning, conditioning=conditioning
     )
     trainer = make_trainer(
-        generator, discriminator, auxiliary_losses=[losses.AuxiliaryClassifier()] * (conditioning == "auxiliary")
+        generator, discriminator, auxiliary_losses=[losses.AuxiliaryClassifier()] * ("auxiliary" in conditioning)
     )
     with pytest.raises(ArgumentValueError, match="holds the class 5"):
         trainer.check_conditions(torch.tensor([0, 5]))
@@ -208,9 +214,12 @@ def test_keywords_reach_the_parts(generator_conditioning):
             {"generator_conditioning": "batch_norm", "plan": StackPlan((1, 4, 4), [Stage(3, 4, 1, 0)])},
             r"'batch_norm'\) needs a batch norm.*top_shape \(=\(3, 1, 1\)\)",
         ),
-        (
-            {"conditioning": "auxiliary", "num_classes": None, "encoder": VectorEmbedding(7, 3)},
-            r"conditioning \(='auxiliary'\) reads classes or tags, .*encoder \(=VectorEmbedding",
+        *(
+            (
+                {"conditioning": conditioning, "num_classes": None, "encoder": VectorEmbedding(7, 3)},
+                rf"conditioning \(='{re.escape(conditioning)}'\) reads classes or tags, .*encoder \(=VectorEmbedding",
+            )
+            for conditioning in ("auxiliary", "projection+auxiliary")
         ),
     ],
 )

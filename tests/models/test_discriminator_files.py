@@ -85,13 +85,14 @@ MADE = {
     "dcgan, options": (lambda: dcgan(PLAN, 6, norm="instance", dropout=0.2, activation=nn.PReLU)[1], None),
     **{
         f"{kind}{', spectral norm' * spectral}": (conditional(kind, spectral_norm=spectral), LABELS)
-        for kind in ("projection", "channels", "features", "auxiliary")
+        for kind in ("projection", "channels", "features", "auxiliary", "projection+auxiliary")
         for spectral in (False, True)
     },
     "projection of tags": (of_encoder("projection", lambda: TagEmbedding(4, 8 * 3 * 2)), TAGS),
     "features of vectors": (of_encoder("features", lambda: VectorEmbedding(4, 3)), TAGS),
     "channels of tags": (of_encoder("channels", lambda: TagEmbedding(4, 3)), TAGS),
     "auxiliary of tags": (of_encoder("auxiliary", lambda: TagEmbedding(4, 3)), TAGS),
+    "projection and auxiliary of tags": (of_encoder("projection+auxiliary", lambda: TagEmbedding(4, 3)), TAGS),
     "mlp": (lambda: mlp_gan((1, 12, 8), 6, (9, 7), dropout=0.1)[1], None),
     "mlp, conditional": (lambda: mlp_gan((1, 12, 8), 6, (9,), encoder=OneHot(5))[1], LABELS),
     "r3gan": (lambda: opened(r3gan((1, 12, 8), 6, widths=8)[1]), None),

@@ -23,14 +23,18 @@ class Projection(nn.Module):
     :math:`W` exists only if the encoder and the backbone have different numbers of features. If the encoder returns
     maps (:class:`Maps`), they are multiplied with the features at each position, and the products are summed.
 
+    With ``num_classes``, another linear layer computes class logits from :math:`\phi(x)`, as in
+    :class:`AuxiliaryClassifierHead`. Train them with :class:`ganlib.losses.AuxiliaryClassifier`.
+
     Args:
         backbone: a network from samples to features (N, features) or (N, features, \*spatial).
         encoder: the encoder of the condition.
         features: the number of features of the backbone, at least 1.
+        num_classes: the number of classes or tags to predict, at least 1. None returns only the logits.
 
     Raises:
         ArgumentTypeError: the encoder is not a ConditionEncoder.
-        ArgumentValueError: ``features`` is below 1.
+        ArgumentValueError: ``features`` or ``num_classes`` is below 1.
 
     Example:
         >>> import torch
@@ -41,20 +45,28 @@ class Projection(nn.Module):
 
     References:
         Miyato and Koyama, "cGANs with Projection Discriminator", 2018, arXiv:1802.05637, equation 3 and figure 1d.
+
+        With class logits: Han et al., "Dual Projection Generative Adversarial Networks for Conditional Image
+        Generation", 2021, arXiv:2108.09016, combine both with other weights.
     """
 
-    def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, features: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, encoder: ConditionEncoder, features: int, num_classes: int | None = None
+    ) -> None:
         super().__init__()
         check_encoder(encoder)
-        check_sizes(features=features)
+        check_sizes(features=features, **({} if num_classes is None else {"num_classes": num_classes}))
         self.backbone = backbone
         self.encoder = encoder
         self.features = features
         self.linear: nn.Linear = nn.Linear(features, 1)
         same = encoder.features == features
         self.project: nn.Module = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
+        self.num_classes = num_classes
+        if num_classes is not None:
+            self.classify: nn.Module = nn.Linear(features, num_classes)
 
-    def forward(self, sample: Tensor, condition: Condition = None) -> Tensor:
+    def forward(self, sample: Tensor, condition: Condition = None) -> Tensor | DiscriminatorOutput:
         """Compute the logits.
 
         Args:
@@ -62,7 +74,8 @@ class Projection(nn.Module):
             condition: the input of the encoder.
 
         Returns:
-            (N, 1) logits.
+            (N, 1) logits. With ``num_classes``, a DiscriminatorOutput with the logits, the class logits (N,
+            num_classes), and the features (N, features), summed over all positions.
 
         Raises:
             ArgumentValueError: the condition is missing or out of range.
@@ -80,7 +93,9 @@ class Projection(nn.Module):
             raise ShapeError(
                 f"condition's maps {tuple(encoding.shape)} must have the spatial sizes of the backbone's features"
             )
-        return self.linear(phi.sum(1)) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
+        summed = phi.sum(1)
+        logits: Tensor = self.linear(summed) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
+        return logits if self.num_classes is None else DiscriminatorOutput(logits, self.classify(summed), (summed,))
 
 
 @rebuildable

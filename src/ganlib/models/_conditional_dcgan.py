@@ -31,13 +31,16 @@ from ganlib.stacks._plan import check_plan
 __all__ = ["conditional_dcgan"]
 
 
+_CONDITIONINGS = ("projection", "channels", "features", "auxiliary", "projection+auxiliary")
+
+
 def conditional_dcgan(
     plan: StackPlan,
     latent_dim: int,
     num_classes: int | None = None,
     *,
     encoder: ConditionEncoder | None = None,
-    conditioning: Literal["projection", "channels", "features", "auxiliary"] = "projection",
+    conditioning: Literal["projection", "channels", "features", "auxiliary", "projection+auxiliary"] = "projection",
     generator_conditioning: Literal["latent", "batch_norm"] = "latent",
     norm: Norm = "batch",
     discriminator_norm: Norm | None = None,
@@ -61,7 +64,7 @@ def conditional_dcgan(
             condition and the features. ``"channels"`` concatenates it to the channels of the image. ``"features"``
             concatenates it to the features, before a small MLP. With ``"auxiliary"`` the discriminator does not get the
             condition and predicts it (AC-GAN); train it with :class:`ganlib.losses.AuxiliaryClassifier` as an auxiliary
-            loss.
+            loss. ``"projection+auxiliary"`` does both, and needs this loss too.
         generator_conditioning: how the generator uses the condition. ``"latent"`` concatenates it to the latent.
             ``"batch_norm"`` computes the gain and bias of every batch norm from it, with one shared encoder.
         norm: ``"batch"``, ``"instance"``, ``"group"``, ``"pixel"``, ``"none"``, or a function from the number of
@@ -78,7 +81,7 @@ def conditional_dcgan(
     Returns:
         A tuple (generator, discriminator). The generator maps latents (N, latent_dim) and conditions to samples (N,
         \*image_shape) in [-1, 1]. The discriminator maps samples and conditions to logits (N, 1). With ``"auxiliary"``
-        it returns a :class:`ganlib.protocols.DiscriminatorOutput` with class logits.
+        or ``"projection+auxiliary"`` it returns a :class:`ganlib.protocols.DiscriminatorOutput` with class logits.
 
     Raises:
         ArgumentValueError: if an argument is out of its range, both or neither of ``num_classes`` and ``encoder`` are
@@ -104,7 +107,7 @@ def conditional_dcgan(
     """
     check_plan(plan)
     check_sizes(latent_dim=latent_dim)
-    check_option("conditioning", conditioning, ("projection", "channels", "features", "auxiliary"))
+    check_option("conditioning", conditioning, _CONDITIONINGS)
     check_option("generator_conditioning", generator_conditioning, ("latent", "batch_norm"))
     if (num_classes is None) == (encoder is None):
         raise ArgumentValueError(
@@ -157,18 +160,19 @@ def _generator(
 def _discriminator(
     plan: StackPlan, down: Any, of_generator: Any, num_classes: int | None, conditioning: str, spectral_norm: bool
 ) -> nn.Module:
-    features = prod(plan.top_shape)
-    if conditioning == "auxiliary":
+    features, readable = prod(plan.top_shape), None
+    if "auxiliary" in conditioning:
         readable = getattr(of_generator, "num_classes", getattr(of_generator, "num_tags", None))
         if readable is None:
             raise ArgumentValueError(
-                f"conditioning (='auxiliary') reads classes or tags, which encoder (={shown(of_generator)}) does not "
-                "encode"
+                f"conditioning (={conditioning!r}) reads classes or tags, which encoder (={shown(of_generator)}) does "
+                "not encode"
             )
-        return AuxiliaryClassifierHead(nn.Sequential(down(), nn.Flatten()), features, readable)
-    if conditioning == "projection":
+        if conditioning == "auxiliary":
+            return AuxiliaryClassifierHead(nn.Sequential(down(), nn.Flatten()), features, readable)
+    if "projection" in conditioning:
         encoder = copy.deepcopy(of_generator) if num_classes is None else ClassEmbedding(num_classes, features)
-        return Projection(nn.Sequential(down(), nn.Flatten()), encoder, features)
+        return Projection(nn.Sequential(down(), nn.Flatten()), encoder, features, readable)
     encoder = copy.deepcopy(of_generator)
     if conditioning == "channels":
         planes = plan.image_shape[0] + encoder.features
