@@ -149,21 +149,24 @@ def test_deceptive64_has_its_layers(deceptive: Path) -> None:
         assert sum(int(np.prod(shape)) for shape in actual) == count
 
 
-def test_dcgan28_halves_twice_and_takes_the_rest(finished: Path) -> None:
-    """28, 14, 7, 1 by kernels of 4, 4 and 7: the labels one-hot beside the latent, and projected on the features."""
-    up = [(110, 64, 7, 7), (64,), (64,), (64, 32, 4, 4), (32,), (32,), (32, 1, 4, 4), (1,)]
-    down = [(32, 1, 4, 4), (32,), (64, 32, 4, 4), (64,), (64,), (128, 64, 7, 7), (128,), (10, 128), (1, 128), (1,)]
+def test_our_networks_halve_three_times_and_take_the_rest(finished: Path) -> None:
+    """28, 14, 7, 3, 1 by kernels of 4, and of 3: labels one-hot next to the latent, and projected on the features."""
+    up = [(110, 128, 3, 3), (128,), (128,), (128, 64, 4, 4), (64,), (64,), (64, 32, 4, 4), (32,), (32,),
+          (32, 1, 4, 4), (1,)]  # fmt: skip
+    down = [(32, 1, 4, 4), (32,), (64, 32, 4, 4), (64,), (64,), (128, 64, 4, 4), (128,), (128,), (256, 128, 3, 3),
+            (256,), (10, 256), (1, 256), (1,), (10, 256), (10,)]  # fmt: skip
     assert shapes_in_checkpoint(finished, "generator") == up
     assert shapes_in_checkpoint(finished, "discriminator") == down
 
 
 def test_the_original_recipes(script: dict[str, Any], deceptive: Path) -> None:
     """Adam at 2e-4 without penalty or average; batches of 64, turned by up to 25 degrees, random labels for fakes."""
+    assert [script["RECIPES"][recipe]["preset"] for recipe in ("ours", "original")] == ["deep28", "dcgan28"]
     original, preset = script["RECIPES"]["original"], script["PRESETS"]["deceptive64"]
     assert (original["lr"], original["r1"], original["averaged"]) == (2e-4, 0.0, False)
     assert (preset["batch_size"], preset["rotation"], preset["random_labels"]) == (64, 25.0, True)
     assert (preset["interpolation"], preset["width"]) == ("nearest", 64)
-    assert script["DECEPTIVE_DIGITS"] == {"reuse_fakes": True, "batch_norm": "sample"}
+    assert script["TOGETHER"]["deceptive64", "original"] == {"reuse_fakes": True, "batch_norm": "sample"}
     generator: Any = models.load_generator(deceptive / "generator.safetensors")
     info = {"preset": "deceptive64", "recipe": "original", "image_size": 64, "batch_norm": "sample"}
     assert info.items() <= generator.info.items()
@@ -248,7 +251,7 @@ def test_a_deeper_preset_has_one_layer_more(script: dict[str, Any], preset: str,
 def test_another_preset_does_not_go_on_in_the_folder(script: dict[str, Any], deceptive: Path, tmp_path: Path) -> None:
     """What the folder holds is named, and nothing in it changes; nor is deceptive64 made at another size."""
     before = {path: path.stat().st_mtime_ns for path in deceptive.rglob("*") if path.is_file()}
-    with pytest.raises(GanlibError, match=r"preset deceptive64 \(not dcgan28\)"):
+    with pytest.raises(GanlibError, match=r"preset deceptive64 \(not deep28\)"):
         call(script, "train", "--resume", "--out", deceptive)
     assert {path: path.stat().st_mtime_ns for path in deceptive.rglob("*") if path.is_file()} == before
     with pytest.raises(GanlibError, match=r"--image-size \(=32\) must be 64"):
