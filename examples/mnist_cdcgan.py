@@ -96,7 +96,6 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     ("deceptive64", "ours"): {"r1": 0.02, "r1_every": 16, "reuse_fakes": False},
     ("deceptive64", "original"): {"reuse_fakes": True, "batch_norm": "sample"},
 }
-AUXILIARY = {"auxiliary": 1.0, "projection+auxiliary": 0.5}  # weight of the auxiliary loss, by conditioning
 
 
 def dcgan28(channels: int, size: int, width: int = 32, smallest: int = 7) -> stacks.StackPlan:
@@ -220,8 +219,8 @@ def make_trainer(arguments: argparse.Namespace, shape: torch.Size, classes: int)
     if arguments.r1:
         precision: Any = "autocast" if reuse_logits else "fp32"
         added = [penalties.R1(arguments.r1, every=arguments.r1_every, precision=precision)]
-    if arguments.conditioning in AUXILIARY:  # the discriminator learns to predict the class
-        auxiliary = [losses.AuxiliaryClassifier(AUXILIARY[arguments.conditioning])]
+    if "auxiliary" in arguments.conditioning:  # the discriminator learns to predict the class, as in AC-GAN
+        auxiliary = [losses.AuxiliaryClassifier()]
     return training.AdversarialTrainer(
         generator,
         discriminator,
@@ -317,7 +316,7 @@ def main(options: Sequence[str] | None = None) -> None:
     )
     command.add_argument(
         "--conditioning",
-        choices=["projection", "channels", "features", *AUXILIARY],
+        choices=["projection", "channels", "features", "auxiliary", "projection+auxiliary"],
         help="how the discriminator uses the class; channels: one-hot planes (default: by preset and recipe)",
     )
     command.add_argument(
