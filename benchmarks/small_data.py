@@ -9,6 +9,10 @@ The networks are those of DCGAN, without a norm in the discriminator. Each row o
 with the test images of the class, in the features of the classifier: the Fréchet distance, precision, recall, density
 and coverage (k = 5), and the memorization. The memorization is above 0.5 if samples are closer to the training images
 than test images are. The last row measures other training images of the class.
+
+Two numbers of the paper (section 3) say how far the discriminator overfits: ``sign_train``, the mean sign of its logits
+on training images, and ``overfit``, :math:`r_v`. It is 0 if the logits of test images are like those of training
+images, and 1 if they are like those of samples.
 """
 
 import argparse
@@ -27,7 +31,19 @@ from ganlib import augment, data, latents, losses, metrics, models, penalties, s
 from ganlib.protocols import Run
 
 COLUMNS = (
-    *("augment", "seed", "p", "p_mean", "frechet_distance", "precision", "recall", "density", "coverage"),
+    *(
+        "augment",
+        "seed",
+        "p",
+        "p_mean",
+        "sign_train",
+        "overfit",
+        "frechet_distance",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    ),
     *("memorization", "nearest_distance", "nearest_distance_real"),
 )
 
@@ -54,6 +70,16 @@ def measure(classifier: Any, train: Tensor, test: Tensor, samples: Tensor) -> di
     return {name: float(f"{float(value):.4g}") for name, value in results.items()}
 
 
+@torch.no_grad()
+def overfitting(discriminator: nn.Module, train: Tensor, test: Tensor, samples: Tensor) -> dict[str, float]:
+    """Compute the mean sign of the logits of training images, and how far the discriminator overfits."""
+    on_train, on_test, on_samples = (
+        torch.cat([discriminator(batch) for batch in images.split(500)]) for images in (train, test, samples)
+    )
+    overfit = (on_train.mean() - on_test.mean()) / (on_train.mean() - on_samples.mean())
+    return {"sign_train": round(on_train.sign().mean().item(), 3), "overfit": round(overfit.item(), 3)}
+
+
 class MeanOf:
     """Average the probability of an adaptive augmentation over a run."""
 
@@ -75,8 +101,8 @@ AUGMENTATIONS: dict[str, Any] = {
 
 def train_one(
     arguments: argparse.Namespace, name: str, seed: int, images: Tensor
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train with an augmentation; return the averaged generator, and the last and the mean probability of ADA."""
+) -> tuple[nn.Module, nn.Module, dict[str, float]]:
+    """Train with an augmentation; return the averaged generator, the discriminator, and the probability of ADA."""
     torch.manual_seed(seed)
     shape = images.shape[1:]
     plan = stacks.StackPlan(tuple(shape), halvings(shape, arguments.width))
@@ -102,7 +128,7 @@ def train_one(
     watch = [MeanOf(augmentation.p)] if name == "ada" else []
     training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average, *watch])
     p = {"p": watch[0].p, "p_mean": watch[0].total / watch[0].count} if watch else {}
-    return average.module.eval(), {key: round(value.item(), 3) for key, value in p.items()}
+    return average.module.eval(), discriminator.eval(), {key: round(value.item(), 3) for key, value in p.items()}
 
 
 def main() -> None:
@@ -149,11 +175,12 @@ def main() -> None:
 
         for seed in arguments.seeds:
             for name in arguments.augmentations:
-                generator, p = train_one(arguments, name, seed, train)
+                generator, discriminator, p = train_one(arguments, name, seed, train)
                 latent = latents.Gaussian(arguments.latent_dim)
                 drawn = torch.cat([batch.sample for batch in models.sample(generator, latent, len(test), seed=1)])
                 models.save_generator(arguments.out / f"{name}-{seed}.safetensors", generator)
-                note(name, drawn.cpu(), seed=seed, **p)
+                overfit = overfitting(discriminator, *(images.to(arguments.device) for images in (train, test, drawn)))
+                note(name, drawn.cpu(), seed=seed, **p, **overfit)
         note("other training images", others)
 
 
