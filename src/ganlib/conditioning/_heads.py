@@ -55,7 +55,7 @@ class Projection(nn.Module):
     ) -> None:
         super().__init__()
         check_encoder(encoder)
-        check_sizes(features=features, **({} if num_classes is None else {"num_classes": num_classes}))
+        check_sizes(features=features)
         self.backbone = backbone
         self.encoder = encoder
         self.features = features
@@ -64,6 +64,7 @@ class Projection(nn.Module):
         self.project: nn.Module = nn.Identity() if same else nn.Linear(encoder.features, features, bias=False)
         self.num_classes = num_classes
         if num_classes is not None:
+            check_sizes(num_classes=num_classes)
             self.classify: nn.Module = nn.Linear(features, num_classes)
 
     def forward(self, sample: Tensor, condition: Condition = None) -> Tensor | DiscriminatorOutput:
