@@ -17,6 +17,7 @@ images, and 1 if they are like those of samples.
 
 import argparse
 import csv
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,8 @@ from ganlib import augment, data, latents, losses, metrics, models, penalties, s
 from ganlib.protocols import Run
 
 COLUMNS = (
-    *(
-        "augment",
-        "seed",
-        "p",
-        "p_mean",
-        "sign_train",
-        "overfit",
-        "frechet_distance",
-        "precision",
-        "recall",
-        "density",
-        "coverage",
-    ),
-    *("memorization", "nearest_distance", "nearest_distance_real"),
+    *("augment", "seed", "iteration", "p", "p_mean", "sign_train", "overfit", "frechet_distance", "precision"),
+    *("recall", "density", "coverage", "memorization", "nearest_distance", "nearest_distance_real"),
 )
 
 
@@ -80,16 +69,28 @@ def overfitting(discriminator: nn.Module, train: Tensor, test: Tensor, samples: 
     return {"sign_train": round(on_train.sign().mean().item(), 3), "overfit": round(overfit.item(), 3)}
 
 
-class MeanOf:
-    """Average the probability of an adaptive augmentation over a run."""
+class Moments:
+    """Call a function after every so many iterations, with the iteration and the mean of ADA's probability until then.
 
-    def __init__(self, p: Tensor) -> None:
-        self.p, self.total, self.count = p, torch.zeros_like(p), 0
+    Args:
+        measure: the function.
+        every: number of iterations between two calls.
+        p: the probability, if there is one.
+    """
+
+    untimed = True
+
+    def __init__(self, measure: Callable[[int, dict[str, float]], None], every: int, p: Tensor | None) -> None:
+        self.measure, self.every, self.p = measure, every, p
+        self.total = torch.zeros(()) if p is None else torch.zeros_like(p)
 
     def on_iteration(self, run: Run) -> None:
-        """Add the probability."""
-        self.total += self.p
-        self.count += 1
+        """Add the probability; measure if it is time."""
+        if self.p is not None:
+            self.total += self.p
+        if run.iteration % self.every == 0:
+            p = {} if self.p is None else {"p": self.p, "p_mean": self.total / run.iteration}
+            self.measure(run.iteration, {name: round(value.item(), 3) for name, value in p.items()})
 
 
 AUGMENTATIONS: dict[str, Any] = {
@@ -100,9 +101,17 @@ AUGMENTATIONS: dict[str, Any] = {
 
 
 def train_one(
-    arguments: argparse.Namespace, name: str, seed: int, images: Tensor
-) -> tuple[nn.Module, nn.Module, dict[str, float]]:
-    """Train with an augmentation; return the averaged generator, the discriminator, and the probability of ADA."""
+    arguments: argparse.Namespace, name: str, seed: int, images: Tensor, note: Callable[..., None]
+) -> nn.Module:
+    """Train with an augmentation, and return the averaged generator.
+
+    Args:
+        arguments: the command line.
+        name: the augmentation.
+        seed: the seed of the networks and of the training.
+        images: all training images.
+        note: a function that gets the averaged generator and the discriminator, and measurements by name.
+    """
     torch.manual_seed(seed)
     shape = images.shape[1:]
     plan = stacks.StackPlan(tuple(shape), halvings(shape, arguments.width))
@@ -125,10 +134,15 @@ def train_one(
     loader = data.TensorLoader(
         TensorDataset(images), 64, transform=augment.RandomHorizontalFlip(), seed=seed, device=arguments.device
     )
-    watch = [MeanOf(augmentation.p)] if name == "ada" else []
-    training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average, *watch])
-    p = {"p": watch[0].p, "p_mean": watch[0].total / watch[0].count} if watch else {}
-    return average.module.eval(), discriminator.eval(), {key: round(value.item(), 3) for key, value in p.items()}
+
+    def measure(iteration: int, p: dict[str, float]) -> None:
+        note(average.module, discriminator, augment=name, seed=seed, iteration=iteration, **p)
+
+    moments = Moments(
+        measure, arguments.measure_every or arguments.iterations, augmentation.p if name == "ada" else None
+    )
+    training.fit(trainer, loader, iterations=arguments.iterations, callbacks=[average, moments])
+    return average.module
 
 
 def main() -> None:
@@ -141,6 +155,12 @@ def main() -> None:
     add("--images", type=int, default=1000, metavar="N")
     add("--image-size", type=int, default=16, metavar="N")
     add("--iterations", type=int, default=6000, metavar="N")
+    add(
+        "--measure-every",
+        type=int,
+        metavar="N",
+        help="measure after every so many iterations (default: only at the end)",
+    )
     add("--lr", type=float, default=1e-3)
     add("--r1", type=float, default=0.01, metavar="WEIGHT")
     add("--width", type=int, default=32, metavar="N")
@@ -167,21 +187,23 @@ def main() -> None:
         table = csv.DictWriter(file, COLUMNS, restval="")
         table.writeheader()
 
-        def note(name: str, samples: Tensor, **more: Any) -> None:
-            row = {"augment": name, **more, **measure(classifier, train, test, samples)}
+        def note(samples: Tensor, **values: Any) -> None:
+            row = {**values, **measure(classifier, train, test, samples)}
             table.writerow(row)
             file.flush()
             print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
+        def of_networks(generator: nn.Module, discriminator: nn.Module, **values: Any) -> None:
+            latent = latents.Gaussian(arguments.latent_dim)
+            drawn = torch.cat([batch.sample for batch in models.sample(generator, latent, len(test), seed=1)])
+            overfit = overfitting(discriminator, *(images.to(arguments.device) for images in (train, test, drawn)))
+            note(drawn.cpu(), **values, **overfit)
+
         for seed in arguments.seeds:
             for name in arguments.augmentations:
-                generator, discriminator, p = train_one(arguments, name, seed, train)
-                latent = latents.Gaussian(arguments.latent_dim)
-                drawn = torch.cat([batch.sample for batch in models.sample(generator, latent, len(test), seed=1)])
+                generator = train_one(arguments, name, seed, train, of_networks)
                 models.save_generator(arguments.out / f"{name}-{seed}.safetensors", generator)
-                overfit = overfitting(discriminator, *(images.to(arguments.device) for images in (train, test, drawn)))
-                note(name, drawn.cpu(), seed=seed, **p, **overfit)
-        note("other training images", others)
+        note(others, augment="other training images")
 
 
 if __name__ == "__main__":
