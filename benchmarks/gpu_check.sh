@@ -59,7 +59,7 @@ failed=()
 
 if [ -n "$short" ]; then
     marked="gpu or not gpu" minutes=0.05
-    graphs=(tests/training/step/test_step_graphs.py) timing=(tests/training/loop/test_divergence_cost.py)
+    graphs=(tests/training/step/test_step_graphs*.py) timing=(tests/training/loop/test_divergence_cost.py)
     tests=(tests/augment/test_grid_sample.py tests/data/test_transfer.py)
     speed=(--workloads system2 --iterations 3 --rounds 2) examples=(--examples gaussians mnist_mlp_gan --between 2 5)
     bounds=(--bound-widths 8 --bound-batches 16)
