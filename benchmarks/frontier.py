@@ -139,6 +139,7 @@ class Measure:
 
     def __init__(self, task: Task, arguments: argparse.Namespace) -> None:
         self.task, self.arguments = task, arguments
+        self.metrics: dict[bool, list[Any]] = {}  # by whether samples have labels
         self.shared: Any = vars(shared_code())
         if task.data == "folder":
             self.network: Any = cifar_classifier.load(arguments.classifier)
@@ -152,11 +153,14 @@ class Measure:
         self.real = self._loader(test=True)
 
     def of(self, sampler: Callable[[int], Any], *, conditional: bool) -> training.Evaluate:
-        """Make the measurement of a sampler."""
-        names = [name for name in self.task.measured if conditional or name != "accuracy"]
-        device = self.arguments.device
-        made = self.shared["make_metrics"](names, self.features, self.logits, device, data=self.task.data)
-        return training.Evaluate(made, sampler, real=self.real, n=self.task.samples)
+        """Make the measurement of a sampler; all measurements share what they keep of the real images."""
+        if conditional not in self.metrics:
+            names = [name for name in self.task.measured if conditional or name != "accuracy"]
+            make = self.shared["make_metrics"]
+            self.metrics[conditional] = make(
+                names, self.features, self.logits, self.arguments.device, data=self.task.data
+            )
+        return training.Evaluate(self.metrics[conditional], sampler, real=self.real, n=self.task.samples)
 
     def of_generator(
         self, generator: nn.Module, latent: Latent, *, table: Tensor | None = None, batch_norm: Any = "running"
