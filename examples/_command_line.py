@@ -37,11 +37,16 @@ def add_train_options(parser: argparse.ArgumentParser, *, out: str, data: str) -
         default=False,
         help="download the data set first",
     )
-    add("--image-size", type=whole, metavar="N", help="height and width in pixels (default: those of the data set)")
+    add(
+        "--image-size",
+        type=whole,
+        metavar="N",
+        help="height and width in pixels (default: 32 for a folder and for cifar10, else 28)",
+    )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--iterations", type=whole, metavar="N")
     limit.add_argument("--epochs", "--n_epochs", type=whole, metavar="N", help=recipe)
-    limit.add_argument("--minutes", type=above_zero, metavar="M", help="minutes of this call")
+    limit.add_argument("--minutes", type=above_zero, metavar="M", help="minutes of this call, also with --resume")
     add("--batch-size", "--batch_size", type=whole, metavar="N", help=f"images in a batch of each process ({recipe})")
     add("--lr", type=above_zero, help=f"learning rate of both networks ({recipe})")
     latent_dim = ("--latent-dim", "--latent-size", "--latent_size", "--latent_vector_length")

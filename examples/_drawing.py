@@ -80,7 +80,8 @@ def draw_samples(
         repeated,
         batch_norm=arguments.batch_norm,
     )
-    save_image(grid(images, None if repeated is None else min(arguments.count, 50)), arguments.out)
+    columns = min(arguments.count, 50 if conditions is not None and len(conditions) > 1 else 10)
+    save_image(grid(images, None if repeated is None else columns), arguments.out)
     if arguments.npz is not None:
         classes = repeated is not None and not repeated.is_floating_point()
         labels = repeated if classes else torch.full((n,), -1)

@@ -88,7 +88,10 @@ class RunFile:
         differing = [name for name in self.what | held if self.what.get(name) != held.get(name)]
         if differing:
             told = ", ".join(f"{name} {held.get(name)} (not {self.what.get(name)})" for name in differing)
-            raise RunFolderError(f"--out (={self.path.parent}) holds another run, with {told}: use another folder")
+            raise RunFolderError(
+                f"--out (={self.path.parent}) holds another run, with {told}: use another folder, or repeat the "
+                "options of that run to continue it"
+            )
 
     def on_start(self, run: Run) -> None:
         """Write the file."""

@@ -15,7 +15,8 @@
   discriminator for each update of the generator.
 
 The generator gets the class of each image, unless you pass ``--conditional no``. Images of folders and of CIFAR-10 are
-flipped at random. ``--augment ada`` augments what the discriminator sees, for small data sets.
+flipped at random. ``--augment ada`` augments what the discriminator sees, for small data sets. Its probability follows
+the discriminator with ``sngan``, and rises from 0 to 0.3 by a schedule with the others.
 
 References: Huang et al., "The GAN is dead; long live the GAN!", 2024, arXiv:2501.05441; Miyato et al., "Spectral
 Normalization for Generative Adversarial Networks", 2018, arXiv:1802.05957; Radford et al., "Unsupervised Representation

@@ -194,7 +194,31 @@ def test_a_folder(here: Path) -> None:
     call(*words, "--metrics", "prdc")
     actual = report("run/evaluation.json")
     assert (actual["real_images"], actual["labels"]) == (10, "equally often")
-    assert "which --data folder does not have" in refused(*words, "--metrics", "memorization")
+    for more in (("--metrics", "memorization"), ("--baseline",)):
+        assert "which --data folder does not have" in refused(*words, *more)
+    assert "--training-root (=own) needs --data folder" in refused("evaluate", "run", "--training-root", "own")
+
+
+def test_a_folder_of_training_images(here: Path) -> None:
+    """Memorization and the baseline read it, and the other values compare with the held-out images."""
+    for part, shades in (("own", range(5)), ("held", range(5, 10))):
+        (here / part / "a").mkdir(parents=True)
+        for shade in shades:
+            Image.new("L", (8, 8), 25 * shade).save(here / f"{part}/a/{shade}.png")
+    generator = save("run", models.dcgan(PLAN, 4)[0])
+    words = ("evaluate", "run", "--data", "folder", "--root", "held", "--features", "digits", "--n", 5, "--baseline")
+    call(*words, "--training-root", "own", "--metrics", "fid", "memorization")
+    hand = ByHand(torch.cat([b.sample for b in models.sample(generator, latents.Gaussian(4), 5, seed=0)]))
+    hand.real, trained = (
+        next(iter(data.TensorLoader(data.ImageFolder(folder, 8, mode="L"), 5, shuffle=False))).sample
+        for folder in ("held", "own")
+    )
+    memorization = metrics.Memorization(hand.features)
+    memorization.add_training(trained)
+    assert report("run/evaluation.json")["metrics"]["memorization"] == pytest.approx(hand(memorization)["memorization"])
+    hand.samples = trained
+    baseline = report("run/evaluation.json")["metrics_of_training_images"]["frechet_distance"]
+    assert baseline == pytest.approx(float(hand(metrics.FrechetDistance(hand.features))), rel=1e-4)
 
 
 def test_names_of_what_comes_with_ganlib(here: Path) -> None:

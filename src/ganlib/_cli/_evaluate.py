@@ -48,7 +48,8 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
         prog="python -m ganlib evaluate",
         description="Evaluate a generator against the same number of real images that it was not trained on. These "
         "come from the test set of MNIST and similar data sets, or are new digits for 'digits'. They are rotated if "
-        "the generator was trained on rotated images. A folder has no test set: give a folder of held-out images. "
+        "the generator was trained on rotated images. A folder has no test set: pass a folder of held-out images as "
+        "--root. Images other than digits are compared by Inception's features, whose weights are downloaded once. "
         "Labels have the frequencies of the real images, or equal frequencies if the real images have other classes.",
     )
     add: Any = parser.add_argument
@@ -56,6 +57,8 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     add("run", metavar="RUN", help=f"{which}: mnist_cdcgan or mnist_cdcgan64")
     add("--data", choices=data_sets, help="data set to compare with (default: the data set of the run)")
     add("--root", type=Path, default=Path("data"), metavar="DIR", help=f"folder of the data set ({own})")
+    trained = "folder of the training images, for memorization and --baseline with --data folder"
+    add("--training-root", type=Path, metavar="DIR", help=trained)
     add("--download", action="store_true", help="download the data set first")
     names = "fid: Fréchet distance; kid: kernel distance; prdc: precision, recall, density, coverage; accuracy: share "
     names += "of samples classified as their label; is: inception score; modes: number of modes; memorization: copies "
@@ -89,8 +92,9 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     _complete(arguments, subject, shared, data_sets)
     info, n = subject.generator.info, arguments.n
     own = {"class_name": info.get("class_name"), "rotation": info.get("rotation")}
-    images = partial(shared.real_images, arguments, **own, grey=subject.shape[0] == 1)
-    real = images(n=n)
+    images = partial(shared.real_images, **own, grey=subject.shape[0] == 1)
+    of_training = argparse.Namespace(**vars(arguments) | {"root": arguments.training_root or arguments.root})
+    real = images(arguments, n=n)
     if real.samples.shape[1:] != subject.shape:
         raise ArgumentValueError(
             f"--data {arguments.data} has images {tuple(real.samples.shape[1:])}, but RUN (={arguments.run}) draws "
@@ -108,14 +112,14 @@ def _evaluate(arguments: argparse.Namespace, shared: Any, data_sets: Sequence[st
     real_rows = [row for row, _ in _rows(network, real, len(real.samples), "real images")]
     for metric in measured:
         if isinstance(metric, metrics.Memorization):
-            trained_on = images(test=False)
+            trained_on = images(of_training, test=False)
             for row, _ in _rows(network, trained_on, len(trained_on.samples), "training images"):
                 metric.add_training(row)
     rows_of_samples = partial(_rows_of_samples, network, sampler)
     values = training.Evaluate(measured, rows_of_samples, real=real_rows, n=n).measure()
     baseline = dict[str, float]()
     if arguments.baseline:
-        others = images(n=n, test=False)
+        others = images(of_training, n=n, test=False)
         rows = list(_rows(network, others, len(others.samples), "training images"))
         baseline = training.Evaluate(measured, lambda n: rows, n=len(others.samples)).measure()
 
@@ -237,10 +241,17 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
             )
     if "accuracy" in arguments.metrics and not of_digits:
         raise ArgumentValueError(f"--metrics accuracy: RUN (={arguments.run}) is not a generator of ten classes")
-    if "memorization" in arguments.metrics and arguments.data == "folder":
-        raise ArgumentValueError("--metrics memorization needs a test set, which --data folder does not have")
-    if arguments.baseline and arguments.data == "folder":
-        raise ArgumentValueError("--baseline needs a test set, which --data folder does not have")
+    if arguments.training_root is not None and arguments.data != "folder":
+        raise ArgumentValueError(f"--training-root (={arguments.training_root}) needs --data folder")
+    for option, used in (
+        ("--metrics memorization", "memorization" in arguments.metrics),
+        ("--baseline", arguments.baseline),
+    ):
+        if used and arguments.data == "folder" and arguments.training_root is None:
+            raise ArgumentValueError(
+                f"{option} needs a test set, which --data folder does not have: pass held-out images as --root, and "
+                "the training images as --training-root"
+            )
     arguments.out = (
         arguments.out or (Path(arguments.run) if Path(arguments.run).is_dir() else Path()) / "evaluation.json"
     )

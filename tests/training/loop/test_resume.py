@@ -124,3 +124,26 @@ def test_a_state_without_its_callback_is_warned_of(tmp_path: Path) -> None:
     training.fit(trainer, [points()], iterations=2, callbacks=callbacks)
     with pytest.warns(UserWarning, match="EMA"):
         training.fit(make_trainer(), [points()], iterations=3, resume=True, callbacks=[training.Checkpoint(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("limits", "warned"),
+    [
+        ({"minutes": 0.002}, True),
+        ({"minutes": 0.002, "iterations": float("inf")}, True),
+        ({"minutes": 0.002, "iterations": 1000}, False),
+        ({"epochs": 4}, False),
+    ],
+)
+def test_schedules_that_start_again_are_warned_of(
+    limits: dict[str, float], warned: bool, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Minutes count from each call; a resume says which schedules that moves, and no first run says it."""
+    for resume in (False, True):
+        trainer = make_trainer()
+        schedule = training.LearningRateSchedule(trainer.generator_optimizer, training.linear_decay())
+        callbacks = [training.Checkpoint(tmp_path), schedule, StopAt(2)][: 2 if resume else 3]
+        training.fit(trainer, [points()], resume=resume, callbacks=callbacks, **limits)
+        words = [str(one.message) for one in recwarn.list if "minutes" in str(one.message)]
+        assert len(words) == (resume and warned)
+    assert not warned or ("iteration 2" in words[0] and "LearningRateSchedule" in words[0])

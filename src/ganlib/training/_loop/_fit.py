@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,7 +15,9 @@ from ganlib._shown import shown
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
+from ganlib.training._callbacks._betas_schedule import BetasSchedule
 from ganlib.training._callbacks._checkpoint import Checkpoint
+from ganlib.training._callbacks._schedule import LearningRateSchedule, Schedule
 from ganlib.training._loop._loaders import warn_of_loader
 from ganlib.training._loop._run import OngoingRun
 from ganlib.training._loop._signals import Signals
@@ -24,6 +26,8 @@ from ganlib.training._step._networks import networks_of
 from ganlib.training._step._settings import optimizers_of
 
 __all__ = ["fit"]
+
+_SCHEDULES = (LearningRateSchedule, Schedule, BetasSchedule)
 
 
 def fit(
@@ -57,7 +61,8 @@ def fit(
             training continues until a callback or a signal stops the run.
         epochs: total number of epochs at which to stop. Earlier epochs are computed from ``trainer.iteration`` if the
             batches have a length.
-        minutes: wall-clock time of this call, without the time of callbacks with ``untimed = True``.
+        minutes: wall-clock time of this call, without the time of callbacks with ``untimed = True``. In a resumed run
+            the progress starts at 0 again if this is the only limit, and so do schedules, with a warning.
         callbacks: objects with at least one of ``on_start(run)``, ``on_iteration(run)`` and ``on_end(run)``. They are
             called in this order, with three exceptions. Callbacks with ``untimed = True`` (:class:`Evaluate`) come
             after the others. Callbacks with ``reads_metrics = True`` (the loggers) come next, and see what every
@@ -131,6 +136,8 @@ def fit(
         random_numbers = run.resume() if resume else None
         for overridden in run.overridden if rank() == 0 else ():
             warnings.warn(overridden, stacklevel=2)
+        if random_numbers is not None and rank() == 0:
+            _warn_of_schedules(run, limits)
         _check_conditions(trainer, batches)
         check_start(
             networks_of(trainer),
@@ -164,6 +171,19 @@ def _go_on(run: OngoingRun, rollbacks: int) -> None:
             if not run.go_back(error):
                 raise TrainingDivergedError(f"{error}; there was no checkpoint yet to go back to") from error
             done += 1
+
+
+def _warn_of_schedules(run: OngoingRun, limits: Mapping[str, float | None]) -> None:
+    """Warn if schedules start again in a resumed run, because only the time of this call limits it."""
+    kinds = {type(part).__name__ for part in run.callbacks if isinstance(part, _SCHEDULES)}
+    finite = {name: limit for name, limit in limits.items() if limit not in (None, math.inf)}
+    if kinds and finite.keys() == {"minutes"} and run.iteration:
+        warnings.warn(
+            f"minutes (={finite['minutes']:g}) counts from this call, so the progress starts at 0 again at iteration "
+            f"{run.iteration}, and so does {' and '.join(sorted(kinds))}: to continue a schedule, limit the run by "
+            "iterations or epochs, from its start",
+            stacklevel=3,
+        )
 
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:
