@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -31,17 +30,13 @@ class DigitFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.classifier = ganlib.metrics.DigitClassifier.pretrained()
-        self.remembered = lru_cache(maxsize=1)(self.compute)  # metrics ask for the features and logits of each batch
 
     def forward(self, samples: Tensor) -> Tensor:
         """Return the features (N, 128 C) of images (N, C, H, W) in [-1, 1]."""
-        features: Tensor = self.remembered(samples)
-        return features
-
-    def compute(self, samples: Tensor) -> Tensor:
-        """Compute the features."""
         if samples.shape[2:] != (28, 28):
             samples = F.interpolate(samples, (28, 28), mode="bilinear", antialias=True)
+        if samples.shape[1] == 1:  # metrics share the features of a tensor, and a view would be another one
+            return self.classifier.features(samples)
         return self.classifier.features(samples.flatten(0, 1).unsqueeze(1)).view(len(samples), -1)
 
     def logits(self, samples: Tensor) -> Tensor:

@@ -177,7 +177,9 @@ class AdversarialLoss(Protocol):
     """Compute the scalar losses of the two players from logits of any shape.
 
     If the generator's loss needs the logits of real samples, set ``needs_real_logits = True`` (the default is False).
-    Then the generator's update also runs the discriminator on real samples, and passes ``real_logits``.
+    Then the generator's update also runs the discriminator on real samples, and passes ``real_logits``. If a logit of 0
+    does not separate real from fake samples, set ``separates_at_zero = False`` (the default is True, unless the loss
+    needs real logits): :class:`ganlib.augment.AdaptiveAugment` reads the signs of logits.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor, /) -> Tensor: ...

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
 from ganlib import latents, losses, penalties
 from ganlib.conditioning import ClassEmbedding, Maps, OneHot, TagEmbedding, VectorEmbedding
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
-from ganlib.models import r3gan, sngan
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
+from ganlib.models import load_generator, r3gan, save_generator, sngan
 from ganlib.training import AdversarialTrainer
 from tests.models.cases import noisy, opened
 
@@ -144,3 +145,34 @@ def test_conditions_that_are_missing_or_too_many_are_refused(make):
         make((1, 8, 8), 6, 5, widths=8)[0](torch.zeros(3, 6))
     with pytest.raises(GanlibError, match=r"condition \(3,\) was given"):
         make((1, 8, 8), 6, widths=8)[0](torch.zeros(3, 6), LABELS)
+
+
+@BOTH
+@pytest.mark.parametrize(("samples", "labels"), [(4, 1), (1, 4), (2, 3)])
+def test_another_number_of_conditions_than_samples_is_refused(make, samples, labels):
+    """A single condition is not meant for all samples, nor is a single sample for all conditions."""
+    generator, discriminator = make((1, 8, 8), 6, 5, widths=8)
+    condition = torch.zeros(labels, dtype=torch.int64)
+    with pytest.raises(ShapeError, match=rf"condition has {labels} entries, but sample has {samples}"):
+        discriminator(torch.zeros(samples, 1, 8, 8), condition)
+    with pytest.raises(ShapeError, match="condition"):
+        generator(torch.zeros(samples, 6), condition)
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes"),
+    [
+        (r3gan, {"widths": 8, "kernel_size": 3, "group_width": 4, "blocks": 1, "expansion": 2, "embedding_dim": 3}),
+        (sngan, {"widths": 8}),
+    ],
+)
+def test_numbers_of_numpy_are_sizes_too(make, sizes, tmp_path):
+    """The networks are saved and loaded like those of Python's numbers."""
+    sizes = {name: np.int64(size) for name, size in sizes.items()}
+    generator, discriminator = make((1, 8, 8), np.int64(6), np.int64(5), **sizes)
+    save_generator(tmp_path / "x.safetensors", generator)
+    loaded = load_generator(tmp_path / "x.safetensors").eval()
+    latent = torch.randn(3, 6)
+
+    assert torch.equal(loaded(latent, LABELS), generator.eval()(latent, LABELS))
+    assert discriminator(torch.zeros(3, 1, 8, 8), LABELS).shape == (3, 1)

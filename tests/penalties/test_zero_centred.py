@@ -6,7 +6,7 @@ from hypothesis import given
 from torch import nn
 
 from ganlib import conditioning, stacks
-from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
 from ganlib.penalties import R1, R2
 from ganlib.protocols import DiscriminatorOutput
 from tests import strategies
@@ -120,6 +120,14 @@ def test_of_samples_without_a_gradient_it_is_refused(penalty_type):
     with pytest.raises(ArgumentValueError, match=r"^samples must require a gradient .*requires_grad_\(\)") as caught:
         penalty_type().of(x, x.sum(1))
     assert isinstance(caught.value, GanlibError)
+
+
+@both
+def test_of_an_empty_batch_it_is_refused(penalty_type):
+    """By name, as with a discriminator."""
+    x = torch.zeros(0, 3, requires_grad=True)
+    with pytest.raises(ShapeError, match=r"^samples \(0, 3\) must have shape"):
+        penalty_type().of(x, x.sum(1))
 
 
 @both

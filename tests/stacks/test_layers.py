@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations, parametrize
 
 from ganlib.stacks._layers import WHOLE, make_convolution, make_transposed_convolution, normalize_spectrally
 
@@ -129,3 +129,22 @@ def test_it_can_be_copied_pickled_normalized_and_exported(dims: int, transposed:
         torch.manual_seed(0)
         normalize_spectrally(network)
     torch.testing.assert_close(layer.eval()(x), own.eval()(x))
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["convolution", "product"])
+@pytest.mark.parametrize("transposed", [False, True], ids=["down", "up"])
+@pytest.mark.parametrize("dims", SIZES)
+def test_a_forward_pass_reads_the_weight_as_often_as_torchs_layer(dims: int, transposed: bool, whole: bool) -> None:
+    """So spectral norm iterates once; several times would be another norm than that of torch's layer."""
+    layer, own, x = _pair(dims, transposed)
+    if not whole and not transposed:
+        x = torch.cat([x, x], 2)  # more than one position
+    elif not whole:
+        x = x.repeat(1, 1, *[2] * dims)
+    torch.manual_seed(0)
+    parametrizations.spectral_norm(layer)
+    torch.manual_seed(0)
+    parametrizations.spectral_norm(own)
+    for _ in range(3):
+        torch.testing.assert_close(layer(x), own(x))
+    torch.testing.assert_close(layer.parametrizations.weight[0]._u, own.parametrizations.weight[0]._u)

@@ -191,10 +191,34 @@ def made_with(loss: Any, augmentation: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("loss", [losses.RelativisticLoss(), losses.RelativisticAverageLoss()])
+class Shifted:
+    """A user's loss that says that its border is not at 0."""
+
+    separates_at_zero = False
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The hinge loss, of other logits."""
+        return losses.HingeLoss().discriminator(real_logits - 3, fake_logits - 3)
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """The same."""
+        return losses.HingeLoss().generator(fake_logits)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.RelativisticLoss(),
+        losses.RelativisticAverageLoss(),
+        losses.WassersteinLoss(),
+        losses.LeastSquaresLoss(),
+        losses.WeightedSum([losses.HingeLoss(), losses.WassersteinLoss()], weights=[1.0, 1.0]),
+        Shifted(),
+    ],
+)
 @pytest.mark.parametrize("augmentation", [Observer(0.6), augment.AdaptiveAugment("blit")])
 def test_a_sign_without_a_meaning_is_warned_of(loss: Any, augmentation: Any) -> None:
-    """A relativistic loss allows any constant in the logits, so their sign cannot drive an augmentation."""
+    """Where a logit of 0 is no border between real and fake samples, signs cannot drive an augmentation."""
     with pytest.warns(
         UserWarning, match=rf"{type(augmentation).__name__}.*{type(loss).__name__}.*target=None"
     ) as caught:
@@ -208,6 +232,9 @@ def test_an_adaptive_augmentation_that_gets_no_logits_is_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"Sequential.* holds AdaptiveAugment, .* no method observe") as caught:
         made_with(losses.HingeLoss(), nn.Sequential(inner, augment.DiffAugment()))
     assert [warning.filename for warning in caught] == [__file__]
+    for kind, function in (("method", inner.forward), ("function", lambda samples: inner(samples))):
+        with pytest.warns(UserWarning, match=rf"{kind}\) holds AdaptiveAugment, .* no method observe"):
+            made_with(losses.HingeLoss(), function)
 
 
 @pytest.mark.filterwarnings("error")
@@ -219,6 +246,8 @@ def test_an_adaptive_augmentation_that_gets_no_logits_is_warned_of() -> None:
         (losses.RelativisticLoss(), augment.DiffAugment()),
         (losses.NonSaturatingLoss(), augment.AdaptiveAugment("blit")),
         (losses.HingeLoss(), Observer(0.6)),
+        (losses.LeastSquaresLoss(real_target=1, fake_target=-1), Observer(0.6)),
+        (losses.WeightedSum([losses.HingeLoss()], weights=[1.0]), Observer(0.6)),
         (losses.HingeLoss(), nn.Sequential(augment.AdaptiveAugment("blit", p=0.3, target=None))),
     ],
 )

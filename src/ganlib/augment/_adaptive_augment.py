@@ -68,11 +68,13 @@ class AdaptiveAugment(PreciseBuffers):
             matter. The default is the "bgc" of the paper. ``"colour"`` is accepted too.
         p: the first probability, in [0, 1].
         target: the value of :math:`r_t` to aim at, in [0, 1]. None keeps :math:`p`: it is fixed, or a
-            :class:`ganlib.training.Schedule` of ``augment.p`` changes it. Pass None with a relativistic loss: it fixes
-            only differences of logits, so their sign means nothing.
+            :class:`ganlib.training.Schedule` of ``augment.p`` changes it. Pass None with a loss that does not
+            separate real from fake samples at a logit of 0: relativistic and Wasserstein losses, which fix only
+            differences of logits, and least squares with the targets 1 and 0.
         images: number of images, above 0, after which :math:`p` can have gone from 0 to 1. Use fewer for small
             data sets and short trainings.
-        every: number of updates between two changes of :math:`p`, at least 1.
+        every: number of batches of real samples between two changes of :math:`p`, at least 1. With
+            ``accumulate_grad_batches``, an update has several.
 
     Attributes:
         p: the probability now, a tensor () that is changed in place.

@@ -9,7 +9,7 @@ from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
 
-__all__ = ["check_classes", "check_device", "check_encoder", "check_floats", "check_input", "encode"]
+__all__ = ["check_classes", "check_device", "check_encoder", "check_floats", "check_input", "check_lengths", "encode"]
 
 _INDICES = (torch.int64, torch.int8, torch.int16, torch.int32, torch.uint8)
 
@@ -19,6 +19,12 @@ def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
     if condition is None:
         raise ArgumentValueError(f"condition (=None) is missing: this network is conditional, through {encoder}")
     return encoder(condition)
+
+
+def check_lengths(encoding: Tensor, sample: Tensor) -> None:
+    """Raise a ShapeError unless there is an encoding for each sample."""
+    if len(encoding) != len(sample):
+        raise ShapeError(f"condition has {len(encoding)} entries, but sample has {len(sample)}")
 
 
 def check_encoder(encoder: object) -> None:

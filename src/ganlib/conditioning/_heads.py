@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ganlib._checks import check_sizes
 from ganlib._condition import call
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_encoder, check_input, encode
+from ganlib.conditioning._checks import check_encoder, check_input, check_lengths, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput
 
@@ -88,8 +88,7 @@ class Projection(nn.Module):
         phi, e = positions(features), positions(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features}) was passed")
-        if e.shape[0] != phi.shape[0]:
-            raise ShapeError(f"condition has {len(e)} entries, but sample has {len(phi)}")
+        check_lengths(e, phi)
         if e.shape[1] != 1 and encoding.shape[2:] != features.shape[2:]:
             raise ShapeError(
                 f"condition's maps {tuple(encoding.shape)} must have the spatial sizes of the backbone's features"

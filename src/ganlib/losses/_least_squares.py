@@ -32,6 +32,10 @@ class LeastSquaresLoss(nn.Module):
             :math:`b - a = 2` (for example :math:`a = -1`, :math:`b = 1`, :math:`c = 0`), the players minimize the
             Pearson :math:`\chi^2` divergence.
 
+    Attributes:
+        separates_at_zero: whether the targets of real samples and of fakes are as far from 0. Adaptive augmentation
+            needs this.
+
     Raises:
         ArgumentTypeError: ``smoothing`` is not a LabelSmoothing.
         ArgumentValueError: a target is not finite, ``real_target`` equals ``fake_target``, or ``generator_target`` is
@@ -74,6 +78,7 @@ class LeastSquaresLoss(nn.Module):
                 f"fake_target (={fake_target}), because the generator must learn to make samples that score as real"
             )
         self.smoothing = smoothing
+        self.separates_at_zero: bool = real_target == -fake_target
         self.real_target: float = float(real_target)
         self.fake_target: float = float(fake_target)
         self.generator_target: float = float(generator_target)

@@ -30,6 +30,8 @@ class WassersteinLoss(nn.Module):
         Algorithm 1.
     """
 
+    separates_at_zero = False  # only differences of scores matter
+
     def __init__(self) -> None:
         super().__init__()
 

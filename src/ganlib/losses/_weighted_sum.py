@@ -27,6 +27,7 @@ class WeightedSum(nn.Module):
 
     Attributes:
         needs_real_logits: whether any of the losses needs real logits in the generator's update.
+        separates_at_zero: whether a logit of 0 separates real from fake samples in all losses.
 
     Raises:
         ArgumentTypeError: ``losses`` or ``weights`` is not a sequence, or a loss is not an AdversarialLoss.
@@ -61,6 +62,9 @@ class WeightedSum(nn.Module):
         for weight in self.weights:
             check_weight("a weight", weight)
         self.needs_real_logits: bool = any(getattr(loss, "needs_real_logits", False) for loss in self.losses)
+        self.separates_at_zero: bool = all(
+            getattr(loss, "separates_at_zero", not getattr(loss, "needs_real_logits", False)) for loss in self.losses
+        )
         self.needs_unbounded_logits: bool = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
         # A loss with parameters or buffers is moved and saved with the sum.
         self.parts: nn.ModuleList = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))

@@ -30,7 +30,7 @@ def encoder_of(num_classes: int | None, encoder: ConditionEncoder | None) -> Con
         )
     if num_classes is not None:
         check_sizes(num_classes=num_classes)
-        return OneHot(num_classes)
+        return OneHot(int(num_classes))
     if isinstance(encoder, Maps):
         raise ArgumentValueError(f"encoder (={shown(encoder)}) gives maps, but these networks take vectors")
     if encoder is not None:

@@ -13,7 +13,7 @@ from ganlib._checks import check_sizes
 from ganlib._logits import as_dtype, without_autocast
 from ganlib._recipe import rebuildable
 from ganlib._shown import shown
-from ganlib.conditioning._checks import encode
+from ganlib.conditioning._checks import check_lengths, encode
 from ganlib.conditioning._concat import join
 from ganlib.errors import ArgumentValueError
 from ganlib.models._condition_encoder import encoder_of
@@ -220,6 +220,7 @@ class MapsToLogit(nn.Module):
         if self.encoder is None or self.embed is None:
             return features
         encoding = encode(condition, self.encoder)
+        check_lengths(encoding, features)
         return (features * self.embed(as_dtype(encoding, features.dtype))).sum(1, keepdim=True)
 
 

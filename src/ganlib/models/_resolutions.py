@@ -1,6 +1,7 @@
 """Resolutions and widths of networks that halve the image's size."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from ganlib._shown import shown
@@ -17,11 +18,12 @@ _WIDTH, _MOST = 32, 512
 def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """Return (C, H, W) as ints; raise an ArgumentValueError for other values."""
     sizes: Any = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-    if len(sizes) != 3 or not all(type(size) is int and size >= 1 for size in sizes):
+    if len(sizes) != 3 or not all(_is_size(size) for size in sizes):
         raise ArgumentValueError(
             f"image_shape (={shown(image_shape)}) must be (C, H, W), three whole numbers of at least 1"
         )
-    return sizes
+    channels, height, width = map(int, sizes)
+    return channels, height, width
 
 
 def halved(size: Size) -> Size:
@@ -57,9 +59,13 @@ def check_widths(name: str, widths: Any, sizes: list[Size]) -> list[int]:
     if widths is None:
         return [min(_MOST, _WIDTH * 2**halvings) for halvings in reversed(range(count))]
     channels: Any = tuple(widths) if isinstance(widths, Sequence) else (widths,) * count
-    if len(channels) != count or not all(type(width) is int and width >= 1 for width in channels):
+    if len(channels) != count or not all(_is_size(width) for width in channels):
         raise ArgumentValueError(
             f"{name} (={shown(widths)}) must be a whole number of at least 1, or {count} of them, one for each "
             f"resolution: {', '.join(f'{height}x{width}' for height, width in sizes)}"
         )
-    return list(channels)
+    return [int(width) for width in channels]
+
+
+def _is_size(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1

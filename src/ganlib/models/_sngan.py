@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import init
-from ganlib._checks import check_flag, check_sizes
+from ganlib._checks import check_count, check_flag
 from ganlib._logits import as_dtype, at_least_float32
 from ganlib._recipe import rebuildable
 from ganlib._shown import shown
 from ganlib.conditioning import ConditionalBatchNorm
-from ganlib.conditioning._checks import encode
+from ganlib.conditioning._checks import check_lengths, encode
 from ganlib.errors import ArgumentValueError
 from ganlib.models._condition_encoder import encoder_of
 from ganlib.models._dcgan import SAMPLE_RANGE
@@ -76,8 +76,8 @@ def sngan(
 
     Returns:
         A tuple (generator, discriminator). The generator maps latents (N, latent_dim) to samples (N, \*image_shape) in
-        [-1, 1]. The discriminator maps samples to logits (N, 1). With ``num_classes`` or ``encoder``, both take
-        conditions as a second argument.
+        [-1, 1]. The discriminator maps samples to logits (N, 1). It sums over positions, so it accepts images of other
+        sizes too. With ``num_classes`` or ``encoder``, both take conditions as a second argument.
 
     Raises:
         ArgumentValueError: if an argument is out of its range, both ``num_classes`` and ``encoder`` are given, the
@@ -100,7 +100,7 @@ def sngan(
         With attention: Zhang et al., "Self-Attention Generative Adversarial Networks" (SAGAN), 2019, arXiv:1805.08318.
     """
     channels, *largest = check_image_shape(image_shape)
-    check_sizes(latent_dim=latent_dim)
+    latent_dim = check_count("latent_dim", latent_dim, least=1)
     sizes = resolutions(*largest)
     planes = check_widths("widths", widths, sizes)
     down = planes if discriminator_widths is None else check_widths("discriminator_widths", discriminator_widths, sizes)
@@ -228,4 +228,5 @@ class SumToLogit(nn.Module):
         if self.encoder is None or self.embed is None:
             return logits
         encoding = encode(condition, self.encoder)
+        check_lengths(encoding, features)
         return logits + (self.embed(as_dtype(encoding, features.dtype)) * features).sum(1, keepdim=True)

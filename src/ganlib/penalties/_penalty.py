@@ -106,12 +106,16 @@ def check_samples(discriminator: Any, **samples: Any) -> None:
     if not callable(discriminator):
         raise ArgumentTypeError(f"discriminator (={shown(discriminator)}) must be callable")
     for name, value in samples.items():
-        if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"{name} must be a tensor of samples, but is a {type(value).__name__}")
-        if not value.is_floating_point():
-            raise DTypeError(f"{name} must be floating point, but its dtype is {value.dtype}")
-        if not (value.ndim and value.numel()):
-            raise ShapeError(f"{name} {tuple(value.shape)} must have shape (N, ...), and hold at least one number")
+        _check_sample(name, value)
+
+
+def _check_sample(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise ArgumentTypeError(f"{name} must be a tensor of samples, but is a {type(value).__name__}")
+    if not value.is_floating_point():
+        raise DTypeError(f"{name} must be floating point, but its dtype is {value.dtype}")
+    if not (value.ndim and value.numel()):
+        raise ShapeError(f"{name} {tuple(value.shape)} must have shape (N, ...), and hold at least one number")
 
 
 def squared_gradient_norms(
@@ -139,6 +143,7 @@ def squared_gradient_norms_of(
         raise ArgumentValueError(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
+    _check_sample("samples", samples)
     # Each derivative has the precision of its operation in the forward pass, so autocast stays off.
     with torch.enable_grad(), without_autocast(samples.device.type):
         total = torch.stack([scale.sum() for scale in scales(logits)]).sum()

@@ -77,6 +77,7 @@ class InvertedBottleneck(nn.Module):
         )
         if kernel_size % 2 == 0:
             raise ArgumentValueError(f"kernel_size (={shown(kernel_size)}) must be odd, to keep the size")
+        kernel_size = int(kernel_size)  # torch keeps a NumPy number, which a file of the network has not
         inner = expansion * channels
         if inner % group_width:
             raise ArgumentValueError(

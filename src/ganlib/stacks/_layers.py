@@ -53,18 +53,22 @@ def make_transposed_convolution(
 
 
 class _Whole(nn.modules.conv._ConvNd):
-    """Compute a convolution whose kernel covers the whole input, with a matrix product where that is faster."""
+    """Compute a convolution whose kernel covers the whole input, with a matrix product where that is faster.
+
+    A forward pass reads the weight once, because a parametrization computes it at each access.
+    """
 
     def _is_product(self, x: Tensor, size: tuple[int, ...]) -> bool:
         """Return whether the output is one product of matrices, for inputs of this spatial size."""
         simple = set(self.padding) == set(self.output_padding) == {0} and set(self.dilation) == {1} == {self.groups}
         # On the CPU, a product takes a half to a sixth of the time. GPUs were not measured.
-        return x.device.type == "cpu" and simple and tuple(x.shape[2:]) == size and x.ndim == self.weight.ndim
+        return x.device.type == "cpu" and simple and tuple(x.shape[2:]) == size
 
-    def _last(self) -> list[int]:
-        """Return the dims of an image in the order of the memory of the weight, without the first."""
-        dims = list(range(1, self.weight.ndim))
-        return dims if self.weight.is_contiguous() else [*dims[1:], dims[0]]
+
+def _order(weight: Tensor) -> list[int]:
+    """Return the dims of a weight in the order of its memory."""
+    dims = list(range(weight.ndim))
+    return dims if weight.is_contiguous() else [0, *dims[2:], 1]
 
 
 class _WholeConv(_Whole):
@@ -72,7 +76,8 @@ class _WholeConv(_Whole):
         """Convolve maps (N, in_channels, *kernel_size) to (N, out_channels, 1, ...)."""
         if not self._is_product(input, self.kernel_size):
             return super().forward(input)
-        order, weight = [0, *self._last()], self.weight
+        weight = self.weight
+        order = _order(weight)
         y = F.linear(input.permute(order).flatten(1), weight.permute(order).flatten(1), self.bias)
         return y.unflatten(1, (-1, *[1] * (weight.ndim - 2)))
 
@@ -80,10 +85,11 @@ class _WholeConv(_Whole):
 class _WholeConvTranspose(_Whole):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve maps (N, in_channels, 1, ...) to (N, out_channels, *kernel_size)."""
-        if output_size is not None or not self._is_product(input, (1,) * (self.weight.ndim - 2)):
+        if output_size is not None or not self._is_product(input, (1,) * len(self.kernel_size)):
             return super().forward(input, output_size)
-        order = [0, *self._last()]
-        weight = self.weight.permute(order)
+        weight = self.weight
+        order = _order(weight)
+        weight = weight.permute(order)
         y = F.linear(input.flatten(1), weight.flatten(1).t()).unflatten(1, weight.shape[1:])
         y = y.permute([order.index(dim) for dim in range(weight.ndim)])
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * (weight.ndim - 2))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ganlib._checks import check_sizes
+from ganlib._held import held
 from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
@@ -145,18 +146,18 @@ def warn_of_useless_signs(loss: Any, augment: Any, *, stacklevel: int) -> None:
         augment: the augmentation, or None.
         stacklevel: stack level of the warning, from the caller.
     """
-    inner = [*augment.modules()][1:] if isinstance(augment, nn.Module) and not hasattr(augment, "observe") else []
+    inner = [] if hasattr(augment, "observe") else [part for part in held(augment) if isinstance(part, nn.Module)]
     for part in filter(_adapts, inner):
         warnings.warn(
             f"augment (={type(augment).__name__}) holds {type(part).__name__}, which adapts to the discriminator's "
-            "logits, but has no method observe to pass them on: add one",
+            "logits, but has no method observe to pass them on: pass it itself, or add the method",
             stacklevel=stacklevel + 1,
         )
-    if _adapts(augment) and getattr(loss, "needs_real_logits", False):
+    if _adapts(augment) and not getattr(loss, "separates_at_zero", not getattr(loss, "needs_real_logits", False)):
         warnings.warn(
             f"augment (={type(augment).__name__}) adapts to the sign of the discriminator's logits, but loss "
-            f"(={type(loss).__name__}) compares logits of real and fake samples, so their sign means nothing: pass "
-            "target=None to it, and let a Schedule write its p",
+            f"(={type(loss).__name__}) does not separate real from fake samples at 0, so their sign means nothing: "
+            "pass target=None to it, and let a Schedule write its p",
             stacklevel=stacklevel + 1,
         )
 
