@@ -17,12 +17,14 @@ does not count. Each row of ``TASK.csv`` has one measurement against test images
 - for conditional runs, the share of samples that the classifier assigns to their label;
 - for Stacked MNIST, the number of modes and the divergence from equal shares.
 
-The row "real images" measures training images in the same way.
+The row "real images" measures training images in the same way. ``TASK.json`` has the minutes and the name of the
+classifier: a folder has results of the same settings only.
 """
 
 import argparse
 import csv
 import importlib
+import json
 import math
 import runpy
 import shutil
@@ -221,6 +223,22 @@ class Table:
             csv.writer(file).writerows([header, *(row for row in rows if row[:2] != [recipe, str(seed)])])
 
 
+def keep_settings(arguments: argparse.Namespace) -> None:
+    """Write the settings into the folder, or stop if its results have others."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path, results = (arguments.out / f"{arguments.task}.{ending}" for ending in ("json", "csv"))
+    classifier = None if arguments.classifier is None else arguments.classifier.name  # the folder differs by machine
+    settings = {"minutes": arguments.minutes, "classifier": classifier}
+    if path.exists() and results.exists():
+        for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+            if value != settings.get(name):
+                sys.exit(
+                    f"--{name} (={settings.get(name)}) differs from {value}, with which {results} was made: use that, "
+                    "or another folder as --out"
+                )
+    path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+
 _RESULTS = (
     *("frechet_distance", "kernel_distance", "kernel_distance_std", "precision", "recall", "density", "coverage"),
     *("label_accuracy", "modes_found", "kl_divergence"),
@@ -258,10 +276,10 @@ def train_one(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train each recipe in a process of its own, one after the other; a finished training is not repeated."""
-    arguments.out.mkdir(parents=True, exist_ok=True)
     task = TASKS[arguments.task]
     if task.data == "folder" and arguments.classifier is None:
         sys.exit(f"--task {arguments.task} needs --classifier, made by benchmarks.cifar_classifier")
+    keep_settings(arguments)
     table, failed = Table(arguments.out / f"{arguments.task}.csv"), list[str]()
     for seed in arguments.seeds:
         for recipe in arguments.recipes or task.recipes:

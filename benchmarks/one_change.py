@@ -4,8 +4,8 @@
     python -m benchmarks.one_change --task cifar16 --root DIR --classifier runs/cifar16.pt --minutes 4
 
 The tasks, their data and their measurements are those of ``benchmarks.frontier``. All steps train without classes. Each
-step keeps the changes of the steps before it. A step that is in the file of results is not trained again. Run nothing
-else meanwhile.
+step keeps the changes of the steps before it. A step that is in the file of results is not trained again. A folder has
+results of the same minutes and classifier only. Run nothing else meanwhile.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.frontier import TASKS, Measure, Table, read
+from benchmarks.frontier import TASKS, Measure, Table, keep_settings, read
 from ganlib import augment, data, latents, losses, models, penalties, stacks, training
 from ganlib.conditioning import Unconditional
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/one_change"), metavar="DIR")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    keep_settings(arguments)
     measure = Measure(TASKS[arguments.task], arguments)
     table = Table(arguments.out / f"{arguments.task}.csv")
     images, latent = measure.images(test=False), latents.Gaussian(LATENT_DIM)

@@ -121,16 +121,17 @@ def choose(arguments: argparse.Namespace) -> None:
 def make_networks(arguments: argparse.Namespace, shape: torch.Size, classes: int | None) -> tuple[nn.Module, nn.Module]:
     """Make the networks of the model, for images of this shape. Without classes they are unconditional."""
     latent_dim, width = arguments.latent_dim, arguments.width
+    widest = max(512, width)
     stages, size = list[stacks.Stage](), min(shape[1:])
     while size >= 8:  # halve the image as long as 4 pixels are left
-        stages.append(stacks.Stage(min(width << len(stages), 512)))
+        stages.append(stacks.Stage(min(width << len(stages), widest)))
         size = -(-size // 2)
     if arguments.model == "dcgan":
         plan = stacks.StackPlan(tuple(shape), stages)
         if classes is None:
             return models.dcgan(plan, latent_dim, discriminator_norm="none")
         return models.conditional_dcgan(plan, latent_dim, classes, discriminator_norm="none")
-    widths = [min(width << level, 512) for level in reversed(range(len(stages) + 1))]  # from the lowest resolution
+    widths = [min(width << level, widest) for level in reversed(range(len(stages) + 1))]  # from the lowest resolution
     if arguments.model == "sngan":
         return models.sngan(shape, latent_dim, classes, widths=widths)
     group_width = math.gcd(16, 2 * width)  # it must divide twice each width

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import math
 import subprocess
 import sys
@@ -121,6 +122,38 @@ def test_a_finished_training_is_kept_and_a_stopped_one_starts_again(patched: Pat
     third = train("mnist", patched, tmp_path, "--recipes", "plain", "conditional")
     assert third["conditional"] == again["conditional"]
     assert len({row["iteration"] for row in third["plain"]["0"]}) == len(third["plain"]["0"])
+
+
+def test_a_folder_has_results_of_one_setting(tmp_path: Path) -> None:
+    """Other minutes or another classifier are refused by name; a classifier may be in another folder."""
+
+    def keep(**other: Any) -> None:
+        own = {"task": "mnist", "out": tmp_path / "new", "minutes": 3.0, "classifier": Path("a/x.pt")}
+        frontier.keep_settings(argparse.Namespace(**{**own, **other}))
+
+    settings = tmp_path / "new" / "mnist.json"
+    keep(minutes=5.0)
+    keep()  # there are no results of the five minutes
+    frontier.Table(tmp_path / "new" / "mnist.csv").add("plain", 0, 1.0, 1, {})
+    for _ in range(2):
+        assert json.loads(settings.read_text()) == {"minutes": 3.0, "classifier": "x.pt"}
+        keep()
+        keep(classifier=Path("b/x.pt"))
+        for name, value in (("minutes", 4.0), ("classifier", Path("a/y.pt")), ("classifier", None)):
+            with pytest.raises(SystemExit, match=rf"--{name} \(=(4.0|y.pt|None)\) differs from (3.0|x.pt), .*mnist"):
+                keep(**{name: value})
+        settings.unlink()  # results of an earlier version
+        keep()
+    keep(task="cifar16", minutes=4.0)
+
+
+def test_a_finished_training_of_other_settings_is_not_taken_for_this_one(patched: Path, tmp_path: Path) -> None:
+    """The command stops before it trains, and leaves the folder as it is."""
+    first = train("mnist", patched, tmp_path, "--recipes", "plain")
+    for words in (("--minutes", "0.02"), ("--classifier", "x.pt")):
+        with pytest.raises(SystemExit, match=rf"{words[0]} \(={words[1]}\) differs"):
+            train("mnist", patched, tmp_path, "--recipes", "plain", *words)
+    assert frontier.read(tmp_path / "mnist.csv") == first
 
 
 def test_real_images_are_measured_as_samples_are(digits: tuple[Any, Path]) -> None:

@@ -52,3 +52,6 @@ def test_steps_are_trained_measured_and_not_repeated(
     one_change.main()
     assert frontier.read(tmp_path / "stacked-mnist.csv") == rows
     assert not capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--minutes", "0.02"])
+    with pytest.raises(SystemExit, match=r"--minutes \(=0.02\) differs from 0.01"):
+        one_change.main()

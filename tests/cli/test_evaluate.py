@@ -360,6 +360,32 @@ def test_stacked_digits(here: Path) -> None:
     assert answer in refused("evaluate", "grey", "--data", "stacked-mnist")
 
 
+class Small(nn.Module):
+    """In place of the classifier, which would need minutes for so many samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 10)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Four pixels."""
+        return samples.flatten(1)[:, 400:404].contiguous()
+
+
+@pytest.mark.parametrize(("data_set", "channels", "count"), [("digits", 1, 10_000), ("stacked-mnist", 3, 26_000)])
+def test_the_number_of_samples_by_default(
+    data_set: str, channels: int, count: int, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stacked digits have as many as in published results, since the divergence depends on the number."""
+    monkeypatch.setattr(metrics.DigitClassifier, "pretrained", Small)
+    write_mnist(here / "data", 40, RENDERED)
+    save("run", models.mlp_gan((channels, 28, 28), 4, [8])[0], classes=None, data=data_set)
+    call("evaluate", "run", "--metrics", "modes")
+    assert report("run/evaluation.json")["samples"] == count
+    call("evaluate", "run", "--metrics", "modes", "--n", 12)
+    assert report("run/evaluation.json")["samples"] == 12
+
+
 @pytest.mark.real_data
 def test_the_pretrained_generator_on_mnist(here: Path) -> None:
     """10,000 samples against the test set, in the features of the shipped classifier: near what was measured."""

@@ -73,6 +73,12 @@ def test_the_seed_fixes_what_is_drawn():
     assert not torch.equal(one.indices, other.indices)
 
 
+def test_a_seed_of_numpy():
+    """It draws what the same whole number of Python draws."""
+    stacked = StackedMNIST(_source(), length=20, seed=np.int64(3))
+    assert torch.equal(stacked.indices, StackedMNIST(_source(), length=20, seed=3).indices)
+
+
 def test_images_are_drawn_alike_for_each_channel():
     """Each of 40 images is as likely as another in each channel, and the channels are independent."""
     indices = StackedMNIST(_source(), length=40_000).indices

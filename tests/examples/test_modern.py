@@ -155,6 +155,26 @@ def test_networks_of_any_size_and_width(script: dict[str, Any], model: str, size
         assert discriminator(samples, *labels).shape == (2, 1)
 
 
+@every_model
+def test_a_width_above_the_usual_limit(script: dict[str, Any], model: str) -> None:
+    """Channels double up to 512; a width of more is that of all maps."""
+    for width, widest in ((300, 512), (640, 640)):
+        arguments = chosen(script, model=model, width=width, device="meta")
+        with torch.device("meta"):
+            networks = script["make_networks"](arguments, torch.Size([3, 32, 32]), None)
+        channels = {
+            size
+            for network in networks
+            for layer in network.modules()
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+            for size in (layer.in_channels, layer.out_channels)
+        }
+        expected = {3, width, widest}
+        if model == "r3gan":  # its blocks are wider inside
+            expected |= {2 * width, 2 * widest}
+        assert channels == expected
+
+
 def test_a_folder_of_color_images(script: dict[str, Any], tmp_path: Path) -> None:
     """It is trained with its classes and flipped images, at a size that no power of two divides."""
     root = write_images(tmp_path / "images", ["apple", "pear"], 8, size=50)

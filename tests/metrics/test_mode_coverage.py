@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from ganlib.data import RenderedDigits, StackedMNIST
-from ganlib.errors import ArgumentValueError, GanlibError, ShapeError
+from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError, ShapeError
 from ganlib.metrics import ModeCoverage
 from tests.metrics.cases import same
 
@@ -85,7 +86,7 @@ def test_another_number_of_classes_is_named():
     """A mode of a classifier of five classes is not one of a classifier of three."""
     coverage = ModeCoverage(lambda samples: samples)
     coverage.update(torch.eye(5), real=True)
-    with pytest.raises(ShapeError, match=r"classifier gave \(3, 3\), but it gave 5 logits before"):
+    with pytest.raises(ShapeError, match=r"classifier gave \(3, 3\), but earlier samples .* have 5 classes"):
         coverage.update(torch.eye(3), real=False)
 
 
@@ -93,6 +94,19 @@ def test_modes_that_cannot_be_numbered_are_named():
     """Forty images of four classes have more combinations than int64 has numbers."""
     with pytest.raises(ArgumentValueError, match=r"stacked \(=40\)"):
         ModeCoverage(lambda samples: samples.flatten(1), stacked=40).update(torch.rand(2, 160), real=True)
+
+
+@pytest.mark.parametrize("number", [int, np.int64])
+def test_the_largest_number_of_modes(number):
+    """2^62 modes are counted and compared with equal shares; 2^63 are one more than int64 has."""
+    metric = ModeCoverage(lambda samples: samples.flatten(1), stacked=number(62), reference="uniform")
+    metric.update(torch.eye(2)[torch.tensor([[0, 1] * 31])], real=False)
+    values = metric.compute()
+    assert values["modes_real"] == 2**62
+    assert values["kl_divergence"].item() == pytest.approx(62 * math.log(2))
+    metric = ModeCoverage(lambda samples: samples.flatten(1), stacked=number(63), reference="uniform")
+    with pytest.raises(ArgumentValueError, match=r"^stacked \(=63\) images of 2 classes"):
+        metric.update(torch.rand(2, 126), real=False)
 
 
 def test_frequencies_compared_with_equal_ones():
@@ -122,15 +136,92 @@ def test_equal_frequencies_need_no_real_samples():
     assert metric.compute()["kl_divergence"].item() == pytest.approx(math.log(4))
 
 
-def test_a_state_for_another_reference_is_named():
-    """A state saved with real samples as the reference lacks the number of modes."""
+def test_a_state_for_another_reference():
+    """It has the number of modes; where an earlier version did not save it, the error says so."""
     saved, loaded = ModeCoverage(same), ModeCoverage(same, reference="uniform")
-    for metric in (saved, loaded):
-        metric.persistent(True)
     saved.update(_samples([0, 1]), real=False)
-    loaded.load_state_dict(saved.state_dict(), strict=False)
-    with pytest.raises(ArgumentValueError, match="no number of classes, since it was saved with reference='real'"):
+    state = saved.state_dict()
+    loaded.load_state_dict(state)
+    assert loaded.compute()["kl_divergence"].item() == pytest.approx(math.log(2))
+    del state["kind"]
+    loaded.load_state_dict(state)
+    with pytest.raises(ArgumentValueError, match="the loaded state has no number of classes, .* update"):
         loaded.compute()
+    loaded.update(_samples([2, 3]), real=False)
+    assert loaded.compute()["kl_divergence"] == 0
+
+
+def _stacked(stacked, classes=4):
+    """A metric of single pixels, with real and generated samples of random modes."""
+    metric = ModeCoverage(lambda images: images.flatten(1), stacked=stacked)
+    for real in (True, False):
+        metric.update(torch.rand(20, stacked, classes), real=real)
+    return metric
+
+
+def test_modes_of_another_number_of_images_are_refused(tmp_path):
+    """A mode of two images is not one of three: the file or the state is named, and nothing is loaded."""
+    saved, metric = _stacked(2), _stacked(3)
+    before = metric.compute()
+    saved.save_statistics(tmp_path / "two.npz")
+    with pytest.raises(ArgumentValueError, match=r"^stacked \(=3\) does not fit .*two.npz, .* stacked=2$"):
+        metric.load_statistics(tmp_path / "two.npz")
+    with pytest.raises(ArgumentValueError, match=r"^stacked \(=3\) does not fit the loaded state, .* stacked=2$"):
+        metric.load_state_dict(saved.state_dict())
+    with pytest.raises(ArgumentValueError, match=r"^stacked \(=3\) does not fit the loaded state"):
+        torch.nn.ModuleDict({"modes": metric}).load_state_dict(torch.nn.ModuleDict({"modes": saved}).state_dict())
+    assert metric.compute() == before
+    for other in (ModeCoverage(lambda images: images.flatten(1), stacked=2), _stacked(2)):
+        other.load_statistics(tmp_path / "two.npz")
+        other.load_state_dict(saved.state_dict())
+        assert other.compute() == saved.compute()
+
+
+def test_modes_of_another_number_of_classes_are_refused(tmp_path):
+    """Before samples and after them; real samples are replaced."""
+    _stacked(2, classes=4).save_statistics(tmp_path / "four.npz")
+    with pytest.raises(ShapeError, match=r"four.npz holds modes of 4 classes, but classifier gave 5 logits before"):
+        _stacked(2, classes=5).load_statistics(tmp_path / "four.npz")
+    for load in ("statistics", "state"):
+        metric = ModeCoverage(lambda images: images.flatten(1), stacked=2)
+        if load == "statistics":
+            metric.load_statistics(tmp_path / "four.npz")
+        else:
+            metric.load_state_dict(_stacked(2, classes=4).state_dict())
+        with pytest.raises(ShapeError, match=r"classifier gave \(6, 5\), but .* the loaded statistics have 4 classes"):
+            metric.update(torch.rand(3, 2, 5), real=False)
+
+
+def test_files_that_do_not_say_what_their_modes_are(tmp_path):
+    """Those of earlier versions have classes of single images, as many as the classifier has."""
+    modes = np.array([[0], [1]])
+    np.savez(tmp_path / "old.npz", modes=modes)
+    metric = ModeCoverage(same)
+    metric.load_statistics(tmp_path / "old.npz")
+    metric.update(_samples([0, 3]), real=False)
+    metric.load_statistics(tmp_path / "old.npz")
+    assert metric.compute()["modes_real"] == 2
+    metric.save_statistics(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        assert (file["classes"], file["stacked"]) == (4, 1)
+    state = metric.state_dict()
+    del state["kind"]
+    with pytest.raises(ArgumentValueError, match=r"stacked \(=3\) does not fit .*old.npz"):
+        ModeCoverage(same, stacked=3).load_statistics(tmp_path / "old.npz")
+    with pytest.raises(ArgumentValueError, match=r"stacked \(=3\) does not fit the loaded state"):
+        ModeCoverage(same, stacked=3).load_state_dict(state)
+    for name, value in (("stacked", 0), ("stacked", 1.0), ("classes", [4]), ("classes", 2**64 - 1)):
+        np.savez(tmp_path / "odd.npz", modes=modes, **{name: value})
+        with pytest.raises(CheckpointError, match="odd.npz does not hold the statistics of a ModeCoverage"):
+            metric.load_statistics(tmp_path / "odd.npz")
+
+
+def test_a_state_of_other_modules_is_loaded_around_it():
+    """``strict=False`` leaves the metric as it was, whatever its ``stacked``."""
+    module = torch.nn.ModuleDict({"modes": _stacked(2)})
+    before = module["modes"].compute()
+    module.load_state_dict({}, strict=False)
+    assert module["modes"].compute() == before
 
 
 def _expected_divergence(modes, n):

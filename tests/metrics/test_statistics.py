@@ -17,7 +17,7 @@ ARRAYS = {
     "kernel_distance": {"features"},
     "precision_recall": {"features"},
     "memorization": {"features", "training"},
-    "mode_coverage": {"modes"},
+    "mode_coverage": {"modes", "classes", "stacked"},
 }
 
 
@@ -83,6 +83,7 @@ def test_numpy_reads_them(name, tmp_path):
         assert arrays["count"].dtype == np.int64
     elif name == "mode_coverage":
         np.testing.assert_array_equal(arrays["modes"], real.argmax(1, keepdim=True))
+        assert (arrays["classes"], arrays["stacked"]) == (3, 1)
     else:
         np.testing.assert_array_equal(arrays["features"], real)
 

@@ -25,6 +25,8 @@ __all__ = ["evaluate"]
 
 # Samples in the image, and the nearest real images of each.
 _SAMPLES, _NEAREST = 20, 5
+# Published results of Stacked MNIST have more samples; a perfect generator's divergence depends on their number.
+_N, _N_STACKED = 10_000, 26_000
 
 
 def evaluate(options: Sequence[str]) -> None:
@@ -67,7 +69,8 @@ def _parser(shared: Any, command_line: Any, data_sets: Sequence[str]) -> argpars
     features = "network of the features: the digit classifier of ganlib, or Inception; auto: depends on the data"
     add("--features", choices=["auto", "digits", "inception"], default="auto", help=f"{features} ({own})")
     add("--weights", type=Path, metavar="FILE", help="weights of Inception (default: in the cache of torch.hub)")
-    add("--n", type=command_line.whole, default=10_000, metavar="N", help=f"number of samples ({own})")
+    counts = f"default: {_N}; {_N_STACKED} for {shared.STACKED}, as in published results"
+    add("--n", type=command_line.whole, metavar="N", help=f"number of samples ({counts})")
     baseline = "evaluate as many training images too, for comparison: a generator is not expected to be better"
     add("--baseline", action="store_true", help=baseline)
     add("--seed", type=command_line.seed, default=0, metavar="S", help=f"seed of the latents ({own})")
@@ -220,6 +223,7 @@ def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, dat
                 f"--data is missing, since RUN (={arguments.run}) does not contain the name of its data set: pass one "
                 f"of {', '.join(data_sets)}"
             )
+    arguments.n = arguments.n or (_N_STACKED if arguments.data == shared.STACKED else _N)
     arguments.image_size = subject.shape[-1]
     if arguments.features == "auto":
         arguments.features = "inception" if arguments.weights else shared.features_for(arguments.data)

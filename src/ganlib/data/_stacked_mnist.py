@@ -106,7 +106,7 @@ class StackedMNIST(Dataset[tuple[Tensor, int]]):
                 f"channels (={channels}) with {self.num_classes} classes each have {self.num_classes}^{channels} "
                 f"modes; at most {_MOST_MODES:,} are supported"
             )
-        numbers = torch.Generator().manual_seed(seed)
+        numbers = torch.Generator().manual_seed(self.seed)
         self.images: Tensor = images.squeeze(1)
         self.indices: Tensor = torch.randint(len(images), (length, self.channels), generator=numbers)
         digits = labels.cpu()[self.indices]

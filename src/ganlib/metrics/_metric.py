@@ -258,7 +258,8 @@ class RealFakeMetric(GanMetric):
 
         Raises:
             CheckpointError: if the file is missing, damaged or of another kind.
-            ShapeError: if its number of features differs from that of the samples so far.
+            ShapeError: if its number of features, or of classes, differs from that of the samples so far.
+            ArgumentValueError: if the modes of a :class:`ModeCoverage` were saved with another ``stacked``.
         """
         _check_path(path)
         try:
@@ -275,9 +276,7 @@ class RealFakeMetric(GanMetric):
             raise CheckpointError(
                 f"{path} does not hold the statistics of a {type(self).__name__}: {error} (it holds {held})"
             ) from error
-        known, new = self._width(self._fakes()), self._width(loaded)
-        if known not in (None, new):
-            raise ShapeError(f"{path} holds {new} features per sample, but {self._role} gave {known} before")
+        self._check_loaded(str(path), loaded)
         for name, value in _moved(loaded, self.device).items():
             setattr(self, name, value)
 
@@ -287,8 +286,12 @@ class RealFakeMetric(GanMetric):
         real = {name: value for name, value in self.metric_state.items() if name.startswith(("real_", "loaded_"))}
         return self._width(real) is not None
 
-    def _fakes(self) -> State:
-        return {name: value for name, value in self.metric_state.items() if name.startswith("fake_")}
+    def _check_loaded(self, path: str, loaded: State) -> None:
+        """Raise an error if loaded states do not fit the generated samples."""
+        fakes = {name: value for name, value in self.metric_state.items() if name.startswith("fake_")}
+        known, new = self._width(fakes), self._width(loaded)
+        if known not in (None, new):
+            raise ShapeError(f"{path} holds {new} features per sample, but {self._role} gave {known} before")
 
     def _outputs(self, samples: Tensor) -> Tensor:
         """Return the outputs to keep for the samples, (N, F)."""
@@ -351,7 +354,7 @@ class RowsMetric(RealFakeMetric):
         getattr(self, f"{side}_{self.rows}").append(outputs.clone())
 
     def _width(self, state: State) -> int | None:
-        return next((rows[0].shape[1] for name, rows in state.items() if rows), None)
+        return next((rows[0].shape[1] for name, rows in state.items() if name.endswith(self.rows) and rows), None)
 
     def _arrays(self, states: Sequence[State]) -> dict[str, Tensor]:
         real = self._side(states, "real")

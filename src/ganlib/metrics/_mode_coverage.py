@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +39,8 @@ class ModeCoverage(RowsMetric):
         classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
             runs in evaluation mode.
         stacked: number of images in the channels of a sample, at least 1. The classifier gets each image separately.
-            The modes are the :math:`K^{\text{stacked}}` combinations of K classes.
+            The modes are the :math:`K^{\text{stacked}}` combinations of K classes. Statistics and states that were
+            saved with another number are refused.
         reference: ``"real"`` compares with the real samples. ``"uniform"`` compares with equal shares of all modes; it
             needs no real samples, and does not use them.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
@@ -72,7 +74,8 @@ class ModeCoverage(RowsMetric):
     """
 
     rows = "modes"
-    fake_classes: list[Tensor]
+    fake_modes: list[Tensor]
+    kind: list[Tensor]  # one row with K, or 0 if it is unknown, and ``stacked``: what the modes mean
 
     def __init__(
         self,
@@ -86,11 +89,9 @@ class ModeCoverage(RowsMetric):
         super().__init__("classifier", classifier, timeout, options)
         check_sizes(stacked=stacked)
         check_option("reference", reference, ("real", "uniform"))
-        self.stacked = stacked
+        self.stacked: int = int(stacked)  # a power of NumPy's integers overflows
         self.reference: Literal["real", "uniform"] = reference
-        self._classes: int | None = None
-        if reference == "uniform":  # a process without samples, or a loaded state, takes K from here
-            self.add_state("fake_classes", [], dist_reduce_fx="cat", persistent=True)
+        self.add_state("kind", [], dist_reduce_fx="cat", persistent=True)
 
     def compute(self) -> dict[str, Tensor]:
         """Compute the values of all samples so far.
@@ -107,9 +108,11 @@ class ModeCoverage(RowsMetric):
             GanlibRuntimeError: if a process does not arrive within the timeout.
             ShapeError: if the classifiers of two processes have different numbers of classes.
         """
+        states = self._states()
+        classes = _classes(states)
         if self.reference == "uniform":
-            return self._compared_with_uniform(self._states())
-        real, fake = self._pair(self._states(), 1)
+            return self._compared_with_uniform(self._side(states, "fake"), classes)
+        real, fake = self._pair(states, 1)
         modes, index = torch.cat([real, fake]).flatten().unique(return_inverse=True)
         q, p = (
             part.bincount(minlength=len(modes)).double() / len(part) for part in index.split([len(real), len(fake)])
@@ -125,19 +128,15 @@ class ModeCoverage(RowsMetric):
         """Return whether this process has real samples or loaded statistics, or needs none."""
         return self.reference == "uniform" or super().has_real
 
-    def _compared_with_uniform(self, states: Sequence[State]) -> dict[str, Tensor]:
-        fake = self._side(states, "fake")
+    def _compared_with_uniform(self, fake: Tensor, classes: int) -> dict[str, Tensor]:
         if not len(fake):
             raise ArgumentValueError("update was given no generated samples; at least 1 is needed")
-        classes = {int(row) for state in states for row in state["fake_classes"]}
         if not classes:
             raise ArgumentValueError(
-                "the loaded state has no number of classes, since it was saved with reference='real': use that, or "
-                "update with generated samples"
+                "the loaded state has no number of classes, since an earlier version saved it: use reference='real', "
+                "or update with generated samples"
             )
-        if len(classes) > 1:
-            raise ShapeError(f"classifier gave {sorted(classes)} logits on different ranks")
-        modes = classes.pop() ** self.stacked
+        modes = classes**self.stacked
         counts = fake.flatten().unique(return_counts=True)[1].double()
         p = counts / len(fake)
         return {
@@ -145,11 +144,6 @@ class ModeCoverage(RowsMetric):
             "modes_real": torch.tensor(modes, device=p.device),
             "kl_divergence": (p * (p * modes).log()).sum().clamp(min=0),
         }
-
-    def _add(self, side: str, outputs: Tensor) -> None:
-        super()._add(side, outputs)
-        if self.reference == "uniform" and side == "fake" and not self.fake_classes:
-            self.fake_classes = [torch.tensor([[self._classes]], device=outputs.device)]
 
     def _outputs(self, samples: Tensor) -> Tensor:
         """Return the mode of each sample, (N, 1) int64."""
@@ -167,12 +161,42 @@ class ModeCoverage(RowsMetric):
     def _known(self, logits: Tensor) -> Tensor:
         """Return the logits, after checks that K has not changed and the modes fit in int64."""
         classes = logits.shape[1]
-        if classes**self.stacked > 2**63:
-            raise ArgumentValueError(f"stacked (={self.stacked}) images of {classes} classes have more than 2^63 modes")
-        if self._classes not in (None, classes):
-            raise ShapeError(f"classifier gave {tuple(logits.shape)}, but it gave {self._classes} logits before")
-        self._classes = classes
+        if classes**self.stacked >= 2**63:
+            raise ArgumentValueError(f"stacked (={self.stacked}) images of {classes} classes have 2^63 modes or more")
+        known = _classes([self.metric_state])
+        if known not in (0, classes):
+            raise ShapeError(
+                f"classifier gave {tuple(logits.shape)}, but earlier samples or the loaded statistics have {known} "
+                "classes"
+            )
+        self.kind = [torch.tensor([[classes, self.stacked]], device=logits.device)]
         return logits
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        name = f"{prefix}kind"
+        if name not in state_dict and any(state_dict.get(f"{prefix}{side}_{self.rows}") for side in self.sides):
+            state_dict[name] = [torch.tensor([[0, 1]])]  # it was saved before there was an argument ``stacked``
+        for row in state_dict.get(name, []):
+            self._check_stacked("the loaded state", int(row[0, 1]))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _check_loaded(self, path: str, loaded: State) -> None:
+        ((classes, stacked),) = loaded["kind"][0].tolist()
+        self._check_stacked(path, stacked)
+        known = _classes([self.metric_state]) if self.fake_modes else 0
+        if 0 not in (classes, known) and classes != known:
+            raise ShapeError(f"{path} holds modes of {classes} classes, but {self._role} gave {known} logits before")
+
+    def _check_stacked(self, what: str, stacked: int) -> None:
+        if stacked != self.stacked:
+            raise ArgumentValueError(
+                f"stacked (={self.stacked}) does not fit {what}, whose modes were saved with stacked={stacked}"
+            )
+
+    def _arrays(self, states: Sequence[State]) -> dict[str, Tensor]:
+        arrays = {**super()._arrays(states), "stacked": torch.tensor(self.stacked)}
+        classes = _classes(states)
+        return {**arrays, "classes": torch.tensor(classes)} if classes else arrays
 
     def _loaded(self, arrays: dict[str, Any]) -> State:
         if "modes" not in arrays:
@@ -180,4 +204,23 @@ class ModeCoverage(RowsMetric):
         modes = torch.as_tensor(arrays["modes"])
         if modes.dtype != torch.int64 or modes.shape != (modes.numel(), 1) or not len(modes) or modes.min() < 0:
             raise ValueError("modes must be an int64 array (N, 1) of at least 0, with N of at least 1")
-        return {"real_modes": [], "loaded_modes": [modes]}
+        # Files without these two were saved before there was an argument ``stacked``.
+        stacked = _count(arrays, "stacked")
+        classes = _count(arrays, "classes") if "classes" in arrays else _classes([self.metric_state])
+        return {"real_modes": [], "loaded_modes": [modes], "kind": [torch.tensor([[classes, stacked]])]}
+
+
+def _classes(states: Sequence[State]) -> int:
+    """Return the number of classes K, or 0 if no state has it."""
+    found = {int(row[0, 0]) for state in states for row in state["kind"]} - {0}
+    if len(found) > 1:
+        raise ShapeError(f"classifier gave {sorted(found)} logits on different ranks")
+    return found.pop() if found else 0
+
+
+def _count(arrays: dict[str, Any], name: str) -> int:
+    """Return a whole number of at least 1 from the arrays of a file."""
+    count = np.asarray(arrays.get(name, 1))
+    if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1")
+    return int(count)

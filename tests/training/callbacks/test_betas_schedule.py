@@ -103,6 +103,26 @@ def test_a_group_that_is_added_later_follows_too() -> None:
     assert [group["betas"] for group in optimizer.param_groups] == [(0.9, 0.5), (0.25, 0.5)]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [
+        (torch.float64, 1 - 2**-53),
+        (torch.float32, 1 - 2**-24),
+        (torch.bfloat16, 1 - 2**-8),
+        (torch.float16, 1 - 2**-11),
+    ],
+)
+def test_a_beta_that_is_a_tensor_stays_below_1(dtype: torch.dtype, largest: float) -> None:
+    """It is at most the largest number below 1 in its precision, since with a beta of 1 Adam divides by 0."""
+    betas = torch.tensor(0.5, dtype=dtype), torch.tensor(0.5, dtype=dtype)
+    parameter = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.Adam([parameter], lr=torch.tensor(0.1), betas=betas, capturable=True, foreach=False)
+    run: Any = SimpleNamespace(progress=0.5)
+    schedule = training.BetasSchedule(optimizer, beta1=lambda p: 1 - 2**-40, beta2=lambda p: math.nextafter(1, 0))
+    schedule.on_start(run)
+    assert [beta.item() for beta in betas] == [min(1 - 2**-40, largest), largest]
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float32, torch.tensor, lambda x: np.array(x)])
 def test_a_number_of_any_kind_is_saved(kind: Any, tmp_path: Path) -> None:
     """A function may return it; the betas in the optimizer are floats, and the run goes on from a checkpoint."""

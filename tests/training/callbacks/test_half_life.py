@@ -37,6 +37,13 @@ def test_no_half_life_is_no_average(half_life: float) -> None:
     assert training.half_life_decay(half_life, 64) == 0.0
 
 
+def test_a_batch_that_no_float_can_count() -> None:
+    """Nothing of the older weights is left."""
+    assert training.half_life_decay(1.0, 10**400) == 0.0
+    assert training.half_life_decay(10**308, 10**400) == 0.0
+    assert training.half_life_decay(lambda progress: 1.0, 10**400)(0.5) == 0.0
+
+
 @pytest.mark.parametrize("half_life", [-1, math.nan, math.inf, "1000", None, True, 1j])
 def test_what_is_no_half_life_is_refused(half_life: Any) -> None:
     """As a number, or from a function."""

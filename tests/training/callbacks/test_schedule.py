@@ -272,6 +272,59 @@ def test_a_group_that_is_added_later_has_its_own_base_rate() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "most"),
+    [(torch.float16, 65504.0), (torch.bfloat16, 255 * 2.0**120), (torch.float32, (2 - 2**-23) * 2.0**127)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_value_that_the_tensor_cannot_hold_is_refused(dtype: torch.dtype, most: float, sign: int) -> None:
+    """At the start of a run and within it: the function and the precision are named; the largest value is written."""
+    tensor = torch.zeros((), dtype=dtype)
+    run: Any = SimpleNamespace(progress=0.25)
+    answer = rf"^function \(=.* must return a finite number of at most .* in size, since the tensor is {dtype}, but"
+
+    def write(value: float, tensor: torch.Tensor = tensor, at: float = 0.25) -> None:
+        training.Schedule(tensor, lambda progress: sign * value if progress == at else 0.0).on_iteration(run)
+
+    write(most)
+    assert tensor.item() == sign * most
+    for value in (2 * most, 1e300):
+        for at in (0.25, 1.0):
+            with pytest.raises(ArgumentValueError, match=answer):
+                write(value, at=at)
+    assert tensor.item() == sign * most
+    write(1e300, torch.zeros((), dtype=torch.float64))
+
+
+class Augmented(nn.Module):
+    """A discriminator that augments its samples itself."""
+
+    def __init__(self, target: float | None) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(augment.AdaptiveAugment("blit", target=target), nn.Flatten(), nn.Linear(64, 1))
+
+    def forward(self, samples: torch.Tensor) -> Any:
+        """Return logits."""
+        return self.inner(samples)
+
+
+@pytest.mark.parametrize("target", [0.6, None])
+def test_a_second_writer_inside_a_module_is_found(target: float | None) -> None:
+    """An augmentation can be a part of a network, at any depth."""
+    network = Augmented(target)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    player = training.Player("network", optimizer, lambda batch: network(batch).mean())
+    trainer = training.GameTrainer({"network": network}, [player])
+    schedule = training.Schedule(network.inner[0].p, lambda progress: progress / 2)
+    train = lambda: training.fit(trainer, [torch.rand(4, 1, 8, 8)], iterations=2, callbacks=[schedule])  # noqa: E731
+    if target is None:
+        train()
+        assert network.inner[0].p == 0.5
+    else:
+        with pytest.raises(ArgumentValueError, match="p of AdaptiveAugment, .* pass target=None"):
+            train()
+
+
 def test_a_probability_with_two_writers_is_refused() -> None:
     """An adaptive augmentation changes its own p; with a fixed p, a schedule may write it."""
     for target in (0.6, None):

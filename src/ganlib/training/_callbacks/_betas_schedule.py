@@ -19,7 +19,8 @@ class BetasSchedule:
 
     Adam averages gradients with the decay :math:`\beta_1`, and squared gradients with the decay :math:`\beta_2`. R3GAN
     raises :math:`\beta_2` from 0.9 to 0.99 during training, along a :func:`cosine_ramp`. A beta without a function does
-    not change. Each optimizer needs its own schedule. A beta that is a tensor is changed in place.
+    not change. Each optimizer needs its own schedule. A beta that is a tensor is changed in place, and stays below 1 in
+    its precision.
 
     With ``cuda_graph``, Adam and AdamW read their betas on the device. Other optimizers need a new recording for each
     change.
@@ -118,4 +119,7 @@ def _written(beta: Any, value: float | None) -> Any:
     """Return the new beta; a tensor stays the same one, since a CUDA graph reads it."""
     if value is None:
         return beta
-    return beta.fill_(value) if isinstance(beta, Tensor) else value
+    if not isinstance(beta, Tensor):
+        return value
+    largest = 1 - torch.finfo(beta.dtype).eps / 2  # below 1: with a beta of 1, Adam divides by 0
+    return beta.fill_(min(value, largest))

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ganlib._checks import as_float
@@ -16,13 +17,20 @@ from ganlib.protocols import Run
 __all__ = ["check_alone", "check_function", "value_at"]
 
 
-def check_function(name: str, function: Any, *, least: float = -math.inf, below: float = math.inf) -> None:
+def check_function(
+    name: str,
+    function: Any,
+    *,
+    least: float = -math.inf,
+    below: float = math.inf,
+    dtype: torch.dtype = torch.float64,
+) -> None:
     """Raise an error unless the function returns a number at the start, in the middle and at the end of a run."""
     if isinstance(function, type) or not callable(function):
         raise ArgumentTypeError(f"{name} (={shown(function)}) must be a function of the progress")
     for progress in (0.0, 0.5, 1.0):
         try:
-            value_at(name, function, progress, least=least, below=below)
+            value_at(name, function, progress, least=least, below=below, dtype=dtype)
         except GanlibError:
             raise
         except TypeError as error:
@@ -43,8 +51,12 @@ def value_at(
     *,
     least: float = -math.inf,
     below: float = math.inf,
+    dtype: torch.dtype = torch.float64,
 ) -> float:
-    """Return the function's value as a Python number, since a checkpoint cannot contain a NumPy number."""
+    """Return the function's value as a Python number, since a checkpoint cannot contain a NumPy number.
+
+    The number must be finite in ``dtype``.
+    """
     value = function(progress)
     number = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
     if not isinstance(number, Real):
@@ -52,8 +64,10 @@ def value_at(
             f"{name} (={shown(function)}) must return a number, but it returned {shown(value)} at the progress "
             f"{progress}"
         )
-    if not (math.isfinite(as_float(number)) and least <= as_float(number) < below):
+    most = torch.finfo(dtype).max
+    if not (abs(as_float(number)) <= most and least <= as_float(number) < below):
         wanted = "a finite number" + f" of at least {least:g}" * (least == 0)
+        wanted += f" of at most {most:g} in size, since the tensor is {dtype}" * (dtype != torch.float64)
         wanted = wanted if below == math.inf else f"a number in [{least:g}, {below:g})"
         raise ArgumentValueError(
             f"{name} (={shown(function)}) must return {wanted}, but it returned {shown(value)} at the progress "

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, overload
 
-from ganlib._checks import check_count, check_number
+from ganlib._checks import as_float, check_count, check_number
 from ganlib.training._callbacks._functions import check_function, value_at
 
 __all__ = ["half_life_decay"]
@@ -52,13 +52,13 @@ def half_life_decay(half_life: Any, batch_size: int) -> Any:
         al., "The GAN is dead; long live the GAN! A Modern GAN Baseline", 2024, arXiv:2501.05441, count the half-life of
         their averages in images in this way.
     """
-    batch_size = check_count("batch_size", batch_size, least=1)
+    images = as_float(check_count("batch_size", batch_size, least=1))
     if not callable(half_life):
-        return _decay(check_number("half_life", half_life), batch_size)
+        return _decay(check_number("half_life", half_life), images)
     check_function("half_life", half_life, least=0.0)
-    return lambda progress: _decay(value_at("half_life", half_life, progress, least=0.0), batch_size)
+    return lambda progress: _decay(value_at("half_life", half_life, progress, least=0.0), images)
 
 
-def _decay(half_life: float, batch_size: int) -> float:
+def _decay(half_life: float, batch_size: float) -> float:
     decay = float(0.5 ** (batch_size / half_life)) if half_life else 0.0
     return min(decay, math.nextafter(1, 0))  # below 1, also for a half-life of more samples than float64 can tell

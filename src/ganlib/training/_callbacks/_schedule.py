@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib._shown import described, shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
@@ -100,7 +100,7 @@ class Schedule:
     Raises:
         ArgumentTypeError: the tensor is not a floating-point scalar, or ``function`` is not a function that returns
             numbers.
-        ArgumentValueError: a value is not finite, or the function fails.
+        ArgumentValueError: a value is not finite in the precision of the tensor, or the function fails.
 
     Example:
         >>> weight = torch.zeros(())  # of a reconstruction loss, which grows from 0 to 10 in the first half of the run
@@ -119,7 +119,7 @@ class Schedule:
             raise ArgumentTypeError(
                 f"tensor (={shown(tensor)}) must not require gradients, since it is changed in place"
             )
-        check_function("function", function)
+        check_function("function", function, dtype=tensor.dtype)
         self.tensor = tensor
         self.function = function
 
@@ -137,7 +137,10 @@ class Schedule:
             ArgumentValueError: another schedule writes into the same tensor, or an adaptive augmentation does.
         """
         check_alone(self, run, "tensor")
-        for module in getattr(getattr(run, "trainer", None), "modules", {}).values():
+        parts = getattr(getattr(run, "trainer", None), "modules", {}).values()
+        for module in (
+            inner for part in parts for inner in (part.modules() if isinstance(part, nn.Module) else [part])
+        ):
             if getattr(module, "p", None) is self.tensor and getattr(module, "target", None) is not None:
                 raise ArgumentValueError(
                     f"tensor is the probability p of {type(module).__name__}, which changes it too: pass target=None "
@@ -152,6 +155,7 @@ class Schedule:
             run: the run.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: the function's value is not a finite number.
+            ArgumentTypeError, ArgumentValueError: the function's value is not a finite number in the precision of the
+                tensor.
         """
-        self.tensor.fill_(value_at("function", self.function, run.progress))
+        self.tensor.fill_(value_at("function", self.function, run.progress, dtype=self.tensor.dtype))
