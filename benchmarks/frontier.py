@@ -342,25 +342,27 @@ def plot(folder: Path, out: Path) -> None:
             axis.set_xlabel("minutes")
         for axis in row[len(names) :]:
             axis.axis("off")
-        row[0].legend(fontsize=7)
-    figure.tight_layout()
+    lines = {line.get_label(): line for axis in axes.flat for line in axis.lines if line.get_label()[0] != "_"}
+    figure.tight_layout(rect=(0, 0, 0.88, 1))
+    figure.legend(lines.values(), lines.keys(), loc="center right", fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=100)
     print(f"the figure is {out}")
 
 
 def _draw(axis: Any, name: str, recipes: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> None:
-    """Draw a line for each seed of each recipe, in the color of the recipe, and real images as a dashed line."""
+    """Draw a line for each seed of each recipe, in its color for all tasks, and real images as a dashed line."""
     if name in ("frechet_distance", "kernel_distance", "kl_divergence"):
         axis.set_yscale("log")
-    for color, (recipe, runs) in enumerate(recipes.items()):
+    known = [*RECIPES, *(recipe for recipe in recipes if recipe not in RECIPES)]
+    for recipe, runs in recipes.items():
         curves = [[(row["seconds"] / 60, row[name]) for row in rows if name in row] for rows in runs.values()]
         for number, curve in enumerate(filter(None, curves)):
             label = recipe if number == 0 else None
             if recipe == REAL:
                 axis.axhline(curve[0][1], color="black", linestyle="--", linewidth=1, label=label)
             else:
-                axis.plot(*zip(*curve, strict=True), color=f"C{color}", linewidth=1.5, label=label)
+                axis.plot(*zip(*curve, strict=True), color=f"C{known.index(recipe)}", linewidth=1.5, label=label)
 
 
 def main(options: Sequence[str] | None = None) -> None:
