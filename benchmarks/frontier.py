@@ -296,7 +296,7 @@ def train(arguments: argparse.Namespace) -> None:
             with run.with_name(f"{run.name}.log").open("w", encoding="utf-8") as log:
                 done = subprocess.run([*words, "--seed", str(seed)], stderr=log, check=False)
             if done.returncode:
-                failed.append(f"{recipe}, seed {seed} failed: see {log.name}")
+                failed.append(f"{recipe}, seed {seed} failed: see {log.name} (status {done.returncode})")
                 print(failed[-1], flush=True)
     if not table.path.exists() or REAL not in read(table.path):
         table.add(REAL, "", math.inf, 0, Measure(task, arguments).of_training_images())
