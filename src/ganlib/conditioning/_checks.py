@@ -23,7 +23,7 @@ def encode(condition: Condition, encoder: ConditionEncoder) -> Tensor:
 
 def check_lengths(encoding: Tensor, sample: Tensor) -> None:
     """Raise a ShapeError unless there is an encoding for each sample."""
-    if len(encoding) != len(sample):
+    if encoding.shape[0] != sample.shape[0]:  # an export keeps its sizes free, and fixes a len()
         raise ShapeError(f"condition has {len(encoding)} entries, but sample has {len(sample)}")
 
 

@@ -13,7 +13,7 @@ class Encoder(nn.Module):
     def __init__(self, features: int, **sizes: int) -> None:
         super().__init__()
         check_sizes(**sizes)
-        self.features = int(features)  # not a NumPy number
+        self.features: int = int(features)  # not a NumPy number
         self._sizes = sizes
 
     def extra_repr(self) -> str:
