@@ -68,10 +68,21 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             del sys.modules[name]  # a recipe has replaced its measurement
 
 
+@contextlib.contextmanager
+def shown_logs(out: Path) -> Iterator[None]:
+    """Let a training that fails tell its log."""
+    try:
+        yield
+    except SystemExit as error:
+        if error.code == 1:
+            error.add_note("\n".join(f"{log}: {log.read_text()}" for log in out.glob("*.log")))
+        raise
+
+
 def train(task: str, root: Path, out: Path, *words: str, fails: bool = False) -> Any:
     """Train all recipes of a task for a second, which fails if one of them does; returns the rows."""
     own = ("train", "--task", task, "--root", str(root), "--minutes", "0.015", "--out", str(out))
-    with pytest.raises(SystemExit, match="1") if fails else contextlib.nullcontext():
+    with pytest.raises(SystemExit, match="1") if fails else shown_logs(out):
         frontier.main([*own, *words])
     return frontier.read(out / f"{task}.csv")
 

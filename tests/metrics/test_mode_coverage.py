@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganlib.data import RenderedDigits, StackedMNIST
 from ganlib.errors import ArgumentValueError, CheckpointError, GanlibError, ShapeError
@@ -280,3 +281,26 @@ def test_an_unknown_reference_is_named(reference):
     """It is one of two words."""
     with pytest.raises(ArgumentValueError, match=r"reference \(=.*\) must be 'real' or 'uniform'"):
         ModeCoverage(same, reference=reference)
+
+
+def test_a_batch_reads_no_state():
+    """After the first batch no tensor is read on the host, which would wait for a GPU; a loaded state is read."""
+
+    class Reads(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.count += function is torch.ops.aten._local_scalar_dense.default
+            return function(*args, **(kwargs or {}))
+
+    def reads():
+        with Reads() as mode:
+            coverage.update(samples, real=False)
+        return mode.count
+
+    coverage, samples = ModeCoverage(same), _samples([0, 3])
+    assert reads() == reads() == (before := reads())
+    coverage.load_state_dict(coverage.state_dict())
+    assert reads() > before
+    with pytest.raises(ShapeError, match="4 classes"):
+        coverage.update(_samples([0], classes=5), real=False)

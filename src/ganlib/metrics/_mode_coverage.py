@@ -92,6 +92,7 @@ class ModeCoverage(RowsMetric):
         self.stacked: int = int(stacked)  # a power of NumPy's integers overflows
         self.reference: Literal["real", "uniform"] = reference
         self.add_state("kind", [], dist_reduce_fx="cat", persistent=True)
+        self._noted: tuple[Tensor | None, int] = (None, 0)  # the row that _known wrote, and its K
 
     def compute(self) -> dict[str, Tensor]:
         """Compute the values of all samples so far.
@@ -163,13 +164,18 @@ class ModeCoverage(RowsMetric):
         classes = logits.shape[1]
         if classes**self.stacked >= 2**63:
             raise ArgumentValueError(f"stacked (={self.stacked}) images of {classes} classes have 2^63 modes or more")
-        known = _classes([self.metric_state])
+        row, known = self._noted
+        new = not self.kind or self.kind[0] is not row
+        if new:  # else its K is not read again: for that, the host waits for a GPU
+            known = _classes([self.metric_state])
         if known not in (0, classes):
             raise ShapeError(
                 f"classifier gave {tuple(logits.shape)}, but earlier samples or the loaded statistics have {known} "
                 "classes"
             )
-        self.kind = [torch.tensor([[classes, self.stacked]], device=logits.device)]
+        if new:
+            self.kind = [torch.tensor([[classes, self.stacked]], device=logits.device)]
+            self._noted = (self.kind[0], classes)
         return logits
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:

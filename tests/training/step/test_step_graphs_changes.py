@@ -490,7 +490,7 @@ def test_what_an_objective_reaches_in_any_way_is_followed(name: str, recorder: G
 
 
 def test_a_counter_that_no_objective_names_is_no_change(recorder: GraphOnCPU) -> None:
-    """What a user's class counts beside its objectives does not cost a recording."""
+    """A number that a user's class counts, and its objectives do not use, does not cost a recording."""
 
     def make(cuda_graph: Any) -> Any:
         torch.manual_seed(0)
