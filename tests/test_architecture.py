@@ -36,7 +36,7 @@ LAYERS = [
         "_warning",
         "_wrappers",
     },
-    {"_batch_sizes", "_condition", "_files", "_logits", "_ranks", "_recipe"},
+    {"_batch_sizes", "_condition", "_files", "_logits", "_one_logit", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
     {"_stream"},
     {

@@ -80,6 +80,15 @@ def test_what_is_held_is_found(wrap: Callable[[Any], Any]) -> None:
     assert any(value is treasure for value in held(wrap(treasure)))
 
 
+GLOBAL = Treasure()
+
+
+def test_a_global_of_an_inner_function_is_found() -> None:
+    """A function in a function, and a comprehension, may be the only ones that use it."""
+    for function in (lambda: [[GLOBAL for _ in range(2)] for _ in range(2)], lambda: lambda: GLOBAL):
+        assert any(value is GLOBAL for value in held(function))
+
+
 def test_what_is_closed_or_far_is_not_looked_into() -> None:
     """A module is given, but not what it holds, unless it is the root; the distance is limited."""
     module, treasure = nn.Linear(1, 1), Treasure()

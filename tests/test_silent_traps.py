@@ -4,6 +4,7 @@ Each case trains on exactly what it was given, or ends in an error of ganlib's b
 The contracts over all readers, metrics, savers, initializers and loaders are next to the tests of each.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from ganlib import augment, conditioning, data, init, latents, losses, metrics, models, penalties, stacks, training
 from ganlib.errors import GanlibError
@@ -79,6 +80,11 @@ def gan(
         torch.optim.Adam(discriminator.parameters(), lr=lr),
         **options,
     )
+
+
+def images(*activations: nn.Module) -> nn.Module:
+    """A generator of images (N, 1, 4, 4)."""
+    return nn.Sequential(nn.Linear(4, 16), nn.Unflatten(1, (1, 4, 4)), *activations)
 
 
 class Listed(Dataset[Any]):
@@ -250,6 +256,40 @@ def _labels_that_no_classifier_could_score(_: Path) -> None:
             metrics.LabelAccuracy(lambda x: x).update(logits, labels)
 
 
+@case(3)
+def _items_of_different_sizes_in_a_loader_of_torch(_: Path) -> None:
+    for items in ([torch.zeros(1, 4 + i) for i in range(8)], [(torch.zeros(2), [0] * (1 + i % 2)) for i in range(8)]):
+        for workers in (0, 1):
+            with refused("batches", "sizes differ", "ImageFolder"):
+                training.fit(gan(), DataLoader(Listed(items), 4, num_workers=workers), iterations=1)
+
+
+@case(3)
+def _indices_of_items_that_are_not_whole_numbers(_: Path) -> None:
+    digits = data.RenderedDigits(size=8, length=20)
+    for dataset in (digits, data.StackedMNIST(digits, length=10)):
+        for index in (slice(0, 2), 1.5, "a", True):
+            with refused("index", "whole number"):
+                dataset[index]  # type: ignore[index]
+    for indices in (5, None, torch.tensor(5)):
+        with refused("Subset's indices"):
+            data.TensorLoader(Subset(TensorDataset(torch.randn(8, 2)), indices), 1)  # type: ignore[arg-type]
+
+
+@case(3)
+def _conditions_without_values(_: Path) -> None:
+    with refused("conditions", "hold no values"):
+        data.TensorLoader(Listed([(torch.zeros(2), [])] * 4), 2)
+
+
+@case(3)
+def _a_classifier_of_one_logit(_: Path) -> None:
+    with refused("classifier", "2 classes"):
+        metrics.LabelAccuracy(lambda x: x[:, :1]).update(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
+    with refused("classifier", "2 classes"):
+        metrics.ModeCoverage(lambda x: x[:, :1]).update(torch.randn(8, 3), real=True)
+
+
 # 4. A result rounded to its input's half precision.
 
 
@@ -286,6 +326,18 @@ def _an_average_of_weights_in_half_precision(_: Path) -> None:
         ema.update()
         average += (1 - min(0.999, (1 + n) / (10 + n))) * (1.25 - average)
     assert float(ema.module.weight) == pytest.approx(average, rel=2**-8)
+
+
+@case(4)
+def _sums_over_positions_in_half_precision(_: Path) -> None:
+    x, labels = 100 + torch.randn(4, 8, 32, 32), torch.arange(4)
+    head = conditioning.Projection(nn.Identity(), conditioning.ClassEmbedding(4, 8), 8, num_classes=4)
+    classifier = conditioning.AuxiliaryClassifierHead(nn.Identity(), 8, 4)
+    for module in (head, classifier):
+        with torch.no_grad(), torch.autocast("cpu", torch.float16):
+            logits, half = module(x.half().float(), labels).logits, module(x.half(), labels).logits
+        assert half.allclose(logits, rtol=1e-4)
+        assert module.half()(x.half(), labels).class_logits.isfinite().all()
 
 
 # 5. Written, but cannot be read back.
@@ -390,6 +442,136 @@ def _a_state_that_cannot_be_saved_is_refused_before_the_first_iteration(folder: 
     assert trainer.iteration == 0
 
 
+@case(6)
+def _a_scheduled_decay_that_reaches_1(folder: Path) -> None:
+    trainer, decay = gan(), torch.tensor(0.9, dtype=torch.float64)
+    callbacks = [training.Schedule(decay, lambda p: 0.9 + 0.1 * p), training.EMA(trainer.generator, decay)]
+    with refused("progress 1", "decay (=1.0)"):
+        trains_with_checkpoints(folder, trainer, *callbacks)
+    assert trainer.iteration == 0
+
+
+@case(6)
+def _a_schedule_that_leaves_the_range_of_what_it_drives(folder: Path) -> None:
+    weight, decay = torch.tensor(1.0), torch.tensor(0.5)
+    trainer = gan(penalties=[penalties.R1(weight), penalties.LeCam(decay=decay)])
+    for tensor, function, name in ((weight, lambda p: -p, "weight"), (decay, lambda p: 3 * p, "decay")):
+        with refused(f"{name} (="):
+            trains_with_checkpoints(folder, trainer, training.Schedule(tensor, function))
+    augmented = gan(
+        nn.Sequential(nn.Linear(4, 64), nn.Unflatten(1, (1, 8, 8))),
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 1)),
+        augment=augment.AdaptiveAugment("flip", target=None),
+    )
+    p = augmented.modules["augment"].p
+    with refused("probability p (="):
+        training.fit(
+            augmented, [torch.randn(8, 1, 8, 8)], iterations=2, callbacks=[training.Schedule(p, lambda t: 5 * t)]
+        )
+    assert trainer.iteration == augmented.iteration == 0
+
+
+@case(6)
+def _an_evaluation_that_cannot_work_is_refused_before_the_first_iteration(folder: Path) -> None:
+    def points(n: int) -> list[Tensor]:
+        return [torch.randn(n, 2)]
+
+    many = points(99)
+
+    def evaluates(sampler: Any = points, metric: Any = None, real: Any = many) -> None:
+        trainer = gan()
+        given = metrics.FrechetDistance(nn.Identity()) if metric is None else metric
+        with refused():
+            trains_with_checkpoints(folder, trainer, training.Evaluate(given, sampler, real=real))
+        assert trainer.iteration == 0
+
+    evaluates(lambda: points(9))
+    for wrong in (torch.zeros(9, 2), None, [{"x": torch.zeros(9, 2)}], [np.zeros((9, 2))], [torch.zeros(9, 2)]):
+        evaluates(lambda n, wrong=wrong: wrong)
+    for real in ([], torch.zeros(99, 2), [torch.zeros(99, 3)]):
+        evaluates(real=real)
+    evaluates(metric=metrics.LabelAccuracy(nn.Identity()), real=None)
+    evaluates(metric=metrics.FrechetDistance(nn.Linear(3, 4)))
+    evaluates(metric=metrics.PrecisionRecall(nn.Identity(), k=5), real=points(3))
+    generator, condition = nn.Linear(4, 2), lambda n: torch.zeros(n, 1)
+    evaluates(lambda n: models.sample(generator, latents.Gaussian(5), n))
+    evaluates(lambda n: models.sample(generator, latents.Gaussian(4), n, condition=condition))
+
+
+@case(6)
+def _an_evaluation_with_the_name_of_a_metric_of_the_trainer_ends_with_the_first_iteration(folder: Path) -> None:
+    trainer = gan()
+    named = {"generator_loss": metrics.FrechetDistance(nn.Identity())}
+    evaluate = training.Evaluate(named, lambda n: [torch.randn(n, 2)], real=[torch.randn(99, 2)], n=99)
+    with refused("generator_loss"):
+        trains_with_checkpoints(folder, trainer, evaluate, iterations=99)
+    assert trainer.iteration == 1
+
+
+@case(6)
+def _a_latent_or_a_condition_that_a_generator_cannot_take(_: Path) -> None:
+    generator = nn.Linear(4, 2)
+    with refused("latent (3, 5)", "mat1 and mat2"):
+        next(models.sample(generator, latents.Gaussian(5), 3))
+    with refused("condition (3,)", "leave the condition out"):
+        next(models.sample(generator, latents.Gaussian(4), condition=torch.zeros(3)))
+
+
+@case(6)
+def _an_error_in_a_callback_loses_nothing(folder: Path) -> None:
+    class Plots:
+        def on_end(self, run: Any) -> None:
+            raise ZeroDivisionError("no plot")
+
+    checkpoint = training.Checkpoint(folder, every=15)
+    with pytest.raises(ZeroDivisionError, match="no plot"):
+        training.fit(gan(), [torch.randn(8, 2)], iterations=20, callbacks=[Plots(), checkpoint])
+    assert [path.name for path in checkpoint.paths()] == ["00000015.pt", "00000020.pt"]
+
+
+@case(6)
+def _a_label_that_only_the_last_batch_has(_: Path) -> None:
+    class Embeds(nn.Module):
+        def __init__(self, features: int, classes: int) -> None:
+            super().__init__()
+            self.linear, self.embedding = nn.Linear(features, 1), nn.Embedding(classes, 1)
+
+        def forward(self, x: Tensor, label: Tensor) -> Tensor:
+            return self.linear(x) + self.embedding(label)
+
+    labels = torch.cat([torch.arange(79) % 2, torch.tensor([2])])
+    loader = data.TensorLoader(TensorDataset(torch.randn(80, 1), labels), 8, shuffle=False)
+    classifier = conditioning.AuxiliaryClassifierHead(nn.Linear(1, 8), 8, 2)
+    classifies = {"auxiliary_losses": [losses.AuxiliaryClassifier()]}
+    unconditional = conditioning.Unconditional(nn.Linear(4, 1))
+    for trainer in (gan(Embeds(4, 2), Embeds(1, 2)), gan(unconditional, classifier, **classifies)):
+        with refused("from 0 to 2"):
+            training.fit(trainer, loader, iterations=20)
+        assert trainer.iteration == 0
+
+
+@case(6)
+def _a_generator_of_inference_mode(_: Path) -> None:
+    with torch.inference_mode():
+        generator = nn.Linear(4, 2)
+    with refused("generator.weight", "inference_mode"):
+        training.fit(gan(generator), [torch.randn(8, 2)], iterations=2)
+
+
+@case(6)
+def _a_class_instead_of_a_network_in_an_adapter(_: Path) -> None:
+    encoder: Any = conditioning.OneHot(3)
+    network: Any = nn.Linear
+    for make in (
+        lambda: conditioning.Unconditional(network),
+        lambda: conditioning.ConcatLatent(network, encoder),
+        lambda: conditioning.Projection(network, encoder, 8),
+        lambda: conditioning.AuxiliaryClassifierHead(network, 8, 3),
+    ):
+        with refused("(=", "Linear", "not a class"):
+            make()
+
+
 # 7. A setting overridden in silence.
 
 
@@ -427,6 +609,74 @@ def _the_same_settings_are_not_warned_of_where_a_schedule_changes_the_rate(folde
         training.fit(trainer, [torch.randn(8, 2)], iterations=total, callbacks=callbacks, resume=total > 2)
 
 
+@case(7)
+def _another_fixed_probability_of_an_augmentation_at_a_resume(folder: Path) -> None:
+    def run(p: float, iterations: int) -> augment.AdaptiveAugment:
+        adaptive = augment.AdaptiveAugment("color", p=p, target=None)
+        trainer = gan(images(nn.Tanh()), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)), augment=adaptive)
+        checkpoint = training.Checkpoint(folder)
+        batches = [2 * torch.rand(8, 1, 4, 4) - 1]
+        training.fit(trainer, batches, iterations=iterations, callbacks=[checkpoint], resume=iterations > 2)
+        return adaptive
+
+    run(0.2, 2)
+    with warned("0.6", "0.2"):
+        assert run(0.6, 4).p.item() == pytest.approx(0.6)
+
+
+@case(7)
+def _another_decay_of_an_average_at_a_resume(folder: Path) -> None:
+    def run(decay: float, iterations: int) -> None:
+        trainer = gan()
+        callbacks = [training.EMA(trainer.generator, decay), training.Checkpoint(folder)]
+        training.fit(trainer, [torch.randn(8, 2)], iterations=iterations, callbacks=callbacks, resume=iterations > 2)
+
+    run(0.99, 2)
+    run(0.99, 4)
+    with warned("0.99", "0.5"):
+        run(0.5, 6)
+
+
+@case(7)
+def _a_decay_that_would_become_a_state(_: Path) -> None:
+    for decay in (nn.Parameter(torch.tensor(0.5), requires_grad=False), nn.Buffer(torch.tensor(0.5))):
+        with refused("decay", "plain tensor"):
+            training.EMA(nn.Linear(2, 2), decay)
+
+
+@case(7)
+def _an_interval_that_an_auxiliary_loss_would_ignore(_: Path) -> None:
+    with warned("auxiliary_losses", "every (=4)", "penalties"):
+        gan(auxiliary_losses=[penalties.LeCam(every=4)])
+
+
+@case(7)
+def _one_more_average_at_a_resume(folder: Path) -> None:
+    def run(iterations: int, *decays: float) -> None:
+        trainer = gan()
+        averages = [training.EMA(trainer.generator, decay) for decay in decays]
+        callbacks = [*averages, training.Checkpoint(folder)]
+        training.fit(trainer, [torch.randn(8, 2)], iterations=iterations, callbacks=callbacks, resume=iterations > 2)
+
+    run(2, 0.99)
+    with warned("EMA#2", "order"):
+        run(4, 0.99, 0.5)
+
+
+@case(7)
+def _evaluations_of_another_number_of_samples_at_a_resume(folder: Path) -> None:
+    def run(iterations: int, n: int) -> None:
+        metric = {"distance": metrics.FrechetDistance(nn.Identity())}
+        evaluate = training.Evaluate(metric, lambda n: [torch.randn(n, 2)], real=[torch.randn(99, 2)], n=n, every=2)
+        callbacks = [evaluate, training.Checkpoint(folder, monitor="distance")]
+        training.fit(gan(), [torch.randn(8, 2)], iterations=iterations, callbacks=callbacks, resume=iterations > 2)
+
+    run(2, 100)
+    run(4, 100)
+    with warned("n (=20)", "n (=100)", "best.pt"):
+        run(6, 20)
+
+
 # 8. Only one of several forms known.
 
 
@@ -454,6 +704,47 @@ def quiet_weight_norm(layer: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nn.utils.weight_norm(layer)  # type: ignore[no-any-return]
+
+
+@case(8)
+def _an_average_of_a_network_whose_forward_was_replaced(folder: Path) -> None:
+    generator = small()
+    generator.forward = torch.compile(generator.forward, backend="eager")  # type: ignore[method-assign]
+    ema, z = training.EMA(generator), torch.randn(3, 4)
+    before = generator(z)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(1)
+    torch.testing.assert_close(ema(z), before)
+    layer = generator[0]
+    layer.forward = (lambda old: lambda x: 2 * old(x))(layer.forward)
+    with refused("module.0.forward", "functools.partial"):
+        training.EMA(generator)
+
+
+@case(8)
+def _a_network_in_the_closure_of_a_metrics_function(_: Path) -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout())
+    values = []
+    for features in (network, lambda x: network(x.flatten(1))):
+        distance = metrics.FrechetDistance(features)
+        for real in (True, False):
+            distance.update(torch.randn(32, 2, generator=torch.Generator().manual_seed(int(real))), real=real)
+        values.append(float(distance.compute()))
+    assert values[0] == values[1]
+    assert network.training
+    assert not network[1].running_mean.any()
+
+
+@case(8)
+def _a_weight_norm_that_fits_in_part(folder: Path) -> None:
+    path, norm = folder / "generator.safetensors", nn.utils.parametrizations.weight_norm
+    models.save_generator(path, nn.Sequential(norm(nn.Linear(4, 8)), norm(nn.Linear(8, 2))))
+    module = nn.Sequential(norm(nn.Linear(4, 8)), norm(nn.Linear(6, 2)))
+    before = module[1].weight.clone()
+    with warned("1.parametrizations.weight.original0 belongs to 1.parametrizations.weight.original1"):
+        models.load_generator(path, module, partial=True)
+    assert module[1].weight.equal(before)
 
 
 # 9. The dry run cannot see what training will meet.
@@ -491,6 +782,37 @@ def _a_transform_that_cannot_be_called(_: Path) -> None:
         data.TensorLoader(
             TensorDataset(torch.zeros(8, 1, 4, 4)), batch_size=4, transform=lambda one, two, three, four: one
         )
+
+
+@case(9)
+def _fake_conditions_that_are_called_in_another_way(_: Path) -> None:
+    for function in (lambda: torch.zeros(8), lambda conditions, generator=None: conditions.roll(1)):
+        trainer = gan(
+            conditioning.Unconditional(nn.Linear(4, 2)),
+            conditioning.Unconditional(nn.Linear(2, 1)),
+            fake_conditions=function,
+        )
+        with refused("fake_conditions(n)", "n (=8)"):
+            trainer.train_step((torch.randn(8, 2), torch.zeros(8)))
+        assert trainer.iteration == 0
+
+
+@case(9)
+def _a_generator_that_returns_a_tuple_in_training_mode(_: Path) -> None:
+    class Styled(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return (super().forward(x), x) if self.training else super().forward(x)
+
+    with refused("generator gave tuple"):
+        gan(Styled(4, 2)).train_step(torch.randn(8, 2))
+
+
+@case(9)
+def _an_instance_norm_with_running_statistics_of_single_values(_: Path) -> None:
+    norm = nn.InstanceNorm2d(2, track_running_stats=True)
+    critic = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), norm, nn.Flatten(), nn.Linear(2, 1))
+    with refused("instance norm", "discriminator"):
+        gan(discriminator=critic).train_step(torch.randn(8, 2))
 
 
 # 10. Possible, but surely a mistake.
@@ -578,3 +900,274 @@ def _a_wrapper_that_hides_the_position_of_its_loader(folder: Path) -> None:
         training.fit(gan(), Doubled(loader), iterations=2, callbacks=[training.Checkpoint(folder)])
     mapped = data.map_loader(loader, lambda batch: 2 * batch.sample)
     training.fit(gan(), mapped, iterations=2, callbacks=[training.Checkpoint(folder / "mapped")])
+
+
+class Table(nn.Module):
+    """A generator of rows with a number and a class, as CTGAN's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Rows (N, 4)."""
+        y = self.layer(latent)
+        return torch.cat([y[:, 1:].softmax(1), y[:, :1].tanh()], 1)
+
+
+@case(10)
+def _columns_with_different_activations_are_right(_: Path) -> None:
+    rows = torch.cat([nn.functional.one_hot(torch.arange(8) % 3).float(), torch.linspace(-1, 1, 8)[:, None]], 1)
+    for _ in range(3):
+        gan(Table(), nn.Linear(4, 1)).train_step(rows)
+
+
+@case(10)
+def _bright_samples_from_minus_1_to_1_are_right(_: Path) -> None:
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    bright = torch.randint(140, 256, (64, 1, 4, 4), dtype=torch.uint8)
+    for batches in (data.TensorLoader(bright, batch_size=8), [0.1 + 0.8 * torch.rand(4, 1, 4, 4)]):
+        training.fit(gan(images(nn.Tanh()), discriminator), batches, iterations=2)
+
+
+@case(10)
+def _samples_outside_what_a_clamp_or_a_relu_gives(_: Path) -> None:
+    scaled = 2 * torch.rand(8, 1, 4, 4) - 1
+    for activation, samples, words in (
+        (nn.Hardtanh(), 127 * (scaled + 1), ("hardtanh", "[-1, 1]")),
+        (nn.Hardtanh(), scaled.abs(), ("ToTensor", "hardtanh")),
+        (nn.ReLU(), scaled, ("relu", "[0, inf]")),
+        (nn.Softplus(), scaled, ("softplus", "[0, inf]")),
+        (nn.ReLU6(), scaled, ("relu6", "[0, 6]")),
+    ):
+        trainer = gan(images(activation), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))
+        with warned(*words):
+            for _ in range(3):
+                trainer.train_step(samples)
+
+
+@case(10)
+def _a_discriminator_without_negative_logits(_: Path) -> None:
+    for loss in (losses.NonSaturatingLoss(), losses.HingeLoss(), losses.RelativisticLoss()):
+        trainer = gan(discriminator=nn.Sequential(nn.Linear(2, 1), nn.ReLU()), loss=loss)
+        with warned("relu", "logits"):
+            for _ in range(3):
+                trainer.train_step(torch.randn(8, 2))
+    gan(discriminator=nn.Sequential(nn.Linear(2, 1), nn.ReLU()), loss=losses.WassersteinLoss()).train_step(
+        torch.randn(8, 2)
+    )
+
+
+@case(10)
+def _a_loss_that_a_good_discriminator_used_before(_: Path) -> None:
+    loss = losses.NonSaturatingLoss()
+    good = gan(loss=loss)
+    for _ in range(20):
+        good.train_step(torch.randn(8, 2))
+    bad = gan(discriminator=nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), loss=loss)
+    with warned("sigmoid", "logits"):
+        for _ in range(20):
+            bad.train_step(torch.randn(8, 2))
+
+
+@case(10)
+def _an_adaptive_augmentation_that_never_adapts(_: Path) -> None:
+    batch, layers = 2 * torch.rand(2, 1, 4, 4) - 1, (nn.Flatten(), nn.Linear(16, 1))
+    inside = gan(images(nn.Tanh()), nn.Sequential(augment.AdaptiveAugment("flip"), *layers))
+    with warned("AdaptiveAugment", "observe"):
+        for _ in range(150):
+            inside.train_step(batch)
+    evaluated = gan(images(nn.Tanh()), nn.Sequential(*layers), augment=augment.AdaptiveAugment("flip").eval())
+    with warned("AdaptiveAugment", "evaluation mode"):
+        for _ in range(3):
+            evaluated.train_step(batch)
+
+
+@case(10)
+def _callbacks_of_another_optimizer_or_network(_: Path) -> None:
+    trainer = gan()
+    other = torch.optim.Adam(trainer.generator.parameters())
+    for callback, words in (
+        (training.LearningRateSchedule(other, training.linear_decay()), ("LearningRateSchedule", "no effect")),
+        (training.BetasSchedule(other, beta2=training.cosine_ramp(0.9, 0.99)), ("BetasSchedule", "no effect")),
+        (training.EMA(copy.deepcopy(trainer.generator)), ("EMA", "copy")),
+        (
+            training.LearningRateSchedule(trainer.generator_optimizer, lambda p: 2e-4 * (1 - p)),
+            ("factor", "divide"),
+        ),
+    ):
+        with warned(*words):
+            training.fit(trainer, [torch.randn(8, 2)], iterations=trainer.iteration + 2, callbacks=[callback])
+
+
+@case(10)
+def _an_average_that_was_never_updated(folder: Path) -> None:
+    trainer = gan()
+    ema = training.EMA(trainer.generator)
+    training.fit(trainer, [torch.randn(8, 2)], iterations=2)
+    with warned("never updated", "callbacks"):
+        models.save_generator(folder / "generator.safetensors", ema)
+
+
+class Outputs(nn.Module):
+    """A critic whose output a function makes from a logit and three class logits."""
+
+    def __init__(self, combine: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 4)
+        self.combine = combine
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the function makes."""
+        return self.combine(*self.layer(x).split([1, 3], dim=1))
+
+
+def trains(trainer: Any, batch: Any = None) -> None:
+    """Three iterations."""
+    for _ in range(3):
+        trainer.train_step(torch.randn(8, 2) if batch is None else batch)
+
+
+@case(10)
+def _a_tuple_of_logits_and_class_logits(_: Path) -> None:
+    with warned("(8, 1), (8, 3)", "DiscriminatorOutput(logits, class_logits="):
+        trains(gan(discriminator=Outputs(lambda logit, classes: (logit, classes))))
+    trains(gan(discriminator=Outputs(lambda logit, classes: (logit, logit.view(-1, 1, 1, 1)))))
+
+
+@case(10)
+def _a_critic_that_averages_over_the_batch(_: Path) -> None:
+    for options in ({}, {"penalties": [penalties.R1()]}, {"penalties": [penalties.R1()], "reuse_logits": True}):
+        with warned("averages over the batch", "(N, 1)"):
+            trains(gan(discriminator=Outputs(lambda logit, _: logit.mean(0).view(1)), **options))
+    critic, penalty = nn.Linear(2, 1), penalties.GradientPenalty()
+    with warned("averages over the batch", "GradientPenalty"):
+        for _ in range(3):
+            penalty(lambda x: critic(x).mean(), torch.randn(8, 2), torch.randn(8, 2))
+
+
+@case(10)
+def _a_first_layer_that_changes_the_batch_in_place(_: Path) -> None:
+    def critic() -> nn.Module:
+        return nn.Sequential(nn.LeakyReLU(0.2, inplace=True), nn.Linear(2, 1))
+
+    with warned("discriminator", "in place"):
+        trains(gan(discriminator=critic()))
+    with warned("augment", "in place"):
+        trains(gan(augment=lambda x: x.mul_(2)))
+    for options in (
+        {"penalties": [penalties.GradientPenalty()]},
+        {"penalties": [penalties.R1()], "reuse_logits": True},
+    ):
+        with warned("in place"), refused("inplace=False"):
+            trains(gan(discriminator=critic(), **options))
+
+
+@case(10)
+def _batch_norm_over_real_and_fake_samples_together(_: Path) -> None:
+    critic = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    with warned("joint_pass", "BatchNorm1d"):
+        trains(gan(discriminator=critic, joint_pass=True))
+    critic[1].eval()
+    trains(gan(discriminator=critic, joint_pass=True))
+
+
+@case(10)
+def _a_classifier_that_nothing_trains(_: Path) -> None:
+    batch = torch.randn(8, 2), torch.arange(8) % 3
+    for auxiliary_losses in ([], [losses.AuxiliaryClassifier()]):
+        trainer = gan(
+            conditioning.Unconditional(nn.Linear(4, 2)),
+            conditioning.AuxiliaryClassifierHead(nn.Linear(2, 8), 8, num_classes=3),
+            auxiliary_losses=auxiliary_losses,
+        )
+        if auxiliary_losses:
+            trains(trainer, batch)
+        else:
+            with warned("class_logits", "AuxiliaryClassifier"):
+                trains(trainer, batch)
+
+
+@case(10)
+def _the_same_penalty_twice(_: Path) -> None:
+    penalty, auxiliary = penalties.R1(), penalties.LeCam()
+    with refused("penalties", "twice"):
+        gan(penalties=[penalty, penalty])
+    with refused("auxiliary_losses", "twice"):
+        gan(auxiliary_losses=[auxiliary, auxiliary])
+    with refused("penalties", "auxiliary_losses", "twice"):
+        gan(auxiliary_losses=[auxiliary], penalties=[auxiliary])
+
+
+@case(10)
+def _batch_norm_in_a_second_critic_of_one_penalty(_: Path) -> None:
+    penalty = penalties.GradientPenalty()
+    trains(gan(penalties=[penalty]))
+    critic = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    with warned("batch norm"):
+        trains(gan(discriminator=critic, penalties=[penalty]))
+
+
+class OwnNoise:
+    """Adds noise of its own generator."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator()
+
+    def __call__(self, batch: Any) -> Tensor:
+        """Add it."""
+        return batch.sample + torch.randn(len(batch.sample), 1, generator=self.generator)
+
+
+@case(10)
+def _a_mapped_loader_whose_function_has_a_state(folder: Path) -> None:
+    def batches(function: Any) -> Any:
+        samples = torch.arange(32.0).view(16, 2)
+        return data.map_loader(data.TensorLoader(TensorDataset(samples), batch_size=8), function)
+
+    def weights(iterations: int, name: str, resume: bool = False) -> Tensor:
+        torch.manual_seed(0)
+        trainer = gan()
+        training.fit(
+            trainer,
+            batches(OwnNoise()),
+            iterations=iterations,
+            callbacks=[training.Checkpoint(folder / name)],
+            resume=resume,
+        )
+        return nn.utils.parameters_to_vector(trainer.discriminator.parameters())
+
+    whole = weights(6, "whole")
+    weights(3, "parts")
+    assert weights(6, "parts", resume=True).equal(whole)
+    more = iter(data.TensorLoader(TensorDataset(torch.randn(32, 2)), batch_size=8))
+    with warned("map_loader", "position"):
+        training.fit(
+            gan(),
+            batches(lambda batch: batch.sample + next(more).sample),
+            iterations=1,
+            callbacks=[training.Checkpoint(folder / "iterator")],
+        )
+
+
+@case(10)
+def _samples_outside_what_a_scaled_tanh_gives(_: Path) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (torch.tanh(x) + 1) / 2
+
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    with warned("scaled tanh", "[0, 1]"):
+        gan(images(Scaled()), discriminator).train_step(2 * torch.rand(8, 1, 4, 4) - 1)
+    gan(images(Scaled()), discriminator).train_step(torch.rand(8, 1, 4, 4))
+
+
+@case(10)
+def _colors_of_samples_from_0_to_1(_: Path) -> None:
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    trainer = gan(images(nn.Sigmoid()), discriminator, augment=augment.AdaptiveAugment())
+    with warned("augment", "colors", "[-1, 1]", "[0, 1]"):
+        for _ in range(3):
+            trainer.train_step(torch.rand(8, 1, 4, 4))
+    blit = augment.AdaptiveAugment("blit")
+    gan(images(nn.Sigmoid()), discriminator, augment=blit).train_step(torch.rand(8, 1, 4, 4))

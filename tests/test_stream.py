@@ -1,17 +1,25 @@
 """The stream gives the batches of one epoch after another, and knows its position."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, TensorDataset
 
 from ganlib import data
 from ganlib._random import load_random_state
 from ganlib._stream import Stream, has_state
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
+from ganlib.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    BatchesExhaustedError,
+    CheckpointError,
+    GanlibError,
+    ShapeError,
+)
 from ganlib.protocols import Batch
 
 
@@ -208,3 +216,66 @@ def test_pictures_that_torch_cannot_put_into_a_batch_are_named(workers: int, map
     with pytest.raises(TypeError, match="len") as own:
         next(Stream(len(number) for number in [1]))
     assert not isinstance(own.value, ArgumentTypeError)
+
+
+class Items(Dataset[Any]):
+    """Eight items that a function makes of their index."""
+
+    def __init__(self, item: Callable[[int], Any]) -> None:
+        self.item = item
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return self.item(index)
+
+
+def _in_two_shapes(index: int) -> Any:
+    return torch.zeros(1, 4 + index % 2)
+
+
+def _in_two_lengths(index: int) -> Any:
+    return torch.zeros(2), [0] * (1 + index % 2)
+
+
+def _in_a_smaller_shape(index: int) -> Any:
+    return torch.zeros(4 - index % 2)
+
+
+def _with_two_names(index: int) -> Any:
+    return {"a" if index % 2 else "b": 1.0}
+
+
+def _without_some_labels(index: int) -> Any:
+    return torch.zeros(2), None if index % 2 else 1
+
+
+def _of_the_users(index: int) -> Any:
+    raise RuntimeError("stack expects each tensor to be equal size, says the user")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("item", "error", "words"),
+    [
+        (_in_two_shapes, ShapeError, r"sizes differ.*\[1, 4\].*transform to one size, or use data.ImageFolder"),
+        (_in_two_lengths, ShapeError, "sizes differ.*transform to one size"),
+        (_in_a_smaller_shape, ShapeError, "sizes differ.*transform to one size"),
+        (_with_two_names, ArgumentTypeError, r"into a batch \(KeyError: '.'\)"),
+        (_without_some_labels, ArgumentTypeError, "into a batch .*NoneType"),
+    ],
+)
+def test_items_that_do_not_fit_together_are_told_so(item: Any, error: Any, words: str, workers: int) -> None:
+    """In one line, in a worker too."""
+    with pytest.raises(error, match=rf"^loader \(=.*{words}") as caught:
+        next(Stream(DataLoader(Items(item), 4, num_workers=workers), "loader"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_data_set_stays_its_own(workers: int) -> None:
+    """Whatever its text is."""
+    with pytest.raises(RuntimeError, match="says the user") as caught:
+        next(Stream(DataLoader(Items(_of_the_users), 4, num_workers=workers)))
+    assert not isinstance(caught.value, GanlibError)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ganlib._checks import check_fraction
-from ganlib._weights import check_weight, show_weight, weighted
+from ganlib._weights import check_weight, checks_of, keep_check, show_weight, weighted
 from ganlib.errors import ArgumentValueError
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
@@ -89,3 +89,15 @@ def test_a_weight_shows_as_it_was_written():
     """Numbers show as they are, and tensors without the digits that float32 adds."""
     shown = [show_weight(weight) for weight in (10, 0.1, True, torch.tensor(0.1), torch.tensor(10.0))]
     assert shown == ["10", "0.1", "True", "0.1", "10.0"]
+
+
+def test_the_ranges_of_a_tensor_are_known():
+    """By the names that its readers give it; a tensor that nobody has checked, or a refused one, has none."""
+    one, other = torch.tensor(0.5), torch.tensor(0.5)
+    check_weight("decay", one, check_fraction)
+    keep_check(one, "weight", check_weight)
+    assert checks_of(one) == {"decay": check_fraction, "weight": check_weight}
+    assert checks_of(other) == {}
+    with pytest.raises(ArgumentValueError):
+        check_weight("weight", other.neg_())
+    assert checks_of(other) == {}

@@ -1,6 +1,8 @@
 """Tests of what torch puts around a module: names and weights do not depend on it."""
 
 import copy
+import functools
+import types
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.nn.parallel import DataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ganlib._wrappers import load_plain_state, plain, plain_state, renamed, unwrapped
+from ganlib._wrappers import load_plain_state, plain, plain_state, renamed, replaces_forward, uncompiled, unwrapped
 from ganlib.conditioning import Unconditional
 from ganlib.training import EMA
 
@@ -96,3 +98,38 @@ def test_what_is_not_a_module_is_asked_itself():
     optimizer.param_groups[0]["lr"] = 0.2
     load_plain_state(optimizer, state)
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_compiled_function_is_what_it_was_made_from():
+    """Compiled once, twice or never; what a user has put around it stays."""
+    layer = nn.Linear(2, 2)
+
+    @functools.wraps(layer.forward)
+    def twice(x):
+        return 2 * layer.forward(x)
+
+    for original in (layer.forward, twice, functools.partial(layer.forward), lambda x: x):
+        for function in (original, compiled(original), torch._dynamo.disable(compiled(original))):
+            assert uncompiled(function) == original
+    assert uncompiled(layer) is layer
+    assert uncompiled(None) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "replaces"),
+    [
+        (lambda layer: layer.forward, False),
+        (lambda layer: compiled(layer.forward), False),
+        (lambda layer: types.MethodType(compiled(nn.Linear.forward), layer), False),
+        (lambda layer: lambda x: x, True),
+        (lambda layer: compiled(lambda x: x), True),
+        (lambda layer: compiled(functools.wraps(layer.forward)(lambda x: x)), True),
+        (lambda layer: types.MethodType(lambda own, x: x, layer), True),
+    ],
+)
+def test_a_forward_that_was_replaced_is_found(make, replaces):
+    """Compiling it does not replace it."""
+    layer = nn.Linear(2, 2)
+    assert not replaces_forward(layer)
+    layer.forward = make(layer)
+    assert replaces_forward(layer) == replaces

@@ -389,7 +389,7 @@ def test_a_run_goes_on_with_other_wrappers(before, after, tmp_path):
     assert trainer.iteration == 5
     assert all(map(torch.equal, weights(trainer, ema), expected))
     generator, discriminator = networks(**LAYOUTS[after])
-    trainer, ema = trainer_of(generator, discriminator), training.EMA(generator)
+    trainer, ema = trainer_of(generator, discriminator), training.EMA(generator, decay=0.5)
     loaded = training.Checkpoint.load(tmp_path / "run" / "checkpoints" / "00000005.pt", trainer, [ema])
     assert all(map(torch.equal, weights(trainer, ema), expected))
     assert list(loaded["trainer"]["modules"]["generator"]) == list(networks()[0].state_dict())
@@ -411,7 +411,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(before, tmp_path):
     save_plain(path, values)
     for after in LAYOUTS.values():
         other = trainer_of(*networks(**after))
-        average = training.EMA(other.generator)
+        average = training.EMA(other.generator, decay=0.5)
         training.Checkpoint.load(path, other, [average])
         assert all(map(torch.equal, weights(other, average), weights(trainer, ema)))
 

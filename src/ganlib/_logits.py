@@ -1,14 +1,14 @@
 """Logits of discriminators: conversion, scales and checks."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganlib._ending import last_operation
+from ganlib._ending import Ending, last_operation
 from ganlib._warning import warn_user
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import DiscriminatorOutput, Logits
@@ -18,6 +18,7 @@ __all__ = [
     "as_output",
     "at_least_float32",
     "check_output",
+    "look_again",
     "scales",
     "sum_over_scales",
     "warn_of_probabilities",
@@ -26,6 +27,7 @@ __all__ = [
 
 _looks = weakref.WeakKeyDictionary[Any, int]()  # how often the end of the graph was checked for each loss
 _MOST_LOOKS = 12  # enough for some iterations with several discriminators
+_known = weakref.WeakSet[nn.Module]()  # networks of earlier trainings
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -88,20 +90,31 @@ def sum_over_scales(formula: Callable[..., Tensor], loss: Any = None, /, **logit
     return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
+def look_again(networks: Iterable[nn.Module], *, trained_before: bool = True) -> None:
+    """Check the logits of each loss again, since another training begins, which may use the same loss.
+
+    Args:
+        networks: the networks of the training.
+        trained_before: whether to do this also if one of the networks belongs to an earlier training.
+    """
+    networks = [*networks]
+    if trained_before or _known.isdisjoint(networks):
+        _looks.clear()
+    _known.update(networks)
+
+
 def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator") -> None:
     """Warn once for each loss if the logits end in a sigmoid or similar; ``name`` is the network with this ending.
 
     If the loss has ``needs_unbounded_logits = True`` (the default is False), it converts logits to probabilities, so a
-    tanh at the end is a mistake too.
+    tanh or a relu at the end is a mistake too. If it has ``needs_negative_logits = True``, a relu is one.
     """
     if loss is None or torch.compiler.is_compiling() or (looks := _looks.get(loss, 0)) == _MOST_LOOKS:
         return
     _looks[loss] = looks + 1
     ending = last_operation(logits)
-    wrong = ending in ("sigmoid", "hardsigmoid", "softmax", "logsigmoid", "log_softmax", "clamp")
-    if ending in ("tanh", "hardtanh"):
-        wrong = getattr(loss, "needs_unbounded_logits", False)
-    elif ending in (None, "clamp"):
+    wrong = ending is not None and _is_wrong(ending, loss)
+    if ending is None or ending == "clamp":
         inner = last_operation(logits, arithmetic=True)
         if inner in ("sigmoid", "hardsigmoid", "softmax", "tanh"):
             wrong = wrong or _are_probabilities(logits, least=16 if inner == "tanh" else 1)
@@ -113,6 +126,17 @@ def warn_of_probabilities(loss: Any, logits: Any, name: str = "the discriminator
             f"{name} ends in a {ending}, but {type(loss).__name__} takes logits, which can be any numbers: remove the "
             f"{ending}"
         )
+
+
+def _is_wrong(ending: Ending, loss: Any) -> bool:
+    """Return whether no loss, or not this one, takes logits with these bounds."""
+    low, high = ending.bounds
+    if (low >= 0 and high <= 1) or ending in ("logsigmoid", "log_softmax"):
+        return True
+    unbounded = getattr(loss, "needs_unbounded_logits", False)
+    if low >= 0:
+        return bool(unbounded or getattr(loss, "needs_negative_logits", False))
+    return bool(unbounded and low >= -1 and high <= 1)
 
 
 def check_output(output: Any, side: str) -> DiscriminatorOutput:

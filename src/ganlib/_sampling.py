@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ganlib._checks import check_option
 from ganlib._shown import shown
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Condition
 
 __all__ = ["BatchNormStatistics", "check_batch_norm", "count_entries", "draw", "evaluating"]
@@ -49,8 +49,8 @@ def draw(
     """Generate samples in evaluation mode, without gradients, and restore modes and buffers.
 
     The latent (N, dim) and the condition (N entries per tensor) are on the device of the generator. A batch has at most
-    ``batch_size`` samples; None means all. With ``batch_norm="sample"`` a batch has one sample, and a batch norm with a
-    single value per channel raises an ArgumentValueError.
+    ``batch_size`` samples; None means all. With ``batch_norm="sample"`` a batch has one sample. An ArgumentValueError
+    says that the generator cannot be called with them, or that a batch norm has a single value per channel.
     """
     check_batch_norm(batch_norm)
     alone = batch_norm == "sample"
@@ -68,6 +68,33 @@ def draw(
                     f"batch_norm (='sample') needs several values of each channel in one sample: {error}"
                 ) from error
             raise
+        except (TypeError, RuntimeError, IndexError) as error:
+            if isinstance(error, GanlibError) or not _is_about_inputs(error):
+                raise
+            raise ArgumentValueError(_refusal(generator, latent, condition, error)) from error
+
+
+def _is_about_inputs(error: Exception) -> bool:
+    """Test whether an error may come from the inputs, and not from the memory, the device or a compiler."""
+    return type(error) in (TypeError, RuntimeError, IndexError) and not re.search("CUDA|memory", str(error))
+
+
+def _refusal(generator: nn.Module, latent: Tensor, condition: Any, error: Exception) -> str:
+    shapes = tree_map_only(Tensor, lambda leaf: tuple(leaf.shape), condition)
+    hint = ""
+    if isinstance(error, TypeError):
+        hint = (
+            " (there is no condition)"
+            if condition is None
+            else " (leave the condition out; conditioning.Unconditional wraps a network that ignores conditions)"
+        )
+    elif isinstance(error, IndexError) and isinstance(condition, Tensor) and condition.numel():
+        hint = f" (the condition is from {condition.min().item()} to {condition.max().item()})"
+    given = "no condition" if condition is None else f"condition {shapes}"
+    return (
+        f"generator (={shown(generator)}) cannot be called with latent {tuple(latent.shape)} of {latent.dtype} and "
+        f"{given}: {type(error).__name__}: {error}{hint}"
+    )
 
 
 @contextmanager

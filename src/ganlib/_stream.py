@@ -1,7 +1,10 @@
 """Endless stream of batches that can save and restore its position."""
 
 import contextlib
+import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self, TypeGuard
 
 from torch import Tensor
@@ -11,7 +14,14 @@ from ganlib._random import load_random_state, random_state, seeded
 from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib.distributed import world_size
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
+from ganlib.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    BatchesExhaustedError,
+    CheckpointError,
+    GanlibError,
+    ShapeError,
+)
 from ganlib.protocols import Batch, Stateful
 
 __all__ = ["Stream", "has_state"]
@@ -67,7 +77,7 @@ class Stream:
         self.samples += _samples_in(batch) * world_size()
         if self._position == self.length and self._batches_left is not None:
             # One more call of next lets a loader finish its epoch. A loader can also have more batches than its length.
-            surplus = next(self._batches_left, self)
+            surplus = self._draw(self._batches_left)
             if surplus is self:
                 self._end_epoch()
             else:
@@ -98,6 +108,7 @@ class Stream:
         Raises:
             ArgumentValueError: a whole epoch has no batches.
             ArgumentTypeError: torch's DataLoader cannot make batches of the items, such as Pillow images.
+            ShapeError: the items of torch's DataLoader have different sizes.
             BatchesExhaustedError: the batches can be iterated only once, and there are no more.
         """
         if self._ahead:
@@ -105,9 +116,10 @@ class Stream:
         if self._batches_left is None:
             self._batches_left = self._begin_epoch()
         self._loaded = False
-        try:
-            self._ahead.append(next(self._batches_left))
-        except StopIteration:
+        batch = self._draw(self._batches_left)
+        if batch is not self:
+            self._ahead.append(batch)
+        else:
             self._batches_left = None
             if self._position:
                 self._end_epoch()
@@ -115,17 +127,30 @@ class Stream:
                 raise BatchesExhaustedError(
                     f"{self._named()} ran out after {self.epoch} epoch(s) and gave nothing when iterated "
                     "again; pass a loader that can be iterated again"
-                ) from None
+                )
             else:
-                raise ArgumentValueError(f"{self._named()} is empty: it gave nothing") from None
-        except TypeError as error:
-            if "default_collate" not in str(error) or isinstance(error, ArgumentTypeError):
-                raise
-            raise ArgumentTypeError(
-                f"{self._named()} cannot put its items into a batch ({str(error).splitlines()[-1]}): give the data set "
-                "a transform to tensors, or use data.TensorLoader"
-            ) from error
+                raise ArgumentValueError(f"{self._named()} is empty: it gave nothing")
         return bool(self._ahead)
+
+    def _draw(self, batches: Iterator[Any]) -> Any:
+        """Return the next batch, or self if there are no more; explain torch's errors about items of a batch."""
+        try:
+            return next(batches, self)
+        except (TypeError, RuntimeError, ValueError, LookupError, AttributeError) as error:
+            if isinstance(error, GanlibError) or not _is_of_collate(error):
+                raise
+            reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+            if "equal size" in reason or "resize storage" in reason:
+                raise ShapeError(
+                    f"{self._named()} cannot put its items into a batch, because their sizes differ ({reason}): give "
+                    "the data set a transform to one size, or use data.ImageFolder(root, size=...)"
+                ) from error
+            if isinstance(error, RuntimeError) and "dtype" not in reason:
+                raise  # for example, too little memory
+            raise ArgumentTypeError(
+                f"{self._named()} cannot put its items into a batch ({reason}): give the data set a transform to "
+                "tensors, or use data.TensorLoader"
+            ) from error
 
     def _named(self) -> str:
         return f"{self._name} (={shown(self._batches)})"
@@ -214,7 +239,7 @@ class Stream:
             load_random_state(random_at_start, self._batches)
             self._batches_left = self._begin_epoch()
             for place in range(self._position):
-                if next(self._batches_left, self) is self:
+                if self._draw(self._batches_left) is self:
                     raise CheckpointError(
                         f"{self._named()} cannot be resumed: an epoch was at batch {self._position}, but "
                         f"it now ends after {place}"
@@ -245,6 +270,14 @@ def has_state(loader: Any) -> TypeGuard[Stateful]:
     From Python 3.12 on, ``isinstance`` with :class:`ganlib.protocols.Stateful` does not find forwarded methods.
     """
     return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _is_of_collate(error: Exception) -> bool:
+    """Return whether an error was raised by torch's function that makes a batch of items, also in a worker."""
+    # A worker's error is text.
+    files = re.findall(r'^ *File "(.*)", line', str(error), re.MULTILINE)
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return Path((files or frames)[-1]).parts[-4:] == ("utils", "data", "_utils", "collate.py")
 
 
 def _hint(batches: Any) -> str:

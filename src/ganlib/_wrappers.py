@@ -1,6 +1,7 @@
 """Wrappers of torch around modules, such as torch.compile and DistributedDataParallel."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -8,7 +9,18 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["in_fsdp", "is_sharded", "load_plain_state", "load_plainly", "plain", "plain_state", "renamed", "unwrapped"]
+__all__ = [
+    "in_fsdp",
+    "is_sharded",
+    "load_plain_state",
+    "load_plainly",
+    "plain",
+    "plain_state",
+    "renamed",
+    "replaces_forward",
+    "uncompiled",
+    "unwrapped",
+]
 
 T = TypeVar("T")
 
@@ -48,6 +60,23 @@ def load_plainly(module: nn.Module, load: Callable[[nn.Module], T], *, averages:
         if twin is not original:  # ``load`` may have set attributes
             vars(original).update({**vars(twin), "_modules": vars(original)["_modules"]})
     return result
+
+
+def uncompiled(function: Any) -> Any:
+    """Return what torch.compile has made a function from; any other object is returned as it is."""
+    while isinstance(function, FunctionType) and str(function.__globals__.get("__name__")).startswith("torch._dynamo."):
+        if "__wrapped__" not in vars(function):
+            break
+        function = vars(function)["__wrapped__"]
+    return function
+
+
+def replaces_forward(module: nn.Module) -> bool:
+    """Return whether a module has a forward of its own that is not its class's, also if that is compiled."""
+    forward: Any = uncompiled(vars(module).get("forward"))
+    while isinstance(forward, MethodType) and uncompiled(forward.__func__) is not forward.__func__:
+        forward = MethodType(uncompiled(forward.__func__), forward.__self__)
+    return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
 
 
 def in_fsdp(module: nn.Module) -> bool:

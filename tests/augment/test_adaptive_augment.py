@@ -1,7 +1,9 @@
 """Tests of adaptive discriminator augmentation."""
 
+import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -250,7 +252,9 @@ def test_p_stays_without_a_target_and_in_evaluation() -> None:
     """No buffer changes; in training again p moves."""
     augment = AdaptiveAugment(p=0.25, target=None, every=1)
     other = AdaptiveAugment(p=0.25, every=1, images=100)
-    other.eval()
+    other.observe(torch.zeros(1, 1))
+    other.p.fill_(0.25)
+    other.eval()  # after training, which is meant
     for one in (augment, other):
         before = copy.deepcopy(one.state_dict())
         one.observe(torch.ones(10, 1))
@@ -271,7 +275,70 @@ def test_a_state_goes_on_bit_for_bit() -> None:
         one.observe(logits)
         other.observe(logits)
         assert torch.equal(one.p, other.p)
-    assert set(one.state_dict()) == {"p", "signs", "seen", "updates"}
+    assert set(one.state_dict()) == {"p", "first_p", "signs", "seen", "updates"}
+
+
+# What would never change p
+
+
+def test_an_augmentation_that_nobody_tells_anything_is_warned_of() -> None:
+    """Once, after many batches in training; not without a target, in evaluation, without gradients, or if observed."""
+    one, images = AdaptiveAugment("flip"), torch.zeros(1, 1, 2, 2)
+    others = AdaptiveAugment("flip", target=None), AdaptiveAugment("flip").eval(), AdaptiveAugment("flip")
+    others[2].observe(torch.ones(1, 1))
+    for _ in range(400):
+        with torch.no_grad():
+            one(images)
+        for other in others:
+            other(images)
+
+    def augment_many() -> None:
+        for _ in range(700):
+            one(images)
+
+    with pytest.warns(UserWarning, match=r"300 batches.*observe\(real_logits\)") as caught:
+        augment_many()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_an_augmentation_that_is_told_in_evaluation_mode_is_warned_of() -> None:
+    """Once, where a trainer uses it."""
+    trainer, augment = make_trainer(penalties=())
+    augment.eval()
+    with pytest.warns(UserWarning, match=r"AdaptiveAugment is in evaluation mode.*train\(\)") as caught:
+        training.fit(trainer, images(), iterations=8)
+    assert len(caught) == 1
+    assert augment.p.item() == 0
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_fixed_p_that_is_changed_in_the_code_is_used(by_hand: bool) -> None:
+    """With a warning that names both; the p of a schedule, or one that was set by hand, goes on."""
+    saved = AdaptiveAugment("flip", p=0.2, target=None)
+    if by_hand:
+        saved.p.fill_(0.5)
+    state = nn.Sequential(saved).state_dict()
+    same, changed = (AdaptiveAugment("flip", p=p, target=None) for p in (0.2, 0.6))
+    nn.Sequential(same).load_state_dict(state)
+    assert torch.equal(same.p, saved.p)
+    with contextlib.nullcontext() if by_hand else pytest.warns(UserWarning, match=r"p \(=0\.6\).*p \(=0\.2\)"):
+        nn.Sequential(changed).load_state_dict(state)
+    assert changed.p.item() == pytest.approx(0.5 if by_hand else 0.6)
+    assert state["0.first_p"].item() == pytest.approx(0.2)  # what was loaded is as it was
+    adaptive = AdaptiveAugment("flip", p=0.6)
+    nn.Sequential(adaptive).load_state_dict(state)
+    assert torch.equal(adaptive.p, saved.p)
+
+
+@pytest.mark.parametrize("target", [None, 0.6])
+def test_a_state_of_an_earlier_version_is_loaded(target: float | None) -> None:
+    """It holds no first value of p, so its p is used."""
+    state = AdaptiveAugment("flip", p=0.2, target=target).state_dict()
+    del state["first_p"]
+    augment = AdaptiveAugment("flip", p=0.6, target=target)
+    augment.load_state_dict(state)
+    assert augment.p.item() == pytest.approx(0.2)
 
 
 def test_a_schedule_writes_p_also_after_a_move() -> None:
@@ -330,8 +397,7 @@ def make_trainer(**options: Any) -> tuple[training.AdversarialTrainer, AdaptiveA
         torch.optim.SGD(discriminator.parameters(), lr=3e-2, momentum=0.9),
         loss=losses.NonSaturatingLoss(),
         latent=latents.Gaussian(4),
-        augment=augment,
-        **({"penalties": [penalties.R1(0.1, every=2)]} | options),
+        **({"penalties": [penalties.R1(0.1, every=2)], "augment": augment} | options),
     )
     return trainer, augment
 
@@ -375,6 +441,28 @@ def test_a_recorded_training_is_the_ordinary_one(monkeypatch: pytest.MonkeyPatch
         assert augment.p.item() > 0
         assert recorder.recorded == (1 if cuda_graph else 0)
     torch.testing.assert_close(finals[1], finals[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_fixed_p_at_a_resume(scheduled: bool, tmp_path: Path) -> None:
+    """A changed one is used, with one warning that names both; a schedule goes on without a word."""
+
+    def run(p: float, iterations: int, **options: Any) -> AdaptiveAugment:
+        augment = AdaptiveAugment("color", p=p, target=None)
+        trainer, _ = make_trainer(augment=augment)
+        schedules = [training.Schedule(augment.p, lambda progress: 0.5 + progress / 10)] if scheduled else []
+        callbacks = [*schedules, training.Checkpoint(tmp_path)]
+        training.fit(trainer, images(), iterations=iterations, callbacks=callbacks, **options)
+        return augment
+
+    run(0.2, 4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        augment = run(0.6, 8, resume=True)
+    assert len(caught) == (0 if scheduled else 1)
+    assert all("0.6" in str(one.message) and "0.2" in str(one.message) for one in caught)
+    assert augment.p.item() == pytest.approx(0.6)
+    run(0.6, 10, resume=True)  # the same as before
 
 
 # Arguments

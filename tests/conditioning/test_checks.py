@@ -127,3 +127,28 @@ def test_every_place_for_an_encoder_looks_at_it(make):
     make(Own())
     with pytest.raises(ArgumentTypeError, match=r"encoder \(=Embedding"):
         make(nn.Embedding(10, 16))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("module", conditioning.Unconditional),
+        ("module", lambda network: conditioning.ConcatLatent(network, OneHot(3))),
+        ("module", lambda network: conditioning.ConcatChannels(network, OneHot(3))),
+        ("backbone", lambda network: conditioning.ConcatFeatures(network, OneHot(3), nn.Linear(1, 1))),
+        ("head", lambda network: conditioning.ConcatFeatures(nn.Linear(1, 1), OneHot(3), network)),
+        ("backbone", lambda network: conditioning.Projection(network, OneHot(3), 4)),
+        ("backbone", lambda network: conditioning.AuxiliaryClassifierHead(network, 4, 3)),
+    ],
+)
+def test_a_class_instead_of_a_network_is_refused(name, make):
+    """By each adapter when it is created; a module, a compiled one and a function are networks."""
+    with pytest.raises(
+        ArgumentTypeError, match=rf"^{name} \(=.*Linear.*\) must be a network, not a class.*Linear\(\.\.\."
+    ):
+        make(nn.Linear)
+    for other in (None, 3, "linear", [nn.Linear(1, 1)]):
+        with pytest.raises(ArgumentTypeError, match=rf"^{name} \(=.*\) must be a network$"):
+            make(other)
+    for network in (nn.Linear(1, 1), torch.compile(nn.Linear(1, 1)), torch.relu, lambda x: x):
+        make(network)

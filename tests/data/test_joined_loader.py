@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,23 @@ def _stateful(*arguments: Any, **options: Any) -> Any:
     return StatefulDataLoader(*arguments, **options)
 
 
+class Noise(torch.nn.Module):
+    """Adds noise that depends on the number of calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Add it."""
+        self.calls += 1
+        return batch + self.calls / 1024
+
+
+def _drawing(generator: torch.Generator, batch: Tensor) -> Tensor:
+    return batch + torch.rand(1, generator=generator)
+
+
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
@@ -96,6 +114,9 @@ KINDS: dict[str, Callable[[Tensor], Any]] = {
     "random stateful": lambda x: _stateful(Wandering(x), 2, shuffle=True),
     "forwarding": lambda x: Forwarding(data.TensorLoader(TensorDataset(x), 2)),
     "mapped": lambda x: data.map_loader(DataLoader(Wandering(x), 2, shuffle=True), lambda b: b[0] + torch.rand(1)),
+    "mapped with a state": lambda x: data.map_loader(
+        data.map_loader(list(x.split(2)), Noise()), partial(_drawing, torch.Generator())
+    ),
     "zipped": lambda x: data.zip_loaders(
         DataLoader(Wandering(x), 2, shuffle=True), _stateful(Wandering(numbers(10)), 2, shuffle=True), length="longest"
     ),
@@ -115,6 +136,7 @@ PAIRS = [
     ("forwarding", "random"),
     ("mapped", "zipped"),
     ("no length", "zipped"),
+    ("mapped with a state", "random"),
 ]
 
 
@@ -167,7 +189,7 @@ def test_zipped_loaders_resume_exactly(first: str, second: str, length: Any, tmp
     check_exact(lambda: data.zip_loaders(KINDS[first](a), KINDS[second](b), length=length), tmp_path)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("weighted", "zipped")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("weighted", "mapped with a state", "zipped")])
 @pytest.mark.parametrize("length", ["shortest", "longest"])
 def test_every_epoch_is_whole(kind: str, length: Any) -> None:
     """A shorter loader gives each sample once before it gives any again, and has another order in each epoch."""
@@ -212,6 +234,19 @@ def test_a_state_by_hand_is_exact_and_moves_no_random_number() -> None:
     other.load_state_dict(state)
     assert torch.equal(torch.get_rng_state(), before)
     torch.testing.assert_close([*other, *other], expected)
+
+
+def test_a_state_without_that_of_the_function_is_loaded() -> None:
+    """As an earlier version saved it; the function begins with its own state."""
+    make = KINDS["mapped with a state"]
+    loader = make(numbers(12))
+    next(iter(loader))
+    state = loader.state_dict()
+    assert state.pop("function")
+    assert state["streams"][0]["loader"].pop("function")
+    other = make(numbers(12))
+    other.load_state_dict(state)
+    assert (next(iter(other)) - numbers(4, 2)[:2]).abs().max() < 2
 
 
 def test_an_epoch_left_early_is_not_gone_on_with() -> None:

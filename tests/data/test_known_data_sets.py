@@ -12,7 +12,7 @@ from torchvision import datasets
 
 from ganlib.data import ImageFolder, StackedMNIST, _tensors, only_class
 from ganlib.data._tensors import as_tensors
-from ganlib.errors import ArgumentTypeError, GanlibError
+from ganlib.errors import ArgumentTypeError, DataError, GanlibError
 
 _L = 12
 
@@ -278,3 +278,42 @@ def test_a_mask_as_indices_is_refused(mask, wrap):
     with pytest.raises(ArgumentTypeError, match="nonzero"):
         as_tensors(wrap(Subset(dataset, mask)))
     assert as_tensors(Subset(dataset, torch.as_tensor(mask).nonzero().flatten().tolist()))[1].tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("indices", [5, None, torch.tensor(5), 1.5])
+@pytest.mark.parametrize("wrap", [lambda each: each, lambda each: Subset(each, [0])])
+def test_indices_that_are_no_list_are_refused(wrap, indices):
+    """One number instead of a list of them, at any depth."""
+    with pytest.raises(ArgumentTypeError, match=r"Subset's indices \(=.*\) must be a sequence of whole numbers"):
+        as_tensors(wrap(Subset(TensorDataset(torch.rand(8, 2)), indices)))
+
+
+def test_a_subset_that_reads_in_its_own_way_needs_no_indices():
+    """Its length and items are its own."""
+
+    class First(Subset):
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return self.dataset[index]
+
+    dataset = TensorDataset(torch.rand(8, 2))
+    first = First(dataset)
+    assert as_tensors(first)[0].equal(dataset.tensors[0][:2])
+    first.indices = None
+    assert as_tensors(first)[0].equal(dataset.tensors[0][:2])
+
+
+@pytest.mark.parametrize("name", ["MNIST", "CIFAR10"])
+@pytest.mark.parametrize("attribute", ["data", "targets", "transform", "target_transform"])
+@pytest.mark.parametrize("wrap", [lambda each: each, lambda each: Subset(each, [0, 1])])
+def test_a_data_set_without_an_attribute_is_read_as_its_items_are(name, attribute, wrap):
+    """An old pickle may lack one that its items need: an error of ours that names it."""
+    dataset = _MAKERS[name]()
+    delattr(dataset, attribute)
+    with pytest.raises(DataError, match=rf"dataset.*fails \(AttributeError: .*{attribute}"):
+        as_tensors(wrap(dataset))

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 
 from ganlib._random import seeded
 from ganlib.data._tensors import as_tensors
-from ganlib.errors import DataError, GanlibError
+from ganlib.errors import DataError, GanlibError, ShapeError
 
 
 class _Listed(Dataset):
@@ -390,3 +390,13 @@ def test_a_large_data_set_is_not_printed():
     with pytest.raises(GanlibError) as caught:
         as_tensors([torch.full((9,), float("nan"))] * 99)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("condition", [[], torch.zeros(0), torch.zeros(2, 0, 3)])
+def test_conditions_without_values_are_refused(condition):
+    """Of any shape, in memory and item by item."""
+    items = [(torch.zeros(2), condition)] * 3
+    tensors = TensorDataset(torch.zeros(3, 2), torch.stack([torch.as_tensor(condition)] * 3))
+    for dataset in (items, tensors):
+        with pytest.raises(ShapeError, match=r"dataset's conditions \(.*0.*\) hold no values"):
+            as_tensors(dataset)

@@ -343,12 +343,32 @@ def test_a_tanh_at_the_end_is_warned_of_where_it_bounds_probabilities(case):
 
 
 @every_case
+@pytest.mark.parametrize("ending", ["relu", "softplus", "relu6", "clamp"])
+def test_an_end_without_negative_logits_is_warned_of_where_they_are_needed(case, ending):
+    """Probabilities below 1/2, or a margin at -1, cannot be reached, and a relu has no gradient at 0."""
+    raw = torch.tensor([[-2.0], [3.0]], requires_grad=True)
+    logits = raw.clamp(min=0) if ending == "clamp" else getattr(F, ending)(raw)
+    needed = any(getattr(case.loss, f"needs_{kind}_logits", False) for kind in ("unbounded", "negative"))
+    with pytest.warns(UserWarning, match=f"ends in a {ending}") if needed else contextlib.nullcontext():
+        new(case).discriminator(logits, logits)
+
+
+@every_case
+def test_a_sigmoid_that_is_written_out_is_warned_of(case):
+    """It is 1 / (1 + exp(-x))."""
+    probabilities = 1 / (1 + torch.exp(-torch.tensor([[-2.0], [3.0]], requires_grad=True)))
+    with pytest.warns(UserWarning, match="ends in a sigmoid"):
+        new(case).discriminator(probabilities, probabilities)
+
+
+@every_case
 def test_healthy_logits_are_not_warned_of(case):
     """Neither logits that all lie in [0, 1], nor clamped, scaled or detached ones, nor those of a compiled loss."""
     raw = torch.rand(6, 1, requires_grad=True)
     with torch.no_grad():
         detached = raw.sigmoid()
-    for logits in (raw, 0.5 * raw, raw.clamp(-10, 10), 4 * raw.sigmoid() - 2, F.leaky_relu(raw), detached):
+    bounded = raw.clamp(-10, 10), F.hardtanh(raw, -10, 10), 4 * raw.sigmoid() - 2, torch.cat([raw, raw.sigmoid()])
+    for logits in (raw, 0.5 * raw, *bounded, F.leaky_relu(raw), detached, 1 / (1 + raw.square())):
         loss = new(case)
         loss.discriminator(logits, logits)
         generator_loss(case._replace(loss=loss), logits, logits)

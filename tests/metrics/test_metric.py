@@ -1,6 +1,7 @@
 """What all metrics have in common: equal to the published formulas on any batches and ranks, and good torchmetrics."""
 
 import copy
+import functools
 import io
 import pickle
 import shutil
@@ -54,6 +55,17 @@ class Noisy(nn.Module):
     def features(self, samples):
         """The same."""
         return self.body(samples)
+
+
+class Using:
+    """A callable that is not a module, and has one."""
+
+    def __init__(self, network):
+        self.network = network
+
+    def __call__(self, samples):
+        """Logits, or features."""
+        return self.network(samples)
 
 
 def _sides(n=40, m=33, dim=3):
@@ -243,7 +255,8 @@ def test_the_network_is_in_evaluation_mode(case):
     network.body[1].eval()
     state, modes = copy.deepcopy(network.state_dict()), [module.training for module in network.modules()]
     expected = case.measured(real, fake, copy.deepcopy(network).eval())
-    for features in (network, network.features):
+    functions = (lambda x: network(x), functools.partial(lambda module, x: module(x), network), Using(network))
+    for features in (network, network.features, *functions):
         torch.testing.assert_close(case.measured(real, fake, features), expected, rtol=0, atol=0)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
-from ganlib.metrics import DigitClassifier, FrechetDistance, InceptionScore, KernelDistance, LabelAccuracy
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
+from ganlib.metrics import DigitClassifier, FrechetDistance, InceptionScore, KernelDistance, LabelAccuracy, ModeCoverage
 from tests.metrics.cases import assert_equal, every, made, normal, same, two_sided
 
 SAMPLES = {
@@ -41,6 +41,18 @@ def test_samples_that_the_network_cannot_compute_are_refused(case, network):
         case.make(network).update(*_arguments(case, torch.zeros(12, 3)), **_side(case))
 
 
+@every
+def test_a_single_logit_is_refused(case):
+    """Of one class every accuracy is 1, and every count of modes; one feature, or an inception score of 1, is fine."""
+    metric = case.make(lambda x: x[:, :1])
+    arguments = _arguments(case, torch.zeros(12, 3))
+    if not isinstance(metric, LabelAccuracy | ModeCoverage):
+        metric.update(*arguments, **_side(case))
+    else:
+        with pytest.raises(ShapeError, match=r"classifier gave \(12, 1\).*at least 2 classes"):
+            metric.update(*arguments, **_side(case))
+
+
 LABELS = {
     "below 0": torch.full((12,), -1),
     "from 1": torch.arange(12) % 3 + 1,
@@ -55,6 +67,7 @@ LABELS = {
     "an array": np.ones(12, dtype=np.int64),
     "a dict": {"class": torch.ones(12, dtype=torch.int64)},
     "on the meta device": torch.ones(12, dtype=torch.int64, device="meta"),
+    "sparse": torch.ones(12, dtype=torch.int64).to_sparse(),
 }
 
 

@@ -289,3 +289,25 @@ def test_numpys_true_is_true(tmp_path):
     with pytest.raises(ArgumentTypeError, match="must be a torch.nn.Module") as caught:
         save_generator(tmp_path / "x", nn.Linear(100, 100).state_dict())
     assert len(str(caught.value)) < 300
+
+
+def test_an_average_that_was_never_updated_is_warned_of(path):
+    """If its network was trained: the file is written, with the weights from before the training."""
+    generator = mlp_gan((1, 4, 4), latent_dim=3, hidden=(5,))[0]
+    ema = EMA(generator)
+    save_generator(path, ema)
+    before = load_file(path)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(1)
+    with pytest.warns(
+        UserWarning, match="generator is an EMA that was never updated, though its network was"
+    ) as caught:
+        save_generator(path, ema)
+    assert (len(caught), caught[0].filename) == (1, __file__)
+    assert_same_state(load_file(path), before)
+    ema.update()
+    save_generator(path, ema)
+    loaded = EMA(generator)
+    load_generator(path, loaded)
+    save_generator(path, loaded)

@@ -186,6 +186,27 @@ def test_statistics_come_over_with_their_layer_alone(path):
     assert module[1].num_batches_tracked == 0
 
 
+@pytest.mark.parametrize("normalize", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings(
+    "ignore:.*weight_norm.*deprecated:FutureWarning", "ignore:Sequential was changed:UserWarning"
+)
+def test_a_norm_comes_over_with_its_direction_alone(path, normalize):
+    """A weight is the file's or the module's, not a mixture of both; what is left out of it is named."""
+    file = nn.Sequential(nn.Linear(7, 6), normalize(nn.Linear(6, 4)))
+    with torch.no_grad():
+        file[1].bias.fill_(3)
+        norm = next(tensor for tensor in file[1].parameters() if tensor.shape == (4, 1))
+        norm.mul_(5)
+    save_generator(path, file)
+    module = nn.Sequential(nn.Linear(7, 6), normalize(nn.Linear(5, 4)))
+    before = module[1](torch.ones(5)) - module[1].bias
+    with pytest.warns(UserWarning, match=r"1\.\S*weight\S* belongs to 1\.\S*weight"):
+        load_generator(path, module, partial=True)
+    after = module[1](torch.ones(5)) - module[1].bias
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+    assert module[1].bias.eq(3).all()
+
+
 def test_everything_that_fits_is_no_warning(saved):
     """Then it is the whole; the suite makes errors of warnings."""
     module = network()

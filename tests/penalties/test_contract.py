@@ -401,6 +401,17 @@ def test_batch_norm_is_warned_of_once(case, way, norm):
 
 
 @of_norms
+def test_batch_norm_of_a_second_critic_is_warned_of(case):
+    """A penalty that has seen a critic without batch norm still looks at the next one."""
+    good, bad, real = normalized(), normalized(nn.BatchNorm2d(4)), torch.randn(4, 1, 5, 5)
+    good(real), bad(real)
+    penalty = case.make()
+    penalty(good, real, real)
+    with pytest.warns(UserWarning, match=MESSAGE):
+        penalty(bad, real, real)
+
+
+@of_norms
 @pytest.mark.parametrize(
     "norm",
     [

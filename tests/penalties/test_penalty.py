@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from ganlib import penalties
 from ganlib.errors import ArgumentValueError, GanlibError
 from ganlib.penalties._penalty import (
     LazyPenalty,
@@ -14,6 +15,7 @@ from ganlib.penalties._penalty import (
     squared_gradient_norms,
     squared_gradient_norms_of,
 )
+from ganlib.protocols import DiscriminatorOutput
 from tests import strategies
 
 
@@ -199,3 +201,67 @@ def test_of_half_precision_samples_the_squares_are_summed_in_float32():
     samples = torch.ones(2, 1, dtype=torch.float16, requires_grad=True)
 
     assert squared_gradient_norms_of(samples, 300 * samples).tolist() == [90_000.0, 90_000.0]
+
+
+MAKERS = {
+    "GradientPenalty": penalties.GradientPenalty,
+    "DRAGAN": penalties.DRAGAN,
+    "R1": penalties.R1,
+    "R2": penalties.R2,
+}
+MEANS = {
+    "a mean": lambda logits: logits.mean(),
+    "a mean over the batch": lambda logits: logits.mean(0).view(1),
+    "a sum over n": lambda logits: logits.sum() / len(logits),
+    "one of two scales": lambda logits: (logits, logits.mean()),
+    "an output": lambda logits: DiscriminatorOutput(logits.mean()),
+}
+
+
+@pytest.mark.parametrize("way", MEANS)
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_mean_over_the_batch_is_warned_of_once(name, way):
+    """The gradient of a mean is smaller than that of each sample, by a factor of N."""
+    critic, real, penalty = nn.Linear(2, 1), torch.randn(8, 2), MAKERS[name]()
+    with pytest.warns(UserWarning, match=r"for 8 samples, so it probably averages.*" + name) as caught:
+        penalty(lambda x: MEANS[way](critic(x)), real, real)
+    assert [one.filename for one in caught] == [__file__]
+    penalty(lambda x: MEANS[way](critic(x)), real, real)  # a second warning would be an error
+
+
+def test_a_mean_over_the_batch_is_warned_of_where_logits_are_given():
+    """R1.of and R2.of know the number of samples too."""
+    for penalty in (penalties.R1(), penalties.R2()):
+        samples = torch.randn(8, 2, requires_grad=True)
+        with pytest.warns(UserWarning, match="for 8 samples"):
+            penalty.of(samples, nn.Linear(2, 1)(samples).mean())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    ("n", "critic"),
+    [
+        (1, lambda layer, x: layer(x).mean()),
+        (8, lambda layer, x: layer(x)),
+        (8, lambda layer, x: layer(x)[:, 0]),
+        (8, lambda layer, x: layer(x).sum()),  # its gradient is that of each sample
+        (8, lambda layer, x: layer(x.view(-1, 2, 2).sum(1))),  # packs of two samples
+        (8, lambda layer, x: (layer(x), layer(x).view(-1, 1, 1, 1))),
+    ],
+)
+def test_right_logits_are_not_warned_of(name, n, critic):
+    """One sample, one logit for each sample, several scales, a sum, and packs of samples."""
+    layer, real = nn.Linear(2, 1), torch.randn(n, 2)
+    MAKERS[name]()(lambda x: critic(layer, x), real, real)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_critic_that_changes_its_input_in_place_is_refused(name):
+    """There is no derivative at an input that is lost; the input itself, or a view of it."""
+    real = torch.randn(8, 2)
+    for first in (nn.Identity(), nn.Unflatten(1, (1, 2))):
+        critic = nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), nn.Linear(2, 1))
+        with pytest.raises(ArgumentValueError, match="in place.*inplace=False"):
+            MAKERS[name]()(critic, real, real)
+    with pytest.raises(ArgumentValueError, match="in place"):
+        penalties.PathLength()(critic, real)

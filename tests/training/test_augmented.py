@@ -1,12 +1,14 @@
 """A discriminator as penalties see it, and an augmentation that observes what it gives."""
 
 import copy
+import warnings
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from ganlib import losses, training
 from ganlib.protocols import DiscriminatorOutput
 from ganlib.training._augmented import Augmented
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
@@ -100,6 +102,44 @@ def test_an_augmentation_observes_the_logits_of_real_samples(options: dict[str, 
     for logits, expected in zip(notes.observed, exact, strict=True):
         assert not logits.requires_grad
         torch.testing.assert_close(logits, expected.detach(), rtol=2e-2, atol=2e-2)
+
+
+def with_a_sigmoid() -> nn.Module:
+    """A discriminator with a sigmoid too many."""
+    return nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+
+
+def test_each_trainer_looks_at_the_logits_again() -> None:
+    """One loss in several trainers, as in a notebook, warns of each discriminator that ends in a sigmoid, once."""
+    loss, caught = losses.NonSaturatingLoss(), []
+    for discriminator in (nn.Linear(2, 1), with_a_sigmoid(), nn.Linear(2, 1), with_a_sigmoid()):
+        trainer = make_trainer(nn.Linear(3, 2), discriminator, loss=loss)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for _ in range(20):
+                trainer.train_step(points())
+            for iterations in (22, 24):
+                training.fit(trainer, [points()], iterations=iterations)
+        caught.append(["sigmoid" in str(one.message) for one in said])
+    assert caught == [[], [True], [], [True]]
+
+
+def test_each_fit_of_other_networks_looks_at_the_logits_again() -> None:
+    """With objectives of one's own too."""
+    loss, caught = losses.NonSaturatingLoss(), []
+    for discriminator in (nn.Linear(2, 1), with_a_sigmoid(), nn.Linear(2, 1), with_a_sigmoid()):
+
+        def objective(real: Tensor, discriminator: nn.Module = discriminator) -> Tensor:
+            return loss.discriminator(discriminator(real), discriminator(-real))
+
+        player = training.Player("critic", torch.optim.Adam(discriminator.parameters()), objective)
+        trainer = training.GameTrainer({"critic": discriminator}, [player])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for iterations in (20, 22, 24):
+                training.fit(trainer, [points()], iterations=iterations)
+        caught.append(["sigmoid" in str(one.message) for one in said])
+    assert caught == [[], [True], [], [True]]
 
 
 def test_it_observes_all_scales() -> None:

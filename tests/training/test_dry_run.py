@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganlib.conditioning import Unconditional
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch
-from ganlib.training._dry_run import draw_once, dry_run, without_trace
+from ganlib.training._dry_run import draw_conditions_once, draw_once, dry_run, without_trace
 from tests.training.players import make_players, points
 
 CPU = torch.device("cpu")
@@ -179,6 +180,7 @@ def test_a_distribution_with_random_numbers_of_its_own_is_not_advanced() -> None
     ("latent", "error", "words"),
     [
         (lambda n: torch.zeros(n, 3), ArgumentTypeError, r"latent .*cannot be called as latent\(n, device"),
+        (lambda n, **_: n.shape, ArgumentValueError, r"latent .*cannot be called .*AttributeError: .*'shape'"),
         (lambda n, **_: torch.zeros(3), ArgumentValueError, r"latent .*gave \(3,\) for n \(=4\)"),
         (lambda n, **_: [0.0] * n, ArgumentValueError, r"latent .*gave list for n \(=4\)"),
     ],
@@ -187,6 +189,71 @@ def test_what_is_not_a_distribution_is_refused(latent: Any, error: type[GanlibEr
     """A latent that cannot be called as one, or gives something else than n latents, is named."""
     with pytest.raises(error, match=words):
         draw_once(latent, 4, CPU)
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [(lambda: torch.zeros(4), ArgumentTypeError), (lambda c, generator=None: c.roll(1), ArgumentValueError)],
+)
+def test_a_function_that_cannot_draw_conditions_is_refused(function: Any, error: type[GanlibError]) -> None:
+    """The error says how it is called, and with what."""
+    with pytest.raises(error, match=r"fake_conditions .*cannot be called as fake_conditions\(n\), with n \(=4\)"):
+        draw_conditions_once(function, 4)
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [(lambda: 0, "augment .*cannot be called with sample"), (lambda x: [x], "augment .*gave list; it must give")],
+)
+def test_what_does_not_augment_is_refused(augment: Any, words: str) -> None:
+    """The error names the augmentation, not the discriminator."""
+    with pytest.raises(ArgumentTypeError, match=words):
+        run(*make_players_of_latents(), Batch(torch.rand(4, 2)), augment=augment)
+
+
+def make_players_of_latents() -> tuple[nn.Module, nn.Module]:
+    """Two networks that nothing is wrong with."""
+    return nn.Linear(3, 2), nn.Linear(2, 1)
+
+
+class Clears(nn.Module):
+    """Changes its condition in place."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Set a condition to 0."""
+        condition[0] = 0
+        return self.layer(x)
+
+
+IN_PLACE: dict[str, Any] = {
+    "discriminator changes its samples": lambda: (
+        nn.Linear(3, 2),
+        nn.Sequential(nn.Flatten(), nn.LeakyReLU(0.2, inplace=True), nn.Linear(2, 1)),
+        {},
+    ),
+    "augment changes its samples": lambda: (*make_players_of_latents(), {"augment": lambda x: x.mul_(2)}),
+    "discriminator changes its conditions": lambda: (Unconditional(nn.Linear(3, 2)), Clears(nn.Linear(2, 1)), {}),
+    "generator changes its conditions": lambda: (Clears(nn.Linear(3, 2)), Unconditional(nn.Linear(2, 1)), {}),
+}
+
+
+@pytest.mark.parametrize("words", IN_PLACE)
+def test_what_changes_its_input_in_place_is_named(words: str) -> None:
+    """It is warned of at the first batch; the user's batch never changes."""
+    generator, discriminator, options = IN_PLACE[words]()
+    condition = torch.ones(4) if "conditions" in words else None
+    sample = torch.randn(4, 2)
+    before = sample.clone()
+    with pytest.warns(UserWarning, match=words) as caught:
+        run(generator, discriminator, Batch(sample, condition), condition, first=True, **options)
+    assert [one.filename for one in caught] == [__file__]
+    run(generator, discriminator, Batch(sample, condition), condition, **options)  # a warning would be an error
+    assert torch.equal(sample, before)
+    assert condition is None or torch.equal(condition, torch.ones(4))
 
 
 def test_without_trace_makes_no_graph_and_keeps_the_random_state() -> None:

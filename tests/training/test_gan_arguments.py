@@ -12,6 +12,8 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.training._gan_arguments import metric_names
 from tests.training.players import make_players, make_trainer, points
 
+_R1, _LECAM = penalties.R1(), penalties.LeCam()
+
 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
@@ -47,6 +49,13 @@ from tests.training.players import make_players, make_trainer, points
         ({"reuse_logits": "yes"}, ArgumentTypeError, r"reuse_logits \(='yes'\) must be True or False"),
         ({"cuda_graph": "yes"}, ArgumentTypeError, r"cuda_graph \(='yes'\)"),
         ({"joint_pass": None}, ArgumentTypeError, r"joint_pass \(=None\) must be True or False"),
+        ({"penalties": [_R1, penalties.R2(), _R1]}, ArgumentValueError, r"penalties holds R1\(.* twice"),
+        ({"auxiliary_losses": [_LECAM, _LECAM]}, ArgumentValueError, r"auxiliary_losses holds LeCam\(.* twice"),
+        (
+            {"auxiliary_losses": [_LECAM], "penalties": [_LECAM]},
+            ArgumentValueError,
+            r"LeCam\(.* in penalties and in",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, Any], error: type[GanlibError], words: str) -> None:
@@ -68,6 +77,22 @@ def test_any_function_that_can_be_called_so_is_a_penalty(penalty: Any) -> None:
     """What counts is that it takes five arguments, not how it names them."""
     metrics = make_trainer(penalties=[penalty]).train_step(points())
     assert len(metrics) == 5
+
+
+def test_an_interval_that_an_auxiliary_loss_ignores_is_warned_of() -> None:
+    """The value is quoted; as a penalty, or in an object of the user's own, the interval may count."""
+    with pytest.warns(UserWarning, match=r"auxiliary_losses holds LeCam with every \(=4\), which has no effect"):
+        make_trainer(auxiliary_losses=[penalties.LeCam(every=4)])
+
+    class Own:
+        weight, every = 1.0, 4
+
+        def discriminator(self, step: Any) -> float:
+            return 0.0
+
+        generator = discriminator
+
+    make_trainer(penalties=[penalties.LeCam(every=4)], auxiliary_losses=[Own()])  # a warning would be an error
 
 
 def test_networks_must_be_modules_with_parameters() -> None:

@@ -145,6 +145,7 @@ def test_penalties_and_other_losses_go_with_it() -> None:
         assert moved >= {*before} - {"discriminator.2.bias"}
 
 
+@pytest.mark.filterwarnings("ignore:augment changes its samples in place")
 def test_what_changes_samples_in_place_does_not_change_the_generators_fakes() -> None:
     """An augmentation in place acts once on what each update sees, as it does without ``reuse_fakes``."""
     seen: list[Tensor] = []

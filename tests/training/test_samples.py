@@ -1,5 +1,6 @@
 """What the first batch tells: samples that the generator cannot make, and maps that an augmentation leaves behind."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import augment
-from ganlib.training._samples import warn_of_maps, warn_of_samples
+from ganlib._ending import Ending
+from ganlib.training._samples import warn_of_colors, warn_of_maps, warn_of_samples
 from tests.training.players import make_trainer
 
 RANGE = (-1.0, 1.0)
@@ -18,6 +20,27 @@ RANGE = (-1.0, 1.0)
 def unit(*shape: int) -> Tensor:
     """Numbers from 0 to 1."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+INF = float("inf")
+BOUNDS = {
+    "tanh": (-1, 1), "sigmoid": (0, 1), "softmax": (0, 1), "clamp": (0, 1), "hardtanh": (-1, 1), "scaled tanh": (0, 1),
+    "scaled sigmoid": (-1, 1), "relu": (0, INF), "relu6": (0, 6), "softplus": (0, INF),
+}  # fmt: skip
+
+
+def ending_of(name: str | None) -> Ending | None:
+    """The ending with its bounds."""
+    return None if name is None else Ending(name, *map(float, BOUNDS[name]))
+
+
+def from_bytes(low: int, high: int, *shape: int) -> Tensor:
+    """Whole numbers from low to high, all of them."""
+    return (
+        torch.arange(low, high + 1)
+        .repeat(torch.Size(shape).numel() // (high - low) + 1)[: torch.Size(shape).numel()]
+        .view(shape)
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,6 +53,20 @@ def unit(*shape: int) -> Tensor:
         (2 * unit(16, 2) - 1, None, "sigmoid", r"\[0, 1\]: it can never make"),
         (2 * unit(16, 2) - 1, None, "softmax", "can never make"),
         ((255 * unit(4, 1, 8, 8)).round(), None, None, "whole numbers.*127.5"),
+        ((255 * unit(4, 1, 8, 8)).round(), None, "relu", "whole numbers.*x / 255"),
+        (255 * unit(4, 1, 8, 8), None, "hardtanh", "can never make"),
+        (unit(4, 1, 8, 8), None, "hardtanh", "ToTensor"),
+        (unit(4, 1, 8, 8), None, "scaled sigmoid", "ToTensor"),
+        (2 * unit(4, 1, 8, 8) - 1, None, "scaled tanh", r"scaled tanh, so its samples lie in \[0, 1\]: it can never"),
+        (2 * unit(16, 2) - 1, None, "relu", r"relu, so its samples lie in \[0, inf\]: it can never make"),
+        (2 * unit(16, 2) - 1, None, "softplus", "can never make"),
+        (2 * unit(16, 2) - 1, None, "relu6", "can never make"),
+        (from_bytes(0, 255, 4, 1, 8, 8) / 255, None, "tanh", "ToTensor"),
+        ((from_bytes(0, 255, 4, 1, 8, 8) / 255).half(), None, "tanh", "ToTensor"),
+        ((from_bytes(0, 255, 4, 1, 8, 8) / 255).bfloat16(), None, "tanh", "ToTensor"),
+        (unit(4, 1, 8, 8).half(), None, "tanh", "ToTensor"),
+        (from_bytes(40, 200, 4, 1, 8, 8) / 255, None, "tanh", "ToTensor"),  # bytes of a range of [-1, 1] are odd / 255
+        ((unit(4, 1, 8, 8) > 0.8).float(), None, "tanh", "ToTensor"),  # black and white
     ],
 )
 def test_samples_that_are_surely_a_mistake_are_warned_of(
@@ -37,7 +74,7 @@ def test_samples_that_are_surely_a_mistake_are_warned_of(
 ) -> None:
     """One warning says what is wrong with them."""
     with pytest.warns(UserWarning, match=words) as caught:
-        warn_of_samples(samples, sample_range, ending)
+        warn_of_samples(samples, sample_range, ending_of(ending))
     assert len(caught) == 1
 
 
@@ -57,11 +94,43 @@ def test_samples_that_are_surely_a_mistake_are_warned_of(
         (255 * unit(4, 1, 8, 8), None, None),
         (torch.zeros(8, 2), RANGE, None),  # what a test of one's own may begin with
         (-unit(16, 2), None, "tanh"),
+        (from_bytes(140, 255, 4, 1, 8, 8) / 127.5 - 1, None, "tanh"),
+        (from_bytes(128, 255, 4, 1, 8, 8) / 127.5 - 1, None, "tanh"),  # from 1 / 255 to 1
+        ((from_bytes(128, 255, 4, 1, 8, 8) / 127.5 - 1).half(), None, "tanh"),
+        ((from_bytes(128, 255, 4, 1, 8, 8) / 127.5 - 1).bfloat16(), None, "tanh"),
+        (0.1 + 0.8 * unit(4, 1, 8, 8), None, "tanh"),
+        (torch.arange(1, 6).repeat(8, 1) / 5 - 0.2, None, "tanh"),
+        (unit(16, 2), None, "relu"),
+        (9 * unit(16, 2), None, "softplus"),
+        (unit(16, 2), None, "scaled tanh"),
+        (255 * unit(4, 1, 8, 8), None, "relu"),
+        (2 * unit(16, 2) - 1, None, "scaled sigmoid"),
     ],
 )
 def test_samples_that_may_be_meant_are_not_warned_of(samples: Tensor, sample_range: Any, ending: str | None) -> None:
     """A correct program sees nothing."""
-    warn_of_samples(samples, sample_range, ending)
+    warn_of_samples(samples, sample_range, ending_of(ending))
+
+
+@pytest.mark.parametrize(
+    ("policy", "sample_range", "ending", "wrong"),
+    [
+        ("color", None, "sigmoid", True),
+        ("flip,luma_flip", (0.0, 1.0), None, True),
+        ("color", None, "scaled tanh", True),
+        ("color", None, "tanh", False),
+        ("color", (-1.0, 1.0), None, False),
+        ("color", None, None, False),
+        ("blit,brightness,hue,saturation", None, "sigmoid", False),
+    ],
+)
+def test_colors_that_assume_another_range(policy: str, sample_range: Any, ending: str | None, wrong: bool) -> None:
+    """A flip of the brightness about 0 is warned of where the generator makes samples in [0, 1]."""
+    adaptive = augment.AdaptiveAugment(policy)
+    with pytest.warns(UserWarning, match="colors") if wrong else contextlib.nullcontext():
+        warn_of_colors(adaptive, sample_range, ending_of(ending))
+    for other in (None, torch.neg, augment.DiffAugment("color")):
+        warn_of_colors(other, sample_range, ending_of(ending))
 
 
 class Scaled(nn.Module):

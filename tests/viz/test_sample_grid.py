@@ -79,7 +79,7 @@ def test_it_draws_in_evaluation_mode_and_restores_every_module():
 def test_the_mode_is_restored_after_an_error():
     """A latent that the generator chokes on leaves it in train mode."""
     generator = _Images().train()
-    with pytest.raises(IndexError):
+    with pytest.raises(ArgumentValueError, match=r"latent \(1,\).*IndexError"):
         SampleGrid(generator, "unused", latent=torch.zeros(1)).draw()
     assert (generator.training, generator.dropout.training) == (True, True)
 

@@ -1,6 +1,8 @@
 """Adaptive discriminator augmentation (ADA)."""
 
+import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch import Tensor
 from ganlib._checks import check_fraction, check_positive, check_sizes
 from ganlib._logits import at_least_float32, scales, without_autocast
 from ganlib._precise_buffers import PreciseBuffers
+from ganlib._warning import warn_user
 from ganlib.augment._color import COLOR, recolored
 from ganlib.augment._draws import Draws
 from ganlib.augment._geometric import BLIT, GEOMETRIC, compose, general_map, pixel_map
@@ -15,13 +18,16 @@ from ganlib.augment._policy import read_policy
 from ganlib.augment._resampling import copied, resampled
 from ganlib.augment._samples import check_images
 from ganlib.augment._wavelet import filter_taps
-from ganlib.distributed import mean_over_ranks, world_size
+from ganlib.distributed import mean_over_ranks, rank, world_size
 from ganlib.protocols import DiscriminatorOutput, Logits
 
 __all__ = ["AdaptiveAugment"]
 
 _GROUPS = {"blit": BLIT, "geometric": GEOMETRIC, "color": COLOR}
 _NAMES = {**_GROUPS, **{name: (name,) for names in _GROUPS.values() for name in names}}
+_unobserved = weakref.WeakKeyDictionary["AdaptiveAugment", float]()  # number of calls without any observe
+_MANY = 300
+_NO_MORE = float("inf")  # observe was called, or a warning was given
 
 
 class AdaptiveAugment(PreciseBuffers):
@@ -68,7 +74,8 @@ class AdaptiveAugment(PreciseBuffers):
             matter. The default is the "bgc" of the paper. ``"colour"`` is accepted too.
         p: the first probability, in [0, 1].
         target: the value of :math:`r_t` to aim at, in [0, 1]. None keeps :math:`p`: it is fixed, or a
-            :class:`ganlib.training.Schedule` of ``augment.p`` changes it. Pass None with a loss that does not
+            :class:`ganlib.training.Schedule` of ``augment.p`` changes it. If a resumed run gives another fixed
+            ``p``, that value is used, with a warning. Pass None with a loss that does not
             separate real from fake samples at a logit of 0: relativistic and Wasserstein losses, which fix only
             differences of logits, and least squares with the targets 1 and 0.
         images: number of images, above 0, after which :math:`p` can have gone from 0 to 1. Use fewer for small
@@ -79,6 +86,7 @@ class AdaptiveAugment(PreciseBuffers):
     Attributes:
         p: the probability now, a tensor () that is changed in place.
         transforms: names of the transforms, in the order of their application.
+        sample_range: the range (-1, 1) that ``"luma_flip"`` assumes; None without this transform.
 
     Raises:
         ArgumentValueError: an argument is out of range, or the policy is empty or has an unknown name.
@@ -99,6 +107,7 @@ class AdaptiveAugment(PreciseBuffers):
     """
 
     p: Tensor
+    first_p: Tensor
     signs: Tensor
     seen: Tensor
     updates: Tensor
@@ -126,6 +135,7 @@ class AdaptiveAugment(PreciseBuffers):
         self.images: float = check_positive("images", images)
         self.every: int = int(every)
         self.register_buffer("p", torch.tensor(float(p)))
+        self.register_buffer("first_p", torch.tensor(float(p)))  # of the code, to notice its change at a resume
         self.register_buffer("signs", torch.zeros(()))  # the sum over the images since the last change
         self.register_buffer("seen", torch.zeros(()))  # the number of these images
         self.register_buffer("updates", torch.zeros(()))
@@ -147,6 +157,7 @@ class AdaptiveAugment(PreciseBuffers):
             DTypeError: the samples are not floating point.
         """
         check_images(samples)
+        self._look_for_observe()
         self._move(samples.device)
         changed = at_least_float32(samples)
         draws = Draws(len(samples), self.p, changed.dtype, generator)
@@ -190,7 +201,17 @@ class AdaptiveAugment(PreciseBuffers):
             ArgumentTypeError: these are not logits.
         """
         parts = scales(real_logits)
-        if self.target is None or not self.training:
+        if self.target is None:
+            return
+        first = not torch.compiler.is_compiling() and _unobserved.get(self) != _NO_MORE
+        if first:
+            _unobserved[self] = _NO_MORE
+        if not self.training:
+            if first and rank() == 0:
+                warn_user(
+                    f"{type(self).__name__} is in evaluation mode, so it does not adapt p: call train() of it, or pass "
+                    "target=None to keep p"
+                )
             return
         self._move(parts[0].device)
         n = len(parts[0]) if parts[0].ndim else 1
@@ -208,6 +229,11 @@ class AdaptiveAugment(PreciseBuffers):
         for count in (self.signs, self.seen, self.updates):
             count.mul_(1 - due)
 
+    @property
+    def sample_range(self) -> tuple[float, float] | None:
+        """Range that the samples must have."""
+        return (-1.0, 1.0) if "luma_flip" in self.transforms else None
+
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``, without p, which changes."""
         return f"policy={self.policy!r}, target={self.target}, images={self.images}, every={self.every}"
@@ -215,3 +241,38 @@ class AdaptiveAugment(PreciseBuffers):
     def _move(self, device: torch.device) -> None:
         if self.p.device != device:
             self.to(device)
+
+    def _look_for_observe(self) -> None:
+        """Warn, once, if p would never change because nobody calls observe; loaders and dry runs need no gradients."""
+        if (
+            torch.compiler.is_compiling()
+            or self.target is None
+            or not self.training
+            or not torch.is_grad_enabled()
+            or (calls := _unobserved.get(self, 0)) == _NO_MORE
+        ):
+            return
+        _unobserved[self] = calls + 1
+        if calls + 1 == _MANY:
+            _unobserved[self] = _NO_MORE
+            if rank() != 0:
+                return
+            warn_user(
+                f"{type(self).__name__} has augmented {_MANY} batches, but observe(real_logits) was never called, so p "
+                "does not adapt: pass it to AdversarialTrainer as augment, or call observe in the discriminator's "
+                "objective; target=None keeps p"
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
+        """Load a state, but keep a fixed p that has been changed in the code since the state was saved."""
+        saved, first = state_dict.get(f"{prefix}p"), state_dict.get(f"{prefix}first_p")
+        if first is None:  # of an earlier version
+            state_dict[f"{prefix}first_p"] = self.first_p
+        elif self.target is None and saved is not None and float(saved) == float(first) != float(self.first_p):
+            # The saved run did not change p either, neither by a schedule nor by hand.
+            warn_user(
+                f"p (={float(self.first_p):.4g}) of {type(self).__name__} is used from here on, and not the p "
+                f"(={float(saved):.4g}) of the state that is loaded, since target is None"
+            )
+            state_dict[f"{prefix}p"] = state_dict[f"{prefix}first_p"] = self.first_p
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)

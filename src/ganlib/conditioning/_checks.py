@@ -9,7 +9,16 @@ from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder
 
-__all__ = ["check_classes", "check_device", "check_encoder", "check_floats", "check_input", "check_lengths", "encode"]
+__all__ = [
+    "check_classes",
+    "check_device",
+    "check_encoder",
+    "check_floats",
+    "check_input",
+    "check_lengths",
+    "check_network",
+    "encode",
+]
 
 _INDICES = (torch.int64, torch.int8, torch.int16, torch.int32, torch.uint8)
 
@@ -34,6 +43,13 @@ def check_encoder(encoder: object) -> None:
             f"encoder (={shown(encoder)}) must be an encoder of conditions, such as OneHot(10): a callable with the "
             "attribute features, a whole number"
         )
+
+
+def check_network(name: str, network: object) -> None:
+    """Raise an ArgumentTypeError unless the network is callable, and is not a class."""
+    if isinstance(network, type) or not callable(network):
+        hint = f", not a class: create it, as {network.__name__}(...)" if isinstance(network, type) else ""
+        raise ArgumentTypeError(f"{name} (={shown(network)}) must be a network{hint}")
 
 
 def check_classes(condition: Any, num_classes: int) -> None:

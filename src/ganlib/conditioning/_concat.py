@@ -7,7 +7,7 @@ from ganlib._condition import call
 from ganlib._logits import as_dtype
 from ganlib._recipe import rebuildable
 from ganlib.conditioning._adapter import copy_sample_range
-from ganlib.conditioning._checks import check_encoder, check_input, encode
+from ganlib.conditioning._checks import check_encoder, check_input, check_network, encode
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput, Logits
 
@@ -19,6 +19,7 @@ class _Concat(nn.Module):
 
     def __init__(self, module: nn.Module, encoder: ConditionEncoder) -> None:
         super().__init__()
+        check_network("module", module)
         check_encoder(encoder)
         self.module = module
         self.encoder = encoder
@@ -36,7 +37,7 @@ class ConcatLatent(_Concat):
         encoder: the encoder of the condition.
 
     Raises:
-        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentTypeError: the encoder is not a ConditionEncoder, or a class was passed instead of a network.
 
     Example:
         >>> import torch
@@ -92,7 +93,7 @@ class ConcatChannels(_Concat):
             image.
 
     Raises:
-        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentTypeError: the encoder is not a ConditionEncoder, or a class was passed instead of a network.
 
     Example:
         >>> import torch
@@ -140,7 +141,7 @@ class ConcatFeatures(nn.Module):
         head: a network from ``F + encoder.features`` numbers (or channels) to logits.
 
     Raises:
-        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentTypeError: the encoder is not a ConditionEncoder, or a class was passed instead of a network.
 
     Example:
         >>> import torch
@@ -156,7 +157,9 @@ class ConcatFeatures(nn.Module):
 
     def __init__(self, backbone: nn.Module, encoder: ConditionEncoder, head: nn.Module) -> None:
         super().__init__()
+        check_network("backbone", backbone)
         check_encoder(encoder)
+        check_network("head", head)
         self.backbone = backbone
         self.encoder = encoder
         self.head = head

@@ -1,15 +1,19 @@
 """Discriminator heads: projection and auxiliary classifier."""
 
+from contextlib import nullcontext
+
+import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
 from ganlib._condition import call
+from ganlib._logits import at_least_float32, without_autocast
 from ganlib._recipe import rebuildable
-from ganlib.conditioning._checks import check_encoder, check_input, check_lengths, encode
+from ganlib.conditioning._checks import check_encoder, check_input, check_lengths, check_network, encode
 from ganlib.errors import ShapeError
 from ganlib.protocols import Condition, ConditionEncoder, DiscriminatorOutput
 
-__all__ = ["AuxiliaryClassifierHead", "Projection", "positions"]
+__all__ = ["AuxiliaryClassifierHead", "Projection", "in_float32", "positions"]
 
 
 @rebuildable
@@ -33,7 +37,7 @@ class Projection(nn.Module):
         num_classes: the number of classes or tags to predict, at least 1. None returns only the logits.
 
     Raises:
-        ArgumentTypeError: the encoder is not a ConditionEncoder.
+        ArgumentTypeError: the encoder is not a ConditionEncoder, or the backbone is not a network.
         ArgumentValueError: ``features`` or ``num_classes`` is below 1.
 
     Example:
@@ -54,6 +58,7 @@ class Projection(nn.Module):
         self, backbone: nn.Module, encoder: ConditionEncoder, features: int, num_classes: int | None = None
     ) -> None:
         super().__init__()
+        check_network("backbone", backbone)
         check_encoder(encoder)
         check_sizes(features=features)
         self.backbone = backbone
@@ -76,7 +81,7 @@ class Projection(nn.Module):
 
         Returns:
             (N, 1) logits. With ``num_classes``, a DiscriminatorOutput with the logits, the class logits (N,
-            num_classes), and the features (N, features), summed over all positions.
+            num_classes), and the features (N, features), summed over all positions. All are in float32 or better.
 
         Raises:
             ArgumentValueError: the condition is missing or out of range.
@@ -85,7 +90,7 @@ class Projection(nn.Module):
         """
         encoding = encode(condition, self.encoder).to(self.linear.weight.dtype)
         features = call(self.backbone, sample, condition)
-        phi, e = positions(features), positions(encoding)
+        phi, e = at_least_float32(positions(features)), positions(encoding)
         if phi.shape[2] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[2]} features, but features (={self.features}) was passed")
         check_lengths(e, phi)
@@ -94,8 +99,10 @@ class Projection(nn.Module):
                 f"condition's maps {tuple(encoding.shape)} must have the spatial sizes of the backbone's features"
             )
         summed = phi.sum(1)
-        logits: Tensor = self.linear(summed) + (self.project(e) * phi).sum((1, 2)).unsqueeze(1)
-        return logits if self.num_classes is None else DiscriminatorOutput(logits, self.classify(summed), (summed,))
+        logits = in_float32(self.linear, summed) + (in_float32(self.project, e) * phi).sum((1, 2)).unsqueeze(1)
+        if self.num_classes is None:
+            return logits
+        return DiscriminatorOutput(logits, in_float32(self.classify, summed), (summed,))
 
 
 @rebuildable
@@ -117,6 +124,7 @@ class AuxiliaryClassifierHead(nn.Module):
         num_classes: the number of classes or tags, at least 1.
 
     Raises:
+        ArgumentTypeError: the backbone is not a network.
         ArgumentValueError: an argument is below 1.
 
     Example:
@@ -132,6 +140,7 @@ class AuxiliaryClassifierHead(nn.Module):
 
     def __init__(self, backbone: nn.Module, features: int, num_classes: int) -> None:
         super().__init__()
+        check_network("backbone", backbone)
         check_sizes(features=features, num_classes=num_classes)
         self.backbone = backbone
         self.features = features
@@ -147,15 +156,33 @@ class AuxiliaryClassifierHead(nn.Module):
             condition: not used.
 
         Returns:
-            Logits (N, 1), class logits (N, num_classes), and the features (N, features), summed over all positions.
+            Logits (N, 1), class logits (N, num_classes), and the features (N, features), summed over all positions. All
+            are in float32 or better.
 
         Raises:
             ShapeError: the backbone has another number of features.
         """
-        phi = positions(self.backbone(sample)).sum(1)
+        phi = at_least_float32(positions(self.backbone(sample))).sum(1)
         if phi.shape[1] != self.features:
             raise ShapeError(f"the backbone gives {phi.shape[1]} features, but features (={self.features}) was passed")
-        return DiscriminatorOutput(self.linear(phi), self.classify(phi), (phi,))
+        return DiscriminatorOutput(in_float32(self.linear, phi), in_float32(self.classify, phi), (phi,))
+
+
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a linear layer in float32 or better, also under autocast, and if its weights are in half precision.
+
+    Sums over many positions can be more than 65,504, where float16 ends.
+    """
+    # A read of the weight of a spectral norm would update its vectors, so parameters are read.
+    parameter = next(layer.parameters(), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+    with without_autocast(x.device.type) if torch.is_autocast_enabled(x.device.type) else nullcontext():
+        if dtype not in (torch.float16, torch.bfloat16):
+            return layer(at_least_float32(x))
+        if not isinstance(layer, nn.Linear) or layer._forward_pre_hooks or layer._forward_hooks:
+            return at_least_float32(layer(x.to(dtype)))  # it may do more than multiply
+        bias = None if layer.bias is None else at_least_float32(layer.bias)
+        return nn.functional.linear(at_least_float32(x), at_least_float32(layer.weight), bias)
 
 
 def positions(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ganlib._recipe import rebuildable
 from ganlib.conditioning._adapter import copy_sample_range
+from ganlib.conditioning._checks import check_network
 from ganlib.protocols import Condition, DiscriminatorOutput, Logits
 
 __all__ = ["Unconditional"]
@@ -16,6 +17,9 @@ class Unconditional(nn.Module):
     Args:
         module: the network; it is called without the condition.
 
+    Raises:
+        ArgumentTypeError: the module cannot be called, or is a class.
+
     Example:
         >>> import torch
         >>> Unconditional(nn.Linear(100, 2))(torch.zeros(4, 100), torch.tensor([3, 1, 4, 1])).shape
@@ -24,6 +28,7 @@ class Unconditional(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        check_network("module", module)
         self.module = module
         copy_sample_range(self, module)
 

@@ -1,6 +1,5 @@
 """Load your own images from a folder."""
 
-import operator
 import os
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from torch.utils.data import Dataset
 from ganlib._checks import check_flag, check_option
 from ganlib._shown import described, shown
 from ganlib._warning import warn_user
+from ganlib.data._item_index import item_index
 from ganlib.data._pixels import eight_bit, grey_range, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError
 
@@ -176,14 +176,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
             ArgumentTypeError: if the index is not a whole number.
             DataError: if the images are not in memory, and the file cannot be read.
         """
-        try:
-            if isinstance(index, bool):
-                raise TypeError
-            index = operator.index(index)
-        except TypeError:
-            raise ArgumentTypeError(f"index (={shown(index)}) must be a whole number") from None
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
+        index = item_index(index, len(self))
         if self.data is None:
             try:
                 image = self._read(self.paths[index])

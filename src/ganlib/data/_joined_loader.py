@@ -9,6 +9,7 @@ from ganlib._batch_sizes import batch_sizes
 from ganlib._random import generators_of, load_random_state, mixed_seed, random_state, seeded
 from ganlib._shown import described, shown
 from ganlib._stream import Stream, has_state
+from ganlib.data._function_state import function_state, load_function_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError, CheckpointError
 
@@ -23,16 +24,24 @@ class JoinedLoader:
         combine: function that makes one batch from a list of one batch per loader.
         longest: whether an epoch ends with the loader that has the most batches; the others then start again during
             the epoch. If False, an epoch ends with the first loader that has no more batches.
+        function: the user's function that ``combine`` calls, whose state is saved too, or None.
 
     Attributes:
         loaders: the loaders.
+        function: the function.
     """
 
     def __init__(
-        self, loaders: dict[str, Iterable[Any]], combine: Callable[[list[Any]], Any], *, longest: bool = False
+        self,
+        loaders: dict[str, Iterable[Any]],
+        combine: Callable[[list[Any]], Any],
+        *,
+        longest: bool = False,
+        function: Callable[[Any], Any] | None = None,
     ) -> None:
         self._streams = [Stream(loader, name) for name, loader in loaders.items()]
         self.loaders: tuple[Iterable[Any], ...] = tuple(loaders.values())
+        self.function = function
         self._combine = combine
         self._longest = longest
         self._began = [0] * len(loaders)  # the epoch of each loader when the joint epoch began
@@ -77,18 +86,20 @@ class JoinedLoader:
         return self._batches()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in every loader, and the states of the loaders' random generators.
+        """Return the position in every loader, and the states of the loaders' random generators and of the function.
 
         Returns:
             A dict of tensors and plain values.
         """
         self._begin()
+        kept = [] if self.function is None else function_state(self.function)
         return {
             "streams": [stream.state_dict() for stream in self._streams],
             "seed": self._seed,
             "began": list(self._began),
             "generators": [[own.get_state() for own in generators_of(loader)] for loader in self.loaders],
             "world_size": world_size(),
+            **({"function": kept} if kept else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,6 +122,8 @@ class JoinedLoader:
         for loader, saved in zip(self.loaders, state["generators"], strict=True):
             for generator, own in zip(generators_of(loader), saved, strict=False):
                 generator.set_state(own)
+        if "function" in state:  # an earlier version did not save it
+            load_function_state(self.function, state["function"], "function")
         self._seed, self._began, self._resumed = state["seed"], list(state["began"]), True
 
     def _batches(self) -> Iterator[Any]:

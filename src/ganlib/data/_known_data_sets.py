@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
+from ganlib._shown import shown
 from ganlib.data._image_folder import ImageFolder
 from ganlib.errors import ArgumentTypeError, DTypeError
 
@@ -30,6 +31,13 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
         (tensor([[1.],
                 [1.]]), None)
     """
+    try:
+        return _in_memory(dataset)
+    except AttributeError:  # it lacks an attribute, for example after it was unpickled; reading its items says so
+        return None
+
+
+def _in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     kind = type(dataset)
     module = vars(sys.modules.get(kind.__module__, sys))
     if not all(_defined_in(module, getattr(kind, name, None)) for name in ("__getitem__", "__len__")):
@@ -67,19 +75,28 @@ def in_memory(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def refuse_masks(dataset: Any) -> None:
-    """Raise an ArgumentTypeError for a Subset with boolean indices, which torch treats as the indices 0 and 1.
+    """Raise an ArgumentTypeError for a Subset whose indices are a mask, which torch treats as 0 and 1, or no list.
 
     Example:
         >>> refuse_masks(Subset(TensorDataset(torch.ones(2, 1)), [1, 0]))
     """
     if isinstance(dataset, Subset):
-        first = next(iter(dataset.indices), None)
+        indices = getattr(dataset, "indices", ())  # a subclass may have none
+        try:
+            first = next(iter(indices), None)
+        except TypeError:
+            if type(dataset).__len__ is Subset.__len__:
+                raise ArgumentTypeError(
+                    f"a Subset's indices (={shown(indices)}) must be a sequence of whole numbers, such as [0, 1]"
+                ) from None
+            first = None
         if isinstance(first, bool) or str(getattr(first, "dtype", "")) in ("bool", "torch.bool"):
             raise ArgumentTypeError(
                 "a Subset's indices are a mask of True and False, which torch treats as the indices 1 and 0: pass "
                 "torch.as_tensor(mask).nonzero().flatten().tolist()"
             )
-    inner = dataset.datasets if isinstance(dataset, ConcatDataset) else [getattr(dataset, "dataset", None)]
+    single = [getattr(dataset, "dataset", None)]
+    inner = getattr(dataset, "datasets", ()) if isinstance(dataset, ConcatDataset) else single
     for each in inner if isinstance(dataset, ConcatDataset | Subset) else []:
         refuse_masks(each)
 

@@ -16,8 +16,10 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
     """Apply a function to every batch of a loader.
 
     A run that is resumed from a checkpoint of ``fit`` continues exactly, as with :func:`zip_loaders`. The function may
-    draw random numbers from torch, Python and NumPy: the checkpoint contains their states. It does not contain other
-    state that the function keeps between batches.
+    draw random numbers from torch, Python and NumPy, and from generators of its own: the checkpoint contains their
+    states. If the function is an object with ``state_dict`` and ``load_state_dict``, or uses one, the checkpoint
+    contains its state too, and the buffers of the modules that the function uses. It does not contain other values that
+    the function keeps between batches.
 
     Args:
         loader: an iterable of any kind with at least one batch.
@@ -54,4 +56,4 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
                 "batch, as the loader gives it"
             ) from error
 
-    return JoinedLoader({"loader": loader}, combine)
+    return JoinedLoader({"loader": loader}, combine, function=function)

@@ -1,7 +1,6 @@
 """Draw digits: a data set that needs no download."""
 
 import math
-import operator
 import random
 from functools import cache
 
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 
 from ganlib._checks import check_count, check_seed, check_sizes
 from ganlib._shown import described
+from ganlib.data._item_index import item_index
 
 __all__ = ["RenderedDigits"]
 
@@ -69,11 +69,9 @@ class RenderedDigits(Dataset[tuple[Image.Image, int]]):
 
         Raises:
             IndexError: if the index is out of range.
+            ArgumentTypeError: if the index is not a whole number.
         """
-        index = operator.index(index)  # a tensor would change the seed string below
-        if not -self.length <= index < self.length:
-            raise IndexError(f"index (={index}) must be in [-{self.length}, {self.length})")
-        index %= self.length
+        index = item_index(index, self.length)
         label = index % 10
         draw = random.Random(f"{self.seed}/{index}")
         extent = self.size * _SUPERSAMPLING

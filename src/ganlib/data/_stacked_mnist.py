@@ -1,6 +1,5 @@
 """Stack images of one channel into images with many modes."""
 
-import operator
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset, Subset
 from ganlib._checks import check_count, check_seed
 from ganlib._shown import described, shown
 from ganlib._warning import warn_user
+from ganlib.data._item_index import item_index
 from ganlib.data._tensors import as_tensors
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 
@@ -137,10 +137,9 @@ class StackedMNIST(Dataset[tuple[Tensor, int]]):
 
         Raises:
             IndexError: if the index is out of range.
+            ArgumentTypeError: if the index is not a whole number.
         """
-        index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index (={index}) must be in [-{len(self)}, {len(self)})")
+        index = item_index(index, len(self))
         return self.images[self.indices[index]], int(self.targets[index])
 
 

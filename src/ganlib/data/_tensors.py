@@ -59,6 +59,8 @@ def as_tensors(dataset: Dataset[Any]) -> tuple[Tensor, Tensor | None]:
         raise DTypeError(
             f"dataset's samples must be uint8 (0 to 255) or floating point, but their dtype is {samples.dtype}"
         )
+    if conditions is not None and conditions.numel() == 0:
+        raise ShapeError(f"dataset's conditions {tuple(conditions.shape)[1:]} hold no values")
     conditions = None if conditions is None else _checked(dataset, conditions)
     if whole is None:
         _warn_of_random_items(dataset, samples, conditions)

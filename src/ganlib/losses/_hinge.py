@@ -38,6 +38,8 @@ class HingeLoss(nn.Module):
         arXiv:1809.11096, section 3.
     """
 
+    needs_negative_logits = True
+
     def __init__(self) -> None:
         super().__init__()
 

@@ -66,6 +66,7 @@ class WeightedSum(nn.Module):
             getattr(loss, "separates_at_zero", not getattr(loss, "needs_real_logits", False)) for loss in self.losses
         )
         self.needs_unbounded_logits: bool = any(getattr(loss, "needs_unbounded_logits", False) for loss in self.losses)
+        self.needs_negative_logits: bool = any(getattr(loss, "needs_negative_logits", False) for loss in self.losses)
         # A loss with parameters or buffers is moved and saved with the sum.
         self.parts: nn.ModuleList = nn.ModuleList(loss for loss in self.losses if isinstance(loss, nn.Module))
 

@@ -31,7 +31,7 @@ class FrechetDistance(RealFakeMetric):
 
     Args:
         features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
-            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+            digits, use ``DigitClassifier.pretrained().features``. Its modules run in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
         options: options of ``torchmetrics.Metric``, such as ``process_group``.
 

@@ -27,7 +27,7 @@ class InceptionScore(GanMetric):
 
     Args:
         classifier: function from samples to logits (N, K), or ``"inception"`` for the logits of
-            :class:`InceptionFeatures`. A module runs in evaluation mode.
+            :class:`InceptionFeatures`. Its modules run in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
         options: options of ``torchmetrics.Metric``, such as ``process_group``.
 

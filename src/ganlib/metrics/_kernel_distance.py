@@ -28,7 +28,7 @@ class KernelDistance(RowsMetric):
 
     Args:
         features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
-            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+            digits, use ``DigitClassifier.pretrained().features``. Its modules run in evaluation mode.
         subsets: number of subsets, at least 1.
         subset_size: real and generated samples in a subset, at least 2. If there are fewer, a subset contains all of
             them.

@@ -18,8 +18,8 @@ class LabelAccuracy(GanMetric):
     .. math:: \operatorname{mean}_i [\arg\max_k C(x_i)_k = y_i]
 
     Args:
-        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
-            runs in evaluation mode.
+        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. Its
+            modules run in evaluation mode.
         timeout: seconds that ``compute`` waits for the other processes, above 0.
         options: options of ``torchmetrics.Metric``, such as ``process_group``.
 
@@ -39,6 +39,7 @@ class LabelAccuracy(GanMetric):
     """
 
     higher_is_better: bool = True
+    least_outputs = 2
     right: Tensor
     count: Tensor
 
@@ -73,8 +74,10 @@ class LabelAccuracy(GanMetric):
             raise DTypeError(f"labels must be a tensor of whole numbers, not {given}")
         if labels.shape != logits.shape[:1]:
             raise ShapeError(f"labels {tuple(labels.shape)} must have one entry for each of the {len(samples)} samples")
-        if labels.is_meta:
-            raise ArgumentValueError("labels on the meta device have no values")
+        if labels.is_meta or labels.layout is not torch.strided:
+            raise ArgumentValueError(
+                f"labels on {labels.device} with {labels.layout} cannot be read; they must be a dense tensor"
+            )
         labels = labels.to(logits.device, torch.int64)
         wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
         if len(wrong):

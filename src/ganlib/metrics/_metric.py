@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map_only
 from ganlib._checks import check_flag, check_positive
 from ganlib._devices import has_float64
 from ganlib._files import write_atomically
+from ganlib._held import held
 from ganlib._once import once
 from ganlib._ranks import first_does, meet
 from ganlib._sampling import evaluating
@@ -60,6 +61,7 @@ class GanMetric(Metric):
 
     is_differentiable: bool = False
     full_state_update: bool = False
+    least_outputs = 1  # a metric that counts the classes of samples has no meaning for a single class
 
     def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
         if "compute_with_cache" in options:
@@ -95,6 +97,11 @@ class GanMetric(Metric):
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(samples) or not outputs.shape[1]:
             gave = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise ShapeError(f"{self._role} gave {gave} for {len(samples)} samples; it must give (N, {columns})")
+        if outputs.shape[1] < self.least_outputs:
+            raise ShapeError(
+                f"classifier gave {tuple(outputs.shape)}, but a classifier has at least 2 classes; if its single logit "
+                "is for two classes, return torch.cat([torch.zeros_like(logit), logit], 1)"
+            )
         if outputs.is_complex():
             raise DTypeError(f"{self._role} gave {outputs.dtype}; it must give real numbers")
         if not _all_finite(self._role, outputs):
@@ -406,11 +413,11 @@ def rows_of(arrays: dict[str, Any], name: str) -> Tensor:
 def _run(network: Any, samples: Tensor) -> Any:
     """Call a network in evaluation mode, without gradients and autocast, on its own device and in its own dtype."""
     module = _module_of(network)
-    modules = [] if module is None else [module]
-    weight = next((weight for module in modules for weight in module.parameters() if weight.is_floating_point()), None)
+    weights = [] if module is None else module.parameters()
+    weight = next((weight for weight in weights if weight.is_floating_point()), None)
     if weight is not None:
         samples = samples.to(weight.device, weight.dtype if samples.is_floating_point() else None)
-    with torch.no_grad(), torch.autocast(samples.device.type, enabled=False), evaluating(*modules):
+    with torch.no_grad(), torch.autocast(samples.device.type, enabled=False), evaluating(*_modules_of(network)):
         try:
             return network(samples)
         except RuntimeError as error:
@@ -427,6 +434,17 @@ def _module_of(network: Any) -> nn.Module | None:
         network = network.func
     owner = getattr(network, "__self__", network)
     return owner if isinstance(owner, nn.Module) else None
+
+
+def _modules_of(network: Any) -> list[nn.Module]:
+    """Return all modules that a network uses, for example in the closure of a function, without their submodules."""
+    found, covered = list[nn.Module](), set[nn.Module]()
+    for root in (network, type(network).__call__):
+        for part in held(root, closed=(nn.Module,)):
+            if isinstance(part, nn.Module) and part not in covered:
+                found.append(part)
+                covered.update(part.modules())
+    return found
 
 
 def _moved(state: State, device: torch.device) -> State:

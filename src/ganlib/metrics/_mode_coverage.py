@@ -36,8 +36,8 @@ class ModeCoverage(RowsMetric):
     training images have 0.023, by their labels.
 
     Args:
-        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. A module
-            runs in evaluation mode.
+        classifier: function from samples to logits (N, K). For digits, use ``DigitClassifier.pretrained()``. Its
+            modules run in evaluation mode.
         stacked: number of images in the channels of a sample, at least 1. The classifier gets each image separately.
             The modes are the :math:`K^{\text{stacked}}` combinations of K classes. Statistics and states that were
             saved with another number are refused.
@@ -73,6 +73,7 @@ class ModeCoverage(RowsMetric):
         code, https://github.com/fjxmlzn/PacGAN, compares 26,000 samples with equal shares of 1,000 modes.
     """
 
+    least_outputs = 2
     rows = "modes"
     fake_modes: list[Tensor]
     kind: list[Tensor]  # one row with K, or 0 if it is unknown, and ``stacked``: what the modes mean

@@ -32,7 +32,7 @@ class PrecisionRecall(RowsMetric):
 
     Args:
         features: function from samples to features (N, F) float, or ``"inception"`` for :class:`InceptionFeatures`. For
-            digits, use ``DigitClassifier.pretrained().features``. A module runs in evaluation mode.
+            digits, use ``DigitClassifier.pretrained().features``. Its modules run in evaluation mode.
         k: the neighbor that determines the radius, at least 1. Usual values are 3 for precision and recall, and 5 for
             density and coverage.
         timeout: seconds that ``compute`` waits for the other processes, above 0.

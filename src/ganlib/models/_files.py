@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from ganlib._checks import check_flag
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib._wrappers import is_sharded, load_plainly, plain, unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
 from ganlib.models._format import is_range, read_network, write_network
@@ -58,6 +59,9 @@ def save_generator(path: str | os.PathLike[str], generator: nn.Module, info: Map
             objects than dense tensors with values; or the info is not valid in JSON.
         ArgumentValueError: if the info has more than 64 levels, or the generator's ``sample_range`` is not (low, high).
         RunFolderError: if the file cannot be written.
+
+    Warns:
+        UserWarning: if the generator is an EMA that was never updated, though its network was trained.
 
     Example:
         >>> import tempfile
@@ -190,6 +194,11 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
     if not isinstance(info, Mapping | None):
         raise ArgumentTypeError(f"info (={shown(info)}) must be a dict, or None")
     sample_range = _range_of(network) if kind == "generator" else None
+    if any(map(_is_behind, network.modules())):
+        warn_user(
+            f"{kind} is an EMA that was never updated, though its network was trained, so the file holds the weights "
+            "from before the training: put the EMA into the callbacks of fit, or call its update() after each step"
+        )
     network = plain(network, averages=True)
     for name, part in network.named_modules():
         _check_part(f"{kind} (={type(network).__name__})" if not name else f"{kind}.{name}", part)
@@ -292,6 +301,11 @@ def _check_tensor(name: str, tensor: Any, kind: Kind) -> None:
     else:
         return
     raise ArgumentTypeError(f"{kind} has a state that safetensors cannot hold: {name} {why}")
+
+
+def _is_behind(part: Any) -> bool:
+    """Return whether a part of the network is an average that was forgotten."""
+    return bool(getattr(type(part), "is_average", False) and hasattr(part, "is_behind") and part.is_behind())
 
 
 def _range_of(generator: nn.Module) -> list[float] | None:

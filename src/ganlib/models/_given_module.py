@@ -84,12 +84,21 @@ def _differing(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[st
 
 
 def _left_out(weights: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tensors to skip, with the reasons; buffers of a layer are loaded only if the whole layer fits."""
+    """Return the tensors to skip, with the reasons.
+
+    Buffers of a layer, and tensors that make one weight, such as its norm and its direction, are loaded together only.
+    """
     found = _differing(weights, own)
     layers = {_layer(name): name for name in reversed(found)}
     for name, tensor in own.items():
-        if name not in found and not isinstance(tensor, nn.Parameter) and _layer(name) in layers:
+        together = not isinstance(tensor, nn.Parameter) or ".parametrizations." in f".{name}"
+        if name not in found and together and _layer(name) in layers:
             found[name] = f"belongs to {layers[_layer(name)]}"
+    for norm in [name for name in own if name.endswith("_g")]:  # the hook of torch.nn.utils.weight_norm
+        direction = f"{norm.removesuffix('_g')}_v"
+        if direction in own and len(missing := {norm, direction} & found.keys()) == 1:
+            (other,) = missing
+            found[direction if other == norm else norm] = f"belongs to {other}"
     return found
 
 
@@ -145,7 +154,7 @@ def _unmade(tensor: Any) -> Tensor:
 
 
 def _layer(name: str) -> str:
-    """Return the layer of a tensor, or the parametrization that it belongs to."""
+    """Return the layer of a tensor, or the parametrization that it belongs to, as ``0.parametrizations.weight``."""
     return re.sub(r"(parametrizations\.\w+)\..*", r"\1", name.rpartition(".")[0])
 
 

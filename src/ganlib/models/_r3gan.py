@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_sizes
-from ganlib._logits import as_dtype, without_autocast
+from ganlib._logits import as_dtype, at_least_float32, without_autocast
 from ganlib._recipe import rebuildable
 from ganlib._shown import shown
 from ganlib.conditioning._checks import check_lengths, encode
@@ -216,12 +216,13 @@ class MapsToLogit(nn.Module):
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Return logits (N, 1)."""
-        features = self.linear(self.conv(x).flatten(1))
+        features = self.linear(self.conv(x).flatten(1))  # the weights are scaled, so features are as large as x
         if self.encoder is None or self.embed is None:
             return features
         encoding = encode(condition, self.encoder)
         check_lengths(encoding, features)
-        return (features * self.embed(as_dtype(encoding, features.dtype))).sum(1, keepdim=True)
+        embedded = self.embed(as_dtype(encoding, features.dtype))
+        return (at_least_float32(features) * at_least_float32(embedded)).sum(1, keepdim=True)
 
 
 def _pointwise(in_channels: int, out_channels: int, *, always: bool = False) -> list[nn.Conv2d]:

@@ -1,6 +1,5 @@
 """Rebuild a network from the recipe in its file."""
 
-import inspect
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ganlib._recipe import describe, rebuild
+from ganlib._wrappers import replaces_forward
 from ganlib.errors import CheckpointError
 from ganlib.models._conditional_dcgan import conditional_dcgan
 from ganlib.models._dcgan import dcgan
@@ -45,7 +45,7 @@ def recipe_of(network: nn.Module, kind: str) -> tuple[Any, str | None]:
         warnings.warn(f"{reason}: the file holds its weights only, and load_{kind} needs a module", stacklevel=4)
         return None, reason
     for part in network.modules():
-        if part._forward_hooks or part._forward_pre_hooks or _replaces_forward(part):
+        if part._forward_hooks or part._forward_pre_hooks or replaces_forward(part):
             warnings.warn(
                 f"{name} has hooks, or a forward that was replaced, in a {type(part).__name__}: the file does not hold "
                 f"them, so a {kind} that is rebuilt from it will not have them",
@@ -73,13 +73,6 @@ def rebuilt(path: str | os.PathLike[str], weights: Any, values: Mapping[str, Any
     except Exception as error:  # a module can raise any error for weights of another architecture
         raise CheckpointError(f"{path} is of another architecture than {type(module).__name__}: {error}") from error
     return module
-
-
-def _replaces_forward(module: nn.Module) -> bool:
-    forward: Any = vars(module).get("forward")
-    if hasattr(forward, "_torchdynamo_orig_callable"):  # torch.compile does not change the result
-        forward = inspect.unwrap(forward)
-    return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
 
 
 def _is_changed(network: nn.Module, again: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from ganlib._recipe import rebuildable
 from ganlib._shown import shown
 from ganlib.conditioning import ConditionalBatchNorm
 from ganlib.conditioning._checks import check_lengths, encode
+from ganlib.conditioning._heads import in_float32
 from ganlib.errors import ArgumentValueError
 from ganlib.models._condition_encoder import encoder_of
 from ganlib.models._dcgan import SAMPLE_RANGE
@@ -222,11 +223,11 @@ class SumToLogit(nn.Module):
                     normalize_spectrally(layer)  # not the layers of the encoder, which is the user's
 
     def forward(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Return logits (N, 1)."""
-        features = self.activation(x).sum((2, 3))
-        logits = self.linear(features)
+        """Return logits (N, 1), in float32 or better."""
+        features = at_least_float32(self.activation(x)).sum((2, 3))
+        logits = in_float32(self.linear, features)
         if self.encoder is None or self.embed is None:
             return logits
         encoding = encode(condition, self.encoder)
         check_lengths(encoding, features)
-        return logits + (self.embed(as_dtype(encoding, features.dtype)) * features).sum(1, keepdim=True)
+        return logits + (in_float32(self.embed, as_dtype(encoding, features.dtype)) * features).sum(1, keepdim=True)

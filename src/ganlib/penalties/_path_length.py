@@ -178,7 +178,7 @@ class PathLength(PreciseBuffers):
                     f"generator returned samples {tuple(samples.shape)} for latent {tuple(latent.shape)}; it must "
                     "return one sample for each latent"
                 )
-            warn_of_batch_norm(self, latent, samples, "generator")
+            warn_of_batch_norm(self, latent, samples, generator, "generator")
         # Each derivative has the precision of its operation in the forward pass, so autocast stays off.
         with torch.enable_grad(), without_autocast(latent.device.type):
             samples = at_least_float32(samples)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from ganlib._checks import check_option, check_sizes
 from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
+from ganlib._one_logit import gives_one_logit, known, warn_of_one_logit
 from ganlib._precise_buffers import PreciseBuffers
 from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.distributed import mean_over_ranks
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = [
@@ -39,7 +40,9 @@ DerivativePrecision: TypeAlias = Literal["fp32", "autocast"]
 """Precision of a network's forward pass and of its first derivative; norms and sums are float32 in both."""
 
 _HALVES = (torch.float16, torch.bfloat16)
-_looked_at = weakref.WeakSet[Any]()  # penalties
+_IN_PLACE = "leaf Variable that requires grad"  # from torch's error
+# The networks (see _identity) in whose graphs each penalty has searched for batch norm.
+_looked_at = weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]]()
 
 
 class LazyPenalty(PreciseBuffers):
@@ -88,7 +91,7 @@ def call_exactly(
     Inputs are float32 or float64. If the weights are in half precision, the samples are converted to their dtype.
 
     Raises:
-        ArgumentValueError: the precision is that of an autocast to float16.
+        ArgumentValueError: the precision is that of an autocast to float16, or the network changes x in place.
     """
     weight = _first_weight(network)
     if weight is None or weight.dtype not in _HALVES:
@@ -98,7 +101,15 @@ def call_exactly(
     # A compiled module has no second derivative. The stance cannot be set inside a compiled function.
     eager: Any = nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
     with eager, nullcontext() if _autocasts(x.device.type, precision) else without_autocast(x.device.type):
-        return network(x) if condition is None else network(x, condition)
+        try:
+            return network(x) if condition is None else network(x, condition)
+        except RuntimeError as error:
+            if _IN_PLACE in str(error) and not isinstance(error, GanlibError):
+                raise ArgumentValueError(
+                    "the network of a penalty changes its input (or a parameter) in place, so the derivative at its "
+                    f"input cannot be computed: use inplace=False in its first layer ({error})"
+                ) from error
+            raise
 
 
 def check_samples(discriminator: Any, **samples: Any) -> None:
@@ -124,19 +135,27 @@ def squared_gradient_norms(
     condition: Condition,
     precision: DerivativePrecision = "fp32",
     penalty: Any = None,
+    *,
+    batch_norm: bool = False,
 ) -> Tensor:
-    """Return the squared gradient norm (N,) of the summed logits at each sample, with a graph."""
+    """Return the squared gradient norm (N,) of the summed logits at each sample, with a graph.
+
+    The penalty warns once of a mean over the batch, and once for each network of batch norm if ``batch_norm`` is True.
+    """
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.enable_grad():
         logits = call_exactly(discriminator, samples, condition, precision)
-    warn_of_batch_norm(penalty, samples, logits)
-    return squared_gradient_norms_of(samples, logits, "discriminator gave logits that do not depend on its samples")
+    if batch_norm:
+        warn_of_batch_norm(penalty, samples, logits, discriminator)
+    message = "discriminator gave logits that do not depend on its samples"
+    return squared_gradient_norms_of(samples, logits, message, penalty)
 
 
 def squared_gradient_norms_of(
     samples: Tensor,
     logits: Logits | DiscriminatorOutput,
     message: str = "logits do not depend on samples: they must be computed from this tensor, with gradients enabled",
+    penalty: Any = None,
 ) -> Tensor:
     """Return squared gradient norms (N,) from existing logits; the message is for logits without a graph to samples."""
     if not (isinstance(samples, Tensor) and samples.requires_grad):
@@ -144,6 +163,7 @@ def squared_gradient_norms_of(
             "samples must require a gradient before the discriminator is called: samples.detach().requires_grad_()"
         )
     _check_sample("samples", samples)
+    _warn_of_mean(penalty, samples, scales(logits))
     # Each derivative has the precision of its operation in the forward pass, so autocast stays off.
     with torch.enable_grad(), without_autocast(samples.device.type):
         total = torch.stack([scale.sum() for scale in scales(logits)]).sum()
@@ -164,22 +184,48 @@ def gradient_norms(
 ) -> Tensor:
     """Return the gradient norm (N,) at each sample; its derivative is finite even if the norm is 0."""
     # The square root has an infinite slope at 0, so a constant discriminator would have a NaN gradient.
-    return squared_gradient_norms(discriminator, samples, condition, precision, penalty).clamp_min(1e-24).sqrt()
+    squares = squared_gradient_norms(discriminator, samples, condition, precision, penalty, batch_norm=True)
+    return squares.clamp_min(1e-24).sqrt()
+
+
+def _warn_of_mean(penalty: Any, samples: Tensor, logits: tuple[Tensor, ...]) -> None:
+    """Warn once for each penalty of a mean over the batch; the gradient of a sum is that of each sample."""
+    if penalty is None or not gives_one_logit(len(samples), logits) or torch.compiler.is_compiling():
+        return
+    if penalty in known or all(_is_sum(scale) for scale in logits):
+        return
+    known.add(penalty)
+    consequence = f"each gradient is then that of a mean, and {type(penalty).__name__} is too small"
+    warn_of_one_logit(len(samples), logits, consequence)
+
+
+def _is_sum(logit: Tensor) -> bool:
+    node: Any = logit.grad_fn
+    while node is not None and node.name().startswith(("View", "Unsqueeze", "Squeeze", "ToCopy", "UnsafeView")):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("Sum")
 
 
 def warn_of_batch_norm(
-    penalty: Any, samples: Tensor, logits: Logits | DiscriminatorOutput, network: str = "discriminator"
+    penalty: Any,
+    samples: Tensor,
+    logits: Logits | DiscriminatorOutput,
+    network: Any,
+    name: str = "discriminator",
 ) -> None:
-    """Warn once for each penalty if there is a batch norm in training mode between the samples and the logits.
+    """Warn once for each penalty and network if there is a batch norm in training mode between samples and logits.
 
     The search uses the graph instead of the modules, because the discriminator can be a function or be wrapped.
     """
-    if penalty is None or torch.compiler.is_compiling() or penalty in _looked_at:
+    if penalty is None or torch.compiler.is_compiling():
+        return
+    key = _identity(network)
+    if key in _looked_at.get(penalty, ()):
         return
     seen, waiting = {samples.grad_fn}, [scale.grad_fn for scale in scales(logits)]
     if not any(waiting):
         return
-    _looked_at.add(penalty)
+    _looked_at.setdefault(penalty, weakref.WeakSet()).add(key)
     while waiting:
         node: Any = waiting.pop()
         if node is None or node in seen:
@@ -187,12 +233,20 @@ def warn_of_batch_norm(
         seen.add(node)
         if "BatchNorm" in node.name() and getattr(node, "_saved_training", True) and _mixes(node):
             warn_user(
-                f"the {network} has a batch norm in training mode, which mixes the samples of a batch: "
+                f"the {name} has a batch norm in training mode, which mixes the samples of a batch: "
                 f"{type(penalty).__name__} is then not a penalty on the gradient of each sample. Remove the batch "
                 "norm, or replace it by another norm, such as group norm or instance norm"
             )
             return
         waiting += [function for function, _ in node.next_functions]
+
+
+def _identity(network: Any) -> Any:
+    """Return the first layer with parameters: a wrapper or a lambda may be a new object at each call."""
+    owner = getattr(network, "__self__", network)
+    modules = owner.modules() if isinstance(owner, nn.Module) else ()
+    layers = (module for module in modules if next(module.parameters(recurse=False), None) is not None)
+    return next(layers, type(owner))
 
 
 def _mixes(node: Any) -> bool:

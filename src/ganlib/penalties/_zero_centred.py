@@ -80,7 +80,8 @@ class R1(DerivativePenalty):
             ArgumentValueError: the logits do not depend on the samples.
         """
         check_samples(discriminator, real=real)
-        return weighted(self.weight / 2, squared_gradient_norms(discriminator, real, condition, self.precision).mean())
+        squares = squared_gradient_norms(discriminator, real, condition, self.precision, self)
+        return weighted(self.weight / 2, squares.mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from logits that you have already computed, which saves a forward pass.
@@ -107,7 +108,7 @@ class R1(DerivativePenalty):
             >>> R1(weight=10.0).of(real, real_logits).item()
             45.0
         """
-        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())
+        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits, penalty=self).mean())
 
 
 class R2(DerivativePenalty):
@@ -166,7 +167,8 @@ class R2(DerivativePenalty):
         """
         check_samples(discriminator, fake=fake)
         own = condition if fake_condition is None else fake_condition
-        return weighted(self.weight / 2, squared_gradient_norms(discriminator, fake, own, self.precision).mean())
+        squares = squared_gradient_norms(discriminator, fake, own, self.precision, self)
+        return weighted(self.weight / 2, squares.mean())
 
     def of(self, samples: Tensor, logits: Logits | DiscriminatorOutput) -> Tensor:
         """Compute the penalty from logits that you have already computed; see :meth:`R1.of`.
@@ -181,4 +183,4 @@ class R2(DerivativePenalty):
         Raises:
             ArgumentValueError: the samples do not require a gradient, or the logits do not depend on them.
         """
-        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits).mean())
+        return weighted(self.weight / 2, squared_gradient_norms_of(samples, logits, penalty=self).mean())

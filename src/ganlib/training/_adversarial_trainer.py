@@ -15,6 +15,7 @@ from ganlib.errors import BatchesExhaustedError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss, Batch, DiscriminatorOutput, Latent, Penalty, Stateful, Step
 from ganlib.training._augmented import Augmented
 from ganlib.training._batch import CONDITION_KEY, BatchReader
+from ganlib.training._dry_run import check_made
 from ganlib.training._game_trainer import GameTrainer, Player
 from ganlib.training._gan_arguments import (
     check_networks,
@@ -220,6 +221,9 @@ class AdversarialTrainer:
             fake_conditions,
             augment,
             loss=loss,
+            penalties=penalties,
+            auxiliary_losses=auxiliary_losses,
+            joint_pass=joint_pass,
             precision=self._precision,
             channels_last=channels_last,
             sample_key=sample_key,
@@ -271,7 +275,7 @@ class AdversarialTrainer:
         """Draw latents z and generate the fakes G(z)."""
         latent = as_dtype(self._latent(len(batch.sample), device=self._weight.device), self._weight.dtype)
         with widened(self._read.last_activation):
-            fake = call(self.generator, latent, batch.fake_condition)
+            fake = check_made(call(self.generator, latent, batch.fake_condition))
         return batch._replace(latent=latent, fake=as_dtype(fake, batch.sample.dtype))
 
     def _discriminator_objective(self, batch: _Minibatch) -> Losses:

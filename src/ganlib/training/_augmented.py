@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ganlib._logits import look_again
 from ganlib.protocols import Logits
 from ganlib.training._step._networks import call
 
@@ -26,6 +27,7 @@ class Augmented(nn.Module):
 
     def __init__(self, discriminator: nn.Module, augment: Callable[[Tensor], Tensor] | None) -> None:
         super().__init__()
+        look_again([discriminator])
         self.discriminator = discriminator
         self.augment = augment
 

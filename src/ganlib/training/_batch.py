@@ -1,6 +1,6 @@
 """Read the batches of a GAN in any of their forms, and check them before training on them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from ganlib._shown import shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
-from ganlib.training._dry_run import draw_once, dry_run, without_trace
-from ganlib.training._samples import warn_of_maps, warn_of_samples
+from ganlib.training._dry_run import draw_conditions_once, draw_once, dry_run, without_trace
+from ganlib.training._outputs import warn_of_outputs
+from ganlib.training._samples import warn_of_colors, warn_of_maps, warn_of_samples
+from ganlib.training._step._joint_pass import warn_of_joint_statistics
 from ganlib.training._step._networks import move
 from ganlib.training._step._precision import Precision
 
@@ -41,6 +43,9 @@ class BatchReader:
         fake_conditions: a function from n to n conditions, or None.
         augment: a function from samples to samples, or None.
         loss: the adversarial loss, which decides whether probabilities are valid logits.
+        penalties: the penalties.
+        auxiliary_losses: the auxiliary losses.
+        joint_pass: whether the discriminator runs once on real and fake samples together.
         precision: precision of the dry run.
         channels_last: whether samples use the channels-last memory format.
         sample_key: key of the samples in batches that are dicts.
@@ -59,6 +64,9 @@ class BatchReader:
         augment: Callable[[Tensor], Tensor] | None,
         *,
         loss: object,
+        penalties: Sequence[Any],
+        auxiliary_losses: Sequence[Any],
+        joint_pass: bool,
         precision: Precision,
         channels_last: bool,
         sample_key: str,
@@ -72,6 +80,9 @@ class BatchReader:
         self._augment = augment
         # A loss of the user's own may expect probabilities.
         self._loss = loss if type(loss).__module__.startswith("ganlib.") else None
+        self._penalties = penalties
+        self._auxiliary_losses = auxiliary_losses
+        self._joint_pass = joint_pass
         self._precision = precision
         self._channels_last = channels_last
         self._keys = sample_key, condition_key
@@ -118,7 +129,10 @@ class BatchReader:
             ArgumentTypeError, ShapeError: they are not n conditions.
         """
         assert self._fake_conditions is not None
-        condition = _as_condition(self._fake_conditions(n), name="fake_conditions")
+        return self._as_conditions(self._fake_conditions(n), n)
+
+    def _as_conditions(self, drawn: Any, n: int) -> Any:
+        condition = _as_condition(drawn, name="fake_conditions")
         _check_lengths(tree_leaves(condition), n, "fake_conditions")
         return condition
 
@@ -211,7 +225,7 @@ class BatchReader:
         with without_trace(self._fake_conditions):
             fake_condition = batch.condition
             if self._fake_conditions is not None:
-                fake_condition = self.fake_conditions(n)
+                fake_condition = self._as_conditions(draw_conditions_once(self._fake_conditions, n), n)
                 self.check_conditions(fake_condition)
                 fake_condition = move(fake_condition, device, channels_last=False)
             latent = draw_once(self._latent, n, device).to(parameter.dtype)
@@ -227,8 +241,13 @@ class BatchReader:
         )
         self.last_activation = found.last_activation
         if first and rank() == 0:
-            warn_of_samples(batch.sample, getattr(self._generator, "sample_range", None), found.last_operation)
+            sample_range = getattr(self._generator, "sample_range", None)
+            warn_of_samples(batch.sample, sample_range, found.last_operation)
+            warn_of_colors(self._augment, sample_range, found.last_operation)
             warn_of_maps(self._augment, batch.sample, batch.condition)
+            warn_of_outputs(found.output, n, self._penalties, self._auxiliary_losses)
+            if self._joint_pass:
+                warn_of_joint_statistics(self._discriminator)
             for logits in scales(found.output):  # later, a compiled discriminator would hide its last operation
                 warn_of_probabilities(self._loss, logits)
 

@@ -10,18 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ganlib._ending import last_operation
+from ganlib._ending import Ending, range_of
 from ganlib._logits import as_output
+from ganlib._nest import tensors_of
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib._wrappers import unwrapped
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, ShapeError
 from ganlib.protocols import Batch, DiscriminatorOutput, Latent, Stateful
+from ganlib.training._outputs import is_mixed
 from ganlib.training._step._last_activation import last_activation, recorded_calls
 from ganlib.training._step._networks import call
 
-__all__ = ["Findings", "draw_once", "dry_run", "without_trace"]
+__all__ = ["Findings", "check_made", "draw_conditions_once", "draw_once", "dry_run", "without_trace"]
 
 T = TypeVar("T")
 
@@ -33,12 +36,13 @@ class Findings(NamedTuple):
 
     Args:
         last_activation: the module that must be computed in float32 under autocast, or None.
-        last_operation: the operation that bounds the samples, such as ``"tanh"``; None if it is another one or unknown.
+        last_operation: the operation that bounds the samples, such as ``"tanh"``, with its bounds; None if it is
+            another one or unknown.
         output: the discriminator's output, with its graph if the operations were searched.
     """
 
     last_activation: nn.Module | None
-    last_operation: str | None
+    last_operation: Ending | None
     output: DiscriminatorOutput
 
 
@@ -75,7 +79,7 @@ def dry_run(
     sample, condition = batch
     with without_trace(augment), evaluating(generator, discriminator), autocast:
         try:
-            with recorded_calls(generator) as calls:
+            with recorded_calls(generator) as calls, _Unchanged("generator", None, fake_condition, warn=first):
                 fake = _graphed(lambda: _make(generator, latent, fake_condition, sample), wanted=first)
         except GanlibError as error:
             if _makes(discriminator, latent, fake_condition, sample.shape):
@@ -84,12 +88,30 @@ def dry_run(
                     "latents"
                 ) from error
             raise
+        given = sample if augment is None else _augmented(augment, sample, warn=first)
         with _explained("discriminator", "sample", sample, condition, discriminator):
-            given = sample if augment is None else augment(sample)
             # The graph of a network that is not compiled shows its last operation to the losses later.
             wanted = first and _is_compiled(discriminator)
-            output = _graphed(lambda: as_output(call(discriminator, given, condition)), wanted=wanted)
-        return Findings(last_activation(calls, fake.detach(), warn=first), last_operation(fake), output)
+
+            def discriminate() -> DiscriminatorOutput:
+                return as_output(call(discriminator, given, condition))
+
+            with _Unchanged("discriminator", given, condition, warn=first):
+                output = _graphed(discriminate, wanted=wanted)
+                if first and not wanted and is_mixed(output):
+                    output = _graphed(discriminate, wanted=True)  # the graph shows whether logits are flattened maps
+        return Findings(last_activation(calls, fake.detach(), warn=first), range_of(fake), output)
+
+
+def check_made(fake: Any) -> Tensor:
+    """Return what a generator made.
+
+    Raises:
+        ArgumentTypeError: it is not a tensor.
+    """
+    if not isinstance(fake, Tensor):
+        raise ArgumentTypeError(f"generator gave {type(fake).__name__}; it must give samples, a tensor")
+    return fake
 
 
 def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
@@ -100,14 +122,83 @@ def draw_once(distribution: Latent, n: int, device: torch.device) -> Tensor:
     """
     try:
         latent = distribution(n, device=device, generator=torch.Generator(device).manual_seed(0))
-    except TypeError as error:
-        raise ArgumentTypeError(
-            f"latent (={shown(distribution)}) cannot be called as latent(n, device=..., generator=...): {error}"
+    except GanlibError:
+        raise
+    except _ERRORS as error:
+        raise _uncallable(
+            f"latent (={shown(distribution)}) cannot be called as latent(n, device=..., generator=...)", error
         ) from error
     if not isinstance(latent, Tensor) or latent.shape[:1] != (n,):
         what = tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__
         raise ArgumentValueError(f"latent (={shown(distribution)}) gave {what} for n (={n}); it must give (n, dim)")
     return latent
+
+
+def draw_conditions_once(fake_conditions: Callable[[int], Any], n: int) -> Any:
+    """Draw conditions for n fakes.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: the function fails.
+    """
+    try:
+        return fake_conditions(n)
+    except GanlibError:
+        raise
+    except _ERRORS as error:
+        raise _uncallable(
+            f"fake_conditions (={shown(fake_conditions)}) cannot be called as fake_conditions(n), with n (={n}), the "
+            "number of fakes",
+            error,
+        ) from error
+
+
+def _uncallable(message: str, error: Exception) -> GanlibError:
+    kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+    return kind(f"{message}: {type(error).__name__}: {error}")
+
+
+def _augmented(augment: Callable[[Tensor], Tensor], sample: Tensor, *, warn: bool) -> Tensor:
+    try:
+        with _Unchanged("augment", sample, None, warn=warn):
+            given: Any = augment(sample)
+            given = given.clone() if given is sample else given  # the samples are restored
+    except GanlibError:
+        raise
+    except _ERRORS as error:
+        name = f"augment (={shown(augment)})"
+        raise _uncallable(f"{name} cannot be called with sample {tuple(sample.shape)}", error) from error
+    if not isinstance(given, Tensor):
+        raise ArgumentTypeError(f"augment (={shown(augment)}) gave {type(given).__name__}; it must give samples")
+    return given
+
+
+class _Unchanged:
+    """Restore samples and conditions at the end of the context; warn if the part changed them in place."""
+
+    # A class, since a warning from a generator of contextlib would not point at the user's line.
+
+    def __init__(self, name: str, sample: Any, condition: Any, *, warn: bool) -> None:
+        given = {"samples": sample, "conditions": condition}
+        self._name = name
+        self._before = [(what, tensor, tensor.clone()) for what, nest in given.items() for tensor in tensors_of(nest)]
+        self._warn = warn
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *details: object) -> None:
+        changed = [what for what, tensor, before in self._before if not torch.equal(tensor, before)]
+        if not changed:
+            return
+        with torch.no_grad():
+            for _, tensor, before in self._before:
+                tensor.copy_(before)
+        if self._warn and kind is None:
+            warn_user(
+                f"{self._name} changes its {changed[0]} in place (by inplace=True in its first layer, for example): "
+                "what the loader holds, and what other networks, penalties and losses receive, changes too. Use "
+                "inplace=False there, or an operation that returns a new tensor"
+            )
 
 
 @contextmanager
@@ -139,8 +230,7 @@ def _is_compiled(network: nn.Module) -> bool:
 def _make(generator: nn.Module, latent: Tensor, condition: Any, sample: Tensor) -> Tensor:
     with _explained("generator", "latent", latent, condition, generator):
         fake = call(generator, latent, condition)
-    if not isinstance(fake, Tensor):
-        raise ArgumentTypeError(f"generator gave {type(fake).__name__}; it must give samples, a tensor")
+    fake = check_made(fake)
     if fake.shape != sample.shape:
         raise ShapeError(
             f"sample {tuple(sample.shape)} must have the shape that generator makes, {tuple(fake.shape)}"

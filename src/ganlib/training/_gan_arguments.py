@@ -13,6 +13,7 @@ from torch import nn
 from ganlib._checks import check_sizes
 from ganlib._held import held
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import AdversarialLoss, AuxiliaryLoss
 from ganlib.training._step._networks import held_by
@@ -85,6 +86,18 @@ def check_parts(
         "an auxiliary loss is an object with a weight and the methods discriminator(step) and generator(step) (a "
         "gradient penalty belongs in penalties)",
     )
+    for one in auxiliary_losses:
+        if not type(one).__module__.startswith("ganlib."):
+            continue  # it may be both, and act on its own every
+        if any(one is penalty for penalty in penalties):
+            raise ArgumentValueError(
+                f"{shown(one)} is in penalties and in auxiliary_losses, so it would be added twice: leave it in one"
+            )
+        if getattr(one, "every", 1) != 1:
+            warn_user(
+                f"auxiliary_losses holds {type(one).__name__} with every (={shown(one.every)}), which has no effect "
+                "there: it is added in every iteration. Leave every 1, or put it into penalties"
+            )
     for penalty in penalties:
         check_sizes(**{f"every of {type(penalty).__name__}": getattr(penalty, "every", 1)})
     for name, value in choices.items():
@@ -172,6 +185,11 @@ def _check_members(name: str, members: Any, is_one: Callable[[Any], bool], what:
     for member in members:
         if isinstance(member, type) or not is_one(member):
             raise ArgumentTypeError(f"{name} holds {shown(member)}, which is invalid: {what}")
+    for index, member in enumerate(members):
+        if any(member is other for other in members[:index]):
+            raise ArgumentValueError(
+                f"{name} holds {shown(member)} twice, so it would be added twice: raise its weight, or pass two objects"
+            )
 
 
 def _is_penalty(member: Any) -> bool:

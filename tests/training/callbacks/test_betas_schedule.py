@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganlib import training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from tests.training.graph_on_cpu import capturable_on_cpu, stand_in
-from tests.training.players import MyTrainer, make_trainer, points, weights
+from tests.training.players import MyTrainer, make_players, make_trainer, points, weights
 
 
 def ramp(progress: float) -> float:
@@ -95,10 +95,12 @@ def test_betas_that_are_tensors_change_in_place() -> None:
 
 def test_a_group_that_is_added_later_follows_too() -> None:
     """As when layers are unfrozen after the schedule was made."""
-    trainer = make_trainer()
-    optimizer = torch.optim.Adam([next(trainer.generator.parameters())])
+    generator, discriminator = make_players()
+    first, second, *_ = generator.parameters()
+    optimizer = torch.optim.Adam([first])
     schedule = training.BetasSchedule(optimizer, beta2=lambda progress: 0.5)
-    optimizer.add_param_group({"params": [next(trainer.discriminator.parameters())], "betas": (0.25, 0.75)})
+    trainer = make_trainer(generator, discriminator, generator_optimizer=optimizer)
+    optimizer.add_param_group({"params": [second], "betas": (0.25, 0.75)})
     training.fit(trainer, [points()], iterations=1, callbacks=[schedule])
     assert [group["betas"] for group in optimizer.param_groups] == [(0.9, 0.5), (0.25, 0.5)]
 

@@ -549,6 +549,11 @@ def test_a_decay_in_a_tensor_is_that_in_a_number() -> None:
         (torch.tensor(1.0), r"decay \(=1.0\) must be in \[0, 1\)"),
         (torch.tensor(-0.5), r"decay \(=-0.5\) must be in \[0, 1\)"),
         (torch.tensor(float("nan")), r"decay \(=nan\) must be in \[0, 1\)"),
+        (
+            nn.Parameter(torch.tensor(0.5), requires_grad=False),
+            r"decay \(=a parameter\) would be a part of the EMA's state",
+        ),
+        (nn.Buffer(torch.tensor(0.5)), r"decay \(=a buffer\) would be a part of the EMA's state"),
     ],
 )
 def test_what_is_no_decay_in_a_tensor_is_refused(decay: torch.Tensor, message: str) -> None:
@@ -581,6 +586,10 @@ def test_a_decay_that_its_dtype_rounds_to_1_is_explained() -> None:
         if rounds:
             with pytest.raises(ArgumentValueError, match="torch.float32 has rounded it: use a tensor of torch.float64"):
                 ema.update()
+            with pytest.raises(ArgumentValueError, match="since torch.float32 rounds it: use torch.float64"):
+                training.fit(
+                    MyTrainer(), [points()], iterations=1, callbacks=[training.Schedule(decay, lambda _: value)]
+                )
         else:
             ema.update()
     assert training.half_life_decay(1e30, 1) < 1
@@ -596,3 +605,81 @@ def test_a_decay_in_a_tensor_stays_where_it_is() -> None:
     copied, pickled = copy.deepcopy(ema), pickle.loads(pickle.dumps(ema))
     decay.fill_(0.25)
     assert [float(each.decay) for each in (ema, copied, pickled)] == [0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("function", "ema_first", "progress"),
+    [
+        (lambda progress: 0.9 + 0.1 * progress, False, "1"),
+        (lambda progress: 0.9 + 0.1 * progress, True, None),  # the value at the end is never read
+        (lambda progress: 2 * progress, True, "0.5"),
+        (lambda progress: 2 * progress, False, "0.5"),
+    ],
+)
+def test_a_scheduled_decay_that_reaches_1_is_refused_before_training(
+    function: Any, ema_first: bool, progress: str | None, dtype: torch.dtype
+) -> None:
+    """At the progress at which an update would read it; another precision would not help."""
+    decay = torch.tensor(0.5, dtype=dtype)
+    trainer = MyTrainer()
+    callbacks = [training.Schedule(decay, function), training.EMA(nn.Linear(1, 1), decay)]
+    callbacks = callbacks[::-1] if ema_first else callbacks
+    if progress is None:
+        training.fit(trainer, [points()], iterations=8, callbacks=callbacks)
+        assert trainer.iteration == 8
+        return
+    with pytest.raises(ArgumentValueError, match=rf"returns 1 at the progress {progress}, .* decay \(=1.0\)") as caught:
+        training.fit(trainer, [points()], iterations=8, callbacks=callbacks)
+    assert "torch.float64" not in str(caught.value)
+    assert trainer.iteration == 0
+
+
+def test_another_decay_than_that_of_a_checkpoint_is_named(recwarn: pytest.WarningsRecorder) -> None:
+    """When a run starts, once; the code's decay is used, and a decay in a tensor is its schedule's."""
+    module = nn.Linear(1, 1)
+    ema = training.EMA(module, 0.99)
+    ema.update()
+
+    def run(decay: Any, state: Any) -> training.EMA:
+        other = training.EMA(module, decay)
+        other.load_state_dict(state)
+        for _ in range(2):
+            training.fit(MyTrainer(), [points()], iterations=1, callbacks=[other])
+        return other
+
+    run(0.99, ema.state_dict())
+    tensor = run(torch.tensor(0.5), ema.state_dict())
+    run(0.5, tensor.state_dict())
+    training.EMA(module, 0.5).load_state_dict(ema.state_dict())  # to draw samples, for example
+    assert len(recwarn) == 0
+    other = run(0.5, ema.state_dict())
+    (warning,) = recwarn
+    assert "EMA goes on with your decay (=0.5), and not with the checkpoint's (=0.99)" in str(warning.message)
+    assert warning.filename == __file__
+    assert other.decay == 0.5
+
+
+def test_a_state_without_a_decay_is_loaded(recwarn: pytest.WarningsRecorder) -> None:
+    """As earlier versions saved it: the number of updates alone."""
+    ema = training.EMA(nn.Linear(1, 1), 0.5)
+    ema.load_state_dict(ema.state_dict() | {"_extra_state": torch.tensor(7)})
+    assert "updates=7" in repr(ema)
+    assert len(recwarn) == 0
+
+
+def test_an_average_is_behind_until_it_is_updated_or_loaded() -> None:
+    """If its module has changed meanwhile."""
+    module, loaded = nn.Linear(2, 2), nn.Linear(2, 2)
+    ema = training.EMA(module)
+    assert not ema.is_behind()
+    change(module, 0)
+    assert ema.is_behind()
+    ema.module.load_state_dict(loaded.state_dict())
+    assert not ema.is_behind()
+    ema.module.load_state_dict(module.state_dict())
+    assert not ema.is_behind()
+    updated = training.EMA(module)
+    updated.update()
+    change(module, 1)
+    assert not updated.is_behind()

@@ -276,7 +276,8 @@ class Value:
 
 
 @pytest.mark.parametrize(
-    ("iterations", "stop", "expected"), [(6, 0, [3, 6]), (7, 0, [3, 6, 7]), (9, 4, [3, 4]), (2, 0, [2]), (0, 0, [])]
+    ("iterations", "stop", "expected"),
+    [(6, 0, [3, 6]), (7, 0, [3, 6, 7]), (9, 4, [3, 4]), (2, 0, [2]), (0, 0, [])],
 )
 def test_it_measures_every_so_often_and_at_the_end(iterations: int, stop: int, expected: list[int]) -> None:
     """The end, whatever brings it, is measured once; a run that has not begun is not measured."""
@@ -284,7 +285,7 @@ def test_it_measures_every_so_often_and_at_the_end(iterations: int, stop: int, e
     calls = Calls(trainer)
     callbacks = [training.Evaluate(Value(), calls, every=3, n=4), StopAt(stop)]
     training.fit(trainer, [points()], iterations=iterations, callbacks=callbacks)
-    assert calls.at == expected
+    assert calls.at == [0] * (iterations > 0) + expected  # the first one is the trial
 
 
 def test_a_signal_is_not_kept_waiting(tmp_path: Path) -> None:
@@ -306,7 +307,7 @@ def test_a_signal_is_not_kept_waiting(tmp_path: Path) -> None:
             training.fit(trainer, [points()], iterations=iterations, resume=True,
                          callbacks=[*callbacks, training.Checkpoint(tmp_path)])  # fmt: skip
         at.append(calls.at)
-    assert at == [[3], [4], [], [6, 8], []]
+    assert at == [[0, 3], [4], [], [4, 6, 8], []]  # with the trials at the start
 
 
 def test_a_limit_in_minutes_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,7 +443,7 @@ def test_samples_that_are_not_finite_are_a_training_that_diverged(tmp_path: Path
             pytest.warns(UserWarning, match="samples.*not finite; goes back to iteration 5"),
         ):
             training.fit(trainer, [points()], iterations=8, callbacks=callbacks, rollbacks=rollbacks)
-        assert at == ([2, 4, 6, 6, 8] if times == 1 else [2, 4, 6, 6])
+        assert at == ([0, 2, 4, 6, 6, 8] if times == 1 else [0, 2, 4, 6, 6])
 
 
 def test_it_goes_back_with_a_training_that_diverged(tmp_path: Path) -> None:
@@ -456,7 +457,7 @@ def test_it_goes_back_with_a_training_that_diverged(tmp_path: Path) -> None:
     ]
     with pytest.warns(UserWarning, match="goes back to iteration 6"):
         training.fit(trainer, [points(2)], iterations=8, callbacks=callbacks, rollbacks=1)
-    assert calls.at == [2, 4, 6, 8, 8]
+    assert calls.at == [0, 2, 4, 6, 8, 8]
     rows = read_table(tmp_path / "metrics.csv")
     assert [(row["iteration"], row["value"]) for row in rows] == [(str(n), f"{n}.0") for n in (2, 4, 6, 8)]
 

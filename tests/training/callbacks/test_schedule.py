@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import augment, latents, training
+from ganlib import augment, latents, penalties, training
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
-from tests.training.players import MyTrainer, make_trainer, points
+from tests.training.players import MyTrainer, make_players, make_trainer, points
 
 
 def make_optimizer() -> torch.optim.Optimizer:
@@ -264,10 +264,12 @@ def test_two_schedules_of_one_thing_are_refused() -> None:
 
 def test_a_group_that_is_added_later_has_its_own_base_rate() -> None:
     """As when layers are unfrozen after the schedule was made."""
-    trainer = make_trainer()
-    optimizer = torch.optim.SGD([{"params": [next(trainer.generator.parameters())], "lr": 1.0}])
+    generator, discriminator = make_players()
+    first, second, *_ = generator.parameters()
+    optimizer = torch.optim.SGD([{"params": [first], "lr": 1.0}])
     schedule = training.LearningRateSchedule(optimizer, lambda progress: 0.5)
-    optimizer.add_param_group({"params": [next(trainer.discriminator.parameters())], "lr": 3.0})
+    trainer = make_trainer(generator, discriminator, generator_optimizer=optimizer)
+    optimizer.add_param_group({"params": [second], "lr": 3.0})
     training.fit(trainer, [points()], iterations=1, callbacks=[schedule])
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.5]
 
@@ -341,3 +343,71 @@ def test_a_probability_with_two_writers_is_refused() -> None:
         else:
             with pytest.raises(ArgumentValueError, match="p of AdaptiveAugment, .* pass target=None"):
                 training.fit(trainer, [samples], iterations=2, callbacks=[schedule])
+
+
+READERS: dict[str, tuple[Any, Any, str]] = {
+    "a weight": (lambda progress: 1 - 2 * progress, lambda tensor: penalties.R1(tensor), "weight"),
+    "a decay": (lambda progress: 3 * progress, lambda tensor: penalties.LeCam(decay=tensor), "decay"),
+    "noise": (lambda progress: 0.1 - progress, lambda tensor: penalties.DRAGAN(noise=tensor), "noise"),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_value_that_its_reader_would_refuse_is_refused_before_training(kind: str, first: bool) -> None:
+    """Whether the schedule or the reader is made first."""
+    function, make, name = READERS[kind]
+    tensor = torch.tensor(0.5)
+    schedule = training.Schedule(tensor, function) if first else None
+    trainer = make_trainer(penalties=[make(tensor)])
+    schedule = schedule or training.Schedule(tensor, function)
+    with pytest.raises(ArgumentValueError, match=rf"its tensor is read as the {name}: {name} \(=.* must be"):
+        training.fit(trainer, [points()], iterations=4, callbacks=[schedule])
+    assert trainer.iteration == 0
+
+
+def test_what_nobody_reads_may_be_out_of_range() -> None:
+    """The value at the end of a run is for the next iteration, and another tensor has no range."""
+    decay, other = torch.tensor(0.5), torch.tensor(0.5)
+    trainer = make_trainer(penalties=[penalties.LeCam(decay=decay)])
+    schedules = [training.Schedule(decay, lambda progress: progress), training.Schedule(other, lambda progress: -1.0)]
+    training.fit(trainer, [points()], iterations=2, callbacks=schedules)
+    assert (float(decay), float(other)) == (1.0, -1.0)
+
+
+def test_a_probability_out_of_range_is_refused_before_training() -> None:
+    """A scheduled probability of an augmentation stays in [0, 1]; p of another module can be any number."""
+    part = augment.AdaptiveAugment(target=None)
+    schedule = training.Schedule(part.p, lambda progress: 5 * progress)
+    run = SimpleNamespace(trainer=SimpleNamespace(modules={"augment": nn.Sequential(part)}), progress=0.0)
+    with pytest.raises(ArgumentValueError, match=r"probability p \(=1\.\d+\) must be in \[0, 1\]"):
+        schedule.on_start(run)  # type: ignore[arg-type]
+    power = nn.Module()
+    power.p = torch.tensor(1.0)  # type: ignore[assignment]
+    run.trainer.modules["pooling"] = power
+    training.Schedule(power.p, lambda progress: 3.0).on_start(run)  # type: ignore[arg-type]
+    assert power.p == 3
+
+
+@pytest.mark.parametrize(
+    ("factor", "lr", "message"),
+    [
+        (lambda progress: 2e-4 * (1 - progress), 2e-4, "so at most 4e-08"),
+        (lambda progress: 2e-4 * (1 - progress), 1.0, None),  # learning rates as factors of 1
+        (lambda progress: 0.0, 2e-4, None),
+        (training.cosine_decay(), 2e-4, None),
+        (lambda progress: min(1.0, 100 * progress * (1 - progress)), 2e-4, None),
+    ],
+)
+def test_a_learning_rate_in_place_of_a_factor_is_warned_of(
+    factor: Any, lr: float, message: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Once, when the run starts; a warm-up from 0, or a factor of 0, is a factor."""
+    generator, discriminator = make_players()
+    optimizer = torch.optim.SGD(generator.parameters(), lr=lr)
+    trainer = make_trainer(generator, discriminator, generator_optimizer=optimizer)
+    schedule = training.LearningRateSchedule(optimizer, factor)
+    training.fit(trainer, [points()], iterations=2, callbacks=[schedule])
+    messages = [str(warning.message) for warning in recwarn]
+    assert len(messages) == (message is not None)
+    assert all(str(message) in each for each in messages)

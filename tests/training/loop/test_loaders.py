@@ -248,6 +248,25 @@ def test_a_wrapper_that_hides_a_position_is_named(wrap: Callable[[Any], Any], tm
     assert warnings_of(batches, []) == []
 
 
+def test_an_iterator_in_the_function_of_a_map_loader_is_named(tmp_path: Path) -> None:
+    """Its position is in no checkpoint; a loader, a generator of random numbers or a file are fine."""
+    other, numbers = data.TensorLoader(DATASET, 8), torch.Generator()
+    iterator = iter(other)
+    with (tmp_path / "log").open("w") as file:
+        for function, named in (
+            (lambda batch: (batch, next(iterator)), True),
+            (partial(zip, itertools.cycle([1, 2])), True),
+            (lambda batch: (batch, other.samples.mean()), False),
+            (lambda batch: (batch, torch.rand(1, generator=numbers)), False),
+            (lambda batch: (batch, file.write("")), False),
+        ):
+            loader = data.map_loader(data.map_loader(data.TensorLoader(DATASET, 8), function), len)
+            assert warnings_of(loader, []) == []
+            warned = warnings_of(loader, [training.Checkpoint(tmp_path)])
+            assert len(warned) == named
+            assert not named or "the function of a map_loader takes values from a" in warned[0]
+
+
 def test_other_loaders_inside_a_wrapper_are_looked_at(tmp_path: Path) -> None:
     """torchdata's, one with a generator of its own, and one with persistent workers are named too."""
     for loader, words in (

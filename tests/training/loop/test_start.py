@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ganlib import training
 from ganlib.errors import ArgumentValueError
-from tests.training.players import make_trainer, points
+from tests.training.players import make_players, make_trainer, points
 
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
@@ -85,3 +85,19 @@ def test_a_total_that_grows_counts_what_is_left() -> None:
     assert trainer.told == []
     training.fit(trainer, loader, iterations=9)
     assert trainer.told == [(4, 1)]
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_weights_of_inference_mode_are_refused(network: str) -> None:
+    """No optimizer can change them; a buffer may be of that kind."""
+    trainer = make_trainer()
+    with torch.inference_mode():
+        getattr(trainer, network).register_buffer("constant", torch.zeros(2))
+        others = make_players()
+    training.fit(trainer, [points()], iterations=1)
+    players = [trainer.generator, trainer.discriminator]
+    players[network == "discriminator"] = others[network == "discriminator"]
+    trainer = make_trainer(*players)
+    with pytest.raises(ArgumentValueError, match=rf"{network}\.0\.weight was made in torch.inference_mode"):
+        training.fit(trainer, [points()], iterations=2)
+    assert trainer.iteration == 0

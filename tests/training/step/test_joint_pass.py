@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganlib import augment, conditioning, losses, penalties, stacks
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
-from ganlib.training._step._joint_pass import discriminate_together
+from ganlib.training._step._joint_pass import discriminate_together, warn_of_joint_statistics
 from tests.training.players import make_trainer, weights
 
 REAL, FAKE = torch.ones(3, 2), torch.zeros(3, 2)
@@ -114,6 +114,7 @@ def test_one_pass_trains_as_two_do(fake_conditions: Any, float64: None) -> None:
         torch.testing.assert_close((actual | own)[name], value, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:joint_pass")
 def test_batch_norm_takes_its_statistics_together_only_where_asked(float64: None) -> None:
     """By default a discriminator with batch norm runs on each side apart; with True it runs once, on both."""
     separate, default, joint = (
@@ -123,6 +124,22 @@ def test_batch_norm_takes_its_statistics_together_only_where_asked(float64: None
     # Real and fake, and the fakes of the generator's update; in four iterations.
     assert [{int(one[name]) for name in counts} for one in (separate, default, joint)] == [{12}, {12}, {8}]
     assert all(torch.equal(default[name], separate[name]) for name in separate)
+
+
+def test_statistics_of_both_sides_are_warned_of() -> None:
+    """A batch norm with the statistics of the batch is named; one with running statistics is not warned of."""
+    norm = nn.BatchNorm1d(4)
+    discriminator = nn.Sequential(nn.Linear(2, 4), norm, nn.Linear(4, 1))
+    with pytest.warns(UserWarning, match=r"joint_pass \(=True\) runs 1 \(BatchNorm1d\)"):
+        warn_of_joint_statistics(discriminator)
+    discriminator.eval()
+    warn_of_joint_statistics(discriminator)  # a warning would be an error
+    discriminator[1] = nn.BatchNorm1d(4, track_running_stats=False).eval()
+    with pytest.warns(UserWarning, match="joint_pass"):
+        warn_of_joint_statistics(discriminator)
+    for other in (nn.InstanceNorm1d(4), nn.GroupNorm(2, 4), nn.LayerNorm(4)):
+        discriminator[1] = other
+        warn_of_joint_statistics(discriminator)
 
 
 def test_a_random_augmentation_may_go_with_one_pass(float64: None) -> None:

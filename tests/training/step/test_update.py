@@ -169,6 +169,14 @@ def test_a_batch_norm_that_gets_one_sample_is_explained() -> None:
         make_update(own, *network.parameters())([torch.zeros(1, 2)], retain_graph=False)
 
 
+def test_an_instance_norm_of_single_values_is_explained() -> None:
+    """The error names the player and the norm."""
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True))
+    step = make_update(lambda x: network(x).sum(), *network.parameters())
+    with pytest.raises(ArgumentValueError, match="instance norm in the objective of walker.*one value per channel"):
+        step([torch.zeros(5, 2, 3, 3)], retain_graph=False)
+
+
 def test_a_graph_that_was_changed_in_place_is_explained() -> None:
     """It cannot be differentiated any more; nothing is trained."""
     weight = nn.Parameter(torch.ones(2))

@@ -10,6 +10,7 @@ from ganlib._shown import described, shown
 from ganlib.errors import ArgumentTypeError
 from ganlib.protocols import Run
 from ganlib.training._callbacks._functions import check_alone, check_function, value_at
+from ganlib.training._callbacks._trained import warn_of_other_optimizer
 
 __all__ = ["BetasSchedule"]
 
@@ -34,6 +35,9 @@ class BetasSchedule:
         ArgumentTypeError: ``optimizer`` is not an optimizer with two betas, ``beta1`` and ``beta2`` are both None, or
             one of them is not a function that returns numbers.
         ArgumentValueError: a value is not in [0, 1), or the function fails.
+
+    Warns:
+        UserWarning: when a run starts, if the optimizer is not one of its trainer's.
 
     Example:
         >>> from ganlib import training
@@ -89,6 +93,7 @@ class BetasSchedule:
             ArgumentValueError: another schedule sets the betas of the same optimizer.
         """
         check_alone(self, run, "optimizer")
+        warn_of_other_optimizer(self, self.optimizer, run)
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:

@@ -2,23 +2,31 @@
 
 import copy
 from collections.abc import Callable
-from itertools import chain
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from ganlib._checks import check_fraction
+from ganlib._devices import widest
 from ganlib._shown import described, shown
 from ganlib._spectral import SpectralVectors, spectral_vectors
+from ganlib._warning import warn_user
+from ganlib._weights import keep_check
 from ganlib._wrappers import in_fsdp, renamed, unwrapped
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError
 from ganlib.protocols import Run
+from ganlib.training._callbacks._copied import computed, copied
+from ganlib.training._callbacks._trained import optimizers_in
+from ganlib.training._step._networks import held_by
 
 __all__ = ["EMA"]
 
 _Pair: TypeAlias = tuple[Tensor, Tensor]
+_check_decay = partial(check_fraction, below_1=True)
 _NEW = "make a new EMA of a module that has grown or was changed"
 
 
@@ -41,8 +49,8 @@ class EMA(nn.Module):
     has batch norm or dropout, call ``ema.eval()`` before you use it. Calling the EMA calls the average.
 
     The EMA is an ``nn.Module``: ``.to()`` moves the average, and ``state_dict()`` contains the average and the number
-    of updates, but not the decay. Lightning saves it as a part of your module. The trained module is not a submodule of
-    it.
+    of updates. A run that is resumed with another decay uses the new one, with a warning if both are numbers. Lightning
+    saves the EMA as a part of your module. The trained module is not a submodule of it.
 
     The EMA averages parameters. Under weight norm, pruning or another parametrization, it averages the parameters that
     a weight is computed from. A spectral norm is different: its vectors follow the averaged weight, by one power
@@ -65,9 +73,14 @@ class EMA(nn.Module):
         module: the average, a module like the trained one. Its parameters do not require gradients.
 
     Raises:
-        ArgumentTypeError: ``module`` is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied; or
-            ``decay`` is a tensor of another kind.
+        ArgumentTypeError: ``module`` is not an ``nn.Module``, is TorchScript or sharded, or cannot be copied, for
+            example because a ``forward`` was replaced by a function that uses its weights; or ``decay`` is a tensor of
+            another kind, a parameter or a buffer.
         ArgumentValueError: ``decay`` is not in [0, 1), or weights have no values yet (lazy layers, the meta device).
+
+    Warns:
+        UserWarning: if a hook or a function in ``module`` uses its weights in a way that a copy cannot change; and when
+            a run starts, if no optimizer of the trainer trains ``module``, or the run is resumed with another decay.
 
     Example:
         >>> generator = nn.Linear(100, 784)
@@ -101,6 +114,8 @@ class EMA(nn.Module):
         "_children",
         "_norms",
         "_live",
+        "_first",
+        "_saved_decay",
         "decay",
     )  # only update() uses them
 
@@ -115,13 +130,15 @@ class EMA(nn.Module):
             )
         self.decay: float | Tensor = _checked_decay(decay)
         live = unwrapped(module, averages=True)
-        self.module: nn.Module = _copied(live).requires_grad_(False)
+        self.module: nn.Module = copied(live).requires_grad_(False)
         self._live = (live,)  # a tuple, since a module would be registered as a submodule
         self._parts: list[_Part] = []
         self._children: list[nn.Module | None] = []
         self._norms: list[SpectralVectors] = []
         self._updates = 0  # not a buffer, since reading one on a device waits for the device
         self._apply(lambda tensor: tensor)
+        self._first = _sums(self.module)
+        self._saved_decay: float | None = None  # of the state that was loaded
 
     def __repr__(self) -> str:
         """Show the class and its settings."""
@@ -136,12 +153,12 @@ class EMA(nn.Module):
             GanlibRuntimeError: the module has other layers, or weights of other shapes, than its average.
         """
         decay = float(self.decay)
-        if decay == 1 and isinstance(self.decay, Tensor):
+        if decay == 1 and isinstance(self.decay, Tensor) and self.decay.dtype != torch.float64:
             raise ArgumentValueError(
                 f"decay (=1.0) must be in [0, 1). If a schedule wrote less, {self.decay.dtype} has rounded it: use a "
                 "tensor of torch.float64, or a shorter half-life"
             )
-        check_fraction("decay", decay, below_1=True)
+        _check_decay("decay", decay)
         if not self._parts or self._now() != self._children:
             self._find_parts()
         decay = min(decay, (1 + self._updates) / (10 + self._updates))
@@ -201,7 +218,7 @@ class EMA(nn.Module):
         self._children = self._now()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "EMA":
-        memo |= {key: value for key, value in _computed(self._live[0]).items() if key not in memo}
+        memo |= {key: value for key, value in computed(self._live[0]).items() if key not in memo}
         twin = memo[id(self)] = object.__new__(type(self))
         vars(twin).update(copy.deepcopy(vars(self), memo))
         return twin
@@ -221,6 +238,30 @@ class EMA(nn.Module):
         state = {name: state_dict.pop(key) for name, key in given.items()}
         state_dict.update({prefix + name: value for name, value in renamed(state, self.state_dict()).items()})
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def on_start(self, run: Run) -> None:
+        """Warn if the run does not train the module, or is resumed with another decay.
+
+        Args:
+            run: the run.
+        """
+        parameters = [parameter for parameter in self._live[0].parameters() if parameter.requires_grad]
+        optimizers = optimizers_in(run) if parameters and rank() == 0 else []
+        trained = set[int]().union(*map(held_by, optimizers))
+        if trained and trained.isdisjoint(map(id, parameters)):
+            warn_user(
+                f"EMA averages a {type(self._live[0]).__name__} that no optimizer of the trainer trains, perhaps a "
+                "copy of the trained network: make the EMA of the network itself"
+            )
+
+        saved, self._saved_decay = self._saved_decay, None
+        if isinstance(self.decay, Tensor) or saved is None or rank() > 0:
+            return
+        if saved != self.decay:
+            warn_user(
+                f"EMA goes on with your decay (={self.decay:.10g}), and not with the checkpoint's (={saved:.10g}): "
+                "pass that one, unless you mean to change it"
+            )
 
     def on_iteration(self, run: Run) -> None:
         """Update the average.
@@ -243,13 +284,30 @@ class EMA(nn.Module):
         args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
         return self.module(*args, **kwargs)
 
+    @torch.no_grad()
+    def is_behind(self) -> bool:
+        """Return whether the module has been trained, but the average still has its first weights."""
+        if self._updates or _sums(self.module) != self._first:  # other sums: weights were loaded into the average
+            return False
+        lives = dict(self._live[0].named_parameters())
+        pairs = ((own, lives.get(name)) for name, own in self.module.named_parameters())
+        return any(
+            live is not None and own.shape == live.shape and bool((own != live.to(own)).any()) for own, live in pairs
+        )
+
     def get_extra_state(self) -> Tensor:
-        """Return the number of updates, for ``state_dict``."""
-        return torch.tensor(self._updates)
+        """Return the number of updates, and a decay that is a number, for ``state_dict``."""
+        if isinstance(self.decay, Tensor):
+            return torch.tensor(self._updates)
+        return torch.tensor([self._updates, self.decay], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore the number of updates, for ``load_state_dict``."""
-        self._updates = int(state)
+        """Restore the number of updates, for ``load_state_dict``; the decay is kept."""
+        if not state.ndim:  # of a decay in a tensor, or of an earlier version
+            self._updates = int(state)
+            return
+        updates, self._saved_decay = state.tolist()
+        self._updates = int(updates)
 
 
 class _Part(NamedTuple):
@@ -271,7 +329,12 @@ class _Part(NamedTuple):
 def _checked_decay(decay: Any) -> float | Tensor:
     """Return a decay as a number, or the tensor that holds it; raise an error for other values."""
     if not isinstance(decay, Tensor):
-        return check_fraction("decay", decay, below_1=True)
+        return _check_decay("decay", decay)
+    if isinstance(decay, nn.Parameter | nn.Buffer):
+        raise ArgumentTypeError(
+            f"decay (=a {'parameter' if isinstance(decay, nn.Parameter) else 'buffer'}) would be a part of the EMA's "
+            "state, and a resumed run would take its old value: use a plain tensor"
+        )
     if decay.ndim or not decay.is_floating_point() or decay.requires_grad:
         raise ArgumentTypeError(
             f"decay (={shown(decay)}) must be a number, or a floating-point tensor of no dimensions without gradients"
@@ -283,32 +346,14 @@ def _checked_decay(decay: Any) -> float | Tensor:
         )
     if decay.dtype.itemsize < 4:
         raise ArgumentTypeError(f"decay is a tensor of {decay.dtype}, which has few numbers near 1: use torch.float64")
-    check_fraction("decay", decay.item(), below_1=True)
+    _check_decay("decay", decay.item())
+    keep_check(decay, "decay", _check_decay)
     return decay
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        raise ArgumentTypeError(f"module (={type(module).__name__}) is TorchScript: average the original module")
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        if nn.parameter.is_lazy(tensor):
-            raise ArgumentValueError(f"module has no {name} yet: call it with a batch first, to set its shape")
-        if tensor.is_meta:
-            raise ArgumentValueError(f"module has {name} on the meta device, which stores no values to average")
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            return copy.deepcopy(module, _computed(module))
-    except Exception as error:  # a module can contain any object
-        raise ArgumentTypeError(
-            f"module (={type(module).__name__}) cannot be copied, which its average needs: {error}"
-        ) from error
-
-
-def _computed(module: nn.Module) -> dict[int, Any]:
-    """Copy the tensors of a module that hooks have computed from its weights; deepcopy refuses such tensors."""
-    leaves = tree_leaves([dict(vars(part)) for part in module.modules()])
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not leaf.is_leaf]
-    return {id(tensor): tensor.detach().clone() for tensor in tensors}
+def _sums(module: nn.Module) -> list[float]:
+    """Sum each parameter, as a mark by which other values are noticed."""
+    return [p.detach().sum(dtype=widest(p.device)).item() for p in module.parameters() if p.is_floating_point()]
 
 
 def _is_half(tensor: Tensor) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
 from ganlib._checks import check_count, check_positive, check_seed
@@ -18,14 +20,20 @@ from ganlib._once import sharing
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from ganlib._ranks import agree, meet
 from ganlib._shown import described, shown
+from ganlib._warning import warn_user
 from ganlib.distributed import rank, world_size
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibRuntimeError, TrainingDivergedError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError, TrainingDivergedError
 from ganlib.protocols import Batch, Run, Stateful
 from ganlib.training._callbacks._order import gives_all, order_of
+from ganlib.training._callbacks._untouched import untouched
+from ganlib.training._step._networks import networks_of
 
 __all__ = ["Evaluate"]
 
 T = TypeVar("T")
+
+# Samples of a trial: enough to find errors of types and shapes, and as many as a set may have that is tried as a whole.
+_FEW, _WHOLE = 8, 64
 
 
 class _Metric(Protocol):
@@ -55,6 +63,10 @@ class Evaluate:
     The callback reads real samples once, for metrics that keep them (such as those of :mod:`ganlib.metrics`) and have
     no real samples yet. With several processes, each process draws its share of the samples, and reads its share of the
     real samples. If an evaluation fails in one process, it fails in all.
+
+    The callback tries the sampler, the metrics and ``real`` with a few samples before training, so that an error does
+    not come at the first evaluation. It restores the random numbers, also those of a ``torch.Generator`` that the
+    sampler refers to. If your own sampler counts its calls, it counts the trial too.
 
     Args:
         metrics: one, several, or a dict of metrics by name: objects with ``update``, ``compute`` and ``reset``, such as
@@ -109,6 +121,7 @@ class Evaluate:
         self.metrics: dict[str, Any] = _by_name(metrics)
         if not callable(sampler) or isinstance(sampler, type):
             raise ArgumentTypeError(f"sampler (={shown(sampler)}) must be a function of the number of samples")
+        _check_signature(sampler)
         if real is not None:
             _check_batches("real", real)
             if isinstance(real, Iterator):
@@ -122,6 +135,7 @@ class Evaluate:
         self._arguments = {name: _argument(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
         self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
+        self._tried, self._named_apart, self._started_at = False, False, 0
 
     def measure(self) -> dict[str, float]:
         """Evaluate now; with several processes, all must call this method together.
@@ -164,14 +178,15 @@ class Evaluate:
         return described(self, "metrics", "sampler", "real", "every", "n", "seed")
 
     def on_start(self, run: Run) -> None:
-        """Check that real samples exist where a metric needs them, and that ``real`` can be read during the training.
+        """Try the sampler, the metrics and ``real`` with a few samples, unless the run is already complete.
 
         Args:
             run: the run.
 
         Raises:
             ArgumentValueError: a metric has no real samples, or is in another ``Evaluate`` too; or ``real`` is the
-                training's loader and cannot be read by two readers.
+                training's loader and cannot be read by two readers; or the trial failed.
+            ArgumentTypeError: the sampler or ``real`` gives no samples, or a metric gives something other than numbers.
         """
         for name, metric in self.metrics.items():
             if self.real is None and not getattr(metric, "has_real", True):
@@ -190,6 +205,9 @@ class Evaluate:
             )
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
+        self._started_at = run.iteration
+        if run.progress < 1 and not self._tried:
+            self._try(run)
 
     def on_iteration(self, run: Run) -> None:
         """Evaluate, if it is time.
@@ -198,8 +216,14 @@ class Evaluate:
             run: the run.
 
         Raises:
+            ArgumentValueError: a result has the name of a metric of the trainer.
             GanlibError: as for :meth:`measure`.
         """
+        if run.iteration > self._started_at and not self._named_apart:
+            self._named_apart = True
+            self._check_names(run)
+        if not self._tried:
+            self._try(run)
         if run.iteration % self.every == 0:
             self._log(run)
 
@@ -216,20 +240,31 @@ class Evaluate:
             self._log(run)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the iteration of the last evaluation; resuming a complete run then does not repeat it.
+        """Return the iteration of the last evaluation, and what its results depend on.
 
         Returns:
             Plain values.
         """
-        return {"iteration": self._measured_at}
+        return {"iteration": self._measured_at, "metrics": [*self.metrics], "n": self.n, "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the iteration of the last evaluation.
+        """Restore the iteration of the last evaluation, and warn if its results cannot be compared with new ones.
+
+        A complete run that is resumed is not evaluated again.
 
         Args:
             state: what ``state_dict`` returned.
         """
         self._measured_at = state["iteration"]
+        own = self.state_dict()
+        changed = [name for name in ("n", "seed") if state.get(name, own[name]) != own[name]]
+        if changed and state.get("metrics") == own["metrics"] and self._measured_at is not None and rank() == 0:
+            before, now = (" and ".join(f"{name} (={each[name]})" for name in changed) for each in (state, own))
+            warn_user(
+                f"Evaluate has {now}, but {before} in the checkpoint: the results of {', '.join(self.metrics)} cannot "
+                "be compared with the earlier ones, but best.pt and EarlyStopping do so: keep the earlier value, or "
+                "use another folder"
+            )
 
     def _log(self, run: Run) -> None:
         run.log(self.measure())
@@ -270,9 +305,10 @@ class Evaluate:
                         metric.update(sample, real=True)
         return count
 
-    def _add_samples(self) -> None:
-        """Draw this process's share of the samples, and add them."""
+    def _add_samples(self, most: int | None = None) -> None:
+        """Draw this process's share of the samples, or only a few, and add them."""
         share, drawn = self.n // world_size() + (rank() < self.n % world_size()), 0
+        share = share if most is None else min(share, most)
         seed_random_numbers(seed_of_rank(self.seed))
         with torch.no_grad():
             for batch in _check_batches("sampler", self.sampler(share)) if share else ():
@@ -296,6 +332,108 @@ class Evaluate:
                     raise ArgumentValueError(f"two metrics give {full_name!r}: pass metrics as a dict of names")
                 results[full_name] = value
         return results
+
+    def _try(self, run: Run) -> None:
+        """Find errors of an evaluation with a few samples, once, without a trace; all processes call this together."""
+        began = run.iteration > self._started_at
+        networks = [*networks_of(run.trainer).values()]
+        if not began and any(is_lazy(each) for network in networks for each in network.parameters()):
+            return  # a trial would initialize the layers, with other random numbers
+        if world_size() > 1:
+            meet(type(self).__name__, timeout=self.timeout)
+        # Only some loaders can be read without a change to the training that reads them too.
+        apart = self.real is not run.batches or isinstance(self.real, list | tuple | DataLoader) or _restarts(self.real)
+        lacking = {name: metric for name, metric in self._lacking_real().items() if apart}
+        before = random_state(self.real)
+        problem: Exception | None = None
+        count, doubtful = 0, False
+        parts = self.sampler, self.real, [getattr(metric, "__dict__", None) for metric in self.metrics.values()]
+        try:
+            with untouched(*parts, networks=networks), torch.compiler.set_stance("force_eager"):
+                self._reset()
+                count, whole = self._try_real(lacking)
+                doubtful = self._try_samples(whole=bool(lacking) and whole)
+        except Exception as error:
+            problem = error
+        finally:
+            for metric in lacking.values():
+                _forget_real(metric)
+            self._reset()
+            load_random_state(before, self.real)
+        severity = 0 if problem is None else _severity(problem, began=began)
+        worst, most = agree(severity, count)
+        self._tried = worst != 1 or began
+        if severity == 2 and problem is not None:
+            raise _explained(problem)
+        if worst == 2:
+            raise GanlibRuntimeError("an evaluation cannot work in another process: see its error") from problem
+        if lacking and not worst and not most:
+            raise ArgumentValueError(f"real (={shown(self.real)}) gave no samples")
+        if doubtful:  # only the evaluation itself can tell
+            try:
+                with untouched(*parts, networks=networks):
+                    self.measure()
+            except (TrainingDivergedError, torch.OutOfMemoryError):
+                pass
+            except Exception as error:
+                for name, metric in lacking.items():  # so that another Evaluate reads its own real samples
+                    _forget_real(metric)
+                    self._have_real.discard(name)
+                raise _explained(error)  # noqa: B904 - it names its cause itself
+
+    def _try_real(self, metrics: Mapping[str, Any]) -> tuple[int, bool]:
+        """Add a few real samples; return how many were read, and whether these are all."""
+        count, read = 0, list[Tensor]()
+        if metrics:
+            seed_random_numbers(self.seed, self.real)
+            with torch.no_grad(), _from_start(self.real) as loader:
+                for batch in loader:
+                    sample, _ = _parts(batch, "real")
+                    count += len(sample)
+                    read += [sample] * (len(sample) > 0)
+                    if count > _WHOLE:
+                        break
+        whole = count <= _WHOLE and world_size() == 1
+        with torch.no_grad():
+            for metric in metrics.values() if read else ():
+                try:
+                    for sample in read if whole else [read[0][:_FEW]]:
+                        metric.update(sample, real=True)
+                except Exception:  # a metric may need more samples at a time
+                    if whole:
+                        raise
+                    _forget_real(metric)
+                    metric.update(read[0], real=True)
+        return count, whole
+
+    def _try_samples(self, *, whole: bool) -> bool:
+        """Draw a few samples, and add them; return whether it is doubtful that so few samples give results."""
+        try:
+            self._add_samples(_WHOLE if whole else _FEW)
+        except TrainingDivergedError:
+            raise
+        except Exception:  # a sampler may ignore n, and a metric may need more samples at a time
+            for metric in self.metrics.values():
+                metric.reset()
+            self._add_samples()
+        if world_size() > 1 or not (whole or self.n <= _FEW):
+            return False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._results()
+        except Exception:
+            return True
+        return False
+
+    def _check_names(self, run: Run) -> None:
+        """Refuse results with the name of a metric of the trainer, after the first iteration."""
+        taken = run.metrics.keys() - run.logged.keys()
+        if not taken.isdisjoint(self.metrics) and (same := taken & self.measure().keys()):
+            raise ArgumentValueError(
+                f"metrics: the metric {min(same)!r} was given by train_step, so no result can have that name: pass "
+                "metrics as a dict of other names"
+            )
 
 
 def _by_name(metrics: Any) -> dict[str, Any]:
@@ -404,6 +542,39 @@ def _from_start(loader: Any) -> Iterator[Any]:
         yield loader
     finally:
         order.set_epoch(epoch)
+
+
+def _check_signature(sampler: Any) -> None:
+    try:
+        signature = inspect.signature(sampler)
+    except (TypeError, ValueError):  # functions in C may have none
+        return
+    try:
+        signature.bind(1)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"sampler (={shown(sampler)}) must be a function of the number of samples, called as sampler(n): {error}"
+        ) from None
+
+
+def _severity(problem: Exception, *, began: bool) -> int:
+    """Return 0 if an error of a trial says nothing, 1 if it may end with the first iteration, and 2 otherwise."""
+    if isinstance(problem, TrainingDivergedError | torch.OutOfMemoryError):
+        return 0  # the evaluation says so itself
+    # A sampler may use what only training makes, such as the last batch.
+    return 2 if began or isinstance(problem, GanlibError | TypeError | RuntimeError) else 1
+
+
+def _explained(problem: Exception) -> Exception:
+    """Return an error of ganlib's that explains why an evaluation cannot work."""
+    if isinstance(problem, GanlibError):
+        return problem
+    error = ArgumentValueError(
+        "Evaluate cannot evaluate with this sampler, these metrics and this real: a trial with a few samples raised "
+        f"{type(problem).__name__}: {problem}"
+    )
+    error.__cause__ = problem
+    return error
 
 
 def _share(loader: Any) -> Iterable[Any]:

@@ -1,7 +1,7 @@
 """Check functions of the progress, and compute their values."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -14,7 +14,7 @@ from ganlib._shown import shown
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError
 from ganlib.protocols import Run
 
-__all__ = ["check_alone", "check_function", "value_at"]
+__all__ = ["check_alone", "check_function", "check_written", "value_at"]
 
 
 def check_function(
@@ -74,6 +74,46 @@ def value_at(
             f"{progress}"
         )
     return float(number)
+
+
+def check_written(
+    function: Callable[[float], Any],
+    dtype: torch.dtype,
+    checks: Mapping[str, Callable[[str, Any], object]],
+    progresses: Iterable[float],
+) -> None:
+    """Refuse a function whose values, in the precision of its tensor, do not pass the checks of the tensor's readers.
+
+    Args:
+        function: a function from the progress to a number.
+        dtype: the precision of the tensor.
+        checks: each raises an error for a value, by the name that the reader gives to the tensor.
+        progresses: values of the progress to try.
+
+    Raises:
+        ArgumentValueError: a value is refused.
+    """
+    for progress in progresses if checks else ():
+        value = value_at("function", function, progress, dtype=dtype)
+        written = torch.tensor(value, dtype=dtype).item()
+        for name, check in checks.items():
+            if (refusal := _refusal(name, check, written)) is not None:
+                hint = f", since {dtype} rounds it: use torch.float64" * (_refusal(name, check, value) is None)
+                hint += "; only an EMA after its schedule reads this value: put it before the schedule" * (
+                    progress == 1
+                )
+                raise ArgumentValueError(
+                    f"function (={shown(function)}) returns {value:.12g} at the progress {progress:.4g}, and its "
+                    f"tensor is read as the {name.removeprefix('a ')}: {refusal}{hint}"
+                ) from refusal
+
+
+def _refusal(name: str, check: Callable[[str, Any], object], value: float) -> GanlibError | None:
+    try:
+        check(name, value)
+    except GanlibError as error:
+        return error
+    return None
 
 
 def check_alone(schedule: Any, run: Run, attribute: str) -> None:

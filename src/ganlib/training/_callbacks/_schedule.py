@@ -5,10 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ganlib._checks import check_fraction
 from ganlib._shown import described, shown
+from ganlib._warning import warn_user
+from ganlib._weights import checks_of
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError
 from ganlib.protocols import Run
-from ganlib.training._callbacks._functions import check_alone, check_function, value_at
+from ganlib.training._callbacks._functions import check_alone, check_function, check_written, value_at
+from ganlib.training._callbacks._trained import warn_of_other_optimizer
 
 __all__ = ["LearningRateSchedule", "Schedule"]
 
@@ -31,6 +36,10 @@ class LearningRateSchedule:
     Raises:
         ArgumentTypeError: ``optimizer`` is not an optimizer, or ``factor`` is not a function that returns numbers.
         ArgumentValueError: a factor is negative or not finite, or the function fails.
+
+    Warns:
+        UserWarning: when a run starts, if the optimizer is not one of its trainer's, or all factors are so small that
+            they must be learning rates.
 
     Example:
         >>> from ganlib import training
@@ -63,6 +72,8 @@ class LearningRateSchedule:
             ArgumentValueError: another schedule sets the same learning rates.
         """
         check_alone(self, run, "optimizer")
+        warn_of_other_optimizer(self, self.optimizer, run)
+        self._warn_of_rates()
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:
@@ -84,6 +95,18 @@ class LearningRateSchedule:
             else:
                 group["lr"] = rate
 
+    def _warn_of_rates(self) -> None:
+        """Warn of a function that returns learning rates, not factors."""
+        largest = max(value_at("factor", self.factor, progress, least=0.0) for progress in (0.0, 0.5, 1.0))
+        base = max(float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups)
+        # A base rate near 1 is a trick to give learning rates as factors.
+        if 0 < largest < 0.01 and base < 0.1 and rank() == 0:
+            warn_user(
+                f"factor (={shown(self.factor)}) is at most {largest:.4g} at the start, in the middle and at the end, "
+                f"and the learning rate is {base:.4g} times it, so at most {base * largest:.4g}: if the function "
+                "returns learning rates, divide them by the learning rate of the optimizer"
+            )
+
 
 class Schedule:
     """Set a tensor to ``function(run.progress)``, in place, for objectives that use a value that changes.
@@ -92,10 +115,14 @@ class Schedule:
     tensor that changes in place. An example is the weight of a loss: an auxiliary loss can have such a tensor as its
     ``weight``.
 
+    A checkpoint does not contain the tensor: in a resumed run, the schedule writes it again. A tensor that a callback
+    of your own changes starts with the value that your script gives it, unless the callback has a state.
+
     Args:
         tensor: a floating-point scalar () without gradients. With ``cuda_graph``, use a tensor on the device: a
             recording treats a tensor on the CPU as a constant, so each change of its value requires a new recording.
-        function: a function from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1.
+        function: a function from the progress in [0, 1] to a finite number. It is tried at 0, 1/2 and 1, and before the
+            first iteration throughout the range, if one of ganlib's objects reads the tensor and has a range for it.
 
     Raises:
         ArgumentTypeError: the tensor is not a floating-point scalar, or ``function`` is not a function that returns
@@ -134,18 +161,29 @@ class Schedule:
             run: the run.
 
         Raises:
-            ArgumentValueError: another schedule writes into the same tensor, or an adaptive augmentation does.
+            ArgumentValueError: another schedule writes into the same tensor, or an adaptive augmentation does; or the
+                function has values that whoever reads the tensor refuses, for example a negative weight of a penalty.
         """
         check_alone(self, run, "tensor")
+        checks = checks_of(self.tensor)
         parts = getattr(getattr(run, "trainer", None), "modules", {}).values()
         for module in (
             inner for part in parts for inner in (part.modules() if isinstance(part, nn.Module) else [part])
         ):
-            if getattr(module, "p", None) is self.tensor and getattr(module, "target", None) is not None:
+            if getattr(module, "p", None) is not self.tensor:
+                continue
+            if getattr(module, "target", None) is not None:
                 raise ArgumentValueError(
                     f"tensor is the probability p of {type(module).__name__}, which changes it too: pass target=None "
                     "to it"
                 )
+            if hasattr(module, "observe"):  # an adaptive augmentation; p can mean anything in another module
+                checks["probability p"] = check_fraction
+        # The value at the end of a run is read by an EMA that comes after this schedule, and by nobody else.
+        callbacks = [*getattr(run, "callbacks", ())]
+        later = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
+        at_end = [1.0] if any(getattr(other, "decay", None) is self.tensor for other in later) else []
+        check_written(self.function, self.tensor.dtype, checks, [*(step / 64 for step in range(64)), *at_end])
         self.on_iteration(run)
 
     def on_iteration(self, run: Run) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib._checks import check_count, check_flag, check_number
+from ganlib._held import held
 from ganlib._shown import shown
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, TrainingDivergedError
@@ -18,6 +19,7 @@ from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._callbacks._betas_schedule import BetasSchedule
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._schedule import LearningRateSchedule, Schedule
+from ganlib.training._loop._labels import check_labels
 from ganlib.training._loop._loaders import warn_of_loader
 from ganlib.training._loop._run import OngoingRun
 from ganlib.training._loop._signals import Signals
@@ -54,6 +56,8 @@ def fit(
     If ``torch.distributed`` has joined several processes, each of them must call ``fit``. They start and stop together.
     Callbacks with ``rank_zero_only = True`` run only in the first process.
 
+    If a callback raises an error, a run of one process saves its state before the error ends it.
+
     Args:
         trainer: an object with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
         batches: a loader, which is iterated once per epoch.
@@ -79,7 +83,8 @@ def fit(
     Raises:
         ArgumentTypeError: an argument has the wrong type.
         ArgumentValueError: there is no limit, a limit is below 0, ``resume`` or ``rollbacks`` has no ``Checkpoint``,
-            the batches are empty, the smallest batch cannot be trained on, or weights are NaN.
+            the batches are empty, the smallest batch or a label cannot be trained on, or weights are NaN or were made
+            in ``torch.inference_mode()``.
         BatchesExhaustedError: batches that can be iterated only once ran out.
         CheckpointError: every checkpoint is damaged, or belongs to another training.
         GanlibRuntimeError: ``train_step`` did not increase ``iteration``.
@@ -139,6 +144,7 @@ def fit(
         if random_numbers is not None and rank() == 0:
             _warn_of_schedules(run, limits)
         _check_conditions(trainer, batches)
+        check_labels(getattr(trainer, "discriminator", None), batches, lambda: held(trainer, closed=(nn.Module,)))
         check_start(
             networks_of(trainer),
             optimizers_of(trainer),

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from io import IOBase
 from typing import Any
 
 from torch import nn
@@ -26,6 +27,10 @@ def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
     only.
     """
     saved = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    if saved and rank() == 0:
+        functions = [getattr(loader, "function", None) for loader in _joined(batches) if _loaders_of(loader)]
+        for message in filter(None, map(_why_function_not_exact, functions)):
+            warnings.warn(message, stacklevel=3)
     for loader in _parts(batches):
         found = [_why_not_exact(loader) if saved and rank() == 0 else None, _why_not_shared(loader)]
         for message in filter(None, found):
@@ -34,12 +39,37 @@ def warn_of_loader(batches: Any, callbacks: Sequence[Callback]) -> None:
 
 def _parts(batches: Any) -> Iterator[Any]:
     """List the loaders that ``data.zip_loaders`` and ``data.map_loader`` have joined, or the single loader."""
+    return (part for part in _joined(batches) if _loaders_of(part) is None)
+
+
+def _joined(batches: Any) -> Iterator[Any]:
+    """List a loader and all loaders that are joined in it."""
+    yield batches
+    for loader in _loaders_of(batches) or ():
+        yield from _joined(loader)
+
+
+def _loaders_of(batches: Any) -> tuple[Any, ...] | None:
     joined = getattr(batches, "loaders", None)
-    if isinstance(joined, tuple) and has_state(batches):
-        for loader in joined:
-            yield from _parts(loader)
-    else:
-        yield batches
+    return joined if isinstance(joined, tuple) and has_state(batches) else None
+
+
+def _why_function_not_exact(function: Any) -> str | None:
+    """Describe an iterator in a function of ``data.map_loader``: no state of the function contains its position."""
+    if function is None or has_state(function):
+        return None
+    for value in held(function, within=3, closed=_is_closed):
+        if isinstance(value, Iterator) and not isinstance(value, IOBase) and not has_state(value):
+            return (
+                "this run cannot be counted on to resume exactly from its checkpoints: the function of a map_loader "
+                f"takes values from a {type(value).__name__}, whose position no checkpoint holds; if it gives batches, "
+                "join its loader by data.zip_loaders, else give the function a state_dict and a load_state_dict"
+            )
+    return None
+
+
+def _is_closed(value: Any) -> bool:
+    return isinstance(value, nn.Module | Optimizer | DataLoader | Dataset | IOBase) or has_state(value)
 
 
 def _why_not_exact(batches: Any) -> str | None:

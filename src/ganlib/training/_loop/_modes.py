@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from ganlib._logits import look_again
 from ganlib._warning import warn_user
 from ganlib.training._step._networks import held_by
 
@@ -28,6 +29,7 @@ class ModeWatch:
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        look_again(networks.values(), trained_before=False)
         held = set[int]().union(*map(held_by, optimizers))
         self._networks = dict(networks)
         self._trained = {

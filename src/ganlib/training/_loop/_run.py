@@ -1,5 +1,6 @@
 """Keep the state of a run, which ``fit`` changes and callbacks read."""
 
+import contextlib
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +9,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib._files import as_plain
 from ganlib._random import load_random_state, random_state
 from ganlib._ranks import agree, gather
 from ganlib._shown import shown
 from ganlib._stream import Stream
+from ganlib._warning import warn_user
 from ganlib.distributed import rank, world_size
 from ganlib.errors import (
     ArgumentTypeError,
@@ -25,6 +27,7 @@ from ganlib.errors import (
 )
 from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Stateful, Trainer
 from ganlib.training._callbacks._checkpoint import Checkpoint
+from ganlib.training._callbacks._evaluate import Evaluate
 from ganlib.training._callbacks._stateful import named_states
 from ganlib.training._loop._divergence import DivergenceWatch
 from ganlib.training._loop._modes import ModeWatch
@@ -165,6 +168,7 @@ class OngoingRun:
     def start(self, random_numbers: dict[str, Any] | None) -> None:
         """Start the clock and the callbacks, then set the random numbers of a resumed run."""
         self._began = time.monotonic()
+        gather(None)  # makes the group of the processes; if one failed before that, the others would wait for it
         self._start_callbacks()
         if random_numbers is not None:
             load_random_state(random_numbers, self.batches)
@@ -202,9 +206,16 @@ class OngoingRun:
         self.watch.note(self.iteration, self.metrics)
         if self.logged.keys() & self.metrics.keys():  # a metric that train_step returns belongs to no callback
             self.logged = {name: value for name, value in self.logged.items() if name not in self.metrics}
-        for callback, untimed in self._watching:
+        for index, (callback, untimed) in enumerate(self._watching):
             began = time.monotonic()
-            callback.on_iteration(self)
+            try:
+                callback.on_iteration(self)
+            except Exception as error:
+                late = untimed or getattr(callback, "reads_metrics", False)
+                # An average that has not seen the iteration would be wrong in the checkpoint.
+                if late or not any(isinstance(each, Stateful) for each, _ in self._watching[index + 1 :]):
+                    self._save_before(error, callback)
+                raise
             if untimed:
                 self._untimed += time.monotonic() - began
         if rank() == 0:
@@ -216,7 +227,25 @@ class OngoingRun:
         hurried = [callback for callback in self._called if self.interrupted and isinstance(callback, Checkpoint)]
         for callback in [*hurried, *(callback for callback in self._called if callback not in hurried)]:
             if isinstance(callback, OnEnd):
-                callback.on_end(self)
+                try:
+                    callback.on_end(self)
+                except Exception as error:
+                    self._save_before(error, callback)
+                    raise
+
+    def _save_before(self, error: Exception, failed: Callback) -> None:
+        """Save the state before the error of a callback ends the run; the error itself is more important than this.
+
+        With several processes it is not saved, since they save together, and the others may not have an error.
+        """
+        if world_size() > 1 or isinstance(error, TrainingDivergedError):
+            return
+        interrupted, self.interrupted = self.interrupted, True  # a metric that is missing now is no mistake
+        for checkpoint in self._checkpoints():
+            if checkpoint is not failed:
+                with contextlib.suppress(Exception):
+                    checkpoint.on_end(self)
+        self.interrupted = interrupted
 
     def close(self) -> None:
         """Release the folders of the run, however it ended."""
@@ -294,12 +323,33 @@ class OngoingRun:
                 own[name].load_state_dict(callback_state)
             else:
                 warnings.warn(f"the checkpoint holds the state of a {name}, which is not among callbacks", stacklevel=5)
+        self._warn_of_new(own, state["callbacks"])
         self.overridden = self._settings.loaded(state.get("optimizers", {}))
         ranks = state["ranks"]
         mine = ranks[rank() % len(ranks)]
         self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
         load_random_state(mine["random"], self.batches)  # start() does this again; here it shows a damaged state
         self._random_numbers = mine["random"]
+
+    def _warn_of_new(self, own: Mapping[str, Stateful], saved: Mapping[str, Any]) -> None:
+        """Warn of callbacks that begin without a state although it matters: of a class that has states, and modules."""
+        new = [name for name in own if name not in saved and not name.startswith(Evaluate.__name__)]
+        kinds = {name.partition("#")[0] for name in saved}
+        modules = {type(callback).__name__ for callback in self.callbacks if isinstance(callback, nn.Module)}
+        for name in new if rank() == 0 else ():
+            kind = name.partition("#")[0]
+            if kind in kinds:
+                held = ", ".join(other for other in saved if other.partition("#")[0] == kind)
+                warn_user(
+                    f"the checkpoint holds the state of {held}, but of no {name}, which starts as it was made. States "
+                    "of callbacks of one class are matched in their order: put a new one after the earlier ones"
+                )
+            elif kind in modules:
+                warn_user(
+                    f"the checkpoint holds no state of the {name}, which starts with the weights that it was made "
+                    "with, and not with those of the checkpoint: to start with those, make it after "
+                    "Checkpoint.load(path, trainer)"
+                )
 
     def _checkpoints(self) -> list[Checkpoint]:
         return [callback for callback in self.callbacks if isinstance(callback, Checkpoint)]

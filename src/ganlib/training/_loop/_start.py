@@ -36,13 +36,18 @@ def check_start(
         epochs: the limit, or None.
 
     Raises:
-        ArgumentValueError: a weight is NaN.
+        ArgumentValueError: a weight is NaN, or was made in ``torch.inference_mode()``.
     """
     held = set[int]().union(*map(held_by, optimizers.values()))
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
             if id(parameter) in held and _holds_nan(parameter):
                 raise ArgumentValueError(f"{name}.{key} holds NaN before the first iteration")
+            if id(parameter) in held and not is_lazy(parameter) and parameter.is_inference():
+                raise ArgumentValueError(
+                    f"{name}.{key} was made in torch.inference_mode() and cannot be trained: make or load {name} "
+                    "outside torch.inference_mode()"
+                )
     if expect is not None:
         sizes = batch_sizes(batches) if _ends_an_epoch(batches, to_draw, epochs) else None
         same = all(other == sizes for other in gather(sizes))  # a trial may need all processes together

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlib._shown import shown
-from ganlib.errors import ArgumentValueError
+from ganlib.errors import ArgumentValueError, GanlibError
 from ganlib.protocols import Penalty, Step
 from ganlib.training._step._networks import scalar
 from ganlib.training._step._precision import Precision
@@ -17,6 +17,7 @@ from ganlib.training._step._precision import Precision
 __all__ = ["DuePenalties", "check_precisions", "check_reuse_logits"]
 
 _SIDES = ("real", "fake")
+_IN_PLACE = "leaf Variable that requires grad"  # from torch's error
 
 
 class DuePenalties:
@@ -50,7 +51,15 @@ class DuePenalties:
         given = {"real": real, "fake": fake}
         self._samples = {side: given[side].detach().requires_grad_() for side in needed}
         with _eager() if needed else contextlib.nullcontext():
-            yield self._samples.get("real", real), self._samples.get("fake", fake)
+            try:
+                yield self._samples.get("real", real), self._samples.get("fake", fake)
+            except RuntimeError as error:
+                if needed and _IN_PLACE in str(error) and not isinstance(error, GanlibError):
+                    raise ArgumentValueError(
+                        "the discriminator or augment changes its samples in place, so reuse_logits (=True) has no "
+                        f"derivative at the samples: use inplace=False in the first layer ({error})"
+                    ) from error
+                raise
 
     def add_to(self, total: Tensor, discriminator: Callable[..., Any], step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """Add each penalty, multiplied by its interval, to the total; also return their values by name.

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentValueError, ShapeError
 from ganlib.protocols import DiscriminatorOutput
 
-__all__ = ["discriminate_together"]
+__all__ = ["discriminate_together", "warn_of_joint_statistics"]
 
 Discriminate = Callable[[Tensor, Any], DiscriminatorOutput]
 
@@ -57,6 +59,19 @@ def discriminate_together(
     leaves, structure = tree_flatten(output)
     reals, fakes = zip(*map(halves, leaves), strict=True)
     return tree_unflatten(reals, structure), tree_unflatten(fakes, structure)
+
+
+def warn_of_joint_statistics(discriminator: nn.Module) -> None:
+    """Warn of a batch norm with the statistics of the batch, which would cover real and fake samples together."""
+    for name, module in discriminator.named_modules():
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            where = f"{name} ({type(module).__name__})" if name else type(module).__name__
+            warn_user(
+                f"joint_pass (=True) runs {where} of the discriminator on real and fake samples together: its "
+                "statistics reveal which samples are fake, and most such trainings fail. Leave joint_pass False, or "
+                "use another norm"
+            )
+            return
 
 
 def _joined(condition: Any, other: Any) -> Any:

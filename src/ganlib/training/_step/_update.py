@@ -19,6 +19,7 @@ from ganlib.training._step._networks import scalar
 __all__ = ["SINGLE_VALUE", "Update"]
 
 SINGLE_VALUE = "Expected more than 1 value per channel"  # from the error of torch's batch norm
+_SINGLE_POSITION = "Expected more than 1 spatial element"  # from that of its instance norm
 _BROKEN_GRAPHS = ("modified by an inplace operation", "through the graph a second time", "derivative for")
 
 Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
@@ -141,6 +142,11 @@ class Update:
                         f"a batch norm in the objective of {self._player} has no statistics for a batch of one: "
                         f"{error}. If it is the last batch of an epoch, leave it out: use drop_last (=True) of the "
                         "loader"
+                    ) from error
+                if _SINGLE_POSITION in str(error) and not isinstance(error, GanlibError):
+                    raise ArgumentValueError(
+                        f"an instance norm in the objective of {self._player} has no statistics where a sample has one "
+                        f"value per channel: {error}. Use another norm there, or none"
                     ) from error
                 raise
         total, named = given if isinstance(given, tuple) and len(given) == 2 else (given, {})

@@ -1,0 +1,65 @@
+"""Try a user's function, and leave its own random numbers as they were."""
+
+import copy
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+from ganlib._held import held
+from ganlib.protocols import Stateful, Trainer
+
+__all__ = ["untouched"]
+
+
+@contextmanager
+def untouched(*functions: Any, networks: Iterable[nn.Module] = ()) -> Iterator[None]:
+    """Restore at the end of this context what a trial of functions may change.
+
+    These are the random generators and the states of latents that the functions refer to, and the modes and buffers of
+    the networks.
+    """
+    closed = (nn.Module, Optimizer, Dataset, DataLoader)  # large, and sampling does not change them
+    restore = [put_back for value in held(functions, within=6, closed=closed) for put_back in _keep(value)]
+    modules = [module for network in networks for module in network.modules()]
+    modes = [(module, module.training) for module in modules]
+    buffers = [
+        (buffer, buffer.clone())
+        for module in modules
+        for buffer in module.buffers(recurse=False)
+        if not (is_lazy(buffer) or buffer.is_meta)
+    ]
+    try:
+        yield
+    finally:
+        for put_back in restore:
+            put_back()
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+
+def _keep(value: Any) -> Iterator[Callable[[], Any]]:
+    """Yield functions that restore the present state of an object."""
+    if isinstance(value, torch.Generator):
+        yield partial(value.set_state, value.get_state())
+    elif isinstance(value, random.Random):
+        yield partial(value.setstate, value.getstate())
+    elif isinstance(value, np.random.RandomState):
+        yield partial(value.set_state, value.get_state())
+    elif isinstance(value, np.random.Generator):
+        yield partial(setattr, value.bit_generator, "state", copy.deepcopy(value.bit_generator.state))
+    elif callable(value) and isinstance(value, Stateful) and not isinstance(value, type | Trainer | nn.Module):
+        # A latent or a source of conditions.
+        yield partial(value.load_state_dict, copy.deepcopy(value.state_dict()))
