@@ -286,8 +286,6 @@ def _conditions_without_values(_: Path) -> None:
 def _a_classifier_of_one_logit(_: Path) -> None:
     with refused("classifier", "2 classes"):
         metrics.LabelAccuracy(lambda x: x[:, :1]).update(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
-    with refused("classifier", "2 classes"):
-        metrics.ModeCoverage(lambda x: x[:, :1]).update(torch.randn(8, 3), real=True)
 
 
 # 4. A result rounded to its input's half precision.

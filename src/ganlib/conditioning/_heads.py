@@ -1,7 +1,5 @@
 """Discriminator heads: projection and auxiliary classifier."""
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
 
@@ -176,7 +174,7 @@ def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
     # A read of the weight of a spectral norm would update its vectors, so parameters are read.
     parameter = next(layer.parameters(), None)
     dtype = torch.float32 if parameter is None else parameter.dtype
-    with without_autocast(x.device.type) if torch.is_autocast_enabled(x.device.type) else nullcontext():
+    with without_autocast(x.device.type):
         if dtype not in (torch.float16, torch.bfloat16):
             return layer(at_least_float32(x))
         if not isinstance(layer, nn.Linear) or layer._forward_pre_hooks or layer._forward_hooks:

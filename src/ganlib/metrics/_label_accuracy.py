@@ -39,7 +39,6 @@ class LabelAccuracy(GanMetric):
     """
 
     higher_is_better: bool = True
-    least_outputs = 2
     right: Tensor
     count: Tensor
 
@@ -64,6 +63,11 @@ class LabelAccuracy(GanMetric):
             ShapeError: if the numbers of labels and samples differ, or the classifier does not return (N, K).
         """
         logits = self._call(samples)
+        if logits.shape[1] == 1:  # its accuracy would always be 1
+            raise ShapeError(
+                f"classifier gave {tuple(logits.shape)}, but a classifier has at least 2 classes; if its single logit "
+                "is for two classes, return torch.cat([torch.zeros_like(logit), logit], 1)"
+            )
         if (
             not isinstance(labels, Tensor)
             or labels.dtype == torch.bool

@@ -61,7 +61,6 @@ class GanMetric(Metric):
 
     is_differentiable: bool = False
     full_state_update: bool = False
-    least_outputs = 1  # a metric that counts the classes of samples has no meaning for a single class
 
     def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
         if "compute_with_cache" in options:
@@ -97,11 +96,6 @@ class GanMetric(Metric):
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(samples) or not outputs.shape[1]:
             gave = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise ShapeError(f"{self._role} gave {gave} for {len(samples)} samples; it must give (N, {columns})")
-        if outputs.shape[1] < self.least_outputs:
-            raise ShapeError(
-                f"classifier gave {tuple(outputs.shape)}, but a classifier has at least 2 classes; if its single logit "
-                "is for two classes, return torch.cat([torch.zeros_like(logit), logit], 1)"
-            )
         if outputs.is_complex():
             raise DTypeError(f"{self._role} gave {outputs.dtype}; it must give real numbers")
         if not _all_finite(self._role, outputs):

@@ -73,7 +73,6 @@ class ModeCoverage(RowsMetric):
         code, https://github.com/fjxmlzn/PacGAN, compares 26,000 samples with equal shares of 1,000 modes.
     """
 
-    least_outputs = 2
     rows = "modes"
     fake_modes: list[Tensor]
     kind: list[Tensor]  # one row with K, or 0 if it is unknown, and ``stacked``: what the modes mean
