@@ -73,7 +73,7 @@ def test_a_compiled_module_has_a_second_derivative():
     for call in (compiled, lambda x: call_exactly(compiled, x, None)):
         (slope,) = torch.autograd.grad(call(x).sum(), x, create_graph=True)
         if call is compiled:
-            with pytest.raises(RuntimeError, match="double backward"):
+            with pytest.raises(RuntimeError, match="double backward|donated buffer"):
                 slope.square().sum().backward()
         else:
             slope.square().sum().backward()

@@ -211,10 +211,9 @@ class OngoingRun:
             try:
                 callback.on_iteration(self)
             except Exception as error:
-                late = untimed or getattr(callback, "reads_metrics", False)
-                # An average that has not seen the iteration would be wrong in the checkpoint.
-                if late or not any(isinstance(each, Stateful) for each, _ in self._watching[index + 1 :]):
-                    self._save_before(error, callback)
+                later = [each for each, _ in self._watching[index + 1 :]]
+                if _is_saved_at(error) and self._complete_without(callback, untimed, later):
+                    self._save_before(callback)
                 raise
             if untimed:
                 self._untimed += time.monotonic() - began
@@ -230,16 +229,24 @@ class OngoingRun:
                 try:
                     callback.on_end(self)
                 except Exception as error:
-                    self._save_before(error, callback)
+                    if _is_saved_at(error):
+                        self._save_before(callback)
                     raise
 
-    def _save_before(self, error: Exception, failed: Callback) -> None:
-        """Save the state before the error of a callback ends the run; the error itself is more important than this.
+    def _complete_without(self, failed: Callback, untimed: bool, later: Sequence[Any]) -> bool:
+        """Return whether all other callbacks have seen the iteration; after one that only reads, call the others.
 
-        With several processes it is not saved, since they save together, and the others may not have an error.
+        An average or a table that has not seen it would be wrong in the checkpoint.
         """
-        if world_size() > 1 or isinstance(error, TrainingDivergedError):
-            return
+        if not (untimed or getattr(failed, "reads_metrics", False)):
+            return all(isinstance(callback, Checkpoint) for callback in later)
+        for callback in later:
+            with contextlib.suppress(Exception):
+                callback.on_iteration(self)
+        return True
+
+    def _save_before(self, failed: Callback) -> None:
+        """Save the state before the error of a callback ends the run; the error itself is more important than this."""
         interrupted, self.interrupted = self.interrupted, True  # a metric that is missing now is no mistake
         for checkpoint in self._checkpoints():
             if checkpoint is not failed:
@@ -379,3 +386,8 @@ def _scalar(name: str, value: object) -> Tensor:
 def _scalars(saved: Mapping[str, Any]) -> dict[str, Tensor]:
     values = {name: torch.as_tensor(value) for name, value in saved.items()}
     return {name: value for name, value in values.items() if value.ndim == 0}
+
+
+def _is_saved_at(error: Exception) -> bool:
+    """Return whether the state is worth saving, and can be: several processes save together, and others may go on."""
+    return world_size() == 1 and not isinstance(error, TrainingDivergedError)
