@@ -106,6 +106,7 @@ def test_five_iterations_in_float32_are_the_same(name: str) -> None:
         torch.testing.assert_close(losses_of(work, loop, 5), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:joint_pass")  # its speed is what counts here
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_trainings_that_are_timed_run(name: str) -> None:
     """Each workload trains in all the ways that are timed, on its own data path."""

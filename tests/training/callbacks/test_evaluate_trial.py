@@ -256,3 +256,26 @@ def test_several_processes_try_together(two_ranks: Ranks) -> None:
     assert first is second is None
     assert two_ranks(try_together, (0, 1)) == [[ArgumentTypeError, 0]] * 2
     assert two_ranks(try_together, (1,)) == [[GanlibRuntimeError, 0], [ArgumentTypeError, 0]]
+
+
+def test_training_samples_stay() -> None:
+    """The trial, and a retry after an evaluation that failed, leave the training samples of a metric."""
+    memorization = metrics.Memorization(nn.Identity())
+    memorization.add_training(torch.randn(20, 2))
+    trainer = make_trainer()
+    broken = [False]
+
+    def sampler(n: int) -> list[Tensor]:
+        if broken[0]:
+            raise ZeroDivisionError
+        return [torch.randn(n, 2)]
+
+    evaluate = training.Evaluate(memorization, sampler, real=[torch.randn(20, 2)], every=2, n=10)
+    training.fit(trainer, [points()], iterations=1, callbacks=[evaluate])
+    memorization.update(torch.randn(4, 2), real=False)
+    assert 0 <= memorization.compute()["memorization"] <= 1
+    broken[0] = True
+    with pytest.raises(ZeroDivisionError):
+        evaluate.measure()
+    broken[0] = False
+    assert evaluate.measure()

@@ -136,6 +136,7 @@ class Evaluate:
         self._measured_at: int | None = None
         self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
         self._tried, self._named_apart, self._started_at = False, False, 0
+        self._saved: dict[str, Any] = {}  # the state that was loaded
 
     def measure(self) -> dict[str, float]:
         """Evaluate now; with several processes, all must call this method together.
@@ -153,6 +154,7 @@ class Evaluate:
         if world_size() > 1:
             meet(type(self).__name__, timeout=self.timeout)
         lacking = self._lacking_real()
+        kept = [_kept(metric) for metric in lacking.values()]
         before = random_state(self.real)
         complete = False
         try:
@@ -168,8 +170,8 @@ class Evaluate:
             return _on_all(self._results)
         finally:
             if not complete:  # a metric must not take a part of the real samples for all of them
-                for metric in lacking.values():
-                    _forget_real(metric)
+                for metric, states in zip(lacking.values(), kept, strict=True):
+                    _forget_real(metric, states)
             self._reset()  # frees the memory of the samples
             load_random_state(before, self.real)
 
@@ -203,6 +205,7 @@ class Evaluate:
                 f"real (={shown(self.real)}) is the loader of the training, and a {type(self.real).__name__} with a "
                 "state or with persistent workers cannot be read twice at a time: pass real a loader of its own"
             )
+        self._warn_of_changes()
         if self._measured_at is not None and self._measured_at > run.iteration:  # in another run
             self._measured_at = None
         self._started_at = run.iteration
@@ -248,17 +251,21 @@ class Evaluate:
         return {"iteration": self._measured_at, "metrics": [*self.metrics], "n": self.n, "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the iteration of the last evaluation, and warn if its results cannot be compared with new ones.
+        """Restore the iteration of the last evaluation.
 
-        A complete run that is resumed is not evaluated again.
+        A complete run that is resumed is not evaluated again. At the start of the run there is a warning if the earlier
+        results cannot be compared with new ones.
 
         Args:
             state: what ``state_dict`` returned.
         """
         self._measured_at = state["iteration"]
-        own = self.state_dict()
+        self._saved = state
+
+    def _warn_of_changes(self) -> None:
+        own, state, self._saved = self.state_dict(), self._saved, {}
         changed = [name for name in ("n", "seed") if state.get(name, own[name]) != own[name]]
-        if changed and state.get("metrics") == own["metrics"] and self._measured_at is not None and rank() == 0:
+        if changed and state.get("metrics") == own["metrics"] and state["iteration"] is not None and rank() == 0:
             before, now = (" and ".join(f"{name} (={each[name]})" for name in changed) for each in (state, own))
             warn_user(
                 f"Evaluate has {now}, but {before} in the checkpoint: the results of {', '.join(self.metrics)} cannot "
@@ -344,6 +351,7 @@ class Evaluate:
         # Only some loaders can be read without a change to the training that reads them too.
         apart = self.real is not run.batches or isinstance(self.real, list | tuple | DataLoader) or _restarts(self.real)
         lacking = {name: metric for name, metric in self._lacking_real().items() if apart}
+        kept = {name: _kept(metric) for name, metric in lacking.items()}
         before = random_state(self.real)
         problem: Exception | None = None
         count, doubtful = 0, False
@@ -356,8 +364,8 @@ class Evaluate:
         except Exception as error:
             problem = error
         finally:
-            for metric in lacking.values():
-                _forget_real(metric)
+            for name, metric in lacking.items():
+                _forget_real(metric, kept[name])
             self._reset()
             load_random_state(before, self.real)
         severity = 0 if problem is None else _severity(problem, began=began)
@@ -377,7 +385,7 @@ class Evaluate:
                 pass
             except Exception as error:
                 for name, metric in lacking.items():  # so that another Evaluate reads its own real samples
-                    _forget_real(metric)
+                    _forget_real(metric, kept[name])
                     self._have_real.discard(name)
                 raise _explained(error)  # noqa: B904 - it names its cause itself
 
@@ -396,13 +404,14 @@ class Evaluate:
         whole = count <= _WHOLE and world_size() == 1
         with torch.no_grad():
             for metric in metrics.values() if read else ():
+                before = _kept(metric)
                 try:
                     for sample in read if whole else [read[0][:_FEW]]:
                         metric.update(sample, real=True)
                 except Exception:  # a metric may need more samples at a time
                     if whole:
                         raise
-                    _forget_real(metric)
+                    _forget_real(metric, before)
                     metric.update(read[0], real=True)
         return count, whole
 
@@ -496,13 +505,25 @@ def _argument(metric: Any) -> str:
     return "condition" if sum(each.kind in positional for each in parameters.values()) > 1 else ""
 
 
-def _forget_real(metric: Any) -> None:
+def _kept(metric: Any) -> dict[str, Any]:
+    """Copy the states of a torchmetrics Metric that has no real samples, for example its training samples."""
+    return _copied(getattr(metric, "metric_state", {}))
+
+
+def _copied(states: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: [*value] if isinstance(value, list) else value.clone() for name, value in states.items()}
+
+
+def _forget_real(metric: Any, kept: Mapping[str, Any]) -> None:
+    """Remove the real samples from a metric, whose states were kept before it was given any."""
     if hasattr(metric, "has_real"):
         metric.reset(real=True)
     elif not getattr(metric, "reset_real_features", True):  # torchmetrics: reset keeps the real samples if False
         metric.reset_real_features = True
         metric.reset()
         metric.reset_real_features = False
+    for name, value in _copied(kept).items():  # reset empties lists in place
+        setattr(metric, name, value)
 
 
 def _check_batches(role: str, batches: Any) -> Any:
