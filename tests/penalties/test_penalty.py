@@ -67,13 +67,14 @@ def test_conditions_arrive_in_float32_too(dtype):
 
 def test_a_compiled_module_has_a_second_derivative():
     """A compiled module is run in eager mode, whose output can be differentiated twice; after it, it is compiled."""
+    torch.compiler.reset()  # what other tests have compiled changes torch's error
     compiled = torch.compile(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), backend="aot_eager")
     x = torch.randn(2, 3, requires_grad=True)
 
     for call in (compiled, lambda x: call_exactly(compiled, x, None)):
         (slope,) = torch.autograd.grad(call(x).sum(), x, create_graph=True)
         if call is compiled:
-            with pytest.raises(RuntimeError, match="double backward|donated buffer"):
+            with pytest.raises(RuntimeError, match="double backward"):
                 slope.square().sum().backward()
         else:
             slope.square().sum().backward()
