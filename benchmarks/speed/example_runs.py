@@ -81,7 +81,9 @@ def examples(bench: Bench, names: Sequence[str], first: int, last: int, options:
         if example.workload is not None:
             work = _as_workload(WORKLOADS[example.workload], seen)
             runs |= make_runs(work, bench.device, {"fast": fast(work, bench.device)}, others=())
-        timed, _ = bench.time(runs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "fast" leaves out losses that the networks may be made for
+            timed, _ = bench.time(runs)
         own = seen.seconds / (last - first)
         row = {"example": name, "batch": seen.samples // last, "ms": own * 1e3}
         row |= {"images/s": (seen.samples // last) / own, f"first {first}": seen.began}
