@@ -1,13 +1,9 @@
 """Evaluate a generator by metrics, during training and at its end."""
 
-import copy
 import inspect
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -23,8 +19,9 @@ from ganlib._shown import described, shown
 from ganlib._warning import warn_user
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError, TrainingDivergedError
-from ganlib.protocols import Batch, Run, Stateful
-from ganlib.training._callbacks._order import gives_all, order_of
+from ganlib.protocols import Run, Stateful
+from ganlib.training._callbacks._metric import argument_of, by_name, forget_real, kept_states, results_of
+from ganlib.training._callbacks._sample_batches import check_batches, from_start, parts_of, restarts, share_of
 from ganlib.training._callbacks._untouched import untouched
 from ganlib.training._step._networks import networks_of
 
@@ -118,12 +115,12 @@ class Evaluate:
         seed: int = 0,
         timeout: float = 60.0,
     ) -> None:
-        self.metrics: dict[str, Any] = _by_name(metrics)
+        self.metrics: dict[str, Any] = by_name(metrics)
         if not callable(sampler) or isinstance(sampler, type):
             raise ArgumentTypeError(f"sampler (={shown(sampler)}) must be a function of the number of samples")
         _check_signature(sampler)
         if real is not None:
-            _check_batches("real", real)
+            check_batches("real", real)
             if isinstance(real, Iterator):
                 raise ArgumentTypeError(f"real (={shown(real)}) must be a loader that can be iterated again, or None")
         self.sampler = sampler
@@ -132,7 +129,7 @@ class Evaluate:
         self.n: int = check_count("n", n, least=1)
         self.seed: int = check_seed("seed", seed)
         self.timeout: float = check_positive("timeout", timeout)
-        self._arguments = {name: _argument(metric) for name, metric in self.metrics.items()}
+        self._arguments = {name: argument_of(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
         self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
         self._tried, self._named_apart, self._started_at = False, False, 0
@@ -154,7 +151,7 @@ class Evaluate:
         if world_size() > 1:
             meet(type(self).__name__, timeout=self.timeout)
         lacking = self._lacking_real()
-        kept = [_kept(metric) for metric in lacking.values()]
+        kept = [kept_states(metric) for metric in lacking.values()]
         before = random_state(self.real)
         complete = False
         try:
@@ -171,7 +168,7 @@ class Evaluate:
         finally:
             if not complete:  # a metric must not take a part of the real samples for all of them
                 for metric, states in zip(lacking.values(), kept, strict=True):
-                    _forget_real(metric, states)
+                    forget_real(metric, states)
             self._reset()  # frees the memory of the samples
             load_random_state(before, self.real)
 
@@ -200,7 +197,7 @@ class Evaluate:
                     f"{name} is in two Evaluate callbacks: give each one its own metric, and its own name by a dict"
                 )
         busy = getattr(self.real, "persistent_workers", False) or isinstance(self.real, Stateful)
-        if self.real is run.batches and busy and not _restarts(self.real):
+        if self.real is run.batches and busy and not restarts(self.real):
             raise ArgumentValueError(
                 f"real (={shown(self.real)}) is the loader of the training, and a {type(self.real).__name__} with a "
                 "state or with persistent workers cannot be read twice at a time: pass real a loader of its own"
@@ -303,9 +300,9 @@ class Evaluate:
             return 0
         count = 0
         seed_random_numbers(self.seed, self.real)  # the same order in all processes, of which each takes its share
-        with torch.no_grad(), _from_start(self.real) as loader:
-            for batch in _share(loader):
-                sample, _ = _parts(batch, "real")
+        with torch.no_grad(), from_start(self.real) as loader:
+            for batch in share_of(loader):
+                sample, _ = parts_of(batch, "real")
                 count += len(sample)
                 with sharing():
                     for metric in metrics.values():
@@ -318,8 +315,8 @@ class Evaluate:
         share = share if most is None else min(share, most)
         seed_random_numbers(seed_of_rank(self.seed))
         with torch.no_grad():
-            for batch in _check_batches("sampler", self.sampler(share)) if share else ():
-                sample, condition = _parts(batch, "sampler")
+            for batch in check_batches("sampler", self.sampler(share)) if share else ():
+                sample, condition = parts_of(batch, "sampler")
                 drawn += len(sample)
                 if drawn > share:
                     break
@@ -334,7 +331,7 @@ class Evaluate:
     def _results(self) -> dict[str, float]:
         results = dict[str, float]()
         for name, metric in self.metrics.items():
-            for full_name, value in _numbers(name, metric.compute(), _prefix(name, metric)):
+            for full_name, value in results_of(name, metric):
                 if full_name in results:
                     raise ArgumentValueError(f"two metrics give {full_name!r}: pass metrics as a dict of names")
                 results[full_name] = value
@@ -349,9 +346,9 @@ class Evaluate:
         if world_size() > 1:
             meet(type(self).__name__, timeout=self.timeout)
         # Only some loaders can be read without a change to the training that reads them too.
-        apart = self.real is not run.batches or isinstance(self.real, list | tuple | DataLoader) or _restarts(self.real)
+        apart = self.real is not run.batches or isinstance(self.real, list | tuple | DataLoader) or restarts(self.real)
         lacking = {name: metric for name, metric in self._lacking_real().items() if apart}
-        kept = {name: _kept(metric) for name, metric in lacking.items()}
+        kept = {name: kept_states(metric) for name, metric in lacking.items()}
         before = random_state(self.real)
         problem: Exception | None = None
         count, doubtful = 0, False
@@ -365,7 +362,7 @@ class Evaluate:
             problem = error
         finally:
             for name, metric in lacking.items():
-                _forget_real(metric, kept[name])
+                forget_real(metric, kept[name])
             self._reset()
             load_random_state(before, self.real)
         severity = 0 if problem is None else _severity(problem, began=began)
@@ -385,7 +382,7 @@ class Evaluate:
                 pass
             except Exception as error:
                 for name, metric in lacking.items():  # so that another Evaluate reads its own real samples
-                    _forget_real(metric, kept[name])
+                    forget_real(metric, kept[name])
                     self._have_real.discard(name)
                 raise _explained(error)  # noqa: B904 - it names its cause itself
 
@@ -394,9 +391,9 @@ class Evaluate:
         count, read = 0, list[Tensor]()
         if metrics:
             seed_random_numbers(self.seed, self.real)
-            with torch.no_grad(), _from_start(self.real) as loader:
+            with torch.no_grad(), from_start(self.real) as loader:
                 for batch in loader:
-                    sample, _ = _parts(batch, "real")
+                    sample, _ = parts_of(batch, "real")
                     count += len(sample)
                     read += [sample] * (len(sample) > 0)
                     if count > _WHOLE:
@@ -404,14 +401,14 @@ class Evaluate:
         whole = count <= _WHOLE and world_size() == 1
         with torch.no_grad():
             for metric in metrics.values() if read else ():
-                before = _kept(metric)
+                before = kept_states(metric)
                 try:
                     for sample in read if whole else [read[0][:_FEW]]:
                         metric.update(sample, real=True)
                 except Exception:  # a metric may need more samples at a time
                     if whole:
                         raise
-                    _forget_real(metric, before)
+                    forget_real(metric, before)
                     metric.update(read[0], real=True)
         return count, whole
 
@@ -445,126 +442,6 @@ class Evaluate:
             )
 
 
-def _by_name(metrics: Any) -> dict[str, Any]:
-    if hasattr(metrics, "items"):  # each metric of a MetricCollection has its own state
-        pairs = [*metrics.items()]
-    else:
-        several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
-        pairs = [(type(each).__name__, each) for each in (metrics if several else [metrics])]
-    found = dict[str, Any]()
-    for name, metric in pairs:
-        parts = [getattr(metric, part, None) for part in ("update", "compute", "reset")]
-        if isinstance(metric, type) or hasattr(metric, "items") or not all(map(callable, parts)):
-            raise ArgumentTypeError(f"metric {shown(metric)} must be an object with update, compute and reset")
-        if not isinstance(name, str):
-            raise ArgumentTypeError(f"the name of a metric (={shown(name)}) must be a string")
-        name = name.replace(type(metric).__name__, _snake_case(type(metric).__name__))
-        if name in found:
-            raise ArgumentValueError(f"two metrics are called {shown(name)}: pass metrics as a dict of names")
-        found[name] = metric
-    if not found:
-        raise ArgumentValueError(f"metrics (={shown(metrics)}) must be at least one")
-    return found
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def _prefix(name: str, metric: Any) -> str:
-    """Return the prefix of names that the metric returns itself."""
-    class_name = _snake_case(type(metric).__name__)
-    return name.removesuffix(class_name) if name.endswith(class_name) else f"{name}_"
-
-
-def _numbers(name: str, value: Any, prefix: str) -> Iterator[tuple[str, float]]:
-    """Yield the result of compute as numbers by name."""
-    if isinstance(value, Mapping):
-        for part, result in value.items():
-            own = prefix + _snake_case(str(part))
-            yield from _numbers(own, result, f"{own}_")
-    elif isinstance(value, tuple | list) and len(value) == 2:
-        yield from _numbers(name, value[0], prefix)
-        yield from _numbers(f"{name}_std", value[1], prefix)
-    else:
-        try:
-            yield name, float(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ArgumentTypeError(
-                f"compute of {name} gave {shown(value)}; it must give a number, a mean and a standard deviation, or a "
-                "dict of these"
-            ) from error
-
-
-def _argument(metric: Any) -> str:
-    """Return what the metric's update takes next to samples: ``"real"``, ``"condition"``, or nothing."""
-    parameters = inspect.signature(metric.update).parameters
-    if "real" in parameters:
-        return "real"
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return "condition" if sum(each.kind in positional for each in parameters.values()) > 1 else ""
-
-
-def _kept(metric: Any) -> dict[str, Any]:
-    """Copy the states of a torchmetrics Metric that has no real samples, for example its training samples."""
-    return _copied(getattr(metric, "metric_state", {}))
-
-
-def _copied(states: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: [*value] if isinstance(value, list) else value.clone() for name, value in states.items()}
-
-
-def _forget_real(metric: Any, kept: Mapping[str, Any]) -> None:
-    """Remove the real samples from a metric, whose states were kept before it was given any."""
-    if hasattr(metric, "has_real"):
-        metric.reset(real=True)
-    elif not getattr(metric, "reset_real_features", True):  # torchmetrics: reset keeps the real samples if False
-        metric.reset_real_features = True
-        metric.reset()
-        metric.reset_real_features = False
-    for name, value in _copied(kept).items():  # reset empties lists in place
-        setattr(metric, name, value)
-
-
-def _check_batches(role: str, batches: Any) -> Any:
-    # A tensor or a Batch is iterable too, but its items are not batches.
-    if not isinstance(batches, Iterable) or isinstance(batches, Tensor | Batch):
-        given = f"a {type(batches).__name__}" if isinstance(batches, Tensor | Batch) else f"{shown(batches)}"
-        raise ArgumentTypeError(f"{role} (={given}) must give batches, one after another, such as [samples]")
-    return batches
-
-
-def _parts(batch: Any, role: str) -> tuple[Tensor, Any]:
-    """Split a batch into samples and conditions."""
-    sample, condition, *_ = (*batch, None) if isinstance(batch, tuple | list) and batch else (batch, None)
-    if not isinstance(sample, Tensor) or not sample.ndim:
-        raise ArgumentTypeError(f"{role} gave a {type(sample).__name__}; it must give samples, or (sample, condition)")
-    return sample, condition
-
-
-def _restarts(loader: Any) -> bool:
-    """Test whether a loader is a ``TensorLoader``, of which a copy can start at the beginning of the data."""
-    return isinstance(loader, Stateful) and hasattr(loader, "samples")
-
-
-@contextmanager
-def _from_start(loader: Any) -> Iterator[Any]:
-    """Start a loader at its first epoch, without a change to a training that uses the same loader."""
-    if _restarts(loader):
-        loader = copy.copy(loader)
-        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "position": 0})
-    order: Any = order_of(loader) if isinstance(loader, DataLoader) else None
-    if not (hasattr(order, "set_epoch") and hasattr(order, "epoch")):
-        yield loader
-        return
-    epoch = order.epoch
-    order.set_epoch(0)  # the order and the shares of a DistributedSampler depend on the epoch
-    try:
-        yield loader
-    finally:
-        order.set_epoch(epoch)
-
-
 def _check_signature(sampler: Any) -> None:
     try:
         signature = inspect.signature(sampler)
@@ -596,12 +473,6 @@ def _explained(problem: Exception) -> Exception:
     )
     error.__cause__ = problem
     return error
-
-
-def _share(loader: Any) -> Iterable[Any]:
-    """Return this process's batches; a loader that returns each process its own share is used unchanged."""
-    whole = gives_all(loader) if isinstance(loader, DataLoader) else not _restarts(loader)
-    return islice(loader, rank(), None, world_size()) if whole else loader
 
 
 def _on_all(action: Callable[[], T]) -> T:
