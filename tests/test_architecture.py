@@ -28,6 +28,7 @@ LAYERS = [
         "_checks",
         "_devices",
         "_ending",
+        "_generators",
         "_held",
         "_nest",
         "_once",

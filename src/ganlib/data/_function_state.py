@@ -1,19 +1,18 @@
 """Save and load what a function keeps between calls: states of objects, buffers of modules and random generators."""
 
 import copy
-import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import MethodType
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
+from ganlib._generators import generator_kind, generator_state, is_global, load_generator_state
 from ganlib._held import held
 from ganlib._shown import shown
 from ganlib._stream import has_state
@@ -22,10 +21,6 @@ from ganlib._wrappers import load_plain_state, plain_state
 from ganlib.errors import CheckpointError, GanlibError
 
 __all__ = ["function_state", "load_function_state"]
-
-_GLOBAL_OF_PYTHON = getattr(random.random, "__self__", None)
-_GLOBAL_OF_NUMPY = getattr(numpy.random.random, "__self__", None)
-_OF_NUMPY = (numpy.random.Generator, numpy.random.RandomState)
 
 
 def function_state(function: Any) -> list[list[Any]]:
@@ -92,15 +87,9 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
             seen.update(map(id, part.modules()))
             if next(part.buffers(), None) is not None:
                 yield "buffers", part
-        elif isinstance(part, torch.Generator):
-            if not any(part is other for other in (torch.default_generator, *torch.cuda.default_generators)):
-                yield "torch", part
-        elif isinstance(part, _OF_NUMPY):
-            if part is not _GLOBAL_OF_NUMPY:
-                yield "numpy", part
-        elif isinstance(part, random.Random):
-            if part is not _GLOBAL_OF_PYTHON and not isinstance(part, random.SystemRandom):
-                yield "python", part
+        elif kind := generator_kind(part):
+            if not is_global(part):
+                yield kind, part
         elif has_state(part) and not isinstance(part, Optimizer | Dataset) and not _trains(part) and not _loads(part):
             yield "state", part
 
@@ -122,37 +111,18 @@ def _trains(value: Any) -> bool:
 def _saved(kind: str, part: Any) -> Any:
     if kind == "buffers":
         return dict(part.named_buffers())
-    if kind == "torch":
-        return part.get_state()
-    if kind == "numpy":
-        state = part.bit_generator.state if isinstance(part, numpy.random.Generator) else part.get_state(legacy=False)
-        return _plain(state)
-    return part.getstate() if kind == "python" else plain_state(part)
+    return plain_state(part) if kind == "state" else generator_state(part)
 
 
 def _load(kind: str, part: Any, saved: Any) -> None:
-    if kind == "buffers":
+    if kind == "state":
+        load_plain_state(part, copy.deepcopy(saved))
+    elif kind == "buffers":
         own = dict(part.named_buffers())
         if own.keys() != saved.keys():
             raise CheckpointError(f"its buffers are {sorted(own)}, but {sorted(saved)} were saved")
         with torch.no_grad():
             for name, buffer in own.items():
                 buffer.copy_(saved[name])
-    elif kind == "torch":
-        part.set_state(saved)
-    elif kind == "numpy":
-        if isinstance(part, numpy.random.Generator):
-            part.bit_generator.state = saved
-        else:
-            part.set_state(saved)
-    elif kind == "python":
-        part.setstate(saved)
     else:
-        load_plain_state(part, copy.deepcopy(saved))
-
-
-def _plain(state: Any) -> Any:
-    """Return a state of NumPy with lists for arrays."""
-    if isinstance(state, Mapping):
-        return {name: _plain(value) for name, value in state.items()}
-    return state.tolist() if isinstance(state, numpy.ndarray | numpy.generic) else state
+        load_generator_state(part, saved)

@@ -1,21 +1,18 @@
 """Restore the state of objects after a trial."""
 
-import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["GENERATORS", "kept"]
+from ganlib._generators import generator_kind, generator_state, load_generator_state
 
-GENERATORS = (torch.Generator, np.random.Generator, random.Random)
-"""Random generators that :func:`kept` restores."""
+__all__ = ["kept"]
 
 
 @contextmanager
@@ -56,15 +53,8 @@ def _keep(value: Any, put_back: list[Callable[[], object]], seen: set[int]) -> N
         if not (is_lazy(value) or value.is_meta or value.is_inference()) and value.layout is torch.strided:
             before = value.detach().clone()
             put_back.append(lambda: None if torch.equal(value, before) else value.copy_(before))
-    elif isinstance(value, torch.Generator):
-        state = value.get_state()
-        put_back.append(lambda: value.set_state(state))
-    elif isinstance(value, random.Random):
-        numbers = value.getstate()
-        put_back.append(lambda: value.setstate(numbers))
-    elif isinstance(value, np.random.Generator):
-        bits, drawn = value.bit_generator, value.bit_generator.state
-        put_back.append(lambda: setattr(bits, "state", drawn))
+    elif generator_kind(value):
+        put_back.append(partial(load_generator_state, value, generator_state(value)))
     elif type(value) in (list, deque, set):
         members = list(value)
         put_back += [value.clear, partial(value.update if isinstance(value, set) else value.extend, members)]

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlib._generators import generator_kind
 from ganlib._held import held
 from ganlib._nest import mapped, tensors_of
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
 from ganlib.training._dry_run import without_trace
-from ganlib.training._kept import GENERATORS, kept
+from ganlib.training._kept import kept
 from ganlib.training._step._update import SINGLE_VALUE
 
 __all__ = ["SmallBatches", "losses_and_gradients"]
@@ -107,7 +108,7 @@ class SmallBatches:
         """Collect the random generators of torch, NumPy and Python that the parts reference, also in closures."""
         roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
         held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
-        return SimpleNamespace(all=[one for one in held_by_any if isinstance(one, GENERATORS)])
+        return SimpleNamespace(all=[one for one in held_by_any if generator_kind(one)])
 
     def _failure(self, batch: Any) -> Exception | None:
         with (

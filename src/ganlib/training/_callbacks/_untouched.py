@@ -1,19 +1,18 @@
 """Try a user's function, and leave its own random numbers as they were."""
 
 import copy
-import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from ganlib._generators import generator_kind, generator_state, load_generator_state
 from ganlib._held import held
 from ganlib.protocols import Stateful, Trainer
 
@@ -52,14 +51,8 @@ def untouched(*functions: Any, networks: Iterable[nn.Module] = ()) -> Iterator[N
 
 def _keep(value: Any) -> Iterator[Callable[[], Any]]:
     """Yield functions that restore the present state of an object."""
-    if isinstance(value, torch.Generator):
-        yield partial(value.set_state, value.get_state())
-    elif isinstance(value, random.Random):
-        yield partial(value.setstate, value.getstate())
-    elif isinstance(value, np.random.RandomState):
-        yield partial(value.set_state, value.get_state())
-    elif isinstance(value, np.random.Generator):
-        yield partial(setattr, value.bit_generator, "state", copy.deepcopy(value.bit_generator.state))
+    if generator_kind(value):
+        yield partial(load_generator_state, value, generator_state(value))
     elif callable(value) and isinstance(value, Stateful) and not isinstance(value, type | Trainer | nn.Module):
         # A latent or a source of conditions.
         yield partial(value.load_state_dict, copy.deepcopy(value.state_dict()))

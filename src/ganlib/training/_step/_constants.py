@@ -5,7 +5,6 @@ import copy
 import enum
 import functools
 import operator
-import random
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganlib._generators import generator_kind, generator_state, load_generator_state
 from ganlib._shown import shown
 
 __all__ = ["Constants"]
@@ -204,19 +204,15 @@ class Constants:
         elif isinstance(value, MethodType):
             self._named |= _names_of_method(value)
             self._enter(name, value.__func__, depth)
-            if isinstance(value.__self__, nn.Module | random.Random):
+            if isinstance(value.__self__, nn.Module) or generator_kind(value.__self__):
                 self._enter("", value.__self__, depth)
             else:
                 self._add_attributes("", value.__self__, list(_attributes(value.__self__)), depth, all_of_them=False)
         elif isinstance(value, functools.partial):
             self._add(name, [value.func, value.args, value.keywords], range(3), depth - 1)
-        elif isinstance(value, random.Random):
-            self._looks.append(_Look(name, value.getstate, value.getstate(), value.setstate, within=True))
-        elif type(value).__module__.startswith("numpy.random") and hasattr(value, "bit_generator"):
-            source = value.bit_generator
-            self._looks.append(
-                _Look(name, lambda: source.state, source.state, lambda state: setattr(source, "state", state), True)
-            )
+        elif generator_kind(value) in ("python", "numpy"):
+            read, write = functools.partial(generator_state, value), functools.partial(load_generator_state, value)
+            self._looks.append(_Look(name, read, read(), write, within=True))
         elif isinstance(value, dict | list | tuple | collections.deque):
             if len(value) <= _LONGEST:
                 copied = copy.copy(value) if type(value) in _COPIED else None
