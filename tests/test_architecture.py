@@ -30,6 +30,7 @@ LAYERS = [
         "_ending",
         "_generators",
         "_held",
+        "_in_place",
         "_nest",
         "_once",
         "_precise_buffers",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib._checks import check_option, check_sizes
+from ganlib._in_place import is_in_place_error
 from ganlib._logits import as_dtype, at_least_float32, scales, without_autocast
 from ganlib._nest import mapped, tensors_of
 from ganlib._one_logit import gives_one_logit, known, warn_of_one_logit
@@ -19,7 +20,7 @@ from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib._weights import check_weight, show_weight, weighted
 from ganlib.distributed import mean_over_ranks
-from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, GanlibError, ShapeError
+from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Condition, Discriminator, DiscriminatorOutput, Logits
 
 __all__ = [
@@ -40,7 +41,6 @@ DerivativePrecision: TypeAlias = Literal["fp32", "autocast"]
 """Precision of a network's forward pass and of its first derivative; norms and sums are float32 in both."""
 
 _HALVES = (torch.float16, torch.bfloat16)
-_IN_PLACE = "leaf Variable that requires grad"  # from torch's error
 # The networks (see _identity) in whose graphs each penalty has searched for batch norm.
 _looked_at = weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]]()
 
@@ -104,7 +104,7 @@ def call_exactly(
         try:
             return network(x) if condition is None else network(x, condition)
         except RuntimeError as error:
-            if _IN_PLACE in str(error) and not isinstance(error, GanlibError):
+            if is_in_place_error(error):
                 raise ArgumentValueError(
                     "the network of a penalty changes its input (or a parameter) in place, so the derivative at its "
                     f"input cannot be computed: use inplace=False in its first layer ({error})"

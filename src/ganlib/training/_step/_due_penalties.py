@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._in_place import is_in_place_error
 from ganlib._shown import shown
-from ganlib.errors import ArgumentValueError, GanlibError
+from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Penalty, Step
 from ganlib.training._step._networks import scalar
 from ganlib.training._step._precision import Precision
@@ -17,7 +18,6 @@ from ganlib.training._step._precision import Precision
 __all__ = ["DuePenalties", "check_precisions", "check_reuse_logits"]
 
 _SIDES = ("real", "fake")
-_IN_PLACE = "leaf Variable that requires grad"  # from torch's error
 
 
 class DuePenalties:
@@ -54,7 +54,7 @@ class DuePenalties:
             try:
                 yield self._samples.get("real", real), self._samples.get("fake", fake)
             except RuntimeError as error:
-                if needed and _IN_PLACE in str(error) and not isinstance(error, GanlibError):
+                if needed and is_in_place_error(error):
                     raise ArgumentValueError(
                         "the discriminator or augment changes its samples in place, so reuse_logits (=True) has no "
                         f"derivative at the samples: use inplace=False in the first layer ({error})"
