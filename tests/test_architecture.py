@@ -25,6 +25,7 @@ LAYERS = [
     {"distributed"},
     {"_shown"},
     {
+        "_averages",
         "_checks",
         "_devices",
         "_ending",

@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from ganlib import augment, conditioning, data, init, latents, losses, metrics, models, penalties, stacks, training
+from ganlib import augment, conditioning, data, init, latents, losses, metrics, models, penalties, stacks, training, viz
 from ganlib.errors import GanlibError
 
 CASES: list[Any] = []
@@ -1002,9 +1003,16 @@ def _callbacks_of_another_optimizer_or_network(_: Path) -> None:
 def _an_average_that_was_never_updated(folder: Path) -> None:
     trainer = gan()
     ema = training.EMA(trainer.generator)
-    training.fit(trainer, [torch.randn(8, 2)], iterations=2)
-    with warned("never updated", "callbacks"):
-        models.save_generator(folder / "generator.safetensors", ema)
+    real, distance = [torch.randn(99, 2)], metrics.FrechetDistance(nn.Identity())
+    evaluate = training.Evaluate(distance, partial(models.sample, ema.module, latents.Gaussian(4)), real=real, n=99)
+    draw = lambda sample: Image.new("L", (4, 4), int(sample[0] > 0))  # noqa: E731
+    grid = viz.SampleGrid(ema.module, folder, latent=torch.randn(4, 4), render=draw)
+    for callback in (evaluate, grid):
+        with warned("never updated", "callbacks"):
+            training.fit(trainer, [torch.randn(8, 2)], iterations=trainer.iteration + 4, callbacks=[callback])
+    for average in (ema, ema.module):
+        with warned("never updated", "callbacks"):
+            models.save_generator(folder / "generator.safetensors", average)
 
 
 class Outputs(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ganlib._averages import any_is_behind
 from ganlib._checks import check_flag
 from ganlib._shown import shown
 from ganlib._warning import warn_user
@@ -194,7 +195,7 @@ def _save(path: str | os.PathLike[str], network: nn.Module, info: Mapping[str, A
     if not isinstance(info, Mapping | None):
         raise ArgumentTypeError(f"info (={shown(info)}) must be a dict, or None")
     sample_range = _range_of(network) if kind == "generator" else None
-    if any(map(_is_behind, network.modules())):
+    if any_is_behind(network.modules()):
         warn_user(
             f"{kind} is an EMA that was never updated, though its network was trained, so the file holds the weights "
             "from before the training: put the EMA into the callbacks of fit, or call its update() after each step"
@@ -301,11 +302,6 @@ def _check_tensor(name: str, tensor: Any, kind: Kind) -> None:
     else:
         return
     raise ArgumentTypeError(f"{kind} has a state that safetensors cannot hold: {name} {why}")
-
-
-def _is_behind(part: Any) -> bool:
-    """Return whether a part of the network is an average that was forgotten."""
-    return bool(getattr(type(part), "is_average", False) and hasattr(part, "is_behind") and part.is_behind())
 
 
 def _range_of(generator: nn.Module) -> list[float] | None:

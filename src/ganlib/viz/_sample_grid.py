@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from ganlib._averages import any_is_behind
 from ganlib._checks import check_count, check_path_like
 from ganlib._ending import last_operation
 from ganlib._files import make_folder, remove_files, remove_leftovers
@@ -240,6 +241,11 @@ class SampleGrid:
         samples = self._samples()
         image = self._arrange(samples)
         if iteration > 1:
+            if any_is_behind(self.generator.modules()):
+                self._warn(
+                    "the generator is an EMA that was never updated, though its network is trained: put the EMA into "
+                    "the callbacks of fit, or call its update() in each step"
+                )
             self._look_at(samples)
         save_image(self.folder / f"{iteration:08d}.png", image.save, format="PNG", **_PNG)
         self._saved_at = iteration

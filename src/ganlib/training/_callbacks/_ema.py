@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from ganlib._averages import note_average
 from ganlib._checks import check_fraction
 from ganlib._devices import widest
 from ganlib._shown import described, shown
@@ -131,6 +132,7 @@ class EMA(nn.Module):
         self.decay: float | Tensor = _checked_decay(decay)
         live = unwrapped(module, averages=True)
         self.module: nn.Module = copied(live).requires_grad_(False)
+        note_average(self.module, self)
         self._live = (live,)  # a tuple, since a module would be registered as a submodule
         self._parts: list[_Part] = []
         self._children: list[nn.Module | None] = []
@@ -221,6 +223,7 @@ class EMA(nn.Module):
         memo |= {key: value for key, value in computed(self._live[0]).items() if key not in memo}
         twin = memo[id(self)] = object.__new__(type(self))
         vars(twin).update(copy.deepcopy(vars(self), memo))
+        note_average(twin.module, twin)
         return twin
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "EMA":

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
+from ganlib._averages import any_is_behind
 from ganlib._checks import check_count, check_positive, check_seed
+from ganlib._held import held
 from ganlib._once import sharing
 from ganlib._random import load_random_state, random_state, seed_of_rank, seed_random_numbers
 from ganlib._ranks import agree, meet
@@ -22,7 +24,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, Ga
 from ganlib.protocols import Run, Stateful
 from ganlib.training._callbacks._metric import argument_of, by_name, forget_real, kept_states, results_of
 from ganlib.training._callbacks._sample_batches import check_batches, from_start, parts_of, restarts, share_of
-from ganlib.training._callbacks._untouched import untouched
+from ganlib.training._callbacks._untouched import CLOSED, untouched
 from ganlib.training._step._networks import networks_of
 
 __all__ = ["Evaluate"]
@@ -132,7 +134,7 @@ class Evaluate:
         self._arguments = {name: argument_of(metric) for name, metric in self.metrics.items()}
         self._measured_at: int | None = None
         self._have_real = set[str]()  # names of metrics that keep real samples without an attribute has_real
-        self._tried, self._named_apart, self._started_at = False, False, 0
+        self._tried, self._named_apart, self._warned, self._started_at = False, False, False, 0
         self._saved: dict[str, Any] = {}  # the state that was loaded
 
     def measure(self) -> dict[str, float]:
@@ -147,9 +149,18 @@ class Evaluate:
             ArgumentTypeError: batches contain no samples, or a metric returns something other than numbers.
             GanlibRuntimeError: another process did not arrive within the timeout, or failed.
             TrainingDivergedError: samples are not finite.
+
+        Warns:
+            UserWarning: the sampler uses an EMA that was never updated, though its network was trained.
         """
         if world_size() > 1:
             meet(type(self).__name__, timeout=self.timeout)
+        if not self._warned and rank() == 0 and any_is_behind(held(self.sampler, within=6, closed=CLOSED)):
+            self._warned = True
+            warn_user(
+                "Evaluate measures an EMA that was never updated, though its network is trained, so the results are "
+                "those of the first weights: put the EMA into the callbacks of fit, or call its update() in each step"
+            )
         lacking = self._lacking_real()
         kept = [kept_states(metric) for metric in lacking.values()]
         before = random_state(self.real)

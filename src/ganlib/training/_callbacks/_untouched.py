@@ -16,7 +16,10 @@ from ganlib._generators import generator_kind, generator_state, load_generator_s
 from ganlib._held import held
 from ganlib.protocols import Stateful, Trainer
 
-__all__ = ["untouched"]
+__all__ = ["CLOSED", "untouched"]
+
+CLOSED = (nn.Module, Optimizer, Dataset, DataLoader)
+"""Classes of large objects, whose parts sampling does not change."""
 
 
 @contextmanager
@@ -26,8 +29,7 @@ def untouched(*functions: Any, networks: Iterable[nn.Module] = ()) -> Iterator[N
     These are the random generators and the states of latents that the functions refer to, and the modes and buffers of
     the networks.
     """
-    closed = (nn.Module, Optimizer, Dataset, DataLoader)  # large, and sampling does not change them
-    restore = [put_back for value in held(functions, within=6, closed=closed) for put_back in _keep(value)]
+    restore = [put_back for value in held(functions, within=6, closed=CLOSED) for put_back in _keep(value)]
     modules = [module for network in networks for module in network.modules()]
     modes = [(module, module.training) for module in modules]
     buffers = [
