@@ -210,7 +210,15 @@ def _subject(generator: Any, run: str, device: str) -> _Subject:
         if not sample.isfinite().all():
             raise ArgumentValueError(f"RUN (={run}) draws values that are not finite")
         return _Subject(generator, latent, table, sample.shape[1:])
-    raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {'; '.join(problems)}")
+    hint = (
+        ""
+        if tables
+        else (
+            ". If it is conditional, name its classes, in the order of their numbers: save_generator(path, generator, "
+            "info={'latent_dim': ..., 'classes': [...]})"
+        )
+    )
+    raise ArgumentValueError(f"RUN (={run}) cannot be sampled: {'; '.join(problems)}{hint}")
 
 
 def _complete(arguments: argparse.Namespace, subject: _Subject, shared: Any, data_sets: Sequence[str]) -> None:

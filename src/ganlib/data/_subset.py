@@ -24,7 +24,7 @@ def only_class(dataset: Dataset[Any], name: str) -> Subset[Any]:
         dataset: data set with ``classes`` and ``targets``, such as those of torchvision. ``classes`` is a list of
             names, or a dict from names to indices. ``targets`` are indices (L,) or (L, 1), one-hot rows (L, classes),
             or names. Some items are read, to warn if their labels differ from the targets.
-        name: name of the class, as in ``dataset.classes``.
+        name: name of the class, as in ``dataset.classes``. Those of torchvision's MNIST are ``"7 - seven"`` and so on.
 
     Returns:
         A view of the data set. The samples keep their labels.

@@ -56,7 +56,8 @@ def fit(
     If ``torch.distributed`` has joined several processes, each of them must call ``fit``. They start and stop together.
     Callbacks with ``rank_zero_only = True`` run only in the first process.
 
-    If a callback raises an error, a run of one process saves its state before the error ends it.
+    If a callback raises an error, a run of one process saves its state before the error ends it. It does not if another
+    callback has not seen the iteration.
 
     Args:
         trainer: an object with ``iteration``, ``train_step``, ``state_dict`` and ``load_state_dict``.
