@@ -39,7 +39,7 @@ LAYERS = [
         "_warning",
         "_wrappers",
     },
-    {"_batch_sizes", "_condition", "_files", "_logits", "_one_logit", "_ranks", "_recipe"},
+    {"_batch_sizes", "_clamping", "_condition", "_files", "_logits", "_one_logit", "_ranks", "_recipe"},
     {"_random", "_sampling", "_table", "_weights"},
     {"_stream"},
     {

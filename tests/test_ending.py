@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ganlib._ending import last_operation, range_of
+from ganlib._ending import flat_operation, last_operation, range_of
 
 BOUNDED = {
     "sigmoid": [torch.sigmoid, nn.Sigmoid(), lambda x: x.clone().sigmoid_(), torch.special.expit],
@@ -167,3 +167,57 @@ def test_without_a_graph_nothing_is_known():
 def test_arithmetic_is_passed_over_where_the_range_stays_that_of_probabilities(make, name):
     """Only if asked for; logits that are bounded in another range are not probabilities."""
     assert last_operation(make(torch.randn(2, 3, requires_grad=True)), arithmetic=True) == name
+
+
+class Round(torch.autograd.Function):
+    """Round, with the gradient of a straight-through estimator."""
+
+    @staticmethod
+    def forward(ctx, x):
+        """Round."""
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Pass the gradient on unchanged."""
+        return gradient
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (torch.round, "round"),
+        (lambda x: x.round(decimals=1), "round"),
+        (torch.sign, "sign"),
+        (torch.floor, "floor"),
+        (torch.ceil, "ceil"),
+        (torch.trunc, "trunc"),
+        (lambda x: x.sigmoid().bernoulli(), "bernoulli"),
+        (lambda x: (255 * x).round().clamp(0, 255) / 255, "round"),
+        (lambda x: torch.cat([x[:1].round(), x[1:].round()]), "round"),
+        (lambda x: x + (x.round() - x).detach(), None),
+        (Round.apply, None),
+        (lambda x: x - x.floor(), None),
+        (lambda x: x * x.sign(), None),
+        (lambda x: x * torch.full_like(x, 0.5).bernoulli(), None),
+        (lambda x: torch.cat([x[:1].round(), x[1:]]), None),
+        (lambda x: F.gumbel_softmax(x, hard=True), None),
+        (torch.tanh, None),
+    ],
+)
+def test_an_operation_without_a_gradient_is_found_where_no_path_avoids_it(function, name):
+    """It is found exactly where the gradient is 0 for all values."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, requires_grad=True)
+    made = function(x)
+    assert flat_operation((made * torch.randn(4, 3)).sum(), {id(x)}) == name
+    (gradient,) = torch.autograd.grad((made * torch.randn(4, 3)).sum(), x)
+    assert bool((gradient == 0).all()) == (name is not None)
+
+
+def test_an_operation_on_a_path_to_other_leaves_is_not_found():
+    """Only the paths to the given leaves count."""
+    x, y = torch.randn(2, requires_grad=True), torch.randn(2, requires_grad=True)
+    assert flat_operation((x + y.round()).sum(), {id(x)}) is None
+    assert flat_operation((x + y.round()).sum(), {id(y)}) == "round"
+    assert flat_operation(x.round().sum(), {id(y)}) is None

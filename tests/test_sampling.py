@@ -214,3 +214,14 @@ def test_modes_come_back_after_an_error():
     with pytest.raises(KeyError):
         fail()
     assert [part.training for part in generator.modules()] == modes
+
+
+def test_a_program_of_torch_export_is_drawn_from() -> None:
+    """It refuses eval(); its mode flags are restored, and an error of ours says that its batch size is fixed."""
+    network = nn.Sequential(nn.Linear(4, 2))
+    program = torch.export.export(network, (torch.zeros(8, 4),)).module()
+    latent, modes = torch.randn(8, 4), [module.training for module in program.modules()]
+    torch.testing.assert_close(draw(program, latent), network(latent).detach())
+    assert [module.training for module in program.modules()] == modes
+    with pytest.raises(GanlibError, match=r"generator .* cannot be called with latent \(5, 4\)"):
+        draw(program, latent[:5])

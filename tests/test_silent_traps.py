@@ -168,6 +168,30 @@ def _pixels_that_change_late(_: Path) -> None:
     holds_its_items(Inverted())
 
 
+@case(1)
+def _labels_that_a_wrapper_changes_on_the_way(_: Path) -> None:
+    class Relabels:
+        """Forwards all attributes of its loader."""
+
+        def __init__(self, loader: Any) -> None:
+            self.loader = loader
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.loader, name)
+
+        def __iter__(self) -> Any:
+            return ((batch.sample, batch.condition - 5) for batch in self.loader)
+
+    def trainer() -> training.AdversarialTrainer:
+        generator = conditioning.ConcatLatent(nn.Linear(7, 2), conditioning.OneHot(3))
+        return gan(generator, conditioning.Unconditional(nn.Linear(2, 1)))
+
+    loader = data.TensorLoader(TensorDataset(torch.randn(32, 2), torch.arange(32) % 3 + 5), 8)
+    training.fit(trainer(), Relabels(loader), iterations=3)
+    with refused("condition", "7"):
+        training.fit(trainer(), loader, iterations=3)
+
+
 # 2. Two readers of one input.
 
 
@@ -289,6 +313,38 @@ def _a_classifier_of_one_logit(_: Path) -> None:
         metrics.LabelAccuracy(lambda x: x[:, :1]).update(torch.randn(8, 3), torch.zeros(8, dtype=torch.int64))
 
 
+@case(3)
+def _logits_that_are_broadcast_to_pairs_of_samples(_: Path) -> None:
+    class Conditional(nn.Module):
+        def __init__(self, add: Callable[[Tensor, Tensor], Tensor]) -> None:
+            super().__init__()
+            self.layer, self.embedding, self.add = nn.Linear(2, 1), nn.Embedding(3, 1), add
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.add(self.layer(x), self.embedding(y))
+
+    batch = torch.randn(6, 2), torch.arange(6) % 3
+    for add in (lambda a, b: a + b.squeeze(), lambda a, b: a.squeeze() + b):
+        trainer = gan(conditioning.Unconditional(nn.Linear(4, 2)), Conditional(add))
+        with warned("(6, 6)", "(N, 1)"):
+            for _ in range(2):
+                trainer.train_step(batch)
+    gan(conditioning.Unconditional(nn.Linear(4, 2)), Conditional(lambda a, b: (a + b).view(-1))).train_step(batch)
+    gan(discriminator=nn.Linear(2, 6)).train_step(batch[0])
+
+
+@case(3)
+def _real_bytes_and_scaled_fakes_of_a_metric(_: Path) -> None:
+    bytes_, fakes = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8), 2 * torch.rand(8, 3, 4, 4) - 1
+    metric = metrics.FrechetDistance(lambda x: x.float().mean((2, 3)))
+    metric.update(bytes_, real=True)
+    with refused("uint8", "real", "generated"):
+        metric.update(fakes, real=False)
+    scales = metrics.FrechetDistance(lambda x: (x / 127.5 - 1 if x.dtype == torch.uint8 else x).mean((2, 3)))
+    scales.update(bytes_, real=True)
+    scales.update(fakes, real=False)
+
+
 # 4. A result rounded to its input's half precision.
 
 
@@ -393,6 +449,29 @@ def _a_checkpoint_of_compiled_networks(folder: Path) -> None:
     training.fit(other, batches, iterations=2, callbacks=[training.Checkpoint(folder)], resume=True)
     trained = trainer.generator.state_dict().values()
     assert all(map(torch.equal, other.generator.state_dict().values(), trained))
+
+
+@case(5)
+def _a_buffer_that_the_first_forward_pass_makes(folder: Path) -> None:
+    class Centers(nn.Module):
+        """Subtracts the mean of the first batch."""
+
+        mean: Any
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 1)
+            self.register_buffer("mean", None)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.mean = x.detach().mean(0) if self.mean is None else self.mean
+            value: Tensor = self.linear(x - self.mean)
+            return value
+
+    trainer = gan(discriminator=Centers())
+    with refused("discriminator.mean", "(2,)", "register_buffer"):
+        trains_with_checkpoints(folder, trainer)
+    assert trainer.iteration == 1
 
 
 # 6. Accepted early, refused late.
@@ -571,6 +650,26 @@ def _a_class_instead_of_a_network_in_an_adapter(_: Path) -> None:
             make()
 
 
+@case(6)
+def _optimizers_that_need_more_than_a_gradient(_: Path) -> None:
+    class Sharpness(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            assert closure is not None, "SAM requires closure"
+
+    kinds: list[tuple[Any, str]] = [(torch.optim.LBFGS, "closure"), (torch.optim.SparseAdam, "embeddings")]
+    for kind, word in [*kinds, (Sharpness, "closure")]:
+        with refused("optimizer", kind.__name__, word):
+            generator, discriminator = nn.Linear(4, 2), nn.Linear(2, 1)
+            training.AdversarialTrainer(
+                generator,
+                discriminator,
+                kind(generator.parameters()),
+                torch.optim.Adam(discriminator.parameters()),
+                loss=losses.HingeLoss(),
+                latent=latents.Gaussian(4),
+            ).train_step(torch.randn(8, 2))
+
+
 # 7. A setting overridden in silence.
 
 
@@ -674,6 +773,71 @@ def _evaluations_of_another_number_of_samples_at_a_resume(folder: Path) -> None:
     run(4, 100)
     with warned("n (=20)", "n (=100)", "best.pt"):
         run(6, 20)
+
+
+@case(7)
+def _attributes_that_are_used_only_at_construction(folder: Path) -> None:
+    for name in ("a/1.png", "a/2.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name)
+    loader = data.TensorLoader(TensorDataset(torch.randn(8, 2)), batch_size=4)
+    images_of_folder = data.ImageFolder(folder, 8)
+    for made, name, value in (
+        (loader, "transform", torch.sin),
+        (loader, "device", "cpu"),
+        (data.map_loader(loader, lambda batch: batch), "function", abs),
+        (images_of_folder, "mode", "L"),
+        (images_of_folder, "transform", torch.sin),
+    ):
+        with pytest.raises(AttributeError, match=f"{name}.*no effect"):
+            setattr(made, name, value)
+    loader.batch_size = 2
+    assert len(next(iter(loader)).sample) == 2
+
+
+@case(7)
+def _activations_of_a_module_that_replace_those_of_the_file(folder: Path) -> None:
+    models.save_generator(folder / "g", images(nn.Tanh()))
+    with warned("Tanh() there", "Sigmoid() here"):
+        models.load_generator(folder / "g", images(nn.Sigmoid()))
+    models.load_generator(folder / "g", images(nn.Tanh()))
+
+
+@case(7)
+def _generators_of_a_trainers_parts_go_on_at_a_resume(folder: Path) -> None:
+    def train(where: str, iterations: int) -> Tensor:
+        torch.manual_seed(0)
+        network, generator = nn.Linear(2, 1), torch.Generator().manual_seed(1)
+
+        def objective(batch: Tensor) -> Tensor:
+            value: Tensor = network(batch + torch.randn(batch.shape, generator=generator)).square().mean()
+            return value
+
+        player = training.Player("one", torch.optim.SGD(network.parameters(), lr=0.1), objective)
+        trainer = training.GameTrainer({"network": network}, [player])
+        callbacks = [training.Checkpoint(folder / where, every=9)]
+        training.fit(trainer, [torch.ones(8, 2)], iterations=iterations, callbacks=callbacks, resume=True)
+        return network.weight
+
+    train("parts", 3)
+    assert torch.equal(train("parts", 6), train("whole", 6))
+
+
+@case(7)
+def _a_scheduler_of_torch_in_a_callback_without_a_state(folder: Path) -> None:
+    class Steps:
+        """Steps a scheduler."""
+
+        def __init__(self, optimizer: Any) -> None:
+            self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+        def on_iteration(self, run: Any) -> None:
+            self.scheduler.step()
+
+    trainer = gan()
+    callbacks = [Steps(trainer.generator_optimizer), training.Checkpoint(folder)]
+    with warned("LambdaLR of Steps", "load_state_dict"):
+        training.fit(trainer, [torch.randn(8, 2)], iterations=3, callbacks=callbacks)
 
 
 # 8. Only one of several forms known.
@@ -812,6 +976,16 @@ def _an_instance_norm_with_running_statistics_of_single_values(_: Path) -> None:
     critic = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), norm, nn.Flatten(), nn.Linear(2, 1))
     with refused("instance norm", "discriminator"):
         gan(discriminator=critic).train_step(torch.randn(8, 2))
+
+
+@case(9)
+def _a_last_batch_of_one_whose_deviation_is_nan(_: Path) -> None:
+    layer = nn.Linear(2, 1)
+    player = training.Player("a", torch.optim.Adam(layer.parameters()), lambda batch: layer(batch[0]).std())
+    trainer = training.GameTrainer({"layer": layer}, [player])
+    with refused("drop_last"):
+        training.fit(trainer, DataLoader(TensorDataset(torch.randn(9, 2)), batch_size=4), epochs=1)
+    assert trainer.iteration == 0
 
 
 # 10. Possible, but surely a mistake.
@@ -1177,3 +1351,109 @@ def _colors_of_samples_from_0_to_1(_: Path) -> None:
             trainer.train_step(torch.rand(8, 1, 4, 4))
     blit = augment.AdaptiveAugment("blit")
     gan(images(nn.Sigmoid()), discriminator, augment=blit).train_step(torch.rand(8, 1, 4, 4))
+
+
+@case(10)
+def _an_animation_without_images(folder: Path) -> None:
+    def run(*before: Any) -> None:
+        gif = viz.TrainingGif(folder / "x.gif", folder / "samples")
+        training.fit(gan(), [torch.randn(8, 2)], iterations=1, callbacks=[*before, gif])
+
+    with warned("SampleGrid", "TrainingGif", str(folder / "samples")):
+        run()
+
+    class Own:
+        def on_start(self, run: Any) -> None:
+            """Draw the images in another way."""
+
+    run(Own())
+
+
+@case(10)
+def _samples_without_a_gradient(_: Path) -> None:
+    class Last(nn.Module):
+        def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.function(x)
+
+    def train(function: Callable[[Tensor], Tensor]) -> None:
+        trainer = gan(nn.Sequential(nn.Linear(4, 2), Last(function)))
+        for _ in range(2):
+            trainer.train_step(torch.randn(8, 2).round())
+
+    for flat in (torch.round, torch.sign, lambda x: (255 * x).floor() / 255):
+        with warned("generator learns nothing", "detach"):
+            train(flat)
+    for right in (lambda x: x + (x.round() - x).detach(), lambda x: x - x.floor(), lambda x: x * x.sign()):
+        train(right)
+
+
+@case(10)
+def _layers_in_a_plain_list(_: Path) -> None:
+    class Listing(nn.Module):
+        def __init__(self, layers: Any) -> None:
+            super().__init__()
+            self.first, self.layers = nn.Linear(4, 4), layers
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers.values() if isinstance(self.layers, dict) else self.layers:
+                x = layer(self.first(x))
+            return x
+
+    for layers, word in (
+        ([nn.Linear(4, 2)], "nn.ModuleList"),
+        ((nn.Linear(4, 2),), "nn.ModuleList"),
+        ({"last": nn.Linear(4, 2)}, "nn.ModuleDict"),
+    ):
+        trainer = gan(Listing(layers))
+        with warned("generator", "layers", word):
+            for _ in range(2):
+                trainer.train_step(torch.randn(8, 2))
+    gan(Listing((nn.Linear(4, 2).requires_grad_(False),))).train_step(torch.randn(8, 2))
+
+
+@case(10)
+def _an_optimizer_that_misses_parameters(_: Path) -> None:
+    generator, discriminator = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), nn.Linear(2, 1)
+    for frozen in (False, True):
+        trainer = training.AdversarialTrainer(
+            generator,
+            discriminator,
+            torch.optim.Adam(generator[0].parameters()),
+            torch.optim.Adam(discriminator.parameters()),
+            loss=losses.HingeLoss(),
+            latent=latents.Gaussian(4),
+        )
+        if frozen:
+            generator[1].requires_grad_(False)
+            trainer.train_step(torch.randn(8, 2))
+        else:
+            with warned("generator", "2 parameters", "1.weight", "requires_grad_(False)"):
+                for _ in range(2):
+                    trainer.train_step(torch.randn(8, 2))
+
+
+@case(10)
+def _transforms_that_clamp_samples(_: Path) -> None:
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    jitter, samples = v2.ColorJitter(0.5), 2 * torch.rand(8, 3, 4, 4) - 1
+    networks = partial(nn.Sequential, nn.Linear(4, 48), nn.Unflatten(1, (3, 4, 4)), nn.Tanh()), nn.Flatten()
+
+    def train(function: Any) -> None:
+        discriminator = nn.Sequential(networks[1], nn.Linear(48, 1))
+        trainer = gan(networks[0](), discriminator, augment=function)
+        for _ in range(2):
+            trainer.train_step(samples)
+
+    with warned("augment", "ColorJitter", "[0, 1]"):
+        train(jitter)
+    with warned("augment", "ColorJitter"):
+        penalties.Consistency(jitter)(lambda x: x.flatten(1).sum(1), samples, samples)
+    mapped = data.map_loader(data.TensorLoader(TensorDataset(samples), batch_size=2), jitter)
+    with warned("function", "ColorJitter"):
+        assert len([*mapped]) == 4
+    train(lambda x: 2 * jitter((x + 1) / 2) - 1)
+    train(v2.RandomHorizontalFlip())

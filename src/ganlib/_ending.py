@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Ending", "last_operation", "range_of"]
+__all__ = ["Ending", "flat_operation", "last_operation", "range_of"]
 
 _INF = math.inf
 _BOUNDED = {
@@ -28,6 +28,8 @@ _KEEPS_RANGE = (
     r"UnsafeSplit|(Mkldnn)?(Adaptive)?AvgPool\dD|MaxPool\dDWithIndices|Upsample(?!Bicubic)\w+"
 )
 _JOINS = ("Cat", "Stack")
+# Operations of torch whose gradient is 0; the node of a function of the user, such as a class Round, has no number.
+_FLAT = r"(Bernoulli|Ceil|Floor|Round|Sign|Trunc)Backward\d+"
 _LINEAR = "Add|Div|Mul|Neg|Rsub|Sub"
 _TOLERANCE = 0.01  # of the spread; half precision rounds an offset
 
@@ -107,6 +109,45 @@ def range_of(tensor: Tensor) -> Ending | None:
     except RuntimeError:  # changed in place
         return None
     return _shifted(tensor.detach(), inner.detach(), _factor(passed), Ending(*_BOUNDED[name]))
+
+
+def flat_operation(tensor: Tensor, leaves: Container[int]) -> str | None:
+    """Return an operation without a gradient, such as ``"round"``, that is on every path from a tensor to its leaves.
+
+    Args:
+        tensor: the tensor, with its graph.
+        leaves: ids of the leaves.
+
+    Returns:
+        The operation, or None if a path has none of them, or there are no paths.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(4, requires_grad=True)
+        >>> flat_operation((255 * x).round() / 255, {id(x)}), flat_operation(x + (x.round() - x).detach(), {id(x)})
+        ('round', None)
+    """
+    flat, reached = _cut([tensor.grad_fn], leaves)
+    if reached:
+        return None
+    return next((_name(node).lower() for node in flat if _cut(_inputs(node), leaves, through=True)[1]), None)
+
+
+def _cut(nodes: list[Any], leaves: Container[int], *, through: bool = False) -> tuple[list[Any], bool]:
+    """Return the first operations without a gradient on the paths from nodes, and whether other paths reach a leaf."""
+    seen, flat, waiting = set[Any](), list[Any](), [*nodes]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in leaves:
+            return flat, True
+        if re.fullmatch(_FLAT, node.name()) and not through:
+            flat.append(node)
+        else:
+            waiting += _inputs(node)
+    return flat, False
 
 
 def _found(node: Any, arithmetic: bool, passed: tuple[Any, ...]) -> Ending | None:

@@ -68,7 +68,7 @@ def draw(
                     f"batch_norm (='sample') needs several values of each channel in one sample: {error}"
                 ) from error
             raise
-        except (TypeError, RuntimeError, IndexError) as error:
+        except (TypeError, RuntimeError, IndexError, AssertionError) as error:
             if isinstance(error, GanlibError) or not _is_about_inputs(error):
                 raise
             raise ArgumentValueError(_refusal(generator, latent, condition, error)) from error
@@ -76,7 +76,9 @@ def draw(
 
 def _is_about_inputs(error: Exception) -> bool:
     """Test whether an error may come from the inputs, and not from the memory, the device or a compiler."""
-    return type(error) in (TypeError, RuntimeError, IndexError) and not re.search("CUDA|memory", str(error))
+    return type(error) in (TypeError, RuntimeError, IndexError, AssertionError) and not re.search(
+        "CUDA|memory", str(error)
+    )
 
 
 def _refusal(generator: nn.Module, latent: Tensor, condition: Any, error: Exception) -> str:
@@ -102,7 +104,11 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
     """Put networks in evaluation mode within a context, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
-        network.eval()
+        try:
+            network.eval()
+        except NotImplementedError:  # a program of torch.export has one mode
+            for module in network.modules():
+                module.training = False
     try:
         yield
     finally:

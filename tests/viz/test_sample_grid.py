@@ -325,17 +325,25 @@ def test_a_range_that_is_surely_another_is_warned_of_once(run, tmp_path, functio
 
 @pytest.mark.parametrize("product", [TrainingGif, Timeline])
 def test_a_folder_that_no_grid_writes_is_warned_of(run, tmp_path, product):
-    """Where there is a SampleGrid, but it writes elsewhere or comes later; without one, images may be of others."""
+    """Where a SampleGrid is missing, writes elsewhere or comes later; images may be those of others."""
     grid = SampleGrid(_Images(), tmp_path / "samples", latent=torch.zeros(4, 1))
     suffix = {TrainingGif: "gif", Timeline: "png"}[product]
     right, wrong = product(tmp_path / f"x.{suffix}", tmp_path / "samples"), product(tmp_path / f"x.{suffix}", tmp_path)
-    for callbacks, callback in (((grid, wrong), wrong), ((right, grid), right)):
+    for callbacks, callback in (((grid, wrong), wrong), ((right, grid), right), ((right,), right)):
         run.callbacks = callbacks
         with pytest.warns(UserWarning, match=f"no SampleGrid before {product.__name__} writes images"):
             callback.on_start(run)
-    for callbacks in ((grid, right), (right,)):
+
+    class Own:
+        """A callback of the user's, which may write the images."""
+
+    for callbacks in ((grid, right), (Own(), right), (right, Own())):
         run.callbacks = callbacks
         right.on_start(run)
+    (tmp_path / "samples").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "samples" / "00000000.png")  # of an earlier run, or of another program
+    run.callbacks = (right,)
+    right.on_start(run)
 
 
 def test_a_training_ends_before_its_first_iteration(tmp_path):

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ganlib._checks import check_flag, check_option
 from ganlib._shown import described, shown
 from ganlib._warning import warn_user
+from ganlib.data._fixed import fixed, without_transform
 from ganlib.data._item_index import item_index
 from ganlib.data._pixels import eight_bit, grey_range, pixels
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DataError
@@ -30,6 +31,9 @@ _PARTS = {"train", "val", "valid", "validation", "test"}
 _LONGEST = 16  # crop="random" keeps only the middle of a panorama: at most so many times the aspect ratio of an item
 
 
+@without_transform
+@fixed("root", "in_memory")
+@fixed("size", "mode", "crop", unless=lambda folder: vars(folder).get("data", 0) is None)  # read at each access
 class ImageFolder(Dataset[tuple[Tensor, int]]):
     """Load the images of a folder that has one subfolder for each class.
 

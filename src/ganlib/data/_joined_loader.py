@@ -9,6 +9,7 @@ from ganlib._batch_sizes import batch_sizes
 from ganlib._random import generators_of, load_random_state, mixed_seed, random_state, seeded
 from ganlib._shown import described, shown
 from ganlib._stream import Stream, has_state
+from ganlib.data._fixed import fixed
 from ganlib.data._function_state import function_state, load_function_state
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError, CheckpointError
@@ -16,6 +17,7 @@ from ganlib.errors import ArgumentValueError, CheckpointError
 __all__ = ["JoinedLoader"]
 
 
+@fixed("loaders", "function")
 class JoinedLoader:
     """Combine one batch of each loader, and keep track of the exact position in all of them.
 

@@ -5,11 +5,15 @@ from typing import Any
 
 import torch
 
+from ganlib._clamping import clamping_parts, warn_of_clamping, watching
 from ganlib._shown import shown
 from ganlib.data._joined_loader import JoinedLoader
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, DataError, GanlibError
 
 __all__ = ["map_loader"]
+
+_LOOKED_AT = 8  # batches; a transform may be applied at random
 
 
 def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedLoader:
@@ -44,9 +48,22 @@ def map_loader(loader: Iterable[Any], function: Callable[[Any], Any]) -> JoinedL
     if not callable(function):
         raise ArgumentTypeError(f"function (={shown(function)}) must be callable")
 
+    parts = clamping_parts(function)
+    looks = _LOOKED_AT
+
     def combine(batches: list[Any]) -> Any:
+        nonlocal looks
+        looks = looks - 1 if parts else 0
         try:
-            return function(*batches)
+            if looks <= 0:
+                return function(*batches)
+            with watching(parts) as found:
+                made = function(*batches)
+            if found:
+                looks = 0
+            if rank() == 0:
+                warn_of_clamping(f"function (={shown(function)})", found)
+            return made
         except (GanlibError, torch.OutOfMemoryError):
             raise
         except Exception as error:

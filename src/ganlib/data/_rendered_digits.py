@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from ganlib._checks import check_count, check_seed, check_sizes
 from ganlib._shown import described
+from ganlib.data._fixed import without_transform
 from ganlib.data._item_index import item_index
 
 __all__ = ["RenderedDigits"]
@@ -17,6 +18,7 @@ _SUPERSAMPLING = 4
 _font = cache(ImageFont.load_default)
 
 
+@without_transform
 class RenderedDigits(Dataset[tuple[Image.Image, int]]):
     """Draw labeled digits with Pillow, white on black like MNIST, each with a random affine transform.
 

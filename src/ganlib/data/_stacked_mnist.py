@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, Subset
 from ganlib._checks import check_count, check_seed
 from ganlib._shown import described, shown
 from ganlib._warning import warn_user
+from ganlib.data._fixed import fixed, without_transform
 from ganlib.data._item_index import item_index
 from ganlib.data._tensors import as_tensors
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, ShapeError
@@ -18,6 +19,8 @@ __all__ = ["StackedMNIST"]
 _MOST_MODES = 1_000_000
 
 
+@without_transform
+@fixed("channels", "num_classes", "seed")
 class StackedMNIST(Dataset[tuple[Tensor, int]]):
     r"""Stack random images in the channels of one image, a data set with a known number of modes.
 

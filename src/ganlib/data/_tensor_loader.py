@@ -14,6 +14,7 @@ from ganlib._checks import check_count, check_flag, check_option, check_seed
 from ganlib._random import mixed_seed
 from ganlib._shown import described, shown
 from ganlib._warning import warn_user
+from ganlib.data._fixed import fixed
 from ganlib.data._tensors import as_tensors
 from ganlib.data._transfer import Transfer
 from ganlib.data._transforms import Transforms
@@ -25,6 +26,7 @@ __all__ = ["TensorLoader"]
 _DARK = 16  # out of 255: 4-bit digits, masks and class indices have no larger values
 
 
+@fixed("transform", "joint_transform", "device")
 class TensorLoader:
     """Keep a whole data set on the device, and shuffle, scale and augment it there, batch by batch.
 

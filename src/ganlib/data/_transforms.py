@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganlib._clamping import clamps, of_package
 from ganlib._held import held
 from ganlib._random import mixed_seed, seeded
 from ganlib._shown import shown
@@ -19,20 +20,6 @@ __all__ = ["Transforms", "scaled"]
 
 _TRIED = 8  # samples
 _FAR = 10.0  # normalized values do not go beyond this
-# Transforms of torchvision that silently clamp floats to [0, 1].
-_CLAMPS = (
-    *(
-        "AugMix",
-        "AutoAugment",
-        "ColorJitter",
-        "GaussianNoise",
-        "RandAugment",
-        "RandomAdjustSharpness",
-        "RandomAutocontrast",
-    ),
-    *("RandomEqualize", "RandomInvert", "RandomPhotometricDistort", "RandomPosterize", "RandomSolarize"),
-    "TrivialAugmentWide",
-)
 
 
 class Transforms:
@@ -76,14 +63,14 @@ class Transforms:
         self._transform = joint_transform if self._joint else transform
         self._single = False
         if self._transform is not None:
-            self._single = _of_torchvision(self._transform) if self._joint else _takes_one(self._transform)
+            self._single = of_package(self._transform) if self._joint else _takes_one(self._transform)
         parts = self._transform.modules() if isinstance(self._transform, nn.Module) else ()
         if any(hasattr(part, "observe") and getattr(part, "target", None) is not None for part in parts):
             raise ArgumentValueError(
                 f"{self._shown()} adapts to the discriminator's logits, which a loader does not get: pass it to the "
                 "trainer as augment, or give it target=None and a p"
             )
-        if self._joint and self._single and not _of_torchvision(joint_transform, "torchvision.transforms.v2"):
+        if self._joint and self._single and not of_package(joint_transform, "torchvision.transforms.v2"):
             raise ArgumentTypeError(
                 f"{self._shown()} is one of torchvision.transforms, which changes only one input: use the one "
                 "of torchvision.transforms.v2"
@@ -248,7 +235,7 @@ class Transforms:
         """Return the required form of the transform, for errors."""
         if self._joint:
             return "; it must take (samples, condition, generator), or be one of torchvision.transforms.v2"
-        if not (self._single and _of_torchvision(self._transform)):
+        if not (self._single and of_package(self._transform)):
             return "; it must take (samples, generator), or a single sample as it is in the data set"
         parts = {type(part).__name__ for part in held(self._transform, within=12)}
         if samples.dtype == torch.uint8 and parts & {"ToTensor", "Normalize"}:
@@ -268,7 +255,7 @@ def scaled(samples: Tensor) -> Tensor:
 
 def _takes_one(transform: Any) -> bool:
     """Return whether a transform takes a sample instead of a batch and a generator."""
-    if _of_torchvision(transform):
+    if of_package(transform):
         return True
     try:
         signature = inspect.signature(transform.forward if isinstance(transform, nn.Module) else transform)
@@ -285,11 +272,6 @@ def _takes_one(transform: Any) -> bool:
     return not ("gen" in second.name.lower() or second.name == "rng" or "Generator" in str(second.annotation))
 
 
-def _of_torchvision(transform: Any, package: str = "torchvision") -> bool:
-    """Return whether a transform's class, or one of its base classes, belongs to a package."""
-    return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(transform).__mro__)
-
-
 def _of_augment(transform: Any) -> bool:
     """Return whether a transform belongs to ``ganlib.augment``, which this package does not import."""
     return type(transform).__module__.startswith("ganlib.augment.")
@@ -299,11 +281,11 @@ def _of_augment(transform: Any) -> bool:
 def _watched(transform: Any, of_sample: int) -> Iterator[None]:
     """Raise an error in this context if a module inside a transform gets input that it would silently misinterpret."""
     parts = [part for part in held(transform, within=12) if isinstance(part, nn.Module)]
-    hooks = [part.register_forward_pre_hook(_refuse) for part in parts if _of_torchvision(part)]
+    hooks = [part.register_forward_pre_hook(_refuse) for part in parts if of_package(part)]
     hooks += [
         part.register_forward_pre_hook(partial(_refuse_sample, ndim=of_sample))
         for part in parts
-        if _of_torchvision(part, "ganlib.augment")
+        if of_package(part, "ganlib.augment")
     ]
     try:
         yield
@@ -331,8 +313,7 @@ def _refuse(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             "transform contains ToTensor, which does not change tensors, and TensorLoader's samples are tensors: "
             "leave it out; bytes are scaled to [-1, 1], or use v2.ToDtype(torch.float32, scale=True)"
         )
-    clamps = name in _CLAMPS and getattr(module, "clip", True)
-    if clamps and given.is_floating_point() and given.numel():
+    if clamps(module) and given.is_floating_point() and given.numel():
         low, high = (float(value) for value in given.aminmax())
         if low < 0 or high > 1:
             raise ArgumentValueError(

@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,12 @@ from ganlib._once import once
 from ganlib._ranks import first_does, meet
 from ganlib._sampling import evaluating
 from ganlib._shown import shown
+from ganlib._warning import warn_user
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, DTypeError, ShapeError
 from ganlib.metrics._digit_classifier import DigitClassifier
 from ganlib.metrics._extra import Metric
 from ganlib.metrics._inception import InceptionFeatures, inception
+from ganlib.metrics._mixed import MixedImages
 
 __all__ = ["Features", "GanMetric", "Options", "RealFakeMetric", "RowsMetric", "State", "check_samples", "rows_of"]
 
@@ -156,9 +157,8 @@ def _check_kind(role: str, network: Any) -> None:
     if role == "classifier" and getattr(network, "__func__", None) is DigitClassifier.features:
         raise ArgumentValueError("classifier (=DigitClassifier.features) gives features: give the classifier itself")
     if role == "features" and isinstance(network, DigitClassifier):
-        warnings.warn(
-            "features (=DigitClassifier) gives 10 logits, too few to compare samples by: give its method features",
-            stacklevel=4,
+        warn_user(
+            "features (=DigitClassifier) gives 10 logits, too few to compare samples by: give its method features"
         )
 
 
@@ -171,6 +171,10 @@ class RealFakeMetric(GanMetric):
 
     full_state_update: bool = True  # otherwise torchmetrics would merge states that are not sums
 
+    def __init__(self, role: str, network: Any, timeout: float, options: Mapping[str, Any]) -> None:
+        super().__init__(role, network, timeout, options)
+        self._mixed = MixedImages()
+
     def update(self, samples: Tensor, *, real: bool) -> None:
         """Add real or generated samples.
 
@@ -180,8 +184,9 @@ class RealFakeMetric(GanMetric):
 
         Raises:
             ArgumentTypeError: if samples are not a tensor, or ``real`` is not a bool.
-            ArgumentValueError: if samples or outputs of the network are not finite, or real samples are added to loaded
-                statistics without a count.
+            ArgumentValueError: if samples or outputs of the network are not finite, real samples are added to loaded
+                statistics without a count, or one side has images as bytes and the other side scaled images, unless the
+                network scales bytes.
             ShapeError: if the network does not return (N, F), or F changes.
         """
         if not isinstance(real, bool):
@@ -200,6 +205,7 @@ class RealFakeMetric(GanMetric):
                 f"{self._role} gave {tuple(outputs.shape)}, but earlier samples or the loaded statistics have {known} "
                 "features per sample"
             )
+        self._mixed.check("generated" if side == "fake" else side, samples, self._call)
         if len(outputs):
             self._add(side, outputs)
 
@@ -217,6 +223,8 @@ class RealFakeMetric(GanMetric):
         check_flag("real", real)
         kept = {name: value for name, value in self.metric_state.items() if not (real or name.startswith("fake_"))}
         kept = {name: list(value) if isinstance(value, list) else value for name, value in kept.items()}
+        for side in ("generated", *(("real", "training") if real else ())):
+            self._mixed.forget(side)
         super().reset()  # this empties lists in place
         for name, value in kept.items():
             setattr(self, name, value)

@@ -16,7 +16,9 @@ from ganlib._checks import check_flag
 from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib._wrappers import is_sharded, load_plainly, plain, unwrapped
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, CheckpointError
+from ganlib.models._activations import other_activation
 from ganlib.models._format import is_range, read_network, write_network
 from ganlib.models._given_module import fill
 from ganlib.models._rebuilding import rebuilt, recipe_of
@@ -137,7 +139,7 @@ def load_generator(
         ArgumentTypeError: if the module is not one, or ``train`` or ``partial`` is not a bool.
 
     Warns:
-        UserWarning: if ``partial`` is True and weights do not fit.
+        UserWarning: if ``partial`` is True and weights do not fit, or the module has another activation.
 
     Example:
         >>> import tempfile
@@ -175,7 +177,7 @@ def load_discriminator(
         ArgumentTypeError: if the module is not one, or ``train`` or ``partial`` is not a bool.
 
     Warns:
-        UserWarning: if ``partial`` is True and weights do not fit.
+        UserWarning: if ``partial`` is True and weights do not fit, or the module has another activation.
 
     Example:
         >>> import tempfile
@@ -256,6 +258,11 @@ def _load(path: str | os.PathLike[str], module: nn.Module | None, kind: Kind, *,
         if left_out:
             warnings.warn(
                 f"{path} was loaded in part, and the rest kept its values: {'; '.join(left_out)}", stacklevel=3
+            )
+        elif not partial and rank() == 0 and (difference := other_activation(values["recipe"], module)):
+            warn_user(
+                f"{path} was made by a {kind} with another activation than module, {difference}, so the same weights "
+                "give other outputs: use the same activation, or leave module out, and the recipe rebuilds it"
             )
     for part in (unwrapped(module, averages=True), module):  # a wrapper may hide the attributes of its module
         if values["sample_range"] is not None:

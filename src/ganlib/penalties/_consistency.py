@@ -1,18 +1,24 @@
 """Consistency regularization."""
 
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganlib._clamping import clamping_parts, warn_of_clamping, watching
 from ganlib._logits import scales
 from ganlib._shown import shown
 from ganlib._weights import check_weight, weighted
+from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ShapeError
 from ganlib.penalties._penalty import LazyPenalty, call_exactly, check_samples
 from ganlib.protocols import Condition, Discriminator
 
 __all__ = ["Consistency"]
+
+_looked_at = weakref.WeakSet[Any]()  # penalties
 
 
 class Consistency(LazyPenalty):
@@ -101,7 +107,7 @@ class Consistency(LazyPenalty):
     def _unlikeness(self, discriminator: Discriminator, samples: Tensor, condition: Condition) -> Tensor:
         samples = samples.detach()
         plain = scales(call_exactly(discriminator, samples, condition))
-        augmented = scales(call_exactly(discriminator, self.augment(samples), condition))
+        augmented = scales(call_exactly(discriminator, self._augmented(samples), condition))
         for one, other in zip(plain, augmented, strict=True):
             if one.shape != other.shape or one.ndim == 0:
                 raise ShapeError(
@@ -110,3 +116,14 @@ class Consistency(LazyPenalty):
                 )
         pairs = zip(plain, augmented, strict=True)
         return torch.stack([(one - other).square().reshape(len(one), -1).sum(1) for one, other in pairs]).sum(0).mean()
+
+    def _augmented(self, samples: Tensor) -> Tensor:
+        """Augment samples; at the first call, warn of an augmentation that clamps them to [0, 1]."""
+        if torch.compiler.is_compiling() or self in _looked_at:
+            return self.augment(samples)
+        _looked_at.add(self)
+        with watching(clamping_parts(self.augment)) as found:
+            augmented = self.augment(samples)
+        if rank() == 0:
+            warn_of_clamping("augment", found)
+        return augmented

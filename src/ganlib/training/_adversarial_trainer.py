@@ -220,6 +220,7 @@ class AdversarialTrainer:
             latent,
             fake_conditions,
             augment,
+            optimizers=[generator_optimizer, discriminator_optimizer],
             loss=loss,
             penalties=penalties,
             auxiliary_losses=auxiliary_losses,

@@ -1,7 +1,7 @@
 """Read the batches of a GAN in any of their forms, and check them before training on them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,13 @@ from ganlib._shown import shown
 from ganlib.distributed import rank
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from ganlib.protocols import Batch, ConditionChecker, Latent
-from ganlib.training._dry_run import draw_conditions_once, draw_once, dry_run, without_trace
+from ganlib.training._dry_run import draw_conditions_once, draw_once, dry_run, used_parameters, without_trace
 from ganlib.training._outputs import warn_of_outputs
-from ganlib.training._samples import warn_of_colors, warn_of_maps, warn_of_samples
+from ganlib.training._samples import warn_of_clamps, warn_of_colors, warn_of_maps, warn_of_samples
 from ganlib.training._step._joint_pass import warn_of_joint_statistics
 from ganlib.training._step._networks import move
 from ganlib.training._step._precision import Precision
+from ganlib.training._untrained import find_untrained, warn_of_untrained
 
 __all__ = ["CONDITION_KEY", "BatchReader"]
 
@@ -42,6 +43,7 @@ class BatchReader:
         latent: the distribution of latents.
         fake_conditions: a function from n to n conditions, or None.
         augment: a function from samples to samples, or None.
+        optimizers: the optimizers of the networks.
         loss: the adversarial loss, which decides whether probabilities are valid logits.
         penalties: the penalties.
         auxiliary_losses: the auxiliary losses.
@@ -55,6 +57,9 @@ class BatchReader:
         last_activation: the generator's last activation if it must be computed in float32 under autocast, or None.
     """
 
+    # A recorded step does not read these.
+    unrecorded: ClassVar[tuple[str, ...]] = ("_optimizers",)
+
     def __init__(
         self,
         generator: nn.Module,
@@ -63,6 +68,7 @@ class BatchReader:
         fake_conditions: Callable[[int], Any] | None,
         augment: Callable[[Tensor], Tensor] | None,
         *,
+        optimizers: Sequence[torch.optim.Optimizer],
         loss: object,
         penalties: Sequence[Any],
         auxiliary_losses: Sequence[Any],
@@ -78,6 +84,7 @@ class BatchReader:
         self._latent = latent
         self._fake_conditions = fake_conditions
         self._augment = augment
+        self._optimizers = optimizers
         # A loss of the user's own may expect probabilities.
         self._loss = loss if type(loss).__module__.startswith("ganlib.") else None
         self._penalties = penalties
@@ -222,7 +229,7 @@ class BatchReader:
         parameter = next(self._generator.parameters())
         device, n = parameter.device, len(batch.sample)
         batch = move(batch, device, channels_last=self._channels_last)
-        with without_trace(self._fake_conditions):
+        with without_trace(self._fake_conditions, self._latent):
             fake_condition = batch.condition
             if self._fake_conditions is not None:
                 fake_condition = self._as_conditions(draw_conditions_once(self._fake_conditions, n), n)
@@ -244,8 +251,15 @@ class BatchReader:
             sample_range = getattr(self._generator, "sample_range", None)
             warn_of_samples(batch.sample, sample_range, found.last_operation)
             warn_of_colors(self._augment, sample_range, found.last_operation)
+            warn_of_clamps(self._augment, batch.sample)
             warn_of_maps(self._augment, batch.sample, batch.condition)
-            warn_of_outputs(found.output, n, self._penalties, self._auxiliary_losses)
+            warn_of_outputs(found.output, n, self._penalties, self._auxiliary_losses, broadcast=found.broadcast)
+            networks = {"generator": self._generator, "discriminator": self._discriminator}
+            # The update looks for parts in plain containers, in any game.
+            if untrained := [one for one in find_untrained(networks, self._optimizers) if one.container is None]:
+                autocast = self._precision.autocast(device.type)
+                used = used_parameters(self._generator, self._discriminator, latent, fake_condition, autocast=autocast)
+                warn_of_untrained(untrained, used)
             if self._joint_pass:
                 warn_of_joint_statistics(self._discriminator)
             for logits in scales(found.output):  # later, a compiled discriminator would hide its last operation

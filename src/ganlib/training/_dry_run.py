@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ganlib._ending import Ending, range_of
-from ganlib._logits import as_output
-from ganlib._nest import tensors_of
+from ganlib._generators import generator_kind, generator_state, load_generator_state
+from ganlib._held import held
+from ganlib._logits import as_output, scales
+from ganlib._nest import mapped, tensors_of
 from ganlib._random import load_random_state, random_state
 from ganlib._sampling import evaluating
 from ganlib._shown import shown
@@ -22,9 +24,9 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, Sh
 from ganlib.protocols import Batch, DiscriminatorOutput, Latent, Stateful
 from ganlib.training._outputs import is_mixed
 from ganlib.training._step._last_activation import last_activation, recorded_calls
-from ganlib.training._step._networks import call
+from ganlib.training._step._networks import call, leaves_of
 
-__all__ = ["Findings", "check_made", "draw_conditions_once", "draw_once", "dry_run", "without_trace"]
+__all__ = ["Findings", "check_made", "draw_conditions_once", "draw_once", "dry_run", "used_parameters", "without_trace"]
 
 T = TypeVar("T")
 
@@ -39,11 +41,13 @@ class Findings(NamedTuple):
         last_operation: the operation that bounds the samples, such as ``"tanh"``, with its bounds; None if it is
             another one or unknown.
         output: the discriminator's output, with its graph if the operations were searched.
+        broadcast: whether each sample has a logit for each sample of the batch.
     """
 
     last_activation: nn.Module | None
     last_operation: Ending | None
     output: DiscriminatorOutput
+    broadcast: bool
 
 
 def dry_run(
@@ -77,7 +81,7 @@ def dry_run(
         ArgumentValueError: a network cannot be called with these inputs.
     """
     sample, condition = batch
-    with without_trace(augment), evaluating(generator, discriminator), autocast:
+    with without_trace(augment, networks=(generator, discriminator)), evaluating(generator, discriminator), autocast:
         try:
             with recorded_calls(generator) as calls, _Unchanged("generator", None, fake_condition, warn=first):
                 fake = _graphed(lambda: _make(generator, latent, fake_condition, sample), wanted=first)
@@ -100,7 +104,38 @@ def dry_run(
                 output = _graphed(discriminate, wanted=wanted)
                 if first and not wanted and is_mixed(output):
                     output = _graphed(discriminate, wanted=True)  # the graph shows whether logits are flattened maps
-        return Findings(last_activation(calls, fake.detach(), warn=first), range_of(fake), output)
+                broadcast = first and _is_broadcast(discriminator, given, condition, output)
+        return Findings(last_activation(calls, fake.detach(), warn=first), range_of(fake), output, broadcast)
+
+
+def used_parameters(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    latent: Tensor,
+    fake_condition: Any,
+    *,
+    autocast: AbstractContextManager[object],
+) -> set[int]:
+    """Return the ids of the parameters on which the samples and their logits depend; empty if there is no graph.
+
+    Args:
+        generator: called with the latents and the fakes' conditions.
+        discriminator: called with the samples and the fakes' conditions.
+        latent: (N, dim).
+        fake_condition: the fakes' conditions, or None.
+        autocast: the context of the forward passes.
+    """
+    with (
+        without_trace(),
+        evaluating(generator, discriminator),
+        autocast,
+        _Unchanged("", None, fake_condition),
+        contextlib.suppress(*_ERRORS),
+        torch.enable_grad(),
+    ):
+        fake = call(generator, latent, fake_condition)
+        return leaves_of((fake, tuple(as_output(call(discriminator, fake, fake_condition)))))
+    return set()
 
 
 def check_made(fake: Any) -> Tensor:
@@ -177,7 +212,7 @@ class _Unchanged:
 
     # A class, since a warning from a generator of contextlib would not point at the user's line.
 
-    def __init__(self, name: str, sample: Any, condition: Any, *, warn: bool) -> None:
+    def __init__(self, name: str, sample: Any, condition: Any, *, warn: bool = False) -> None:
         given = {"samples": sample, "conditions": condition}
         self._name = name
         self._before = [(what, tensor, tensor.clone()) for what, nest in given.items() for tensor in tensors_of(nest)]
@@ -202,15 +237,20 @@ class _Unchanged:
 
 
 @contextmanager
-def without_trace(*parts: Any) -> Iterator[None]:
-    """Restore all states at the end of the context; create no graph and compile nothing."""
+def without_trace(*parts: Any, networks: Sequence[nn.Module] = ()) -> Iterator[None]:
+    """Restore all states and random generators at the end of the context; create no graph and compile nothing."""
     random_numbers = random_state()
+    roots = [*parts, *(module for network in networks for module in network.modules())]
+    reached = {id(one): one for root in roots for one in held(root, closed=(nn.Module,)) if generator_kind(one)}
+    generators = [(one, generator_state(one)) for one in reached.values()]
     states = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, Stateful)]
     try:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         load_random_state(random_numbers)
+        for one, numbers in generators:
+            load_generator_state(one, numbers)
         for part, state in states:
             part.load_state_dict(state)
 
@@ -221,6 +261,18 @@ def _graphed(run: Callable[[], T], *, wanted: bool) -> T:
         with contextlib.suppress(*_ERRORS), torch.enable_grad():
             return run()
     return run()
+
+
+def _is_broadcast(discriminator: nn.Module, sample: Tensor, condition: Any, output: DiscriminatorOutput) -> bool:
+    """Return whether a size of the logits, other than the first, is the number of samples, and changes with it."""
+    n, shapes = len(sample), [scale.shape for scale in scales(output)]
+    if n < 2 or not any(n in shape[1:] for shape in shapes):
+        return False
+    with contextlib.suppress(*_ERRORS):
+        fewer = as_output(call(discriminator, sample[:-1], mapped(condition, lambda tensor: tensor[:-1])))
+        pairs = zip(shapes, [scale.shape for scale in scales(fewer)], strict=True)
+        return any((n, n - 1) in zip(shape[1:], other[1:], strict=True) for shape, other in pairs)
+    return False
 
 
 def _is_compiled(network: nn.Module) -> bool:

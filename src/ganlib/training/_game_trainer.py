@@ -1,5 +1,7 @@
 """Train the networks of any adversarial game whose players take turns."""
 
+import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -8,12 +10,13 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
 from ganlib._checks import check_count, check_flag, check_positive
 from ganlib._ranks import gather
 from ganlib._shown import described, network_name, on_lines, optimizer_name, shown
 from ganlib._wrappers import is_sharded
-from ganlib.distributed import rank
+from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, BatchesExhaustedError, CheckpointError
 from ganlib.protocols import Stateful
 from ganlib.training._small_batches import SmallBatches
@@ -25,6 +28,7 @@ from ganlib.training._step._replicas import Replicas, metrics_over_ranks
 from ganlib.training._step._state import load_states, states_of, warn_of_changes
 from ganlib.training._step._step_graphs import CudaGraph, StepGraphs
 from ganlib.training._step._update import Update
+from ganlib.training._untrained import HiddenParts
 
 __all__ = ["GameTrainer", "Player"]
 
@@ -69,6 +73,7 @@ class Player:
             raise ArgumentTypeError(
                 f"the optimizer of {self.name} (={shown(self.optimizer)}) must be a torch.optim.Optimizer"
             )
+        _check_step(self.name, self.optimizer)
         if not callable(self.objective) or isinstance(self.objective, type):
             raise ArgumentTypeError(
                 f"the objective of {self.name} (={shown(self.objective)}) must be a function of a batch"
@@ -226,6 +231,8 @@ class GameTrainer:
         }
         scalers = {player.name: self._precision.scaler(self.device.type) for player in players}
         self._scalers = {name: scaler for name, scaler in scalers.items() if scaler is not None}
+        named = {name: part for name, part in modules.items() if isinstance(part, nn.Module)}
+        hidden_parts = HiddenParts(named, self._optimizers.values())
         owners, joined = {"iteration": "the run", "epoch": "the run"}, dict[tuple[int, ...], Any]()
         self._updates = {
             player.name: Update(
@@ -237,10 +244,11 @@ class GameTrainer:
                 max_grad_norm=max_grad_norm,
                 owners=owners,
                 joined=joined,
+                look=hidden_parts,
             )
             for player in players
         }
-        networks = [part for part in modules.values() if isinstance(part, nn.Module)]
+        networks = [*named.values()]
         self._replicas = Replicas(networks)
         self._small_batches: SmallBatches | None = None
         self._find_submodules()
@@ -336,8 +344,9 @@ class GameTrainer:
     def expect_batches(self, size: int, smallest: int) -> None:
         """Announce the sizes of the batches; ``fit`` does this if the loader knows them.
 
-        Batch norms have no statistics for a single value per channel. If the smallest batch has one sample and a module
-        has batch norms, the trainer tries a batch of one before it trains anything.
+        A batch norm has no statistics for a single value per channel, and a standard deviation of one value is NaN. If
+        the smallest batch has one sample, the trainer tries a batch of one before it trains anything. It restores
+        modules and random numbers after the trial. If your own objective counts its calls, it counts the trial too.
 
         Args:
             size: number of samples in the first batch.
@@ -435,12 +444,13 @@ class GameTrainer:
             yield drawn
 
     def _try_iteration(self, batch: Any) -> list[Tensor]:
-        """Run the forward passes of an iteration on a batch."""
+        """Run the forward passes of an iteration on a batch, and return losses that must be finite."""
         with self._autocast():
             prepared = batch if self._prepare is None else self._prepare(batch)
-            for player in self.players:
-                player.objective(prepared)
-        return []
+            given = (player.objective(prepared) for player in self.players)
+            totals = [_detached(one[0] if isinstance(one, tuple) and one else one) for one in given]
+        # A scaler skips a step that is not finite.
+        return [] if self._precision.name == "fp16" or world_size() > 1 else [*filter(torch.is_tensor, totals)]
 
     def _autocast(self) -> Any:
         return self._precision.autocast(self.device.type)
@@ -463,6 +473,26 @@ class GameTrainer:
         """Return everything that an iteration can reach, by name."""
         objectives = {f"objective of {player.name}": player.objective for player in self.players}
         return {**objectives, "prepare": self._prepare, **self.modules, **self._optimizers}
+
+
+def _check_step(player: str, optimizer: torch.optim.Optimizer) -> None:
+    """Refuse an optimizer whose step needs an argument, or takes only the sparse gradients of embeddings."""
+    name = f"the optimizer of {player} (={type(optimizer).__name__})"
+    arguments: list[inspect.Parameter] = []
+    with contextlib.suppress(TypeError, ValueError):  # functions written in C have no signature
+        arguments = [*inspect.signature(type(optimizer).step).parameters.values()][1:]
+    for argument in arguments:
+        if argument.default is argument.empty and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            raise ArgumentValueError(
+                f"{name} needs {argument.name} in its step, but the trainer computes each gradient once, and calls "
+                "step() without arguments: use Adam or SGD, for example"
+            )
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    # The weight of an embedding has two dimensions; no other layer gives it sparse gradients.
+    if isinstance(optimizer, torch.optim.SparseAdam) and any(not is_lazy(p) and p.ndim != 2 for p in held):
+        raise ArgumentValueError(
+            f"{name} takes only the gradients of embeddings with sparse=True, but holds other parameters too: use Adam"
+        )
 
 
 def _check_parts(modules: Any, players: Any) -> None:
@@ -499,6 +529,10 @@ def _check_parts(modules: Any, players: Any) -> None:
                 f"modules ({', '.join(modules):.100}), so they would not be saved: add their module to modules (or was "
                 "the optimizer made before the module was copied?)"
             )
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _is_per_process(part: Any) -> bool:

@@ -32,15 +32,21 @@ def is_mixed(output: DiscriminatorOutput) -> bool:
 
 
 def warn_of_outputs(
-    output: DiscriminatorOutput, n: int, penalties: Sequence[Any], auxiliary_losses: Sequence[Any]
+    output: DiscriminatorOutput,
+    n: int,
+    penalties: Sequence[Any],
+    auxiliary_losses: Sequence[Any],
+    *,
+    broadcast: bool,
 ) -> None:
-    """Warn of class logits or features among the logits, of a mean over the batch, and of an untrained classifier.
+    """Warn of class logits or features among the logits, of logits of pairs or means, and of an untrained classifier.
 
     Args:
         output: the discriminator's output for n samples.
         n: number of samples.
         penalties: the trainer's penalties; one of the user's own may train a classifier.
         auxiliary_losses: the trainer's auxiliary losses.
+        broadcast: whether each sample has a logit for each sample of the batch.
     """
     parts = scales(output)
     if is_mixed(output):
@@ -53,6 +59,13 @@ def warn_of_outputs(
     if gives_one_logit(n, parts):
         known.update(one for one in penalties if type(one).__module__.startswith("ganlib."))  # one warning is enough
         warn_of_one_logit(n, parts, "losses, penalties and adaptive augmentation then act on the mean alone")
+    if broadcast:
+        shapes = " and ".join(str(tuple(part.shape)) for part in parts)
+        warn_user(
+            f"the discriminator gives logits {shapes} for {n} samples: each sample has a logit for every sample, "
+            f"probably since shapes ({n}, 1) and ({n},) were added, by a squeeze() or flatten() of one of them. Return "
+            "one logit for each sample, (N, 1): flatten both, or neither"
+        )
     own = any(not type(one).__module__.startswith("ganlib.") for one in penalties)
     if output.class_logits is not None and not auxiliary_losses and not own:
         warn_user(

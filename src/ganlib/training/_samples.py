@@ -7,14 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganlib._clamping import clamping_parts, warn_of_clamping, watching
 from ganlib._ending import Ending
 from ganlib._nest import tensors_of
 from ganlib._warning import warn_user
 from ganlib.training._dry_run import without_trace
 
-__all__ = ["warn_of_colors", "warn_of_maps", "warn_of_samples"]
+__all__ = ["warn_of_clamps", "warn_of_colors", "warn_of_maps", "warn_of_samples"]
 
 _TOLERANCE = 1e-3
+_TRIES = 8  # calls of an augmentation, and samples
 _ENOUGH = 16  # fewer values do not show the range
 _LEVELS = 8  # of samples made from bytes; fewer can be decimal numbers
 _MOST = 2**20
@@ -70,6 +72,23 @@ def warn_of_colors(
             f"lie in [{own[0]:.4g}, {own[1]:.4g}], so a flip of the brightness makes them negative: scale both to "
             f"[{assumed[0]:.4g}, {assumed[1]:.4g}], or use a policy without colors"
         )
+
+
+def warn_of_clamps(augment: Callable[[Tensor], Tensor] | None, samples: Tensor) -> None:
+    """Warn of an augmentation with a transform of torchvision that clamps the samples to [0, 1].
+
+    Args:
+        augment: a function from samples to samples, or None.
+        samples: (N, ...) float.
+    """
+    parts = [] if augment is None else clamping_parts(augment)
+    if augment is None or not parts:
+        return
+    with without_trace(augment), watching(parts) as found:
+        for _ in range(_TRIES):  # it may apply its parts at random
+            if not found:
+                augment(samples[:_TRIES].clone())
+    warn_of_clamping("augment", found)
 
 
 def _bounds(sample_range: tuple[float, float] | None, ending: str | None) -> tuple[float, float] | None:

@@ -33,8 +33,8 @@ class SmallBatches:
         attempt: a function that runs an iteration on a batch and returns the values that must be finite.
         networks: modules to restore after the trial.
         parts: other objects whose states and random generators are restored.
-        any_error: whether any error of any small batch counts. If False, only an error of a batch norm counts, for an
-            announced batch of one sample.
+        any_error: whether any error of any small batch counts. If False, only an error of a batch norm and values that
+            are not finite count, for an announced batch of one sample, whichever sample it is.
     """
 
     unrecorded = ("_announced", "_least")
@@ -80,10 +80,13 @@ class SmallBatches:
         if least >= known:
             return
         if least < n:
-            if not (self._any_error or (least == 1 and self._has_batch_norm())):
+            # Values depend on the process; a trial in some of them would wait for the others.
+            if not (self._any_error or (least == 1 and (self._has_batch_norm() or world_size() == 1))):
                 return
-            part = mapped(batch, lambda tensor: tensor[:least] if tensor.shape[:1] == (n,) else tensor)
-            error = self._failure(part)
+            error = self._failure(_part(batch, n, 0, least))
+            if not self._any_error:
+                for start in range(1, min(n, 4)):  # one sample alone may be special, with an empty mask for example
+                    error = error and self._failure(_part(batch, n, start, start + least))
             if error is not None and self._failure(batch) is None:
                 raise ArgumentValueError(
                     f"the smallest batch of an epoch, of {least}, cannot be trained on, but batches of {n} can: "
@@ -129,6 +132,10 @@ class SmallBatches:
         for warning in said:  # repeat them, since some warnings are given only once
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return None
+
+
+def _part(batch: Any, n: int, start: int, end: int) -> Any:
+    return mapped(batch, lambda tensor: tensor[start:end] if tensor.shape[:1] == (n,) else tensor)
 
 
 def losses_and_gradients(

@@ -1,6 +1,7 @@
 """Save samples of the same latents while the generator learns."""
 
 import os
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, Sh
 from ganlib.protocols import Condition, Run
 from ganlib.viz._cells import check_range
 from ganlib.viz._grid import check_layout, image_grid
-from ganlib.viz._images import save_image
+from ganlib.viz._images import numbered_images, save_image
 
 __all__ = ["SampleGrid", "warn_of_folder"]
 
@@ -273,18 +274,22 @@ def _leaving_random_numbers() -> Iterator[None]:
 
 
 def warn_of_folder(callback: Any, run: Run) -> None:
-    """Warn if no SampleGrid before the callback writes to its ``folder``, although there are SampleGrids.
+    """Warn if no SampleGrid before the callback writes to its ``folder``.
 
-    A callback of the user may write to it instead, unless a later SampleGrid does.
+    Without a SampleGrid, a folder with images is right, as are callbacks of the user, which may write to it. With a
+    SampleGrid for this folder that comes later, they are not.
     """
     grids = [other for other in run.callbacks if isinstance(other, SampleGrid)]
+    expected = bool(grids) or not numbered_images(callback.folder, sys.maxsize)
     if any(type(other).__module__.split(".")[0] != "ganlib" for other in run.callbacks):
-        grids = [other for other in grids if os.path.abspath(other.folder) == os.path.abspath(callback.folder)]
+        expected = any(os.path.abspath(other.folder) == os.path.abspath(callback.folder) for other in grids)
     before = [*takewhile(lambda other: other is not callback, run.callbacks)]
-    if grids and os.path.abspath(callback.folder) not in [os.path.abspath(x.folder) for x in grids if x in before]:
+    written = [os.path.abspath(other.folder) for other in grids if other in before]
+    # A callback that a callback of the user calls is not in the list.
+    if expected and callback in run.callbacks and os.path.abspath(callback.folder) not in written:
         name = type(callback).__name__
         warnings.warn(
-            f"no SampleGrid before {name} writes images to {callback.folder}, which {name} reads: give both the same "
-            "folder, and put the SampleGrid first",
+            f"no SampleGrid before {name} writes images to {callback.folder}, which {name} reads: put a SampleGrid "
+            "with that folder before it",
             stacklevel=6,
         )

@@ -93,6 +93,7 @@ def test_betas_that_are_tensors_change_in_place() -> None:
     assert [beta.item() for beta in betas] == [0.5, 0.75]
 
 
+@pytest.mark.filterwarnings("ignore:.* without an optimizer:UserWarning")
 def test_a_group_that_is_added_later_follows_too() -> None:
     """As when layers are unfrozen after the schedule was made."""
     generator, discriminator = make_players()

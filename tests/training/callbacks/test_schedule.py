@@ -262,6 +262,7 @@ def test_two_schedules_of_one_thing_are_refused() -> None:
     training.fit(trainer, [points()], iterations=1, callbacks=[*callbacks, training.Schedule(tensor, half)])
 
 
+@pytest.mark.filterwarnings("ignore:.* without an optimizer:UserWarning")
 def test_a_group_that_is_added_later_has_its_own_base_rate() -> None:
     """As when layers are unfrozen after the schedule was made."""
     generator, discriminator = make_players()

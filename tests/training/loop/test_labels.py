@@ -69,6 +69,47 @@ def test_labels_that_fit_are_trained_on() -> None:
     training.fit(embedded(2), merged, iterations=10)
 
 
+class Forwards:
+    """A wrapper of a user's that makes raw labels 5, 6, 7 to 0, 1, 2, and forwards all attributes."""
+
+    def __init__(self, labels: Tensor) -> None:
+        self.loader = loader(labels)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Any:
+        return (batch._replace(condition=batch.condition - 5) for batch in self.loader)
+
+
+class Relabels(data.TensorLoader):
+    """The same as a subclass."""
+
+    def __iter__(self) -> Any:
+        return (batch._replace(condition=batch.condition - 5) for batch in super().__iter__())
+
+
+def encoded() -> training.AdversarialTrainer:
+    """A trainer whose networks encode three classes."""
+    generator = conditioning.ConcatLatent(nn.Linear(6, 2), conditioning.OneHot(3))
+    return make_trainer(generator, conditioning.Projection(nn.Linear(2, 8), conditioning.ClassEmbedding(3, 8), 8))
+
+
+@pytest.mark.parametrize("make", [encoded, lambda: embedded(3), lambda: classified(3, **AUXILIARY)])
+def test_labels_that_a_wrapper_changes_are_looked_at_in_batches(make: Any) -> None:
+    """What a wrapper or a subclass shows of the data set is not what its batches contain."""
+    labels = torch.arange(80) % 3 + 5
+    for batches in (Forwards(labels), Relabels(TensorDataset(points(80), labels), 8)):
+        training.fit(make(), batches, iterations=10)
+    with pytest.raises(ArgumentValueError, match="condition holds the class 3"):
+        training.fit(encoded(), Forwards(labels + 1), iterations=10)
+    with pytest.raises(ArgumentValueError, match="condition holds the class 7"):
+        training.fit(encoded(), loader(labels), iterations=10)
+
+
 def test_looking_at_labels_changes_nothing() -> None:
     """The loader, the random numbers and the networks are those of a run whose labels cannot be looked at."""
 

@@ -1,6 +1,7 @@
 """Tests of the last activation under autocast."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -187,3 +188,19 @@ def test_a_generator_that_was_converted_to_half_precision_is_left_alone() -> Non
     with widened(activation):
         assert generator.to(torch.bfloat16)(torch.randn(1, 3).to(torch.bfloat16)).dtype == torch.bfloat16
     assert stacks.LinearStack([3, 2], last_activation=nn.Tanh).half()(torch.zeros(1, 3).half()).dtype == torch.float16
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("wrap", [lambda network: network, lambda network: nn.Sequential(network, nn.Identity())])
+def test_networks_of_torchscript_are_trained(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    """A compiled program takes no hooks; it trains as the network that it was made from."""
+    weights = []
+    for script in (False, True):
+        torch.manual_seed(0)
+        players = nn.Sequential(nn.Linear(3, 2), nn.Tanh()), nn.Sequential(nn.Linear(2, 1))
+        first, second = (wrap(torch.jit.script(one) if script else one) for one in players)
+        trainer = make_trainer(first, second)
+        for _ in range(3):
+            trainer.train_step(points().clamp(-1, 1))
+        weights.append(nn.utils.parameters_to_vector([*first.parameters(), *second.parameters()]))
+    torch.testing.assert_close(*weights)

@@ -455,6 +455,7 @@ def test_hooks_of_an_optimizer_take_part(change: Before) -> None:
     torch.testing.assert_close(*results, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.* without an optimizer:UserWarning")
 def test_a_group_that_is_added_is_trained() -> None:
     """Parameters that join an optimizer between steps are trained from then on, with their own learning rate."""
 

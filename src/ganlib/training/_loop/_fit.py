@@ -19,11 +19,12 @@ from ganlib.protocols import Callback, OnEnd, OnIteration, OnStart, Trainer
 from ganlib.training._callbacks._betas_schedule import BetasSchedule
 from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._schedule import LearningRateSchedule, Schedule
-from ganlib.training._loop._labels import check_labels
+from ganlib.training._loop._labels import check_labels, conditions_of
 from ganlib.training._loop._loaders import warn_of_loader
 from ganlib.training._loop._run import OngoingRun
 from ganlib.training._loop._signals import Signals
 from ganlib.training._loop._start import check_start
+from ganlib.training._loop._unsaved import warn_of_unsaved
 from ganlib.training._step._networks import networks_of
 from ganlib.training._step._settings import optimizers_of
 
@@ -129,6 +130,7 @@ def fit(
         if wanted and not any(isinstance(callback, Checkpoint) for callback in callbacks):
             raise ArgumentValueError(f"{name} (={shown(wanted)}) needs a training.Checkpoint among the callbacks")
     warn_of_loader(batches, callbacks)
+    warn_of_unsaved(trainer, batches, callbacks)
     if int(os.environ.get("WORLD_SIZE", 1)) > world_size():
         warnings.warn(
             f"torchrun started {os.environ['WORLD_SIZE']} processes, but they have not joined, so each trains alone: "
@@ -195,8 +197,6 @@ def _warn_of_schedules(run: OngoingRun, limits: Mapping[str, float | None]) -> N
 
 def _check_conditions(trainer: Trainer, batches: Any) -> None:
     """Check the conditions of a whole data set once: batches on a device are not checked one by one."""
-    # A joint transform may change the conditions.
-    changed = getattr(batches, "joint_transform", None) is not None
-    conditions = None if changed else getattr(batches, "conditions", None)
-    if isinstance(conditions, Tensor) and hasattr(trainer, "check_conditions"):
+    conditions = conditions_of(batches)
+    if conditions is not None and hasattr(trainer, "check_conditions"):
         trainer.check_conditions(conditions.cpu())

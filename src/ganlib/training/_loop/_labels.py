@@ -16,7 +16,20 @@ from ganlib.errors import ArgumentValueError
 from ganlib.protocols import Stateful
 from ganlib.training._step._networks import call
 
-__all__ = ["check_labels"]
+__all__ = ["check_labels", "conditions_of"]
+
+
+def conditions_of(batches: Any) -> Tensor | None:
+    """Return all conditions of a loader that keeps them in memory and whose batches contain them unchanged, or None.
+
+    A wrapper that forwards attributes, a subclass and a joint transform may change them on the way.
+    """
+    iterates = getattr(type(batches), "__iter__", None)
+    if not str(getattr(iterates, "__module__", "")).startswith("ganlib."):
+        return None
+    changed = getattr(batches, "joint_transform", None) is not None
+    conditions = None if changed else getattr(batches, "conditions", None)
+    return conditions if isinstance(conditions, Tensor) else None
 
 
 def check_labels(discriminator: Any, batches: Any, parts: Callable[[], Iterator[Any]]) -> None:
@@ -26,18 +39,16 @@ def check_labels(discriminator: Any, batches: Any, parts: Callable[[], Iterator[
 
     Args:
         discriminator: the trainer's discriminator; None tries nothing.
-        batches: the loader; only one with ``samples`` and class indices as ``conditions`` is tried.
+        batches: the loader; only one of ganlib with ``samples`` and class indices as ``conditions`` is tried.
         parts: a function that finds everything that the trainer holds.
 
     Raises:
         ArgumentValueError: a label is out of range.
     """
-    labels: Any = getattr(batches, "conditions", None)
-    if not (isinstance(labels, Tensor) and labels.ndim == 1 and labels.dtype == torch.int64 and len(labels)):
+    labels = conditions_of(batches)
+    if labels is None or labels.ndim != 1 or labels.dtype != torch.int64 or not len(labels):
         return
     if not isinstance(discriminator, nn.Module) or not isinstance(batches, Stateful) or not hasattr(batches, "samples"):
-        return
-    if getattr(batches, "joint_transform", None) is not None:  # it may change the labels
         return
     weight = next(discriminator.parameters(), None)
     if weight is None or any(map(is_lazy, discriminator.parameters())):

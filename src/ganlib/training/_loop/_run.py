@@ -30,7 +30,9 @@ from ganlib.training._callbacks._checkpoint import Checkpoint
 from ganlib.training._callbacks._evaluate import Evaluate
 from ganlib.training._callbacks._stateful import named_states
 from ganlib.training._loop._divergence import DivergenceWatch
+from ganlib.training._loop._layout import Layout, check_layout, layout_of
 from ganlib.training._loop._modes import ModeWatch
+from ganlib.training._loop._own_generators import OwnGenerators
 from ganlib.training._loop._signals import Signals
 from ganlib.training._step._networks import networks_of
 from ganlib.training._step._replicas import move_random_numbers_apart
@@ -66,6 +68,7 @@ class OngoingRun:
         self._settings = OptimizerSettings(optimizers, from_code)
         self.modes = ModeWatch(networks_of(trainer), optimizers.values())
         self._tries_left = 2 if self._checkpoints() else 0
+        self._layout: Layout = {}
         self._signals = signals
         self._called = [
             callback for callback in self.callbacks if rank() == 0 or not getattr(callback, "rank_zero_only", False)
@@ -82,6 +85,7 @@ class OngoingRun:
         self._ended: float | None = None
         self._stopped = False
         self._random_numbers: dict[str, Any] = {}
+        self._generators = OwnGenerators(trainer, batches, callbacks)
 
     @property
     def iteration(self) -> int:
@@ -171,17 +175,17 @@ class OngoingRun:
         gather(None)  # makes the group of the processes; if one failed before that, the others would wait for it
         self._start_callbacks()
         if random_numbers is not None:
-            load_random_state(random_numbers, self.batches)
+            self._load_random_state(random_numbers)
         move_random_numbers_apart()
 
     def go_back(self, error: TrainingDivergedError) -> bool:
         """Load the newest checkpoint, but keep the random state; return whether there was a checkpoint."""
-        random_numbers = random_state(self.batches)
+        random_numbers = self._random_state()
         if self.resume() is None:
             return False
         warnings.warn(f"{error}; goes back to iteration {self.iteration}", stacklevel=4)
         self._start_callbacks()
-        load_random_state(random_numbers, self.batches)
+        self._load_random_state(random_numbers)
         return True
 
     def _start_callbacks(self) -> None:
@@ -267,7 +271,7 @@ class OngoingRun:
             "metrics": {name: torch.as_tensor(value).detach() for name, value in self.metrics.items()},
             "logged": dict(self.logged),
             "callbacks": {name: callback.state_dict() for name, callback in named_states(self.callbacks).items()},
-            "ranks": gather({"batches": self._stream.state_dict(), "random": random_state(self.batches)}),
+            "ranks": gather({"batches": self._stream.state_dict(), "random": self._random_state()}),
             "optimizers": self._settings.state_dict(),
         }
 
@@ -280,7 +284,7 @@ class OngoingRun:
         return left * getattr(self.trainer, "batches_per_iteration", 1) + self._stream.position
 
     def _try_state(self) -> None:
-        """Refuse a state that a checkpoint could not save.
+        """Refuse a state that a checkpoint could not save, and networks that could not be loaded from it.
 
         This runs before the first iteration and again before the second, since optimizers have a state only after the
         first. The loader has already drawn the next batch, so its state does not start an epoch.
@@ -295,7 +299,7 @@ class OngoingRun:
                 raise
 
         problem: Exception | None = None
-        random_numbers = random_state(self.batches)
+        random_numbers = self._random_state()
         try:
             states = {name: state_of(callback) for name, callback in named_states(self.callbacks).items()}
             state = {"trainer": state_of(self.trainer), "callbacks": states, "batches": state_of(self._stream)}
@@ -303,10 +307,15 @@ class OngoingRun:
                 as_plain(state, "run", lazy=True)
             except (ArgumentTypeError, ArgumentValueError) as error:
                 raise type(error)(f"a checkpoint of this run could not be saved: {error}") from None
+            networks = networks_of(self.trainer) if type(self.trainer).__module__.startswith("ganlib.") else {}
+            if self._tries_left:
+                self._layout = layout_of(networks)
+            else:
+                check_layout(networks, self._layout)
         except Exception as error:
             problem = error
         finally:
-            load_random_state(random_numbers, self.batches)
+            self._load_random_state(random_numbers)
         if any(gather(problem is not None)):  # all processes stop together, or some would wait forever
             if problem is None:
                 raise GanlibRuntimeError("a checkpoint could not be saved: see the error of another process")
@@ -335,8 +344,16 @@ class OngoingRun:
         ranks = state["ranks"]
         mine = ranks[rank() % len(ranks)]
         self._stream.load_state_dict(mine["batches"], other_ranks=len(ranks) != world_size())
-        load_random_state(mine["random"], self.batches)  # start() does this again; here it shows a damaged state
+        self._load_random_state(mine["random"])  # start() does this again; here it shows a damaged state
+        self._generators.warn_of_others(mine["random"].get("own", {}))
         self._random_numbers = mine["random"]
+
+    def _random_state(self) -> dict[str, Any]:
+        return {**random_state(self.batches), "own": self._generators.state_dict()}
+
+    def _load_random_state(self, state: dict[str, Any]) -> None:
+        load_random_state(state, self.batches)
+        self._generators.load_state_dict(state.get("own", {}))  # an earlier version saved none
 
     def _warn_of_new(self, own: Mapping[str, Stateful], saved: Mapping[str, Any]) -> None:
         """Warn of callbacks that begin without a state although it matters: of a class that has states, and modules."""

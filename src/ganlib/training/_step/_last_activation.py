@@ -55,7 +55,8 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
 
     with contextlib.ExitStack() as hooks:
         for module in network.modules():
-            if next(module.children(), None) is None:
+            # torch allows no hooks on TorchScript modules.
+            if next(module.children(), None) is None and not isinstance(module, torch.jit.ScriptModule):
                 hooks.callback(module.register_forward_hook(note).remove)
         yield calls
 

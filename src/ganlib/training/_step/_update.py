@@ -1,6 +1,7 @@
 """Update one player."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ganlib._ending import flat_operation
 from ganlib._shown import shown
-from ganlib.distributed import world_size
+from ganlib._warning import warn_user
+from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
 from ganlib.training._step._networks import scalar
 
@@ -21,6 +24,7 @@ __all__ = ["SINGLE_VALUE", "Update"]
 SINGLE_VALUE = "Expected more than 1 value per channel"  # from the error of torch's batch norm
 _SINGLE_POSITION = "Expected more than 1 spatial element"  # from that of its instance norm
 _BROKEN_GRAPHS = ("modified by an inplace operation", "through the graph a second time", "derivative for")
+_UNSUITABLE = "closure|dense gradients"  # from the errors of torch's SparseAdam, and of optimizers such as SAM
 
 Losses = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
 
@@ -40,6 +44,7 @@ class Update:
         owners: the player of each metric, by the metric's name; shared by all players.
         joined: the modules that average gradients over processes, by set of parameters; shared by all players. A set
             must not have two such modules, since the hooks of each would see the backward pass of the other.
+        look: called with the objective's value, with its graph, until the first step is taken; or None.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Update:
         max_grad_norm: float | None,
         owners: dict[str, str],
         joined: dict[tuple[int, ...], DistributedDataParallel],
+        look: Callable[[Tensor], None] | None = None,
     ) -> None:
         self._player = player
         self._optimizer = optimizer
@@ -62,7 +68,9 @@ class Update:
         self._max_grad_norm = max_grad_norm
         self._owners = owners
         self._joined = joined
+        self._look = look
         self._tried = False
+        self._flat: str | None = None
 
     def __call__(self, batches: Sequence[Any], *, retain_graph: bool) -> dict[str, Tensor]:
         """Take one step.
@@ -103,11 +111,20 @@ class Update:
             if self._scaler is not None:
                 self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(trained, self._max_grad_norm)
-        if self._scaler is None:
-            self._optimizer.step()
-        else:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
+        try:
+            if self._scaler is None:
+                self._optimizer.step()
+            else:
+                self._scaler.step(self._optimizer)
+                self._scaler.update()
+        except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+            if not isinstance(error, GanlibError) and re.search(_UNSUITABLE, str(error), re.IGNORECASE):
+                raise ArgumentValueError(
+                    f"the optimizer of {self._player} (={type(self._optimizer).__name__}) cannot take a plain step: "
+                    f"{error}. The trainer calls its step() without a closure, on dense gradients: use Adam or SGD, "
+                    "for example"
+                ) from error
+            raise
         torch.clear_autocast_cache()  # an autocast around the whole step caches weights from before the update
         return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in seen.items()}
 
@@ -156,6 +173,12 @@ class Update:
                 f"the objective of {self._player} gave a scalar that does not depend on any parameter, so it cannot "
                 "train anything"
             )
+        if not self._tried and self._look is not None:
+            self._look(total)
+        if not self._tried:
+            self._flat = flat_operation(
+                total, {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+            )
         if not isinstance(named, dict):
             raise ArgumentTypeError(
                 f"the objective of {self._player} gave the metrics {shown(named)}; they must be a dict of scalars"
@@ -178,6 +201,14 @@ class Update:
             raise ArgumentValueError(
                 f"the objective of {self._player} does not depend on any of the {len(trained)} parameters that its "
                 "optimizer holds: do they belong to another network, or was an output detached?"
+            )
+        # The gradient is read too, since a hook may replace it.
+        flat = self._flat is not None and not any(bool(p.grad.any()) for p in trained if p.grad is not None)
+        if flat and rank() == 0:
+            warn_user(
+                f"the objective of {self._player} depends on its parameters only through {self._flat}, whose gradient "
+                f"is 0, so {self._player} learns nothing. Leave it out, or let the gradient through: "
+                f"x + (x.{self._flat}() - x).detach()"
             )
 
     def _over_processes(self, trained: list[nn.Parameter], *, average: bool) -> AbstractContextManager[Losses]:
