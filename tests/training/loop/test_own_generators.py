@@ -125,6 +125,21 @@ def in_network(generator: Any) -> Any:
     return training.GameTrainer({"network": network}, [player])
 
 
+def in_latent(generator: Any) -> Any:
+    """In the closure of a latent, which is also tried before the training."""
+    return make_trainer(latent=lambda n, **_: torch.linspace(-1, 1, n * 3).view(n, 3) * _draw(generator))
+
+
+def in_augment(generator: Any) -> Any:
+    """In the closure of an augmentation."""
+    return make_trainer(augment=lambda x: x + _draw(generator))
+
+
+def in_generator(generator: Any) -> Any:
+    """In a layer of an AdversarialTrainer's generator."""
+    return make_trainer(nn.Sequential(nn.Linear(3, 2), Noise(generator)), make_players()[1])
+
+
 def train(make: Callable[[], Any], folder: Path, iterations: int) -> dict[str, Tensor]:
     """Begin a run, or continue it."""
     torch.manual_seed(0)
@@ -139,7 +154,10 @@ def train(make: Callable[[], Any], folder: Path, iterations: int) -> dict[str, T
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-@pytest.mark.parametrize("place", [in_loss, in_auxiliary_loss, in_game, in_method, in_network])
+@pytest.mark.parametrize(
+    "place",
+    [*(in_loss, in_auxiliary_loss, in_game, in_method), *(in_network, in_latent, in_augment, in_generator)],
+)
 def test_three_and_three_iterations_are_six(place: Callable[[Any], Any], kind: str, tmp_path: Path) -> None:
     """Wherever the generator is; a run with another seed is another one."""
     make = lambda seed=1: place(GENERATORS[kind](seed))  # noqa: E731
