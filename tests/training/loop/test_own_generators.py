@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ganlib import penalties, training
 from ganlib._files import load_plain, save_plain
+from ganlib.distributed import rank
+from tests.ranks import Ranks
 from tests.training.players import MyHinge, MyTrainer, make_players, make_trainer, points
 
 
@@ -254,3 +256,21 @@ def test_a_rollback_draws_other_numbers(tmp_path: Path) -> None:
     twice = [values for values in drawn.values() if len(values) == 2]
     assert twice
     assert all(first != second for first, second in twice)
+
+
+def noisy_on_a_rank(folder: Path, stops: list[int]) -> dict[str, Tensor]:
+    """Train in parts with a generator of the rank's own in the loss; the next number of the generator is there too."""
+    for stop in stops:
+        generator = GENERATORS["torch"](rank())
+        result = train(lambda generator=generator: in_loss(generator), folder, stop)
+    return {**result, "next": torch.rand((), generator=generator)}
+
+
+def test_each_rank_goes_on_with_its_own(two_ranks: Ranks, tmp_path: Path) -> None:
+    """The checkpoint holds the state of each rank's generator."""
+    whole = two_ranks(noisy_on_a_rank, tmp_path / "whole", [6])
+    parts = two_ranks(noisy_on_a_rank, tmp_path / "parts", [3, 6])
+    for one, other in zip(whole, parts, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert not torch.equal(whole[0]["next"], whole[1]["next"])
