@@ -17,7 +17,7 @@ from ganlib._shown import shown
 from ganlib._warning import warn_user
 from ganlib.distributed import rank, world_size
 from ganlib.errors import ArgumentTypeError, ArgumentValueError, GanlibError, GanlibRuntimeError
-from ganlib.training._step._networks import scalar
+from ganlib.training._step._networks import held_by, scalar
 
 __all__ = ["SINGLE_VALUE", "Update"]
 
@@ -173,12 +173,10 @@ class Update:
                 f"the objective of {self._player} gave a scalar that does not depend on any parameter, so it cannot "
                 "train anything"
             )
-        if not self._tried and self._look is not None:
-            self._look(total)
         if not self._tried:
-            self._flat = flat_operation(
-                total, {id(p) for group in self._optimizer.param_groups for p in group["params"]}
-            )
+            if self._look is not None:
+                self._look(total)
+            self._flat = flat_operation(total, held_by(self._optimizer))
         if not isinstance(named, dict):
             raise ArgumentTypeError(
                 f"the objective of {self._player} gave the metrics {shown(named)}; they must be a dict of scalars"
