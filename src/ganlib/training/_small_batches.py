@@ -3,15 +3,12 @@
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlib._generators import generator_kind
-from ganlib._held import held
 from ganlib._nest import mapped, tensors_of
 from ganlib.distributed import world_size
 from ganlib.errors import ArgumentValueError
@@ -107,16 +104,10 @@ class SmallBatches:
             for module in network.modules()
         )
 
-    def _generators(self) -> SimpleNamespace:
-        """Collect the random generators of torch, NumPy and Python that the parts reference, also in closures."""
-        roots = [*self._parts, *(module for network in self._networks for module in network.modules())]
-        held_by_any = (one for root in roots for one in held(root, closed=(nn.Module,)))
-        return SimpleNamespace(all=[one for one in held_by_any if generator_kind(one)])
-
     def _failure(self, batch: Any) -> Exception | None:
         with (
-            without_trace(*self._parts),
-            kept(self._generators(), *self._networks),
+            without_trace(*self._parts, networks=self._networks),
+            kept(*self._networks),
             torch.enable_grad(),
             warnings.catch_warnings(record=True) as said,
         ):
